@@ -1,0 +1,115 @@
+import type { Refusal } from '../errors.ts';
+
+declare const nonceBrand: unique symbol;
+declare const tokenBrand: unique symbol;
+
+/** A nonce in the unit of its sequence. */
+export type Nonce = bigint & { readonly [nonceBrand]: true };
+
+/** A lease's fencing token: an integer below 2^53 that only ever grows (I5). */
+export type Token = number & { readonly [tokenBrand]: true };
+
+export type Unit = 'ns' | 'us' | 'ms' | 's' | 'counter';
+export type ExclusionPolicy = 'global' | 'account' | 'off';
+export type Priority = 'urgent' | 'normal' | 'background';
+export type Outcome =
+  | 'unknown'
+  | 'ok'
+  | 'unsettled'
+  | 'unavailable'
+  | 'invalid-nonce'
+  | 'rate-limited'
+  | 'locked-out'
+  | 'unused';
+export type RevokeReason = 'expired' | 'preempted';
+
+/** A request's id on its connection, as the client chose it. */
+export type RequestId = number | string;
+
+export interface Grant {
+  readonly nonce: Nonce;
+  readonly count: number;
+  readonly token: Token;
+  readonly ttlMs: number;
+  readonly waitedMs: number;
+}
+
+/**
+ * What the broker tells a client's connection. Called synchronously, at most once for each request id, and must not
+ * call back into the broker.
+ */
+export interface Peer {
+  granted(id: RequestId, grant: Grant): void;
+  drawn(id: RequestId, nonce: Nonce, count: number): void;
+  refused(id: RequestId, refusal: Refusal): void;
+  revoked(token: Token, reason: RevokeReason): void;
+}
+
+/** Where the wall clock and the time since boot stood at one moment of one boot. */
+export interface BootAnchor {
+  readonly bootId: string;
+  readonly wallMs: number;
+  readonly uptimeMs: number;
+}
+
+export interface DurableSequence {
+  readonly unit: Unit;
+  /** No nonce at or above it was ever handed out. */
+  readonly ceiling: bigint;
+  /** The highest nonce that may be handed out. */
+  readonly max: bigint;
+}
+
+/** The part of the state file that the core owns. */
+export interface DurableState {
+  readonly sequences: Readonly<Record<string, DurableSequence>>;
+  readonly exclusive: ExclusionPolicy;
+  /** Undefined until a plausible wall clock has been seen in this boot. */
+  readonly anchor: BootAnchor | undefined;
+}
+
+/** Why a write of the state failed. */
+export type StoreFailure =
+  /** Disk or table full, read-only, out of descriptors or memory: it may pass, the old state is intact. */
+  | { readonly kind: 'retriable'; readonly error: Error }
+  /** Anything else, a failed sync above all: nothing more may be granted. `error` carries the exit code. */
+  | { readonly kind: 'fatal'; readonly error: Error };
+
+export interface StateStore {
+  /**
+   * Makes `state` durable: file synced, renamed, directory synced. Answers undefined once it is, or why it is not.
+   * Never rejects. The caller keeps to one call at a time.
+   */
+  write(state: DurableState): Promise<StoreFailure | undefined>;
+}
+
+/** A lease as it is noted outside the process, so that the next daemon of this boot finds it. */
+export interface NotedLease {
+  readonly account: string;
+  readonly token: Token;
+  readonly priority: Priority;
+  readonly ttlMs: number;
+  /** On CLOCK_MONOTONIC. */
+  readonly expiresAtMs: number;
+  /** SHA-256 of the client's session, cut to 16 bytes as hex; undefined where the client told none. */
+  readonly sessionHash: string | undefined;
+  /** Id of the `acquire` that was granted; undefined where it was too long to be noted. */
+  readonly requestId: RequestId | undefined;
+}
+
+/** One small unsynced write each; they throw when the note cannot be kept, and then nothing may be granted. */
+export interface LeaseNotes {
+  /** How many leases can be noted at once. */
+  readonly capacity: number;
+  /** Notes a lease before its grant is sent, or a renewal. The same token overwrites its own note. */
+  note(lease: NotedLease): void;
+  /** Strikes the note of a lease that has ended; unknown tokens are ignored. */
+  strike(token: Token): void;
+}
+
+/** What the notes of the daemon before this one say. */
+export interface NotesFound {
+  readonly leases: readonly NotedLease[];
+  /** A note could not be read: any lane may be held. */
+  readonly damaged: boolean;
+}

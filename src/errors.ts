@@ -1,0 +1,87 @@
+/** Every cause of a refusal, on the wire and in the client. The README has a heading for each. */
+export const ERROR_CODES = [
+  'BAD_REQUEST',
+  'UNKNOWN_METHOD',
+  'TOO_LARGE',
+  'CANCELLED',
+  'WAIT_TIMEOUT',
+  'LIMIT',
+  'PACED',
+  'NESTED_LANE',
+  'LEASE_LOST',
+  'NOT_DURABLE',
+  'PAUSED',
+  'QUARANTINED',
+  'EXCHANGE_DOWN',
+  'UNIT_MISMATCH',
+  'KEY_MISMATCH',
+  'FORBIDDEN',
+  'SHUTTING_DOWN',
+  'UNAVAILABLE',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** An expected "no": a value inside the daemon, an error object on the wire, a NoncedError in the client. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  /** The fact, then the fix. */
+  readonly message: string;
+  /** When asking again may succeed, in milliseconds from now. */
+  readonly retryAfterMs?: number;
+}
+
+export function refusal(code: ErrorCode, message: string, retryAfterMs?: number): Refusal {
+  return retryAfterMs === undefined ? { code, message } : { code, message, retryAfterMs };
+}
+
+/**
+ * What the client library rejects with. `sent` is always false: this request put nothing on the wire to the exchange
+ * on behalf of its account, so the caller may decide to ask again.
+ */
+export class NoncedError extends Error {
+  override readonly name = 'NoncedError';
+  readonly code: ErrorCode;
+  readonly sent = false;
+  readonly retryAfterMs?: number;
+
+  constructor(cause: Refusal, options?: ErrorOptions) {
+    super(cause.message, options);
+    this.code = cause.code;
+    if (cause.retryAfterMs !== undefined) this.retryAfterMs = cause.retryAfterMs;
+  }
+}
+
+/** Exit codes, as in sysexits(3). */
+export const EXIT = {
+  usage: 64,
+  /** No daemon answers. */
+  unavailable: 69,
+  /** The state is no longer ours. */
+  lostOwnership: 70,
+  ioError: 74,
+  /** Busy or timed out: the cause may pass. */
+  tempFail: 75,
+  noPermission: 77,
+  /** Bad configuration or state: an operator is needed. */
+  config: 78,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** A reason to end the process with an exit code. The message says the fact, then the fix. */
+export class ExitError extends Error {
+  override readonly name = 'ExitError';
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}
+
+/** The `code` of a system error ('ENOENT', …), or undefined for anything else. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,249 @@
+import type { ErrorCode, Refusal } from '../errors.ts';
+
+/** The protocol's version, told in `hello`. */
+export const PROTOCOL = 1;
+
+/** A message of a client, from its first byte to its last, line end included. */
+export const MAX_MESSAGE_BYTES = 4096;
+export const MAX_COUNT = 1000;
+export const MAX_TTL_MS = 600_000;
+export const MAX_WAIT_MS = 600_000;
+/** A name or label a person reads, in UTF-8 bytes. */
+export const MAX_TEXT_BYTES = 64;
+
+export const PRIORITIES = ['urgent', 'normal', 'background'] as const;
+export const UNITS = ['ns', 'us', 'ms', 's', 'counter'] as const;
+export const EXCLUSION_POLICIES = ['global', 'account', 'off'] as const;
+export const OUTCOMES = [
+  'unknown',
+  'ok',
+  'unsettled',
+  'unavailable',
+  'invalid-nonce',
+  'rate-limited',
+  'locked-out',
+  'unused',
+] as const;
+
+export type Priority = (typeof PRIORITIES)[number];
+export type Unit = (typeof UNITS)[number];
+export type ExclusionPolicy = (typeof EXCLUSION_POLICIES)[number];
+export type Outcome = (typeof OUTCOMES)[number];
+export type RequestId = number | string;
+
+/** A request whose every field has been checked; what was left out has its default. */
+export type Request =
+  | {
+      readonly method: 'hello';
+      readonly name: string | undefined;
+      readonly pid: number | undefined;
+      /** 32 hex digits, lower case. */
+      readonly session: string | undefined;
+    }
+  | { readonly method: 'nonce'; readonly account: string; readonly count: number }
+  | AcquireRequest
+  | {
+      readonly method: 'next';
+      readonly token: number;
+      /** Undefined: the lease's own account. */
+      readonly account: string | undefined;
+      readonly cost: number;
+      readonly count: number;
+    }
+  | { readonly method: 'renew'; readonly token: number; readonly ttlMs: number | undefined }
+  | {
+      readonly method: 'release';
+      readonly token: number;
+      readonly outcome: Outcome;
+      readonly usedOwnClock: boolean;
+    }
+  | { readonly method: 'cancel'; readonly id: RequestId }
+  | { readonly method: 'status' }
+  | AdvanceRequest
+  | { readonly method: 'set-exclusive'; readonly policy: ExclusionPolicy };
+
+export interface AcquireRequest {
+  readonly method: 'acquire';
+  readonly account: string;
+  /** Fingerprint of the public API key: 16 hex digits, lower case. */
+  readonly key: string | undefined;
+  readonly unit: Unit | undefined;
+  readonly priority: Priority;
+  readonly cost: number;
+  /** Undefined: the default of the priority. */
+  readonly ttlMs: number | undefined;
+  readonly waitMs: number | undefined;
+  readonly label: string | undefined;
+  readonly count: number;
+}
+
+export interface AdvanceRequest {
+  readonly method: 'advance';
+  readonly sequence: string;
+  /** The next nonce is at least this; or `by` so many above the last one; or the wall clock, accepted as it is. */
+  readonly target:
+    | { readonly kind: 'to'; readonly nonce: bigint }
+    | { readonly kind: 'by'; readonly nonces: bigint }
+    | { readonly kind: 'now' };
+  /** Refused when the sequence would end up further ahead of the wall clock. */
+  readonly maxLeadMs: number;
+}
+
+/** What came in, before its method and fields are looked at. */
+export type Message =
+  | { readonly kind: 'request'; readonly id: RequestId; readonly method: string; readonly params: unknown }
+  | { readonly kind: 'notification'; readonly method: string; readonly params: unknown }
+  | { readonly kind: 'answer'; readonly id: RequestId; readonly result: unknown }
+  | { readonly kind: 'error'; readonly id: RequestId; readonly error: WireError }
+  /** A whole message that says nothing we understand: it is answered, and the connection lives on. */
+  | { readonly kind: 'malformed'; readonly id: RequestId | undefined; readonly refusal: Refusal };
+
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly sent: false;
+  readonly retryAfterMs?: number;
+}
+
+/** One of the two encodings. Nonces and tokens are bigint on this side of it; JSON writes them as decimal strings. */
+export interface Codec {
+  readonly encoding: 'msgpack' | 'json';
+  /** `frame` is one whole message as the scanner found it. Never throws. */
+  decode(frame: Uint8Array): Message;
+  request(id: RequestId, method: string, params: object): Uint8Array;
+  notification(method: string, params: object): Uint8Array;
+  answer(id: RequestId, result: object): Uint8Array;
+  /** `id` is undefined where the request's own could not be read (JSON-RPC: null; MessagePack-RPC: 0). */
+  refusal(id: RequestId | undefined, refusal: Refusal): Uint8Array;
+}
+
+export interface HelloResult {
+  readonly protocol: number;
+  readonly version: string;
+  readonly instance: string;
+  readonly epoch: number;
+  readonly exclusive: ExclusionPolicy;
+  readonly limits: {
+    readonly messageBytes: number;
+    readonly waiting: number;
+    readonly count: number;
+    readonly ttlMs: number;
+    readonly waitMs: number;
+  };
+  readonly held: readonly HeldLease[];
+}
+
+export interface HeldLease {
+  readonly token: bigint;
+  readonly account: string;
+  /** The id its `acquire` had; null where it was too long to be noted. */
+  readonly id: RequestId | null;
+  readonly ttlMs: number;
+}
+
+export interface NonceResult {
+  /** The first of `count` consecutive ones. */
+  readonly nonce: bigint;
+  readonly count: number;
+}
+
+export interface GrantResult extends NonceResult {
+  readonly token: bigint;
+  readonly ttlMs: number;
+  readonly waitedMs: number;
+}
+
+export interface RenewResult {
+  readonly ttlMs: number;
+}
+
+export interface ReleaseResult {
+  /** True once, then false. */
+  readonly released: boolean;
+}
+
+export interface RevokedNotification {
+  readonly token: bigint;
+  readonly reason: 'expired' | 'preempted';
+}
+
+/** Before and after a change by an operator: nonces for `advance`, policies for `set-exclusive`. */
+export interface ChangeResult {
+  readonly before: bigint | string;
+  readonly after: bigint | string;
+}
+
+export interface AdvanceResult extends ChangeResult {
+  readonly sequence: string;
+  readonly unit: Unit;
+  /** The accounts known to draw from the sequence, at most 100. */
+  readonly accounts: readonly string[];
+}
+
+/** Ages and durations are in milliseconds. Lists name at most 100 of a kind; `totals` counts all. */
+export interface StatusResult {
+  readonly version: string;
+  readonly instance: string;
+  readonly pid: number;
+  readonly epoch: number;
+  readonly uptimeMs: number;
+  readonly exclusive: ExclusionPolicy;
+  readonly totals: {
+    readonly connections: number;
+    readonly accounts: number;
+    readonly leases: number;
+    readonly waiting: number;
+    readonly grants: number;
+    readonly nonces: number;
+    /** Nonces a second since this daemon started. */
+    readonly noncesPerSecond: number;
+  };
+  readonly sequences: readonly SequenceStatus[];
+  readonly accounts: readonly AccountStatus[];
+  readonly lanes: readonly LaneStatus[];
+  readonly durability: {
+    readonly state: 'durable' | 'retrying';
+    /** Why the last write failed, while it is being retried. */
+    readonly problem: string | null;
+    readonly writes: number;
+  };
+  readonly clock: {
+    /** `not-followed`: the wall clock jumped ahead and the sequences go on by the time since boot. */
+    readonly state: 'followed' | 'not-followed' | 'behind';
+    /** How far the wall clock is from where the time since boot puts it. */
+    readonly offMs: number;
+  };
+}
+
+export interface SequenceStatus {
+  readonly name: string;
+  readonly unit: Unit;
+  readonly last: bigint;
+  readonly ceiling: bigint;
+  /** How far the last nonce is ahead of the clock; negative when behind, null for a counter. */
+  readonly leadMs: number | null;
+  readonly issued: number;
+}
+
+export interface AccountStatus {
+  readonly account: string;
+  readonly grants: number;
+  readonly nonces: number;
+  readonly waiting: number;
+  readonly idleMs: number;
+}
+
+export interface LaneStatus {
+  readonly lane: string;
+  readonly holders: readonly {
+    readonly account: string;
+    readonly name: string | null;
+    readonly pid: number | null;
+    readonly label: string | null;
+    readonly priority: Priority;
+    readonly heldMs: number;
+    readonly leftMs: number;
+  }[];
+  readonly waiting: number;
+  readonly oldestWaitMs: number;
+}

@@ -1,0 +1,24 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/e2e/**', 'test/crash/**', 'test/systemd/**'],
+        },
+      },
+      {
+        test: {
+          name: 'processes',
+          include: ['test/{e2e,crash,systemd}/**/*.test.ts'],
+          // Real processes on a shared machine of two cores: generous, for nothing here measures time.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
