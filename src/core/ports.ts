@@ -66,6 +66,8 @@ export interface DurableState {
   readonly exclusive: ExclusionPolicy;
   /** Undefined until a plausible wall clock has been seen in this boot. */
   readonly anchor: BootAnchor | undefined;
+  /** The latest wall time that was believed. */
+  readonly seenWallMs: number;
 }
 
 /** Why a write of the state failed. */
@@ -112,4 +114,16 @@ export interface NotesFound {
   readonly leases: readonly NotedLease[];
   /** A note could not be read: any lane may be held. */
   readonly damaged: boolean;
+}
+
+/** What an operator should know of, for the log. */
+export interface Observer {
+  /** A write failed and is being retried; called at the first failure of a series. */
+  writeFailed(error: Error): void;
+  writeRecovered(): void;
+  /** Nothing more is granted; the process ends with `error`. */
+  failed(error: Error): void;
+  clockChanged(state: 'followed' | 'not-followed' | 'behind', offMs: number): void;
+  /** A sequence has come to be over a minute ahead of the clock. */
+  ahead(sequence: string, leadMs: number): void;
 }
