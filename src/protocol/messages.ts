@@ -10,6 +10,8 @@ export const MAX_TTL_MS = 600_000;
 export const MAX_WAIT_MS = 600_000;
 /** A name or label a person reads, in UTF-8 bytes. */
 export const MAX_TEXT_BYTES = 64;
+/** A request's id that is a string, in UTF-8 bytes. */
+export const MAX_ID_BYTES = 64;
 
 export const PRIORITIES = ['urgent', 'normal', 'background'] as const;
 export const UNITS = ['ns', 'us', 'ms', 's', 'counter'] as const;
@@ -30,6 +32,11 @@ export type Unit = (typeof UNITS)[number];
 export type ExclusionPolicy = (typeof EXCLUSION_POLICIES)[number];
 export type Outcome = (typeof OUTCOMES)[number];
 export type RequestId = number | string;
+
+export function isRequestId(id: unknown): id is RequestId {
+  if (typeof id === 'number') return Number.isSafeInteger(id);
+  return typeof id === 'string' && id.length <= MAX_ID_BYTES && Buffer.byteLength(id) <= MAX_ID_BYTES;
+}
 
 /** A request whose every field has been checked; what was left out has its default. */
 export type Request =
