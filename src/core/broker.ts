@@ -219,6 +219,11 @@ export class Broker {
     return this.#writer.close();
   }
 
+  /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
+  get clockIsPlausible(): boolean {
+    return this.#sequenceClock.anchor !== undefined || this.#sequenceClock.state !== 'not-followed';
+  }
+
   /** What is exclusive now. */
   get exclusive(): ExclusionPolicy {
     return this.#policy;
@@ -226,7 +231,7 @@ export class Broker {
 
   /** When `expire` is due next, on the monotonic clock. */
   nextDueMs(): number | undefined {
-    return this.#deadlines.peek()?.dueMs;
+    return this.#phase === 'granting' ? this.#deadlines.peek()?.dueMs : undefined;
   }
 
   /**
@@ -264,11 +269,18 @@ export class Broker {
 
   /** The client is gone: its leases end at once and its waiters are never granted (I6). */
   disconnect(client: Client): void {
+    for (const waiting of client.waiting.values()) if (waiting.kind === 'draw') this.#drop(waiting);
+    this.abandon(client);
+  }
+
+  /** The client still listens but says nothing more: its leases and waiters end, its bare nonces are answered. */
+  abandon(client: Client): void {
     // After a stop the leases cross to the next daemon, by their notes.
     if (this.#phase !== 'granting') return;
     const lanes = new Set<LeaseLane>();
     for (const waiting of client.waiting.values()) {
-      if (waiting.kind === 'waiter') lanes.add(waiting.lane);
+      if (waiting.kind === 'draw') continue;
+      lanes.add(waiting.lane);
       this.#drop(waiting);
     }
     for (const lease of client.leases) {
@@ -453,7 +465,7 @@ export class Broker {
     const nonces = [...this.#sequences.values()].reduce((sum, { issued }) => sum + issued, 0) - this.#tokens.issued;
     const uptimeMs = nowMs - this.#startedAtMs;
     return {
-      uptimeMs,
+      uptimeMs: Math.round(uptimeMs),
       exclusive: this.#policy,
       totals: {
         accounts: this.#accounts.size,
@@ -471,7 +483,7 @@ export class Broker {
           unit,
           last,
           ceiling,
-          leadMs: nonceSpanMs(last - nonceFloorAt(wallMs, unit), unit) ?? null,
+          leadMs: rounded(nonceSpanMs(last - nonceFloorAt(wallMs, unit), unit)),
           issued,
         })),
       accounts: firstOf(this.#accounts.values(), (account) => ({
@@ -479,7 +491,7 @@ export class Broker {
         grants: account.grants,
         nonces: account.nonces,
         waiting: account.waiting,
-        idleMs: nowMs - account.usedAtMs,
+        idleMs: Math.round(nowMs - account.usedAtMs),
       })),
       lanes: firstOf(this.#busyLanes(), (lane) => ({
         lane: lane.name,
@@ -489,18 +501,18 @@ export class Broker {
           pid: lease.client?.pid ?? null,
           label: lease.label ?? null,
           priority: lease.priority,
-          heldMs: nowMs - lease.grantedAtMs,
+          heldMs: Math.round(nowMs - lease.grantedAtMs),
           leftMs: leftMs(lease, nowMs),
         })),
         waiting: lane.waiting,
-        oldestWaitMs: nowMs - (lane.oldest?.sinceMs ?? nowMs),
+        oldestWaitMs: Math.round(nowMs - (lane.oldest?.sinceMs ?? nowMs)),
       })),
       durability: {
-        state: this.#writer.problem === undefined ? 'durable' : 'retrying',
+        state: this.#writer.problem === undefined ? ('durable' as const) : ('retrying' as const),
         problem: this.#writer.problem?.message ?? null,
         writes: this.#writer.writes,
       },
-      clock: { state: this.#sequenceClock.state, offMs: this.#sequenceClock.offMs() },
+      clock: { state: this.#sequenceClock.state, offMs: Math.round(this.#sequenceClock.offMs()) },
     };
   }
 
@@ -866,6 +878,8 @@ export class Broker {
 }
 
 const leftMs = (lease: Lease, nowMs: number): number => Math.max(0, Math.ceil(lease.expiresAtMs - nowMs));
+
+const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms));
 
 const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 

@@ -1,0 +1,50 @@
+import { dirname, join } from 'node:path';
+import { Connection } from '../client/connection.ts';
+import { surroundings } from '../client/host.ts';
+import { findSocket } from '../client/socket-path.ts';
+import { unavailable } from '../client/unavailable.ts';
+import { dialUnixSocket } from '../client/unix-socket.ts';
+import { systemClock } from '../clock.ts';
+import { NoncedError, refusal, systemErrorCode } from '../errors.ts';
+import type { Message } from '../protocol/messages.ts';
+import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
+
+const ANSWER_WITHIN_MS = 30_000;
+const REQUEST_ID = 1;
+
+/** The operator's socket beside the bots' one. */
+export function adminSocket(asked: string | undefined): string {
+  return join(dirname(findSocket(asked, surroundings()).path), 'admin.sock');
+}
+
+/** Asks the operator's socket at `path` one thing. Rejects with NoncedError. */
+export function askOnce<Result>(path: string, method: string, params: object): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => {
+      timer.cancel();
+      connection.destroy();
+      act();
+    };
+    const connection = new Connection(dialUnixSocket, path, msgpackRpc, {
+      message(message: Message) {
+        if (message.kind === 'answer') settle(() => resolve(message.result as Result));
+        else if (message.kind === 'error') settle(() => reject(new NoncedError(message.error)));
+      },
+      broken: (reason) => settle(() => reject(isForbidden(reason) ? notOperator(path) : unavailable(path, reason))),
+    });
+    const timer = systemClock().after(ANSWER_WITHIN_MS, () => {
+      settle(() => reject(new NoncedError(refusal('UNAVAILABLE', `no answer from ${path} in time; look at its log`))));
+    });
+    connection.send(msgpackRpc.request(REQUEST_ID, method, params));
+  });
+}
+
+function isForbidden(reason: Error | undefined): boolean {
+  return ['EACCES', 'EPERM'].includes(systemErrorCode(reason) ?? '');
+}
+
+function notOperator(path: string): NoncedError {
+  return new NoncedError(
+    refusal('FORBIDDEN', `${path} is the operator's; run this as the daemon's user, or with sudo`),
+  );
+}

@@ -1,0 +1,167 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { connect, type Grant, type Nonced } from '../../client/index.ts';
+import { type Clock, systemClock } from '../../clock.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import type { Priority, Unit } from '../../protocol/messages.ts';
+import { fail, warn } from '../output.ts';
+import { nonceTimeMs } from '../units.ts';
+
+export interface ExecOptions {
+  readonly account: string;
+  readonly priority: Priority;
+  readonly unit?: Unit;
+  readonly wait?: number;
+  readonly maxHold: number;
+  readonly ownClock: boolean;
+  readonly label?: string;
+  readonly socket?: string;
+}
+
+const KILL_AFTER_MS = 5_000;
+/** A sequence this little ahead of the clock is waited for with the grant in hand. */
+const SHORT_LEAD_MS = 20;
+const DEFAULT_WAIT_MS = 30_000;
+const RENEWED_TTL_MS = 10_000;
+/** What a shell answers for a program that it cannot find, or cannot run. */
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
+
+const PASSED_ON: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGINT', 'SIGQUIT'];
+const FROM_THE_TERMINAL: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
+
+/** Runs `command` while it holds the account's exclusive call, and exits as it does. */
+export async function exec(command: readonly string[], options: ExecOptions): Promise<void> {
+  const clock = systemClock();
+  const client = await connect({ name: `nonced exec`, socket: options.socket });
+  try {
+    const unit = options.ownClock ? await defaultUnit(client) : undefined;
+    const grant = await acquire(client, options, unit, clock);
+    let exitCode: number;
+    try {
+      exitCode = await run(command, grant, options, clock);
+    } finally {
+      await grant.release('unknown', { usedOwnClock: options.ownClock });
+    }
+    process.exitCode = exitCode;
+  } finally {
+    await client.close();
+  }
+}
+
+async function defaultUnit(client: Nonced): Promise<Unit> {
+  const { sequences } = await client.status();
+  return sequences.find(({ name }) => name === 'default')?.unit ?? 'ns';
+}
+
+/**
+ * Acquires; for a program that makes its own nonces, when the sequence is not ahead of the clock: what was granted to
+ * others may otherwise be higher than what the program will make. The lane is not held while that is waited for.
+ */
+async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | undefined, clock: Clock): Promise<Grant> {
+  const { account, priority, unit, label, wait = DEFAULT_WAIT_MS, maxHold } = options;
+  const deadlineMs = clock.monotonicMs() + wait;
+  for (;;) {
+    const waitMs = Math.max(0, Math.floor(deadlineMs - clock.monotonicMs()));
+    const ttlMs = Math.min(RENEWED_TTL_MS, Math.max(maxHold, 1));
+    const grant = await client.acquire({ account, priority, unit, label, waitMs, ttlMs });
+    const leadMs = ownUnit === undefined ? 0 : nonceTimeMs(grant.nonce, ownUnit) - clock.wallMs();
+    if (leadMs <= SHORT_LEAD_MS) {
+      if (leadMs > 0) await sleep(clock, leadMs);
+      return grant;
+    }
+    await grant.release('unused');
+    if (clock.monotonicMs() + leadMs > deadlineMs) {
+      throw new ExitError(
+        EXIT.tempFail,
+        `the sequence is ${Math.ceil(leadMs / 1000)} s ahead of the clock, longer than the wait of ${wait / 1000} s; ` +
+          'wait longer (--wait), or let the program take NONCED_NONCE instead of --own-clock',
+      );
+    }
+    await sleep(clock, leadMs);
+  }
+}
+
+/** Runs the program under the grant and answers the exit code. */
+async function run(command: readonly string[], grant: Grant, options: ExecOptions, clock: Clock): Promise<number> {
+  const [file = '', ...args] = command;
+  const child = spawn(file, args, {
+    stdio: 'inherit',
+    env: { ...process.env, NONCED_NONCE: String(grant.nonce), NONCED_ACCOUNT: grant.account },
+  });
+  const ended = childEnd(child);
+  const stopRenewing = keepRenewed(grant, options.maxHold, clock);
+  const stopPassing = passSignalsOn(child);
+  let overdue = false;
+  let kill = clock.after(options.maxHold, () => {
+    overdue = true;
+    warn(`${file} has held the call for ${options.maxHold / 1000} s (--max-hold); ending it`);
+    child.kill('SIGTERM');
+    kill = clock.after(KILL_AFTER_MS, () => child.kill('SIGKILL'));
+  });
+  try {
+    const exitCode = await ended;
+    return overdue ? EXIT.tempFail : exitCode;
+  } finally {
+    kill.cancel();
+    stopRenewing();
+    stopPassing();
+  }
+}
+
+function childEnd(child: ChildProcess): Promise<number> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => {
+      // A failed kill is reported here too; only a program that never ran has no pid.
+      if (child.pid !== undefined) return;
+      fail(error);
+      resolve(systemErrorCode(error) === 'ENOENT' ? NOT_FOUND : NOT_EXECUTABLE);
+    });
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
+
+/** Keeps the lease alive until `maxHoldMs` and the grace of the kill are over. A lost lease is a warning: the program goes on. */
+function keepRenewed(grant: Grant, maxHoldMs: number, clock: Clock): () => void {
+  const untilMs = clock.monotonicMs() + maxHoldMs + KILL_AFTER_MS;
+  let stopped = false;
+  const lost = () => {
+    if (!stopped) warn('the lease was lost: another program may be calling with this key now');
+  };
+  grant.signal.addEventListener('abort', lost);
+  const renewSoon = () =>
+    clock.after(grant.ttlMs / 3, async () => {
+      const leftMs = untilMs - clock.monotonicMs();
+      if (stopped || grant.signal.aborted || leftMs <= 0) return;
+      // A renewal that fails shows as a lost lease.
+      await grant.renew(Math.max(1, Math.ceil(Math.min(RENEWED_TTL_MS, leftMs)))).catch(() => {});
+      if (!stopped) timer = renewSoon();
+    });
+  let timer = renewSoon();
+  return () => {
+    stopped = true;
+    timer.cancel();
+    grant.signal.removeEventListener('abort', lost);
+  };
+}
+
+function passSignalsOn(child: ChildProcess): () => void {
+  const handlers = PASSED_ON.map((signal) => {
+    // The terminal sends these to the program as well, which shares our process group.
+    const alreadySent = FROM_THE_TERMINAL.includes(signal) && process.stdin.isTTY;
+    const pass = () => {
+      if (!alreadySent) child.kill(signal);
+    };
+    process.on(signal, pass);
+    return () => process.off(signal, pass);
+  });
+  return () => {
+    for (const remove of handlers) remove();
+  };
+}
+
+function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(ms, resolve);
+  });
+}

@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
+import { nonceFloorAt, nonceSpanMs } from '../../core/sequence-clock.ts';
+import { BOT_SOCKET } from '../../daemon/config.ts';
+import { freshState, MAX_NONCE } from '../../daemon/daemon.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { prepareStateDirectory } from '../../store/directories.ts';
+import { acquireInstanceLock } from '../../store/instance-lock.ts';
+import {
+  openStateFile,
+  readStateFile,
+  type SalvagedState,
+  salvageStateFile,
+  sweepOrphans,
+} from '../../store/state-file.ts';
+import { parseState } from '../../store/state-format.ts';
+import { RELEASED_MS } from '../../version.ts';
+import { directories } from '../directories.ts';
+import { allowedLeadMs, formatDuration, printJson, printLine } from '../output.ts';
+
+export interface InitOptions {
+  readonly floor: bigint | 'now';
+  readonly sequence: string;
+  readonly unit?: Unit;
+  readonly yes: boolean;
+  readonly force: boolean;
+  readonly stateDir?: string;
+  readonly runtimeDir?: string;
+  readonly json: boolean;
+}
+
+/** Writes a first or repaired state while no daemon runs. What can be read of an old one is kept and never lowered. */
+export async function init(options: InitOptions): Promise<void> {
+  const { stateDir, runtimeDir } = directories(options);
+  const wallMs = systemClock().wallMs();
+  if (options.floor === 'now' && wallMs < RELEASED_MS) {
+    throw new ExitError(
+      EXIT.tempFail,
+      `the clock says ${new Date(wallMs).toISOString()}, before this program was made; set it`,
+    );
+  }
+  const stateDirFd = prepareStateDirectory(stateDir);
+  try {
+    const lock = acquireInstanceLock({
+      stateDir,
+      stateDirFd,
+      // A daemon on this state holds this lock too; the runtime directory is none of our business.
+      runtimeDir: stateDir,
+      runtimeDirFd: stateDirFd,
+      waitSeconds: 1,
+      onCompromised: () => {},
+    });
+    try {
+      const found = readOrSalvage(stateDir);
+      const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
+      const fresh = freshState(options.unit ?? 'ns', wallMs);
+      const sequence = raised(options, ownSequence(before?.sequences, options.sequence), found.kind, wallMs);
+      const state: DurableState = {
+        // Whatever is missing of what every state has begins at the clock.
+        sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
+        exclusive: before?.exclusive ?? fresh.exclusive,
+        // An operator who says now says that the clock is right.
+        anchor: options.floor === 'now' ? undefined : before?.anchor,
+        seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
+      };
+      const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
+      const identity = {
+        instance: known?.instance ?? randomBytes(16).toString('hex'),
+        // Where the epoch is lost, the Unix time is past any that were counted up.
+        epoch: known?.epoch ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
+        pid: process.pid,
+        socket: join(runtimeDir, BOT_SOCKET),
+      };
+      const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found });
+      const failure = await store.write(state);
+      if (failure !== undefined) throw failure.error;
+      sweepOrphans(stateDir);
+      report(options, stateDir, found.kind, sequence);
+    } finally {
+      lock.release();
+    }
+  } finally {
+    closeSync(stateDirFd);
+  }
+}
+
+function readOrSalvage(stateDir: string): ReturnType<typeof readStateFile> | SalvagedState {
+  try {
+    return readStateFile(stateDir);
+  } catch (error) {
+    // Only what is there and damaged is for repair; a state that may not be read is another matter.
+    if (!(error instanceof ExitError) || error.exitCode !== EXIT.config) throw error;
+    const salvaged = salvageStateFile(stateDir);
+    const parsed = parseState(salvaged.bytes ?? Buffer.alloc(0));
+    if (parsed.kind === 'newer' && parsed.intact) throw error;
+    return salvaged;
+  }
+}
+
+function ownSequence(sequences: DurableState['sequences'] | undefined, name: string): DurableSequence | undefined {
+  // A name such as constructor must not find what every object has.
+  return sequences !== undefined && Object.hasOwn(sequences, name) ? sequences[name] : undefined;
+}
+
+/** The sequence with its ceiling at the floor that was asked for, or where it was, if that is higher. */
+function raised(
+  options: InitOptions,
+  before: DurableSequence | undefined,
+  found: 'absent' | 'state' | 'salvaged',
+  wallMs: number,
+): DurableSequence {
+  const { unit: asked, floor } = options;
+  if (before !== undefined && asked !== undefined && asked !== before.unit) {
+    throw new ExitError(
+      EXIT.usage,
+      `sequence ${options.sequence} is in ${before.unit} for ever: a key that has seen the longer nonces never takes ` +
+        'the shorter; make another --sequence',
+    );
+  }
+  if (before === undefined && asked === undefined && found === 'salvaged') {
+    throw new ExitError(
+      EXIT.usage,
+      `the unit of sequence ${options.sequence} cannot be read any more; say it: --unit ns (a nonce of 19 digits), us (16), ms (13), s (10) or counter`,
+    );
+  }
+  const unit = before?.unit ?? asked ?? 'ns';
+  if (floor === 'now' && unit === 'counter') throw new ExitError(EXIT.usage, 'a counter has no now; give a number');
+  const wanted = floor === 'now' ? nonceFloorAt(wallMs, unit) : floor;
+  const max = before?.max ?? MAX_NONCE;
+  if (wanted > max) throw new ExitError(EXIT.usage, `${wanted} is past the highest nonce, ${max}`);
+  const leadMs = nonceSpanMs(wanted - nonceFloorAt(wallMs, unit), unit) ?? 0;
+  if (leadMs > allowedLeadMs(options)) {
+    throw new ExitError(
+      EXIT.usage,
+      `${wanted} is ${formatDuration(leadMs)} ahead of the clock, and that cannot be undone; ` +
+        'to go on all the same: --yes (up to 24 h), --force (any distance)',
+    );
+  }
+  return { unit, max, ceiling: before !== undefined && before.ceiling > wanted ? before.ceiling : wanted };
+}
+
+function report(
+  { sequence: name, json }: InitOptions,
+  stateDir: string,
+  found: 'absent' | 'state' | 'salvaged',
+  { unit, ceiling }: DurableSequence,
+): void {
+  if (json) {
+    printJson({ stateDir, found, sequence: name, unit, floor: ceiling });
+    return;
+  }
+  const did = { absent: 'made a new state', state: 'kept the state', salvaged: 'repaired the damaged state' }[found];
+  printLine(`${did} in ${stateDir}: sequence ${name} (${unit}) begins at ${ceiling}`);
+}

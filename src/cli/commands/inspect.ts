@@ -1,0 +1,35 @@
+import { EXIT, ExitError } from '../../errors.ts';
+import { isLocked } from '../../store/lock-probe.ts';
+import { readStateFile } from '../../store/state-file.ts';
+import { directories } from '../directories.ts';
+import { paint, printJson, printLine } from '../output.ts';
+
+export interface InspectOptions {
+  readonly stateDir?: string;
+  readonly json: boolean;
+}
+
+/** Prints the state file, checked, without a daemon and without changing anything. */
+export function inspect({ stateDir, json }: InspectOptions): void {
+  const dir = directories({ stateDir }).stateDir;
+  const reading = readStateFile(dir, 'anyone');
+  if (reading.kind === 'absent') {
+    throw new ExitError(EXIT.config, `${dir} has no state.json; start the daemon, or write one with nonced init`);
+  }
+  const { state, instance, epoch, pid, socket } = reading.state;
+  const locked = isLocked(dir);
+  if (json) {
+    printJson({ stateDir: dir, instance, epoch, pid, socket, locked, checksum: 'ok', ...state });
+    return;
+  }
+  printLine(`${paint('bold', dir)}: whole, checksum ok`);
+  printLine(`instance ${instance}, epoch ${epoch}, exclusion ${state.exclusive}`);
+  printLine(
+    locked
+      ? `locked: a daemon is running (pid ${pid}, socket ${socket})`
+      : `not locked: no daemon is running (the last one was pid ${pid}, socket ${socket})`,
+  );
+  for (const [name, { unit, ceiling, max }] of Object.entries(state.sequences)) {
+    printLine(`sequence ${name} (${unit}): ceiling ${ceiling}, max ${max}`);
+  }
+}

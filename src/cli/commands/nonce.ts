@@ -1,0 +1,19 @@
+import { connect } from '../../client/index.ts';
+import { printLine } from '../output.ts';
+
+export interface NonceCommandOptions {
+  readonly account: string;
+  readonly count: number;
+  readonly socket?: string;
+}
+
+/** Prints `count` consecutive nonces, a line each. */
+export async function nonce({ account, count, socket }: NonceCommandOptions): Promise<void> {
+  const client = await connect({ name: 'nonced nonce', socket });
+  try {
+    const first = await client.nonce({ account, count });
+    for (let index = 0; index < count; index++) printLine(String(first + BigInt(index)));
+  } finally {
+    await client.close();
+  }
+}

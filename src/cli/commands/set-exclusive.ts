@@ -1,0 +1,15 @@
+import type { ChangeResult } from '../../protocol/messages.ts';
+import { adminSocket, askOnce } from '../ask.ts';
+import { printJson, printLine } from '../output.ts';
+
+export interface SetExclusiveOptions {
+  readonly json: boolean;
+  readonly socket?: string;
+}
+
+/** Switches the exclusion policy of the running daemon, for good. */
+export async function setExclusive(policy: string, { json, socket }: SetExclusiveOptions): Promise<void> {
+  const change = await askOnce<ChangeResult>(adminSocket(socket), 'set-exclusive', { policy });
+  if (json) printJson(change);
+  else printLine(`exclusion policy: ${change.before} -> ${change.after}`);
+}

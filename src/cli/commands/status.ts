@@ -1,0 +1,141 @@
+import { connect, type Status } from '../../client/index.ts';
+import { fail, formatDuration, paint, printJson, printLine } from '../output.ts';
+
+export interface StatusOptions {
+  readonly json: boolean;
+  readonly check: boolean;
+  readonly socket?: string;
+}
+
+const LONG_LEAD_MS = 60_000;
+const LONG_WAIT_MS = 10_000;
+
+type Severity = 0 | 1 | 2;
+
+/** Shows what the daemon is doing; with `check` one line and an exit code for monitoring. */
+export async function status({ json, check, socket }: StatusOptions): Promise<void> {
+  let found: Status;
+  try {
+    const client = await connect({ name: 'nonced status', socket });
+    try {
+      found = await client.status();
+    } finally {
+      await client.close();
+    }
+  } catch (error) {
+    fail(error);
+    // Monitoring plugins have their own scale, in which no answer is critical.
+    if (check) process.exitCode = 2;
+    return;
+  }
+  if (check) printCheck(found);
+  else if (json) printJson(found);
+  else printStatus(found);
+}
+
+/** What is unusual, worst first. */
+export function findings(status: Status): { readonly severity: Severity; readonly text: string }[] {
+  const found: { severity: Severity; text: string }[] = [];
+  const { durability, clock, sequences, lanes } = status;
+  if (durability.state === 'retrying') {
+    found.push({ severity: 2, text: `the state cannot be written: ${durability.problem}` });
+  }
+  if (clock.state === 'not-followed') {
+    const off = formatDuration(clock.offMs);
+    found.push({
+      severity: 1,
+      text: `the clock jumped ${off} ahead and is not followed (nonced advance --to now accepts it)`,
+    });
+  }
+  if (clock.state === 'behind') found.push({ severity: 1, text: 'the clock is behind what the state has seen' });
+  for (const { name, leadMs } of sequences) {
+    if (leadMs !== null && leadMs > LONG_LEAD_MS) {
+      found.push({ severity: 1, text: `sequence ${name} is ${formatDuration(leadMs)} ahead of the clock` });
+    }
+  }
+  for (const { lane, oldestWaitMs, waiting } of lanes) {
+    if (oldestWaitMs > LONG_WAIT_MS) {
+      found.push({
+        severity: 1,
+        text: `${waiting} wait for lane ${lane}, the first for ${formatDuration(oldestWaitMs)}`,
+      });
+    }
+  }
+  return found.sort((a, b) => b.severity - a.severity);
+}
+
+function printCheck(status: Status): void {
+  const found = findings(status);
+  const worst = found[0]?.severity ?? 0;
+  const { leases, waiting, grants } = status.totals;
+  const word = (['OK', 'WARNING', 'CRITICAL'] as const)[worst];
+  const text =
+    found.length > 0 ? found.map((finding) => finding.text).join('; ') : `${leases} held, ${waiting} waiting`;
+  printLine(`NONCED ${word} - ${text} | leases=${leases} waiting=${waiting} grants=${grants}c`);
+  process.exitCode = worst;
+}
+
+function printStatus(status: Status): void {
+  const { totals, durability } = status;
+  printLine(
+    `${paint('bold', `nonced ${status.version}`)}  pid ${status.pid}, up ${formatDuration(status.uptimeMs)}, ` +
+      `epoch ${status.epoch}, exclusion ${paint('bold', status.exclusive)}`,
+  );
+  for (const { severity, text } of findings(status)) printLine(paint(severity === 2 ? 'red' : 'yellow', `! ${text}`));
+  printLine(
+    `${totals.grants} calls granted, ${totals.nonces} nonces (${totals.noncesPerSecond.toFixed(1)}/s), ` +
+      `${totals.leases} held, ${totals.waiting} waiting, ${totals.connections} connections, ${durability.writes} writes`,
+  );
+  section('SEQUENCE', ['unit', 'last', 'ceiling', 'lead', 'issued'], status.sequences, ({ name, ...sequence }) => [
+    name,
+    sequence.unit,
+    String(sequence.last),
+    String(sequence.ceiling),
+    sequence.leadMs === null ? '-' : formatDuration(sequence.leadMs),
+    String(sequence.issued),
+  ]);
+  section(
+    'LANE',
+    ['held by', 'for', 'left', 'waiting', 'oldest'],
+    status.lanes,
+    ({ lane, holders, waiting, oldestWaitMs }) => {
+      const [holder] = holders;
+      const rest = [String(waiting), waiting > 0 ? formatDuration(oldestWaitMs) : '-'];
+      if (holder === undefined) return [lane, '-', '-', '-', ...rest];
+      const others = holders.length > 1 ? ` and ${holders.length - 1} more` : '';
+      const who = `${holder.account} (${holder.name ?? 'unnamed'}, pid ${holder.pid ?? '?'})${others}`;
+      return [lane, who, formatDuration(holder.heldMs), formatDuration(holder.leftMs), ...rest];
+    },
+  );
+  section(
+    'ACCOUNT',
+    ['grants', 'nonces', 'waiting', 'idle'],
+    status.accounts,
+    ({ account, grants, nonces, waiting, idleMs }) => [
+      account,
+      String(grants),
+      String(nonces),
+      String(waiting),
+      formatDuration(idleMs),
+    ],
+  );
+}
+
+function section<T>(
+  title: string,
+  columns: readonly string[],
+  items: readonly T[],
+  row: (item: T) => readonly string[],
+): void {
+  if (items.length === 0) return;
+  const rows = [[title, ...columns], ...items.map(row)];
+  const widths = [title, ...columns].map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
+  printLine();
+  rows.forEach((cells, index) => {
+    const line = cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+    printLine(index === 0 ? paint('dim', line) : line);
+  });
+}

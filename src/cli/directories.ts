@@ -1,0 +1,16 @@
+import { existsSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { type Directories, findDirectories } from '../daemon/config.ts';
+
+/** The directories of this process's user and environment. */
+export function directories(asked: { stateDir?: string | undefined; runtimeDir?: string | undefined }): Directories {
+  const found = findDirectories(asked, {
+    variables: process.env,
+    uid: process.getuid?.() ?? 0,
+    homeDir: homedir(),
+    temporaryDir: tmpdir(),
+    exists: existsSync,
+  });
+  return { ...found, stateDir: resolve(found.stateDir), runtimeDir: resolve(found.runtimeDir) };
+}

@@ -1,0 +1,197 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { EXIT } from '../errors.ts';
+import { VERSION } from '../version.ts';
+import { fail } from './output.ts';
+
+const POLICIES = ['global', 'account', 'off'];
+const UNITS = ['ns', 'us', 'ms', 's', 'counter'];
+const PRIORITIES = ['urgent', 'normal', 'background'];
+
+const socketOption = () =>
+  new Option('--socket <path>', "the daemon's socket")
+    .env('NONCED_SOCKET')
+    .default(undefined, 'where a daemon is found');
+const stateDirOption = () => new Option('--state-dir <dir>', 'where the state is kept');
+const runtimeDirOption = () => new Option('--runtime-dir <dir>', 'where the sockets are');
+const accountOption = () => new Option('-a, --account <name>', 'label of the API key').default('default');
+
+/** A duration as a person writes it ("250ms", "60s", "5m", "2h"; a bare number is seconds), in milliseconds. */
+export function parseDuration(text: string): number {
+  const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
+  if (amount === undefined) throw new InvalidArgumentError('give a duration such as 250ms, 60s, 5m or 2h.');
+  return Math.round(Number(amount) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit as 'ms' | 's' | 'm' | 'h']);
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text) || Number(text) > 1000)
+    throw new InvalidArgumentError('give a number from 1 to 1000.');
+  return Number(text);
+}
+
+function parseSequence(text: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) {
+    throw new InvalidArgumentError('give 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.');
+  }
+  return text;
+}
+
+function parseNonce(text: string): bigint | 'now' {
+  if (text === 'now') return 'now';
+  if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError('give a nonce in decimal digits, or now.');
+  return BigInt(text);
+}
+
+function program(): Command {
+  const nonced = new Command('nonced')
+    .description('One strictly increasing nonce, and one call at a time, for every exchange API key of this host.')
+    .version(VERSION, '-V, --version')
+    .showHelpAfterError('(add --help for what there is)')
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .enablePositionalOptions()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  nonced serve                                 run the daemon
+  nonced nonce --account MASTER                print the next nonce
+  nonced exec --account MASTER -- ./order.sh   run a program that holds the exclusive call
+  nonced status                                who holds what, and who waits
+
+Exit codes are those of sysexits: 64 usage, 69 no daemon, 70 lost ownership, 74 I/O error, 75 busy or timed out,
+77 no permission, 78 bad configuration or state.`,
+    );
+
+  nonced
+    .command('serve')
+    .description('run the daemon')
+    .addOption(stateDirOption())
+    .addOption(runtimeDirOption())
+    .option('--separate', 'run beside a running service: another authority, for other keys', false)
+    .addOption(
+      new Option('--log-level <level>', 'least severity logged')
+        .choices(['error', 'warn', 'info', 'debug'])
+        .default('info'),
+    )
+    .addHelpText('after', '\nExamples:\n  nonced serve\n  nonced serve --state-dir ./state --runtime-dir ./run')
+    .action(async (options) => (await import('./commands/serve.ts')).serve(options));
+
+  nonced
+    .command('nonce')
+    .description('print the next nonce (without exclusivity: for callers who order their calls themselves)')
+    .addOption(accountOption())
+    .option('-n, --count <n>', 'print so many consecutive ones, a line each', parseCount, 1)
+    .addOption(socketOption())
+    .addHelpText('after', '\nExamples:\n  nonced nonce\n  nonced nonce --account USER:alice --count 3')
+    .action(async (options) => (await import('./commands/nonce.ts')).nonce(options));
+
+  nonced
+    .command('exec')
+    .description('run a program that holds the exclusive call, with NONCED_NONCE in its environment; exit as it does')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .addOption(accountOption())
+    .addOption(new Option('--priority <priority>', 'who goes first').choices(PRIORITIES).default('normal'))
+    .addOption(new Option('--unit <unit>', 'refuse another unit than this').choices(UNITS))
+    .option('--wait <duration>', 'give up after waiting so long for the grant', parseDuration)
+    .option('--max-hold <duration>', 'then TERM, 5 s later KILL, exit 75', parseDuration, 60_000)
+    .option(
+      '--own-clock',
+      'the program makes its nonces from the clock: wait until the sequence is not ahead of it',
+      false,
+    )
+    .option('--label <text>', 'shown by status')
+    .addOption(socketOption())
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  nonced exec --account MASTER -- sh -c 'echo "$NONCED_NONCE"'
+  nonced exec --account MASTER --own-clock --max-hold 30s -- kraken balance`,
+    )
+    .action(async (command, options) => (await import('./commands/exec.ts')).exec(command, options));
+
+  nonced
+    .command('status')
+    .description('who holds what, who waits, how far ahead the ceiling is')
+    .option('--json', 'as JSON, for scripts', false)
+    .option('--check', 'one line, and exit 0 (fine), 1 (look soon) or 2 (look now)', false)
+    .addOption(socketOption())
+    .addHelpText('after', '\nExamples:\n  nonced status\n  nonced status --json\n  nonced status --check')
+    .action(async (options) => (await import('./commands/status.ts')).status(options));
+
+  nonced
+    .command('advance')
+    .description('raise a sequence for ever (operator); it cannot be undone')
+    .addOption(
+      new Option('--to <nonce>', 'the next nonce is at least this; now accepts the clock as it is').argParser(
+        parseNonce,
+      ),
+    )
+    .addOption(new Option('--by <duration>', 'raise by so much time').argParser(parseDuration).conflicts('to'))
+    .option('--sequence <name>', 'which sequence', parseSequence, 'default')
+    .option('--yes', 'allow up to 24 h ahead of the clock instead of 1 h', false)
+    .option('--force', 'allow any distance ahead of the clock', false)
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  nonced advance --by 5m\n  nonced advance --to now\n  nonced advance --to 1790000000000000000',
+    )
+    .action(async (options) => (await import('./commands/advance.ts')).advance(options));
+
+  nonced
+    .command('set-exclusive')
+    .description('choose what is exclusive, while running and for good (operator)')
+    .addArgument(
+      new Command().createArgument('<policy>', 'one lane for all accounts, one for each, or none').choices(POLICIES),
+    )
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addHelpText('after', '\nExample:\n  nonced set-exclusive account')
+    .action(async (policy, options) => (await import('./commands/set-exclusive.ts')).setExclusive(policy, options));
+
+  nonced
+    .command('inspect')
+    .description('read the state file without a daemon')
+    .addOption(stateDirOption())
+    .option('--json', 'as JSON, for scripts', false)
+    .addHelpText('after', '\nExample:\n  nonced inspect --state-dir /var/lib/nonced')
+    .action(async (options) => (await import('./commands/inspect.ts')).inspect(options));
+
+  nonced
+    .command('init')
+    .description('write a first or repaired state; never lowers what can be read of an old one')
+    .addOption(
+      new Option('--floor <nonce>', 'the first nonce is at least this; now is the clock')
+        .argParser(parseNonce)
+        .makeOptionMandatory(),
+    )
+    .option('--sequence <name>', 'which sequence', parseSequence, 'default')
+    .addOption(new Option('--unit <unit>', 'unit of a new sequence; it can never be changed').choices(UNITS))
+    .option('--yes', 'allow up to 24 h ahead of the clock instead of 1 h', false)
+    .option('--force', 'allow any distance ahead of the clock', false)
+    .addOption(stateDirOption())
+    .addOption(runtimeDirOption())
+    .option('--json', 'as JSON, for scripts', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  nonced init --floor now                  a first state, in nanoseconds
+  nonced init --floor now --unit ms        a first state for keys that sign with milliseconds
+  nonced init --floor 1790000000000000000  raise or repair a state while no daemon runs`,
+    )
+    .action(async (options) => (await import('./commands/init.ts')).init(options));
+
+  return nonced;
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  // Commander has said what is wrong already; help and version are no errors.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
+  else fail(error);
+}

@@ -1,0 +1,23 @@
+import { EXIT, ExitError } from '../errors.ts';
+import type { Unit } from '../protocol/messages.ts';
+
+const PER_SECOND: Readonly<Record<Exclude<Unit, 'counter'>, bigint>> = {
+  ns: 1_000_000_000n,
+  us: 1_000_000n,
+  ms: 1_000n,
+  s: 1n,
+};
+
+/** So many nonces as `unit` has in `ms`, at least one. Throws ExitError for a counter, which knows no time. */
+export function nonceSpan(ms: number, unit: Unit): bigint {
+  if (unit === 'counter') throw new ExitError(EXIT.usage, 'a counter knows no time; give a nonce with --to');
+  const span = (BigInt(ms) * PER_SECOND[unit]) / 1000n;
+  return span > 0n ? span : 1n;
+}
+
+/** When the clock comes to stand at `nonce`, in milliseconds since the Unix epoch, rounded up. Throws as nonceSpan does. */
+export function nonceTimeMs(nonce: bigint, unit: Unit): number {
+  if (unit === 'counter')
+    throw new ExitError(EXIT.usage, 'a counter is never ahead of the clock; leave out --own-clock');
+  return Math.ceil(Number((nonce * 1_000_000n) / PER_SECOND[unit]) / 1000);
+}

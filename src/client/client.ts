@@ -1,0 +1,252 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Clock } from '../clock.ts';
+import { NoncedError, refusal } from '../errors.ts';
+import type { Outcome } from '../protocol/messages.ts';
+import { AcquireCall, accountOf, closedByCaller, type Granted, patienceMs } from './acquire-call.ts';
+import { readNonce, readStatus } from './answers.ts';
+import type {
+  AcquireOptions,
+  CallEnd,
+  DaemonInfo,
+  ExclusiveOptions,
+  Grant,
+  NextOptions,
+  Nonced,
+  NonceOptions,
+  Status,
+} from './api.ts';
+import { PlainCall, waitedTooLong } from './call.ts';
+import { type GrantKeeper, type GrantTerms, LeaseGrant, NestedGrant } from './grant.ts';
+import { Holdings } from './holdings.ts';
+import { type Lease, leaseLost } from './lease.ts';
+import { NextCall, ReleaseCall, RenewCall } from './lease-calls.ts';
+import { Link, type LinkPorts } from './link.ts';
+import { enclosing, Hold, Scope } from './scope.ts';
+import { type Bounds, cancelled } from './wait.ts';
+
+const NONCE_WAIT_MS = 30_000;
+/** The daemon's own, to compare a `maxHoldMs` with. */
+const DEFAULT_TTL_MS = { urgent: 30_000, normal: 20_000, background: 10_000 } as const;
+
+type Work<T> = (grant: Grant) => Promise<T> | T;
+
+/** What `connect()` answers. Time, randomness and the transport come in through its ports. */
+export class Client implements Nonced, GrantKeeper {
+  readonly #clock: Clock;
+  readonly #connectTimeoutMs: number;
+  readonly #link: Link;
+  readonly #holdings: Holdings;
+  readonly #scopes = new AsyncLocalStorage<Scope>();
+
+  constructor(ports: LinkPorts) {
+    this.#clock = ports.clock;
+    this.#connectTimeoutMs = ports.connectTimeoutMs;
+    this.#link = new Link(ports);
+    this.#holdings = new Holdings(ports.clock, this.#link);
+  }
+
+  /** Resolves once a daemon has answered. Rejects with UNAVAILABLE or CANCELLED, and the client is of no use then. */
+  async open(signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted) throw cancelled(signal);
+    const abort = () => signal && this.#link.close(cancelled(signal));
+    signal?.addEventListener('abort', abort);
+    try {
+      await this.#link.open(this.#holdings);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  get socket(): string {
+    return this.#link.path;
+  }
+
+  get daemon(): DaemonInfo {
+    const greeting = this.#link.greeting;
+    if (greeting === undefined) throw new Error('asked before the first connection');
+    const { version, instance, epoch, exclusive } = greeting;
+    return { version, instance, epoch, exclusive };
+  }
+
+  exclusive<T>(fn: Work<T>): Promise<T>;
+  exclusive<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T>;
+  exclusive<T>(first: ExclusiveOptions | Work<T>, second?: Work<T>): Promise<T> {
+    if (typeof first === 'function') return this.#exclusive({}, first);
+    if (second === undefined) throw new TypeError('exclusive was given no function; call exclusive(options, fn)');
+    return this.#exclusive(first, second);
+  }
+
+  async acquire(options: AcquireOptions = {}): Promise<Grant> {
+    return this.#grant(await this.#ask(options));
+  }
+
+  async nonce({ account, count, signal, waitMs = NONCE_WAIT_MS }: NonceOptions = {}): Promise<bigint> {
+    const call = new PlainCall(this.#clock, this.#link, 'nonce', { account, count }, readNonce);
+    const { nonce } = await call.start({ giveUpAtMs: this.#clock.monotonicMs() + waitMs, signal });
+    return nonce;
+  }
+
+  async status(): Promise<Status> {
+    return this.#status({ giveUpAtMs: this.#answerDueMs(), signal: undefined });
+  }
+
+  async close(): Promise<void> {
+    this.#holdings.close();
+    this.#link.close(closedByCaller());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Of the grant keeper. */
+  next(lease: Lease, { account, cost, count, signal }: NextOptions): Promise<bigint> {
+    const call = new NextCall(this.#clock, this.#link, lease, this.#holdings, { account, cost, count });
+    return call.start({ giveUpAtMs: undefined, signal });
+  }
+
+  /** Of the grant keeper. */
+  renew(lease: Lease, ttlMs: number | undefined): Promise<number> {
+    const call = new RenewCall(this.#clock, this.#link, lease, this.#holdings, ttlMs);
+    return call.start({ giveUpAtMs: undefined, signal: undefined });
+  }
+
+  /** Of the grant keeper. */
+  async release(lease: Lease, outcome: Outcome): Promise<boolean> {
+    if (!this.#holdings.releasedByRequest(lease)) return false;
+    const call = new ReleaseCall(this.#clock, this.#link, lease.token, outcome);
+    return call.start({ giveUpAtMs: this.#answerDueMs(), signal: undefined });
+  }
+
+  /** Of the grant keeper. */
+  drop(lease: Lease): void {
+    this.#holdings.release(lease, 'unknown');
+  }
+
+  #answerDueMs(): number {
+    return this.#clock.monotonicMs() + this.#connectTimeoutMs;
+  }
+
+  async #status(bounds: Bounds): Promise<Status> {
+    const status = await new PlainCall(this.#clock, this.#link, 'status', {}, readStatus).start(bounds);
+    this.#link.learn(status.exclusive);
+    return status;
+  }
+
+  #ask(options: AcquireOptions): Promise<Granted> {
+    const call = new AcquireCall(this.#clock, this.#link, this.#holdings, options);
+    return call.start({ giveUpAtMs: call.giveUpAtMs, signal: options.signal });
+  }
+
+  #grant({ lease, nonce, count, waitedMs }: Granted): LeaseGrant {
+    return new LeaseGrant(lease, this, { nonce, count, waitedMs, account: lease.account });
+  }
+
+  #exclusive<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
+    const outer = enclosing(this.#scopes.getStore());
+    return outer === undefined ? this.#alone(options, fn, undefined) : this.#within(outer, options, fn);
+  }
+
+  /** Under a lease of its own. */
+  async #alone<T>(options: ExclusiveOptions, fn: Work<T>, outer: Scope | undefined): Promise<T> {
+    const { maxHoldMs, signal } = options;
+    const granted = await this.#ask({ ...options, ttlMs: shortestTtlMs(options) });
+    const { lease } = granted;
+    // Looked at again: the grant was good when it was read, and this turn may come later.
+    const obstacle = obstacleTo(lease, signal);
+    if (obstacle !== undefined) {
+      this.#holdings.release(lease, 'unused');
+      throw obstacle;
+    }
+    if (maxHoldMs !== undefined) lease.renewUntil(this.#clock.monotonicMs() + maxHoldMs);
+    const scope = new Scope(lease, outer);
+    const grant = this.#grant(granted);
+    return new Hold<T>(lease, 'own').run(
+      () => this.#scopes.run(scope, fn, grant),
+      (end) => {
+        scope.ended = true;
+        // Also when its caller was told that the lease was about to end: the lane is ours until it has.
+        this.#holdings.release(lease, outcomeOf(end, options));
+      },
+    );
+  }
+
+  /** Inside another exclusive: under its lease if the account's lane is the same. */
+  async #within<T>(outer: Scope, options: ExclusiveOptions, fn: Work<T>): Promise<T> {
+    const startedAtMs = this.#clock.monotonicMs();
+    const bounds = { giveUpAtMs: startedAtMs + patienceMs(options), signal: options.signal };
+    const account = accountOf(options);
+    if (outer.lease.ended !== undefined) throw outer.lease.ended;
+    // The policy may have been switched since we heard of it, in either direction: ask before refusing.
+    if (account !== outer.lease.account && this.daemon.exclusive !== 'global') {
+      const policy = (await this.#status(bounds)).exclusive;
+      // Without lanes there is nothing to share, and nothing to deadlock over.
+      if (policy === 'off') return this.#alone(options, fn, outer);
+      if (policy === 'account') throw nestedLane(account, outer.lease.account);
+    }
+    await outer.enter(this.#clock, bounds);
+    try {
+      const nonce = await this.#drawWithin(outer.lease, account, options, bounds);
+      const nowMs = this.#clock.monotonicMs();
+      if (nowMs > startedAtMs + (options.maxAgeMs ?? Number.POSITIVE_INFINITY)) throw waitedTooLong();
+      const obstacle = obstacleTo(outer.lease, options.signal);
+      if (obstacle !== undefined) throw obstacle;
+      return await this.#nested(
+        outer,
+        { nonce, account, count: options.count ?? 1, waitedMs: nowMs - startedAtMs },
+        fn,
+      );
+    } finally {
+      outer.leave();
+    }
+  }
+
+  #drawWithin(lease: Lease, account: string, { cost, count }: ExclusiveOptions, bounds: Bounds): Promise<bigint> {
+    const params = { account: account === lease.account ? undefined : account, cost, count };
+    return new NextCall(this.#clock, this.#link, lease, this.#holdings, params).start(bounds);
+  }
+
+  #nested<T>(outer: Scope, terms: GrantTerms, fn: Work<T>): Promise<T> {
+    const scope = new Scope(outer.lease, outer);
+    const hold = new Hold<T>(outer.lease, 'shared');
+    const grant = new NestedGrant(outer.lease, this, terms, hold);
+    return hold.run(
+      () => this.#scopes.run(scope, fn, grant),
+      () => {
+        scope.ended = true;
+      },
+    );
+  }
+}
+
+/** A lease that may not be held as long as it would last by itself is asked for no longer. */
+function shortestTtlMs({ ttlMs, maxHoldMs, priority }: ExclusiveOptions): number | undefined {
+  if (maxHoldMs === undefined || maxHoldMs >= (ttlMs ?? DEFAULT_TTL_MS[priority ?? 'normal'])) return ttlMs;
+  return Math.max(1, Math.ceil(maxHoldMs));
+}
+
+/** Why nothing can begin under the lease, if so. */
+function obstacleTo(lease: Lease, signal: AbortSignal | undefined): NoncedError | undefined {
+  if (signal?.aborted) return cancelled(signal);
+  if (lease.hasTime()) return undefined;
+  return lease.ended ?? leaseLost('the lease ran out before the call could begin; look what stalls this process');
+}
+
+function outcomeOf(end: CallEnd, { outcome }: ExclusiveOptions): Outcome {
+  const usual = end.ok ? 'ok' : 'unknown';
+  try {
+    return outcome?.(end) ?? usual;
+  } catch {
+    // The call has been made, and its result matters more than what the hook stumbled over.
+    return usual;
+  }
+}
+
+function nestedLane(account: string, outer: string): NoncedError {
+  return new NoncedError(
+    refusal(
+      'NESTED_LANE',
+      `exclusive for ${account} inside one for ${outer}, which has another lane: two lanes taken in two orders deadlock; call it after the outer one`,
+    ),
+  );
+}

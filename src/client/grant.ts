@@ -1,0 +1,95 @@
+import type { Outcome } from '../protocol/messages.ts';
+import type { Grant, NextOptions } from './api.ts';
+import type { Lease } from './lease.ts';
+
+/** What a grant can ask for. */
+export interface GrantKeeper {
+  next(lease: Lease, options: NextOptions): Promise<bigint>;
+  renew(lease: Lease, ttlMs: number | undefined): Promise<number>;
+  release(lease: Lease, outcome: Outcome): Promise<boolean>;
+  /** Releases as `unknown` without waiting. */
+  drop(lease: Lease): void;
+}
+
+export interface GrantTerms {
+  readonly nonce: bigint;
+  readonly count: number;
+  readonly account: string;
+  readonly waitedMs: number;
+}
+
+/** A grant with a lease of its own. */
+export class LeaseGrant implements Grant {
+  readonly nonce: bigint;
+  readonly count: number;
+  readonly account: string;
+  readonly waitedMs: number;
+  protected readonly lease: Lease;
+  protected readonly keeper: GrantKeeper;
+
+  constructor(lease: Lease, keeper: GrantKeeper, terms: GrantTerms) {
+    this.nonce = terms.nonce;
+    this.count = terms.count;
+    this.account = terms.account;
+    this.waitedMs = terms.waitedMs;
+    this.lease = lease;
+    this.keeper = keeper;
+  }
+
+  get token(): bigint {
+    return this.lease.token;
+  }
+
+  get ttlMs(): number {
+    return this.lease.ttlMs;
+  }
+
+  get signal(): AbortSignal {
+    return this.lease.signal;
+  }
+
+  expiresInMs(): number {
+    return this.lease.expiresInMs();
+  }
+
+  next(options: NextOptions = {}): Promise<bigint> {
+    return this.keeper.next(this.lease, options);
+  }
+
+  renew(ttlMs?: number): Promise<number> {
+    return this.keeper.renew(this.lease, ttlMs);
+  }
+
+  release(outcome: Outcome = 'unknown'): Promise<boolean> {
+    return this.keeper.release(this.lease, outcome);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.keeper.drop(this.lease);
+  }
+}
+
+/** A grant within another: it has its own nonce and end, and shares the lease. */
+export class NestedGrant extends LeaseGrant {
+  readonly #hold: { readonly signal: AbortSignal };
+
+  constructor(lease: Lease, keeper: GrantKeeper, terms: GrantTerms, hold: { readonly signal: AbortSignal }) {
+    super(lease, keeper, terms);
+    this.#hold = hold;
+  }
+
+  override get signal(): AbortSignal {
+    return this.#hold.signal;
+  }
+
+  override next(options: NextOptions = {}): Promise<bigint> {
+    return super.next({ ...options, account: options.account ?? this.account });
+  }
+
+  /** The lease is the outer call's, and so is its release. */
+  override async release(): Promise<boolean> {
+    return false;
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {}
+}

@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto';
+import { systemClock } from '../clock.ts';
+import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
+import type { ConnectOptions, Nonced } from './api.ts';
+import { Client } from './client.ts';
+import { surroundings } from './host.ts';
+import { checkOwner, findSocket } from './socket-path.ts';
+import { dialUnixSocket } from './unix-socket.ts';
+
+export { ERROR_CODES, type ErrorCode, NoncedError } from '../errors.ts';
+export type { ExclusionPolicy, Outcome, Priority, Unit } from '../protocol/messages.ts';
+export type {
+  AcquireOptions,
+  CallEnd,
+  ConnectOptions,
+  DaemonInfo,
+  ExclusiveOptions,
+  Grant,
+  NextOptions,
+  Nonced,
+  NonceOptions,
+  Status,
+} from './api.ts';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/**
+ * Connects to the daemon of this host, waiting for one up to `connectTimeoutMs`. Rejects with UNAVAILABLE when none
+ * answers, at once when permission is what is missing, and with CANCELLED when its signal aborts.
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Nonced> {
+  const around = surroundings();
+  const client = new Client({
+    dial: dialUnixSocket,
+    find: () => findSocket(options.socket, around),
+    trust: (place) => checkOwner(place, around),
+    codec: msgpackRpc,
+    clock: systemClock(),
+    random: Math.random,
+    introduction: { name: options.name, pid: process.pid, session: randomBytes(16).toString('hex') },
+    connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+  });
+  await client.open(options.signal);
+  return client;
+}

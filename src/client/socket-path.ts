@@ -1,0 +1,87 @@
+import { join } from 'node:path';
+import { NoncedError, refusal } from '../errors.ts';
+
+/** What Node passes to the kernel; it cuts a longer path short without a word. */
+const MAX_PATH_BYTES = 107;
+const SERVICE_SOCKET = '/run/nonced/nonced.sock';
+
+/** Where to connect to. */
+export interface SocketPlace {
+  readonly path: string;
+  /** Must be the user's alone before anything is said there; undefined where an administrator or the caller vouches for it. */
+  readonly ownDirectory: string | undefined;
+}
+
+export interface Owner {
+  readonly uid: number;
+  readonly mode: number;
+  readonly isDirectory: boolean;
+}
+
+/** What the search looks at, from the composition root. */
+export interface Surroundings {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly uid: number;
+  readonly temporaryDirectory: string;
+  /** True also where the answer is forbidden: a socket that may not be looked at is there. */
+  exists(path: string): boolean;
+  /** Undefined where nothing is there. Does not follow a symbolic link. */
+  owner(path: string): Owner | undefined;
+}
+
+/**
+ * The socket to use: the one asked for, `$NONCED_SOCKET`, the service's, or the user's own; the first there is, else
+ * where a daemon of this user would be. Throws UNAVAILABLE for a path over 107 bytes.
+ */
+export function findSocket(asked: string | undefined, around: Surroundings): SocketPlace {
+  const explicit = asked ?? (around.environment['NONCED_SOCKET'] || undefined);
+  if (explicit !== undefined) return checkedLength({ path: explicit, ownDirectory: undefined });
+
+  const service = { path: SERVICE_SOCKET, ownDirectory: undefined };
+  // A daemon that root starts is the service's stand-in and binds there too.
+  if (around.uid === 0 || around.exists(SERVICE_SOCKET)) return service;
+
+  const own = ownPlaces(around);
+  return checkedLength(own.find(({ path }) => around.exists(path)) ?? own[0] ?? service);
+}
+
+function ownPlaces(around: Surroundings): SocketPlace[] {
+  const temporary = ownPlace(join(around.temporaryDirectory, `nonced-${around.uid}`));
+  // cron sets no XDG_RUNTIME_DIR, and its bots must find the daemon that was started in a shell.
+  const runtime = around.environment['XDG_RUNTIME_DIR'] || `/run/user/${around.uid}`;
+  if (!around.exists(runtime)) return [temporary];
+  const xdg = ownPlace(join(runtime, 'nonced'));
+  return around.environment['XDG_RUNTIME_DIR'] ? [xdg, temporary] : [temporary, xdg];
+}
+
+function ownPlace(directory: string): SocketPlace {
+  return { path: join(directory, 'nonced.sock'), ownDirectory: directory };
+}
+
+function checkedLength(place: SocketPlace): SocketPlace {
+  const bytes = Buffer.byteLength(place.path);
+  if (bytes <= MAX_PATH_BYTES) return place;
+  throw new NoncedError(
+    refusal(
+      'UNAVAILABLE',
+      `socket path ${place.path} is ${bytes} bytes long and the system takes ${MAX_PATH_BYTES}; set NONCED_SOCKET to a shorter one`,
+    ),
+  );
+}
+
+/**
+ * Throws UNAVAILABLE if the directory of a user's own socket belongs to somebody else, who could then hand out nonces
+ * in our name. A directory that is not there yet passes: connecting will fail by itself.
+ */
+export function checkOwner(place: SocketPlace, around: Surroundings): void {
+  if (place.ownDirectory === undefined) return;
+  const owner = around.owner(place.ownDirectory);
+  if (owner === undefined) return;
+  if (owner.isDirectory && owner.uid === around.uid && (owner.mode & 0o022) === 0) return;
+  throw new NoncedError(
+    refusal(
+      'UNAVAILABLE',
+      `${place.ownDirectory} is not a directory that only user ${around.uid} can write to; remove it, or set NONCED_SOCKET to the daemon's socket`,
+    ),
+  );
+}

@@ -1,0 +1,31 @@
+import { NoncedError, refusal, systemErrorCode } from '../errors.ts';
+
+/** No daemon answers at `path`; `reason` is what the last attempt failed of. */
+export function unavailable(path: string, reason: Error | undefined): NoncedError {
+  if (isUnavailable(reason)) return reason;
+  const code = systemErrorCode(reason);
+  const message = isForbidden(reason)
+    ? `may not connect to ${path} (${code}); join the group nonced, then restart the bot`
+    : `no daemon answers at ${path} (${code ?? reason?.message ?? 'it closed the connection'}); start it with \`systemctl start nonced\`, or by hand with \`nonced serve\``;
+  return new NoncedError(refusal('UNAVAILABLE', message), reason === undefined ? undefined : { cause: reason });
+}
+
+/** Waiting cures no permission: a process gets its groups when it starts. */
+export function isForbidden(reason: Error | undefined): boolean {
+  const code = systemErrorCode(reason);
+  return code === 'EACCES' || code === 'EPERM';
+}
+
+export function isUnavailable(reason: Error | undefined): reason is NoncedError {
+  return reason instanceof NoncedError && reason.code === 'UNAVAILABLE';
+}
+
+/** Another authority answers where ours was: its nonces have nothing to do with those we had. */
+export function otherInstance(path: string, was: string, is: string): NoncedError {
+  return new NoncedError(
+    refusal(
+      'UNAVAILABLE',
+      `another nonced answers at ${path} (instance ${is}, it was ${was}); make sure that its state is the right one, then restart the bot`,
+    ),
+  );
+}

@@ -1,0 +1,258 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../clock.ts';
+import { Broker, DEFAULT_LIMITS, DEFAULT_SEQUENCE, TOKEN_SEQUENCE } from '../core/broker.ts';
+import type { DurableSequence, DurableState, Observer, Unit } from '../core/ports.ts';
+import { nonceFloorAt } from '../core/sequence-clock.ts';
+import { EXIT, ExitError } from '../errors.ts';
+import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
+import { acquireInstanceLock } from '../store/instance-lock.ts';
+import { notesExist, openLeaseNotes } from '../store/lease-notes.ts';
+import { leftovers, openStateFile, readStateFile, sweepOrphans } from '../store/state-file.ts';
+import { RELEASED_MS, VERSION } from '../version.ts';
+import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
+import type { Log } from './log.ts';
+import { answers, checkSocketPath, type Listening, listen, removeLeftoverSocket } from './server.ts';
+import { Switchboard } from './switchboard.ts';
+
+const MAX_CONNECTIONS = 1_024;
+const MAX_ADMIN_CONNECTIONS = 64;
+/** Highest nonce of a sequence: what most exchanges store it in is signed. */
+export const MAX_NONCE = 2n ** 63n - 1n;
+/** Tokens are JavaScript numbers in many clients. */
+export const MAX_TOKEN = 2n ** 53n - 1n;
+const LOCK_WAIT_SECONDS = 1;
+
+export interface DaemonOptions {
+  readonly stateDir: string;
+  readonly runtimeDir: string;
+  /** The installation made the state: a missing one is a loss (I9). */
+  readonly isService: boolean;
+  /** Run beside the service, although it is another authority. */
+  readonly separate: boolean;
+  readonly log: Log;
+  /** Something ended the daemon from within; its sockets are closed already. */
+  readonly onFailed: (error: Error) => void;
+  readonly clock?: Clock;
+}
+
+export interface Daemon {
+  readonly socket: string;
+  readonly adminSocket: string;
+  /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone. */
+  stop(): Promise<void>;
+}
+
+/** Identifies this boot of this machine: notes and clock readings of another one do not count. */
+export function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch (error) {
+    throw new ExitError(EXIT.config, 'cannot tell one boot from another: no /proc/sys/kernel/random/boot_id', {
+      cause: error,
+    });
+  }
+}
+
+/** What a first start, or `nonced init`, begins with. */
+export function freshState(unit: Unit, wallMs: number): DurableState {
+  const begin = (of: Unit, max: bigint): DurableSequence => ({ unit: of, ceiling: nonceFloorAt(wallMs, of), max });
+  return {
+    sequences: { [DEFAULT_SEQUENCE]: begin(unit, MAX_NONCE), [TOKEN_SEQUENCE]: begin('us', MAX_TOKEN) },
+    exclusive: 'global',
+    anchor: undefined,
+    seenWallMs: wallMs,
+  };
+}
+
+/** Starts the daemon and answers once clients can connect. Rejects with ExitError and leaves nothing behind. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { stateDir, runtimeDir, log, clock = systemClock() } = options;
+  const socket = join(runtimeDir, BOT_SOCKET);
+  const adminSocket = join(runtimeDir, ADMIN_SOCKET);
+  checkSocketPath(socket);
+  await refuseBesideService(options);
+
+  // Undone in reverse order, at the end or where a step fails.
+  const undo: (() => void)[] = [];
+  const undoAll = () => {
+    for (const step of undo.splice(0).reverse()) step();
+  };
+  try {
+    const stateDirFd = prepareStateDirectory(stateDir);
+    undo.push(() => closeSync(stateDirFd));
+    const runtimeDirFd = prepareRuntimeDirectory(runtimeDir);
+    undo.push(() => closeSync(runtimeDirFd));
+    const lock = acquireInstanceLock({
+      stateDir,
+      stateDirFd,
+      runtimeDir,
+      runtimeDirFd,
+      waitSeconds: LOCK_WAIT_SECONDS,
+      onCompromised: (error) => log.warn(`${stateDir}: the lock directory is not ours any more: ${error.message}`),
+    });
+    undo.push(() => lock.release());
+
+    const bootId = readBootId();
+    const reading = readStateFile(stateDir);
+    if (reading.kind === 'absent') refuseLostState(options, bootId, lock.foundLeftover);
+    for (const name of sweepOrphans(stateDir)) log.info(`removed ${join(stateDir, name)}, left by a killed write`);
+
+    const wallMs = clock.wallMs();
+    if (reading.kind === 'absent' && wallMs < RELEASED_MS)
+      throw wrongClock(wallMs, 'it is before this program was made');
+    const before = reading.kind === 'absent' ? undefined : reading.state;
+    const identity = {
+      instance: before?.instance ?? randomBytes(16).toString('hex'),
+      epoch: (before?.epoch ?? 0) + 1,
+      pid: process.pid,
+      socket,
+    };
+    const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: reading });
+    const state = before?.state ?? freshState('ns', wallMs);
+    if (before === undefined) {
+      // The state comes first: notes without one would look as if it had been lost.
+      const failure = await store.write(state);
+      if (failure !== undefined) throw cannotStart(failure.error);
+      log.warn(`first start: made a new state in ${stateDir}. If this key has had nonces before, see "nonced init"`);
+    }
+    const opened = openLeaseNotes({ dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs() });
+    undo.push(() => opened.close());
+    if (opened.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
+
+    let failed: Error | undefined;
+    let onFailed = (error: Error): void => {
+      failed = error;
+    };
+    const broker = new Broker({
+      clock,
+      bootId,
+      state,
+      store,
+      notes: opened.notes,
+      found: opened.found,
+      observer: observerOf(log, (error) => onFailed(error)),
+    });
+    if (!broker.clockIsPlausible) throw wrongClock(wallMs, 'it is over 400 days past the last one this state has seen');
+    const failure = failed ?? (await broker.start());
+    if (failure !== undefined) throw cannotStart(failure);
+
+    const switchboard = new Switchboard({
+      clock,
+      broker,
+      waitingPerClient: DEFAULT_LIMITS.waitingPerClient,
+      version: VERSION,
+      instance: identity.instance,
+      pid: identity.pid,
+      epoch: identity.epoch,
+      afterInput,
+    });
+    const listening: Listening[] = [];
+    undo.push(() => {
+      for (const listener of listening) listener.close();
+    });
+    for (const [path, role, mode, maxConnections] of [
+      [adminSocket, 'admin', 0o600, MAX_ADMIN_CONNECTIONS],
+      [socket, 'bot', 0o660, MAX_CONNECTIONS],
+    ] as const) {
+      await removeLeftoverSocket(path);
+      listening.push(await listen({ path, role, mode, maxConnections }, switchboard, log));
+    }
+    broker.open();
+    switchboard.arm();
+
+    onFailed = (error) => {
+      undoAll();
+      options.onFailed(error);
+    };
+    return {
+      socket,
+      adminSocket,
+      async stop() {
+        const failure = await broker.stop();
+        if (failure !== undefined)
+          log.warn(`the last write failed, so the next start skips a reserve: ${failure.message}`);
+        undoAll();
+      },
+    };
+  } catch (error) {
+    undoAll();
+    throw error;
+  }
+}
+
+/** Two authorities for one key are worse than none. */
+async function refuseBesideService({ runtimeDir, separate }: DaemonOptions): Promise<void> {
+  const service = join(SERVICE_RUNTIME_DIR, BOT_SOCKET);
+  if (separate || runtimeDir === SERVICE_RUNTIME_DIR || !existsSync(service) || !(await answers(service))) return;
+  throw new ExitError(
+    EXIT.tempFail,
+    `the service answers on ${service}, and two authorities for one key are worse than none; use that one, ` +
+      'or say --separate if no key is used with both',
+  );
+}
+
+/** I9: a state that is gone although there was one is never made anew. */
+function refuseLostState({ stateDir, runtimeDir, isService }: DaemonOptions, bootId: string, lockFound: boolean): void {
+  const evidence = isService
+    ? 'the service was installed with one'
+    : lockFound
+      ? 'a lock of an earlier daemon lies there'
+      : leftovers(stateDir).temporaryFiles.length > 0
+        ? 'an unfinished write of an earlier daemon lies there'
+        : notesExist(runtimeDir, bootId)
+          ? `an earlier daemon of this boot left notes in ${runtimeDir}`
+          : undefined;
+  if (evidence === undefined) return;
+  throw new ExitError(
+    EXIT.config,
+    `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
+      `than the clock, run: nonced init --floor now --state-dir ${stateDir}`,
+  );
+}
+
+function wrongClock(wallMs: number, why: string): ExitError {
+  return new ExitError(
+    EXIT.tempFail,
+    `the clock says ${new Date(wallMs).toISOString()}, but ${why}; set it (timedatectl), ` +
+      'or if it is right run: nonced init --floor now',
+  );
+}
+
+function cannotStart(error: Error): ExitError {
+  if (error instanceof ExitError) return error;
+  return new ExitError(EXIT.tempFail, `the state cannot be written: ${error.message}; make room on the disk`, {
+    cause: error,
+  });
+}
+
+function observerOf(log: Log, failed: (error: Error) => void): Observer {
+  return {
+    failed,
+    writeFailed: (error) =>
+      log.error(`the state cannot be written (${error.message}); going on below the durable ceiling, and trying again`),
+    writeRecovered: () => log.info('the state can be written again'),
+    clockChanged: (state, offMs) => {
+      const off = `${(offMs / 1000).toFixed(0)} s`;
+      if (state === 'not-followed') {
+        log.warn(
+          `the clock jumped ${off} ahead and is not followed; if it is right, accept it: nonced advance --to now`,
+        );
+      } else if (state === 'behind') {
+        log.warn('the clock is behind what this state has seen; going on from the last nonce until it is set');
+      } else {
+        log.info(`the clock is followed again (${off} off)`);
+      }
+    },
+    ahead: (sequence, leadMs) =>
+      log.warn(`sequence ${sequence} is ${(leadMs / 1000).toFixed(0)} s ahead of the clock; it goes on from there`),
+  };
+}
+
+// Accepting a connection, reading from it, and acting on what was read take a turn of the event loop each.
+const TURNS_FOR_INPUT = 3;
+
+function afterInput(done: () => void, turns = TURNS_FOR_INPUT): void {
+  setImmediate(() => (turns > 1 ? afterInput(done, turns - 1) : done()));
+}

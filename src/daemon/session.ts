@@ -1,0 +1,312 @@
+import { createHash } from 'node:crypto';
+import type { Broker } from '../core/broker.ts';
+import type { Client } from '../core/entities.ts';
+import type { Grant, Nonce, Peer, RequestId, RevokeReason, Token } from '../core/ports.ts';
+import { type Refusal, refusal } from '../errors.ts';
+import { jsonRpc } from '../protocol/json-rpc.ts';
+import { BrokenStream, MessageScanner } from '../protocol/message-scanner.ts';
+import {
+  type AdvanceResult,
+  type ChangeResult,
+  type Codec,
+  type GrantResult,
+  type HelloResult,
+  MAX_COUNT,
+  MAX_MESSAGE_BYTES,
+  MAX_TTL_MS,
+  MAX_WAIT_MS,
+  type NonceResult,
+  PROTOCOL,
+  type ReleaseResult,
+  type RenewResult,
+  type Request,
+  type RevokedNotification,
+  type StatusResult,
+} from '../protocol/messages.ts';
+import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
+import { checkRequest, isRefusal } from '../protocol/request-check.ts';
+
+/** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
+const FLUSH_BYTES = 65_536;
+/** A client that leaves so many bytes of answers unread is cut off. */
+const MAX_UNREAD_BYTES = 262_144;
+
+/** One connection, as a session needs it. */
+export interface Wire {
+  write(bytes: Uint8Array): void;
+  /** Bytes that were written but not taken by the other side. */
+  readonly unsentBytes: number;
+  /** Closes it once what was written has been taken. */
+  end(): void;
+  destroy(): void;
+}
+
+/** What a session needs to know of the daemon around it. */
+export interface Surroundings {
+  readonly broker: Broker;
+  readonly waitingPerClient: number;
+  readonly version: string;
+  readonly instance: string;
+  readonly pid: number;
+  readonly epoch: number;
+  connections(): number;
+  /** The session has answers to flush by the end of the turn. */
+  hasOutput(session: Session): void;
+}
+
+/** Operators' methods, answered on their own socket only. */
+const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set(['advance', 'set-exclusive']);
+
+/** One client's side of the protocol: bytes in, checked requests to the broker, answers out as bytes. */
+export class Session implements Peer {
+  readonly #wire: Wire;
+  readonly #role: 'bot' | 'admin';
+  readonly #around: Surroundings;
+  readonly #scanner = new MessageScanner({ maxBytes: MAX_MESSAGE_BYTES });
+  readonly #client: Client;
+  #codec: Codec = jsonRpc;
+  #output: Uint8Array[] = [];
+  #outputBytes = 0;
+  #saidHello = false;
+  /** Operators' requests that wait for a write of the state. */
+  #changing = 0;
+  #phase: 'open' | 'half-closed' | 'closed' = 'open';
+
+  constructor(wire: Wire, role: 'bot' | 'admin', around: Surroundings) {
+    this.#wire = wire;
+    this.#role = role;
+    this.#around = around;
+    this.#client = around.broker.connect(this);
+  }
+
+  /** Takes in bytes, cut anywhere. */
+  receive(chunk: Uint8Array): void {
+    if (this.#phase !== 'open') return;
+    try {
+      this.#scanner.push(chunk);
+      for (let frame = this.#scanner.next(); frame !== undefined; frame = this.#scanner.next()) {
+        this.#codec = this.#scanner.encoding === 'msgpack' ? msgpackRpc : jsonRpc;
+        this.#handle(frame);
+        if (this.#outputBytes >= FLUSH_BYTES) this.flush();
+        // A request may have ended the session: what follows it is not looked at.
+        if (this.#phase !== 'open') return;
+      }
+    } catch (error) {
+      if (!(error instanceof BrokenStream)) throw error;
+      if (this.#scanner.encoding === 'msgpack') this.#codec = msgpackRpc;
+      this.#send(this.#codec.refusal(undefined, error.refusal));
+      this.#close();
+    }
+  }
+
+  /** The client says nothing more, but may still listen. */
+  receiveEnd(): void {
+    if (this.#phase !== 'open') return;
+    const frame = this.#scanner.end();
+    if (frame !== undefined) this.#handle(frame);
+    if (this.#phase !== 'open') return;
+    this.#phase = 'half-closed';
+    this.#around.broker.abandon(this.#client);
+    this.#around.hasOutput(this);
+  }
+
+  /** The connection is gone, from whichever side. */
+  closed(): void {
+    if (this.#phase === 'closed') return;
+    this.#phase = 'closed';
+    this.#around.broker.disconnect(this.#client);
+  }
+
+  /** Hands the answers that have come together to the wire. */
+  flush(): void {
+    const output = this.#output;
+    const [first] = output;
+    if (first !== undefined) {
+      this.#output = [];
+      this.#wire.write(output.length === 1 ? first : Buffer.concat(output, this.#outputBytes));
+      this.#outputBytes = 0;
+    }
+    if (this.#phase === 'closed') return;
+    if (this.#wire.unsentBytes > MAX_UNREAD_BYTES) {
+      this.closed();
+      this.#wire.destroy();
+    } else if (this.#phase === 'half-closed' && this.#changing === 0 && this.#client.waiting.size === 0) {
+      this.#close();
+    }
+  }
+
+  granted(id: RequestId, { nonce, count, token, ttlMs, waitedMs }: Grant): void {
+    this.#answer<GrantResult>(id, { nonce, count, token: BigInt(token), ttlMs, waitedMs: Math.round(waitedMs) });
+  }
+
+  drawn(id: RequestId, nonce: Nonce, count: number): void {
+    this.#answer<NonceResult>(id, { nonce, count });
+  }
+
+  refused(id: RequestId, refusal: Refusal): void {
+    this.#send(this.#codec.refusal(id, refusal));
+  }
+
+  revoked(token: Token, reason: RevokeReason): void {
+    const revoked: RevokedNotification = { token: BigInt(token), reason };
+    this.#send(this.#codec.notification('revoked', revoked));
+  }
+
+  #handle(frame: Uint8Array): void {
+    const message = this.#codec.decode(frame);
+    switch (message.kind) {
+      case 'request': {
+        const request = checkRequest(message.method, message.params);
+        if (isRefusal(request)) this.refused(message.id, request);
+        else this.#ask(message.id, request);
+        break;
+      }
+      case 'notification': {
+        const request = checkRequest(message.method, message.params);
+        // Nobody would hear an answer, so only what needs none is done.
+        if (!isRefusal(request)) this.#tell(request);
+        break;
+      }
+      case 'malformed':
+        this.#send(this.#codec.refusal(message.id, message.refusal));
+        break;
+      case 'answer':
+      case 'error':
+        this.#send(this.#codec.refusal(undefined, refusal('BAD_REQUEST', 'an answer, but nothing was asked')));
+        break;
+    }
+  }
+
+  #tell(request: Request): void {
+    const { broker } = this.#around;
+    if (request.method === 'release') {
+      broker.release(this.#client, request.token as Token, request.outcome, request.usedOwnClock);
+    } else if (request.method === 'cancel') {
+      broker.cancel(this.#client, request.id);
+    }
+  }
+
+  #ask(id: RequestId, request: Request): void {
+    const { broker } = this.#around;
+    const client = this.#client;
+    if (ADMIN_METHODS.has(request.method) && this.#role !== 'admin') {
+      this.refused(id, refusal('FORBIDDEN', `${request.method} is the operator's; ask on admin.sock`));
+      return;
+    }
+    switch (request.method) {
+      case 'hello':
+        this.#hello(id, request);
+        break;
+      case 'nonce':
+        broker.nonce(client, id, request.account, request.count);
+        break;
+      case 'acquire':
+        broker.acquire(client, id, request);
+        break;
+      case 'next':
+        broker.next(client, id, request.token as Token, request.account, request.count);
+        break;
+      case 'renew': {
+        const renewed = broker.renew(client, request.token as Token, request.ttlMs);
+        if (typeof renewed === 'number') this.#answer<RenewResult>(id, { ttlMs: renewed });
+        else this.refused(id, renewed);
+        break;
+      }
+      case 'release':
+        this.#answer<ReleaseResult>(id, {
+          released: broker.release(client, request.token as Token, request.outcome, request.usedOwnClock),
+        });
+        break;
+      case 'cancel':
+        this.refused(id, refusal('BAD_REQUEST', 'cancel is a notification; send it without an id of its own'));
+        break;
+      case 'status':
+        this.#answer<StatusResult>(id, this.#status());
+        break;
+      case 'advance':
+        this.#change<AdvanceResult>(
+          id,
+          broker.advance(request).then((done) => ('code' in done ? done : { sequence: request.sequence, ...done })),
+        );
+        break;
+      case 'set-exclusive':
+        this.#change<ChangeResult>(id, broker.setExclusive(request.policy));
+        break;
+    }
+  }
+
+  #hello(id: RequestId, { name, pid, session }: Request & { method: 'hello' }): void {
+    const { broker, version, instance, epoch, waitingPerClient } = this.#around;
+    if (this.#saidHello) {
+      this.refused(id, refusal('BAD_REQUEST', 'hello was said already; open another connection for another session'));
+      return;
+    }
+    this.#saidHello = true;
+    const held = broker.hello(this.#client, name, pid, session === undefined ? undefined : sessionHash(session));
+    this.#answer<HelloResult>(id, {
+      protocol: PROTOCOL,
+      version,
+      instance,
+      epoch,
+      exclusive: broker.exclusive,
+      limits: {
+        messageBytes: MAX_MESSAGE_BYTES,
+        waiting: waitingPerClient,
+        count: MAX_COUNT,
+        ttlMs: MAX_TTL_MS,
+        waitMs: MAX_WAIT_MS,
+      },
+      held: held.map(({ token, account, requestId, ttlMs }) => ({
+        token: BigInt(token),
+        account,
+        id: requestId ?? null,
+        ttlMs,
+      })),
+    });
+  }
+
+  #status(): StatusResult {
+    const { broker, version, instance, pid, epoch } = this.#around;
+    const status = broker.status();
+    return {
+      version,
+      instance,
+      pid,
+      epoch,
+      ...status,
+      totals: { connections: this.#around.connections(), ...status.totals },
+    };
+  }
+
+  #change<R extends object>(id: RequestId, change: Promise<R | Refusal>): void {
+    this.#changing += 1;
+    change.then((done) => {
+      this.#changing -= 1;
+      if ('code' in done) this.refused(id, done as Refusal);
+      else this.#answer<R>(id, done);
+    });
+  }
+
+  #answer<R extends object>(id: RequestId, result: R): void {
+    this.#send(this.#codec.answer(id, result));
+  }
+
+  #send(bytes: Uint8Array): void {
+    if (this.#phase === 'closed') return;
+    if (this.#outputBytes === 0) this.#around.hasOutput(this);
+    this.#output.push(bytes);
+    this.#outputBytes += bytes.length;
+  }
+
+  /** Ends the session from our side; what was answered is still delivered. */
+  #close(): void {
+    this.closed();
+    this.flush();
+    this.#wire.end();
+  }
+}
+
+/** As the lease notes keep it: 16 bytes of the SHA-256, so that nobody who reads a note can take a session over. */
+function sessionHash(session: string): string {
+  return createHash('sha256').update(session).digest('hex').slice(0, 32);
+}

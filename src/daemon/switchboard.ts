@@ -1,0 +1,84 @@
+import type { Clock, Timer } from '../clock.ts';
+import type { Broker } from '../core/broker.ts';
+import { Session, type Surroundings, type Wire } from './session.ts';
+
+export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'hasOutput'> {
+  readonly clock: Clock;
+  /** Calls back once all input that had arrived by now has been handed to the sessions. */
+  readonly afterInput: (done: () => void) => void;
+}
+
+/** Brings connections, the broker and time together. It knows no sockets, so that a simulation can drive it. */
+export class Switchboard {
+  readonly #broker: Broker;
+  readonly #clock: Clock;
+  readonly #afterInput: (done: () => void) => void;
+  readonly #around: Surroundings;
+  readonly #sessions = new Set<Session>();
+  #outputs: Session[] = [];
+  #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
+
+  constructor({ clock, afterInput, ...around }: SwitchboardOptions) {
+    this.#broker = around.broker;
+    this.#clock = clock;
+    this.#afterInput = afterInput;
+    this.#around = {
+      ...around,
+      connections: () => this.#sessions.size,
+      hasOutput: (session) => this.#flushSoon(session),
+    };
+  }
+
+  /** A new connection. The caller passes its bytes on through `receive` and tells of its end through `closed`. */
+  connect(wire: Wire, role: 'bot' | 'admin'): Session {
+    const session = new Session(wire, role, this.#around);
+    this.#sessions.add(session);
+    return session;
+  }
+
+  receive(session: Session, chunk: Uint8Array): void {
+    session.receive(chunk);
+    this.arm();
+  }
+
+  receiveEnd(session: Session): void {
+    session.receiveEnd();
+    this.arm();
+  }
+
+  closed(session: Session): void {
+    this.#sessions.delete(session);
+    session.closed();
+    this.arm();
+  }
+
+  /** Sets the timer for the next deadline. An idle daemon has none and so wakes for nothing. */
+  arm(): void {
+    const dueMs = this.#broker.nextDueMs();
+    // A timer that comes too soon is harmless: it looks and is set again.
+    if (dueMs === undefined || (this.#timer !== undefined && this.#timer.dueMs <= dueMs)) return;
+    this.#timer?.timer.cancel();
+    const timer = this.#clock.after(dueMs - this.#clock.monotonicMs(), () => {
+      // I7: after a stall of this process a renewal may lie unread in a socket's buffer. It is read first.
+      this.#afterInput(() => {
+        this.#timer = undefined;
+        this.#broker.expire();
+        this.arm();
+      });
+    });
+    this.#timer = { dueMs, timer };
+  }
+
+  #flushSoon(session: Session): void {
+    this.#outputs.push(session);
+    // One write a connection and turn: all that this input has caused, on whichever connection, goes out together.
+    if (this.#outputs.length === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    const outputs = this.#outputs;
+    this.#outputs = [];
+    for (const session of outputs) session.flush();
+    this.arm();
+  }
+}

@@ -1,0 +1,155 @@
+import { accessSync, closeSync, constants, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
+
+/** Errors of a disk or a table that is full for now, or read-only: they may pass, and what was there is intact. */
+const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+export function mayPass(error: unknown): boolean {
+  return PASSING.has(systemErrorCode(error) ?? '');
+}
+
+/** Why a start cannot go on, as an exit code and a message. `fact` names the path and what could not be done with it. */
+export function startFailure(error: unknown, fact: string): ExitError {
+  if (error instanceof ExitError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  const code = systemErrorCode(error);
+  if (mayPass(error)) {
+    return new ExitError(EXIT.tempFail, `${fact}: ${reason}; free space or remount it, then start again`, {
+      cause: error,
+    });
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new ExitError(
+      EXIT.noPermission,
+      `${fact}: ${reason}; give it to the user nonced runs as (${ourUser()}): chown`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return new ExitError(EXIT.ioError, `${fact}: ${reason}; check the disk (dmesg), then start again`, { cause: error });
+}
+
+/**
+ * Makes the state directory (0700) where it is missing, durably, and answers its open descriptor, on which the lock
+ * and every directory sync are made. It must be ours, writable, and nobody else may write to it. Throws ExitError.
+ */
+export function prepareStateDirectory(dir: string): number {
+  const path = resolve(dir);
+  const descriptor = openOwnDirectory(path, 'state directory', 0o022);
+  try {
+    // Its own entry too must survive a power cut. Each time, for who made it may have been killed before this.
+    syncDirectoryEntry(path);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/**
+ * The same for the runtime directory, which systemd may have made (0755) and a group may share: only its owner counts,
+ * and that not everyone may write to it. It is gone after a reboot, so nothing is synced.
+ */
+export function prepareRuntimeDirectory(dir: string): number {
+  return openOwnDirectory(resolve(dir), 'runtime directory', 0o002);
+}
+
+function openOwnDirectory(path: string, role: string, forbiddenMode: number): number {
+  let descriptor: number;
+  try {
+    makeDirectory(path);
+    if (lstatSync(path).isSymbolicLink()) {
+      throw new ExitError(EXIT.config, `${role} ${path} is a symbolic link; name the directory that it leads to`);
+    }
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'ELOOP') {
+      throw new ExitError(EXIT.config, `${role} ${path} is not a directory; move away what lies there`, {
+        cause: error,
+      });
+    }
+    throw startFailure(error, `${role} ${path} cannot be made or opened`);
+  }
+  try {
+    const { uid, mode } = fstatSync(descriptor);
+    if (uid !== ourUid(uid)) {
+      throw new ExitError(
+        EXIT.config,
+        `${role} ${path} belongs to user ${uid}, not to ${ourUser()}; run nonced as its owner, or: chown ${ourUser()} ${path}`,
+      );
+    }
+    if ((mode & forbiddenMode) !== 0) {
+      const who = (mode & 0o002) !== 0 ? 'everyone' : 'its group';
+      throw new ExitError(EXIT.config, `${role} ${path} can be written to by ${who}; run: chmod go-w ${path}`);
+    }
+    if ((mode & 0o700) !== 0o700) {
+      throw new ExitError(EXIT.noPermission, `${role} ${path} is not writable for its owner; run: chmod u+rwx ${path}`);
+    }
+    // A disk that is read-only would not show in the mode.
+    accessSync(path, constants.W_OK | constants.X_OK);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw startFailure(error, `${role} ${path} is not writable`);
+  }
+}
+
+/** With its parents. Not by Node's own recursive mkdir, which reports a read-only disk as ENOENT. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, 0o700);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    makeDirectory(dirname(path));
+    mkdirSync(path, 0o700);
+  }
+  syncDirectoryEntry(path);
+}
+
+function syncDirectoryEntry(path: string): void {
+  let parent: number;
+  try {
+    parent = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    // A parent that we may pass through but not list was made by somebody else, long ago.
+    if (systemErrorCode(error) === 'EACCES') return;
+    throw error;
+  }
+  try {
+    fsyncSync(parent);
+  } catch (error) {
+    throw startFailure(error, `directory ${dirname(path)} cannot be synced`);
+  } finally {
+    closeSync(parent);
+  }
+}
+
+/** The effective user, or `otherwise` on a platform without users. */
+export function ourUid(otherwise: number): number {
+  return process.geteuid?.() ?? otherwise;
+}
+
+function ourUser(): string {
+  return String(process.geteuid?.() ?? '?');
+}
+
+/** Why an open file of ours must not be trusted, as the end of the sentence "the file …", with the fix; or undefined. */
+export function distrustFile(
+  descriptor: number,
+  path: string,
+  forbiddenMode: number,
+  owner: 'ours' | 'anyone' = 'ours',
+): string | undefined {
+  const stat = fstatSync(descriptor);
+  if (!stat.isFile()) return 'is not a regular file; move it away';
+  if (owner === 'ours' && stat.uid !== ourUid(stat.uid)) {
+    return `belongs to user ${stat.uid}, not to ${ourUser()}; run nonced as that user, or: chown ${ourUser()} ${path}`;
+  }
+  if ((stat.mode & forbiddenMode) !== 0) return `can be changed by other users; look who did, then: chmod 600 ${path}`;
+  return undefined;
+}

@@ -1,0 +1,249 @@
+import { createHash } from 'node:crypto';
+import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Unit } from '../core/ports.ts';
+
+/** What is written into `format`. It changes only when an older program would misread the file, not for a new key. */
+export const STATE_FORMAT = 1;
+
+/** Of the operator's; the daemon's own, whose names begin with #, are not counted. */
+const MAX_SEQUENCES = 64;
+const MAX_NUMBER = 2n ** 64n;
+const UNITS: readonly unknown[] = ['ns', 'us', 'ms', 's', 'counter'] satisfies Unit[];
+const POLICIES: readonly unknown[] = ['global', 'account', 'off'] satisfies ExclusionPolicy[];
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+/** Keys of a newer minor version, which this one keeps as they are. */
+export type ExtraKeys = Readonly<Record<string, Json>>;
+
+/** The daemon that wrote a state. */
+export interface StateIdentity {
+  /** 32 hex digits. */
+  readonly instance: string;
+  readonly epoch: number;
+  readonly pid: number;
+  readonly socket: string;
+}
+
+export interface StateFileContents extends StateIdentity {
+  readonly state: DurableState;
+  readonly extra: ExtraKeys;
+  readonly sequenceExtra: Readonly<Record<string, ExtraKeys>>;
+}
+
+/** What can be read of a damaged state: every field that is plausible by itself, the others undefined. */
+export interface ReadableFields {
+  readonly instance: string | undefined;
+  readonly epoch: number | undefined;
+  readonly pid: number | undefined;
+  readonly socket: string | undefined;
+  readonly exclusive: ExclusionPolicy | undefined;
+  readonly anchor: BootAnchor | undefined;
+  readonly seenWallMs: number | undefined;
+  readonly sequences: Readonly<Record<string, DurableSequence>>;
+  readonly extra: ExtraKeys;
+  readonly sequenceExtra: Readonly<Record<string, ExtraKeys>>;
+}
+
+export type ParsedState =
+  | { readonly kind: 'state'; readonly state: StateFileContents }
+  /** `intact`: its checksum holds, so that it really is newer and not damaged in this very digit. */
+  | { readonly kind: 'newer'; readonly format: number; readonly intact: boolean }
+  /** `problem` completes the sentence "the file …". */
+  | { readonly kind: 'damaged'; readonly problem: string };
+
+type Unchecked<Key extends string> = { readonly [K in Key]?: unknown };
+type RawState = Unchecked<
+  | 'format'
+  | 'instance'
+  | 'epoch'
+  | 'pid'
+  | 'socket'
+  | 'bootAnchor'
+  | 'seenWallMs'
+  | 'exclusive'
+  | 'sequences'
+  | 'checksum'
+>;
+
+/** The bytes of a state file: JSON for people's eyes, the checksum of all that stands before it as its last key. */
+export function serialiseState(contents: StateFileContents): Buffer {
+  const { state } = contents;
+  const sequences = Object.entries(state.sequences).map(([name, { unit, ceiling, max }]) => [
+    name,
+    { unit, ceiling: String(ceiling), max: String(max), ...contents.sequenceExtra[name] },
+  ]);
+  return serialiseBody({
+    format: STATE_FORMAT,
+    instance: contents.instance,
+    epoch: contents.epoch,
+    pid: contents.pid,
+    socket: contents.socket,
+    bootAnchor: state.anchor ?? null,
+    seenWallMs: state.seenWallMs,
+    exclusive: state.exclusive,
+    sequences: Object.fromEntries(sequences),
+    ...contents.extra,
+  });
+}
+
+function serialiseBody(body: object): Buffer {
+  const checksum = createHash('sha256').update(jsonOf(body)).digest('hex');
+  return Buffer.from(jsonOf({ ...body, checksum }));
+}
+
+function jsonOf(value: object): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** I9: reads a state whole or not at all. */
+export function parseState(bytes: Buffer): ParsedState {
+  if (bytes.length === 0) return { kind: 'damaged', problem: 'is empty' };
+  const raw = parseObject(bytes);
+  if (raw === undefined) return { kind: 'damaged', problem: 'is cut short or is no JSON object' };
+  // Compared as bytes, so that damage which JSON would forgive (white space, escapes, a key twice) is found too.
+  const { checksum: _, ...body } = raw;
+  const intact = isSerialised(body, bytes);
+  const { format } = raw;
+  if (typeof format === 'number' && Number.isSafeInteger(format) && format > STATE_FORMAT) {
+    return { kind: 'newer', format, intact };
+  }
+  if (!intact) {
+    return { kind: 'damaged', problem: 'does not match its checksum: it is damaged or was edited by hand' };
+  }
+  if (format !== STATE_FORMAT) return { kind: 'damaged', problem: `has no format that is known (${String(format)})` };
+  const { fields, problem } = checkFields(raw);
+  const { instance, epoch, pid, socket, exclusive, anchor, seenWallMs, sequences, extra, sequenceExtra } = fields;
+  if (
+    problem !== undefined ||
+    instance === undefined ||
+    epoch === undefined ||
+    pid === undefined ||
+    socket === undefined ||
+    exclusive === undefined ||
+    seenWallMs === undefined
+  ) {
+    return { kind: 'damaged', problem: `has no valid ${problem ?? 'identity'}` };
+  }
+  const state = { sequences, exclusive, anchor, seenWallMs };
+  return { kind: 'state', state: { instance, epoch, pid, socket, state, extra, sequenceExtra } };
+}
+
+function isSerialised(body: object, bytes: Buffer): boolean {
+  try {
+    return serialiseBody(body).equals(bytes);
+  } catch {
+    // Nested too deep to be written: not ours.
+    return false;
+  }
+}
+
+/** Reads whatever can be read, for a repair only: nothing here is vouched for by a checksum. */
+export function salvageFields(bytes: Buffer): ReadableFields {
+  return checkFields(parseObject(bytes) ?? scanText(bytes.toString())).fields;
+}
+
+function parseObject(bytes: Buffer): RawState | undefined {
+  try {
+    const parsed: unknown = JSON.parse(bytes.toString());
+    return isObject(parsed) ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The fields of a text that is no longer JSON, by the shape in which they were written. */
+function scanText(text: string): RawState {
+  const scalar = (key: string): unknown => {
+    const found = new RegExp(`^ {2}"${key}": ("(?:[^"\\\\\\n]|\\\\.)*"|\\d+),?$`, 'm').exec(text)?.[1];
+    return found === undefined ? undefined : parseQuietly(found);
+  };
+  const sequences: Record<string, unknown> = {};
+  const entry = /"([^"\\\n]+)":\s*\{\s*"unit":\s*"(\w+)",\s*"ceiling":\s*"(\d+)"(?:,\s*"max":\s*"(\d+)")?/g;
+  for (const [, name = '', unit, ceiling, max] of text.matchAll(entry)) {
+    sequences[name] = { unit, ceiling, max: max ?? String(MAX_NUMBER) };
+  }
+  return {
+    instance: scalar('instance'),
+    epoch: scalar('epoch'),
+    pid: scalar('pid'),
+    socket: scalar('socket'),
+    seenWallMs: scalar('seenWallMs'),
+    exclusive: scalar('exclusive'),
+    sequences,
+  };
+}
+
+function parseQuietly(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Checks every field by itself. `problem` names the first that is missing or implausible. */
+function checkFields(raw: RawState): { fields: ReadableFields; problem: string | undefined } {
+  const { format, checksum, instance, epoch, pid, socket, bootAnchor, seenWallMs, exclusive, sequences, ...extra } =
+    raw;
+  let problem: string | undefined;
+  const keep = <T>(name: string, value: unknown, isValid: (value: unknown) => value is T): T | undefined => {
+    if (isValid(value)) return value;
+    problem ??= name;
+    return undefined;
+  };
+
+  const checked: Record<string, DurableSequence> = {};
+  const sequenceExtra: Record<string, ExtraKeys> = {};
+  const entries = Object.entries(keep('sequences', sequences, isObject) ?? {});
+  const operators = entries.filter(([name]) => !name.startsWith('#')).length;
+  if (operators > MAX_SEQUENCES) problem ??= `number of sequences (${operators}, over ${MAX_SEQUENCES})`;
+  for (const [name, value] of entries) {
+    const sequence = isSequenceName(name) ? sequenceOf(value) : undefined;
+    if (sequence === undefined) problem ??= `sequence ${JSON.stringify(name)}`;
+    else {
+      checked[name] = sequence.sequence;
+      if (Object.keys(sequence.extra).length > 0) sequenceExtra[name] = sequence.extra;
+    }
+  }
+  const fields: ReadableFields = {
+    instance: keep('instance', instance, isInstance),
+    epoch: keep('epoch', epoch, isEpoch),
+    pid: keep('pid', pid, isPid),
+    socket: keep('socket', socket, isString),
+    exclusive: keep('exclusive', exclusive, isPolicy),
+    seenWallMs: keep('seenWallMs', seenWallMs, isTime),
+    anchor: keep('bootAnchor', bootAnchor, isAnchorOrNull) ?? undefined,
+    sequences: checked,
+    extra: extra as ExtraKeys,
+    sequenceExtra,
+  };
+  return { fields, problem };
+}
+
+function sequenceOf(value: unknown): { sequence: DurableSequence; extra: ExtraKeys } | undefined {
+  if (!isObject(value)) return undefined;
+  const { unit, ceiling, max, ...extra } = value as Unchecked<'unit' | 'ceiling' | 'max'>;
+  if (!isUnit(unit) || !isDecimal(ceiling) || !isDecimal(max)) return undefined;
+  return { sequence: { unit, ceiling: BigInt(ceiling), max: BigInt(max) }, extra: extra as ExtraKeys };
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isString = (value: unknown): value is string => typeof value === 'string';
+const isInstance = (value: unknown): value is string => isString(value) && /^[0-9a-f]{32}$/.test(value);
+const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value);
+const isEpoch = (value: unknown): value is number => isCount(value) && value > 0;
+const isPid = (value: unknown): value is number => isCount(value) && value >= 0;
+const isPolicy = (value: unknown): value is ExclusionPolicy => POLICIES.includes(value);
+const isUnit = (value: unknown): value is Unit => UNITS.includes(value);
+// `__proto__` would change what it is assigned to instead of becoming a key.
+const isSequenceName = (name: string): boolean => /^[!-~]{1,128}$/.test(name) && name !== '__proto__';
+const isDecimal = (value: unknown): value is string =>
+  isString(value) && /^(0|[1-9]\d{0,19})$/.test(value) && BigInt(value) <= MAX_NUMBER;
+const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+
+function isAnchorOrNull(value: unknown): value is BootAnchor | null {
+  if (value === null) return true;
+  if (!isObject(value)) return false;
+  const { bootId, wallMs, uptimeMs } = value as Unchecked<'bootId' | 'wallMs' | 'uptimeMs'>;
+  return isString(bootId) && /^[!-~]{1,64}$/.test(bootId) && isTime(wallMs) && isTime(uptimeMs);
+}

@@ -1,0 +1,81 @@
+import { fstat, fsync } from 'node:fs';
+import { constants, open, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
+// Before write-file-atomic: loaded after it, the exit handler of this one would leave the lock directory behind.
+import 'proper-lockfile';
+import writeFileAtomic from 'write-file-atomic';
+import { systemErrorCode } from '../errors.ts';
+
+/** What a write of the state does to the disk, a function for each step, so that tests can make any of them fail. */
+export interface StateFileSteps {
+  /** Device and inode that a path leads to. */
+  identify(path: string): Promise<string>;
+  identifyDescriptor(descriptor: number): Promise<string>;
+  /** What a file holds, undefined if there is none. Rejects with ELOOP for a symbolic link. */
+  read(path: string): Promise<Buffer | undefined>;
+  /** Claims room for `length` bytes in a file that is there, or rejects with ENOSPC. */
+  reserve(path: string, length: number): Promise<void>;
+  /** Writes `bytes` to a temporary file (made, handed to `beforeWriting`, written, synced), then renames it to `path`. */
+  replace(path: string, bytes: Buffer, beforeWriting: (temporary: string) => Promise<void>): Promise<void>;
+  size(path: string): Promise<number>;
+  syncDirectory(descriptor: number): Promise<void>;
+}
+
+const fstatDescriptor = promisify(fstat);
+const fsyncDescriptor = promisify(fsync);
+
+interface Identity {
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
+export const stepsOnDisk: StateFileSteps = {
+  async identify(path) {
+    return identityOf(await stat(path, { bigint: true }));
+  },
+  async identifyDescriptor(descriptor) {
+    return identityOf(await fstatDescriptor(descriptor, { bigint: true }));
+  },
+  async read(path) {
+    try {
+      const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      try {
+        return await file.readFile();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  },
+  // A write into a nearly full tmpfs is cut short, and the library would rename the torso over the good state without a
+  // word. Pages that are written here first cannot be missing when it writes them. (Free space, as statfs tells it,
+  // could be gone by then, and counts neither quotas nor what is kept for root.)
+  async reserve(path, length) {
+    const file = await open(path, 'r+');
+    try {
+      const { bytesWritten } = await file.write(Buffer.alloc(length, ' '), 0, length, 0);
+      if (bytesWritten < length) {
+        const error = new Error(`ENOSPC: room for ${bytesWritten} of ${length} bytes, write '${path}'`);
+        throw Object.assign(error, { code: 'ENOSPC' });
+      }
+    } finally {
+      await file.close();
+    }
+  },
+  async replace(path, bytes, beforeWriting) {
+    // The options are made anew each time because the library changes them; it awaits tmpfileCreated, whatever its type.
+    await writeFileAtomic(path, bytes, { mode: 0o600, chown: false, tmpfileCreated: beforeWriting } as object);
+  },
+  async size(path) {
+    return (await stat(path)).size;
+  },
+  async syncDirectory(descriptor) {
+    await fsyncDescriptor(descriptor);
+  },
+};
+
+function identityOf({ dev, ino }: Identity): string {
+  return `${dev}:${ino}`;
+}

@@ -1,0 +1,553 @@
+import fs, {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { DurableState, StoreFailure } from '../../src/core/ports.ts';
+import { EXIT, ExitError } from '../../src/errors.ts';
+import { prepareStateDirectory } from '../../src/store/directories.ts';
+import {
+  leftovers,
+  openStateFile,
+  readStateFile,
+  type StateFile,
+  salvageStateFile,
+  sweepOrphans,
+} from '../../src/store/state-file.ts';
+import { type StateFileSteps, stepsOnDisk } from '../../src/store/state-steps.ts';
+import {
+  asNobody,
+  IDENTITY,
+  mountTmpfs,
+  NS,
+  refusalOf,
+  run,
+  scratchDirectory,
+  skipUnlessRoot,
+  stateWith,
+} from './scratch.ts';
+
+let dir: string;
+const statePath = () => join(dir, 'state.json');
+beforeEach(() => {
+  dir = scratchDirectory();
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** Opens as a daemon does at its start. */
+function open(steps: Partial<StateFileSteps> = {}, epoch = IDENTITY.epoch): StateFile {
+  const dirFd = prepareStateDirectory(dir);
+  onTestFinished(() => closeSync(dirFd));
+  const identity = { ...IDENTITY, epoch };
+  return openStateFile({ dir, dirFd, identity, found: readStateFile(dir), steps: { ...stepsOnDisk, ...steps } });
+}
+
+const raised = (by: bigint): DurableState => stateWith({ default: { ...NS, ceiling: NS.ceiling + by } });
+
+function ceilingOnDisk(): bigint | undefined {
+  const read = readStateFile(dir);
+  return read.kind === 'state' ? read.state.state.sequences['default']?.ceiling : undefined;
+}
+
+function failWith(code: string): Error {
+  return Object.assign(new Error(`${code}: injected`), { code });
+}
+
+function exitCodeOf(failure: StoreFailure | undefined): number | undefined {
+  return failure?.error instanceof ExitError ? failure.error.exitCode : undefined;
+}
+
+/** A state that needs more than one page, so that a nearly full disk takes a part of it. */
+function large(by: bigint): DurableState {
+  const entries = Array.from({ length: 60 }, (_, n) => [`s${n}`, { ...NS, ceiling: NS.ceiling + by }] as const);
+  return stateWith({ ...Object.fromEntries(entries), default: { ...NS, ceiling: NS.ceiling + by } });
+}
+
+describe('reading', () => {
+  test('answers that there is no state, and what a write left', async () => {
+    expect(readStateFile(dir)).toEqual({ kind: 'absent' });
+    expect(await open().write(stateWith())).toBeUndefined();
+    expect(readStateFile(dir)).toMatchObject({ kind: 'state', state: { ...IDENTITY, state: stateWith() } });
+    expect(statSync(statePath()).mode & 0o777).toBe(0o600);
+    expect(readdirSync(dir)).toEqual(['state.json']);
+  });
+
+  test('I9: a state cut short at any length is refused with the path, the fault and the command that repairs it', async () => {
+    await open().write(stateWith());
+    const bytes = readFileSync(statePath());
+    for (let length = 0; length < bytes.length; length++) {
+      writeFileSync(statePath(), bytes.subarray(0, length));
+      const { exitCode, message } = refusalOf(() => readStateFile(dir));
+      expect(exitCode).toBe(EXIT.config);
+      expect(message).toContain(`${statePath()} `);
+      expect(message).toContain(`nonced init --floor now --state-dir ${dir}`);
+      expect(message).toMatch(length === 0 ? /is empty/ : /is cut short|does not match its checksum/);
+    }
+  });
+
+  test('I9: a changed ceiling is refused', async () => {
+    await open().write(stateWith());
+    writeFileSync(statePath(), readFileSync(statePath(), 'utf8').replace('1790000000000000000', '1690000000000000000'));
+    expect(refusalOf(() => readStateFile(dir))).toMatchObject({ exitCode: EXIT.config });
+    expect(salvageStateFile(dir)).toMatchObject({ kind: 'salvaged', epoch: 7, instance: IDENTITY.instance });
+  });
+
+  test('a newer format is refused with the version to use', async () => {
+    await open().write(stateWith());
+    writeFileSync(statePath(), readFileSync(statePath(), 'utf8').replace('"format": 1', '"format": 2'));
+    const { exitCode, message } = refusalOf(() => readStateFile(dir));
+    expect(exitCode).toBe(EXIT.config);
+    expect(message).toMatch(/format 2 .*start that version/);
+  });
+
+  test('a link, a directory, a pipe, a file that others may write and a huge one are refused, unread', async () => {
+    await open().write(stateWith());
+    const elsewhere = join(dir, 'elsewhere');
+    renameSync(statePath(), elsewhere);
+    symlinkSync(elsewhere, statePath());
+    expect(refusalOf(() => readStateFile(dir))).toMatchObject({
+      exitCode: 78,
+      message: expect.stringMatching(/symbolic link/),
+    });
+    fs.unlinkSync(statePath());
+    mkdirSync(statePath());
+    expect(refusalOf(() => readStateFile(dir))).toMatchObject({
+      exitCode: 78,
+      message: expect.stringMatching(/not a regular file/),
+    });
+    fs.rmdirSync(statePath());
+    run('mkfifo', '-m', '600', statePath());
+    expect(refusalOf(() => readStateFile(dir))).toMatchObject({
+      exitCode: 78,
+      message: expect.stringMatching(/not a regular file/),
+    });
+    fs.unlinkSync(statePath());
+    renameSync(elsewhere, statePath());
+    for (const mode of [0o620, 0o602]) {
+      chmodSync(statePath(), mode);
+      expect(refusalOf(() => readStateFile(dir))).toMatchObject({
+        exitCode: 78,
+        message: expect.stringMatching(/chmod 600/),
+      });
+    }
+    chmodSync(statePath(), 0o600);
+    fs.truncateSync(statePath(), 1024 ** 4);
+    expect(refusalOf(() => readStateFile(dir))).toMatchObject({
+      exitCode: 78,
+      message: expect.stringMatching(/no state of nonced/),
+    });
+  });
+
+  test("another user's state is refused, but may be looked at", async (context) => {
+    skipUnlessRoot(context, 'gives a file away');
+    await open().write(stateWith());
+    chownSync(statePath(), 65_534, 65_534);
+    expect(refusalOf(() => readStateFile(dir))).toMatchObject({
+      exitCode: 78,
+      message: expect.stringMatching(/belongs to user 65534/),
+    });
+    expect(readStateFile(dir, 'anyone').kind).toBe('state');
+  });
+
+  test('a state that may not be read is a matter of permission', async (context) => {
+    skipUnlessRoot(context, 'becomes another user');
+    await open().write(stateWith());
+    const failure = await asNobody(() => refusalOf(() => readStateFile(dir)));
+    expect(failure).toMatchObject({ exitCode: EXIT.noPermission });
+    expect(failure.message).toContain(statePath());
+  });
+});
+
+describe('leftovers', () => {
+  test('are temporary files and the lock directory, and nothing else', async () => {
+    expect(leftovers(dir)).toEqual({ lock: false, temporaryFiles: [] });
+    for (const name of ['state.json.123', 'state.json.bak', 'state.json.12a', 'other.1'])
+      writeFileSync(join(dir, name), '');
+    mkdirSync(join(dir, 'state.json.lock'));
+    expect(leftovers(dir)).toEqual({ lock: true, temporaryFiles: ['state.json.123'] });
+  });
+
+  test('I9: are swept beside a state, and kept as evidence where the state is missing', async () => {
+    writeFileSync(join(dir, 'state.json.123'), '');
+    expect(sweepOrphans(dir)).toEqual([]);
+    await open().write(stateWith());
+    writeFileSync(join(dir, 'state.json.bak'), '');
+    mkdirSync(join(dir, 'state.json.9'));
+    expect(sweepOrphans(dir)).toEqual(['state.json.123']);
+    expect(readdirSync(dir).sort()).toEqual(['state.json', 'state.json.9', 'state.json.bak']);
+  });
+});
+
+describe('a write', () => {
+  test('I1: succeeds only after the rename, the size check and then the directory sync, in this order', async () => {
+    const log: string[] = [];
+    const logged = <A extends unknown[], R>(name: string, step: (...args: A) => Promise<R>) =>
+      vi.fn((...args: A) => {
+        log.push(name);
+        return step(...args);
+      });
+    let finishSync = () => {};
+    const store = open({
+      identify: logged('identify', stepsOnDisk.identify),
+      read: logged('read', stepsOnDisk.read),
+      reserve: logged('reserve', stepsOnDisk.reserve),
+      replace: logged('replace', stepsOnDisk.replace),
+      size: logged('size', stepsOnDisk.size),
+      syncDirectory: (descriptor) => {
+        log.push(`syncDirectory, ceiling on disk ${ceilingOnDisk()}`);
+        return new Promise<void>((resolve) => {
+          finishSync = resolve;
+        }).then(() => stepsOnDisk.syncDirectory(descriptor));
+      },
+    });
+    let settled = false;
+    const written = store.write(stateWith()).then((failure) => {
+      settled = true;
+      return failure;
+    });
+    await vi.waitUntil(() => log.length === 7);
+    expect(log).toEqual([
+      'identify',
+      'read',
+      'replace',
+      'reserve',
+      'size',
+      'identify',
+      `syncDirectory, ceiling on disk ${NS.ceiling}`,
+    ]);
+    await stepsOnDisk.syncDirectory(fs.openSync(dir, 'r'));
+    expect(settled).toBe(false);
+    finishSync();
+    expect(await written).toBeUndefined();
+  });
+
+  test('I1: the temporary file is synced before it is renamed', async () => {
+    const order: string[] = [];
+    const { fsync, rename } = fs;
+    vi.spyOn(fs, 'fsync').mockImplementation((...args) => {
+      order.push('fsync');
+      fsync(...args);
+    });
+    vi.spyOn(fs, 'rename').mockImplementation((...args) => {
+      order.push('rename');
+      rename(...args);
+    });
+    expect(await open().write(stateWith())).toBeUndefined();
+    expect(order).toEqual(['fsync', 'rename']);
+  });
+
+  test('replaces the one before, many times, and keeps unknown keys', async () => {
+    await open().write(stateWith());
+    const dirFd = openSync(dir, 'r');
+    onTestFinished(() => closeSync(dirFd));
+    const store = openStateFile({
+      dir,
+      dirFd,
+      identity: IDENTITY,
+      found: readStateFile(dir),
+      extra: { paused: ['A'] },
+    });
+    for (let by = 1n; by <= 20n; by++) {
+      expect(await store.write(raised(by))).toBeUndefined();
+      expect(ceilingOnDisk()).toBe(NS.ceiling + by);
+    }
+    await open({}, 8).write(raised(21n));
+    expect(readStateFile(dir)).toMatchObject({ state: { epoch: 8, extra: { paused: ['A'] } } });
+  });
+
+  test('may lower a ceiling that it raised itself, as a clean stop does, but never below the one that it found', async () => {
+    const first = open();
+    expect(await first.write(raised(100n))).toBeUndefined();
+    expect(await first.write(raised(50n))).toBeUndefined();
+    const second = open({}, 8);
+    const failure = await second.write(raised(49n));
+    expect(failure).toMatchObject({ kind: 'fatal', error: { message: expect.stringContaining('led back') } });
+    expect(ceilingOnDisk()).toBe(NS.ceiling + 50n);
+  });
+
+  test('I2: that drops a sequence or changes its unit is refused as a defect', async () => {
+    await open().write(stateWith());
+    expect(exitCodeOf(await open().write(stateWith({})))).toBe(EXIT.ioError);
+    expect(exitCodeOf(await open().write(stateWith({ default: { ...NS, unit: 'us' } })))).toBe(EXIT.ioError);
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+  });
+
+  test('I9: of what could not be read again is refused before it replaces anything', async () => {
+    await open().write(stateWith());
+    const failure = await open().write(stateWith({ default: { ...NS, max: 2n ** 65n } }));
+    expect(exitCodeOf(failure)).toBe(EXIT.ioError);
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+  });
+});
+
+describe('ownership', () => {
+  const lost = { kind: 'fatal', error: { exitCode: EXIT.lostOwnership } };
+
+  test('a directory that was moved away ends the daemon with 70, and nothing is written', async () => {
+    const store = open();
+    await store.write(stateWith());
+    const moved = `${dir}-moved`;
+    renameSync(dir, moved);
+    onTestFinished(() => fs.rmSync(moved, { recursive: true }));
+    expect(await store.write(raised(1n))).toMatchObject(lost);
+    expect(existsSync(dir)).toBe(false);
+    renameSync(moved, dir);
+    // Back again, but what happened meanwhile nobody knows.
+    expect(await store.write(raised(1n))).toMatchObject(lost);
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+    renameSync(dir, moved);
+    mkdirSync(dir);
+  });
+
+  test('a directory made anew, even with a copy of the state, ends the daemon with 70', async () => {
+    const store = open();
+    await store.write(stateWith());
+    const moved = `${dir}-moved`;
+    renameSync(dir, moved);
+    onTestFinished(() => fs.rmSync(moved, { recursive: true }));
+    mkdirSync(dir, { mode: 0o700 });
+    fs.copyFileSync(join(moved, 'state.json'), statePath());
+    expect(await store.write(raised(1n))).toMatchObject(lost);
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+  });
+
+  test('a directory moved in mid-write ends the daemon with 70', async () => {
+    const moved = `${dir}-moved`;
+    onTestFinished(() => fs.rmSync(moved, { recursive: true }));
+    const store = open({
+      async replace(path, bytes, beforeWriting) {
+        await stepsOnDisk.replace(path, bytes, beforeWriting);
+        renameSync(dir, moved);
+        mkdirSync(dir);
+        writeFileSync(path, bytes);
+      },
+    });
+    expect(await store.write(stateWith())).toMatchObject(lost);
+  });
+
+  test.each<[string, () => void]>([
+    ['gone', () => fs.unlinkSync(statePath())],
+    ['emptied', () => fs.truncateSync(statePath(), 0)],
+    ['cut short', () => fs.truncateSync(statePath(), 100)],
+    [
+      'written to by another daemon',
+      () => writeFileSync(statePath(), readFileSync(statePath(), 'utf8').replace('"epoch": 7', '"epoch": 8')),
+    ],
+    [
+      'of another instance',
+      () => writeFileSync(statePath(), readFileSync(statePath(), 'utf8').replace('ddeeff', 'ddeefe')),
+    ],
+    [
+      'a link to itself elsewhere',
+      () => {
+        renameSync(statePath(), join(dir, 'elsewhere'));
+        symlinkSync('elsewhere', statePath());
+      },
+    ],
+    [
+      'a directory',
+      () => {
+        fs.unlinkSync(statePath());
+        mkdirSync(statePath());
+      },
+    ],
+  ])('a state that is %s ends the daemon, and is left as it is', async (_, change) => {
+    const store = open();
+    await store.write(stateWith());
+    change();
+    const before = run('ls', '-la', dir).stdout;
+    const failure = await store.write(raised(1n));
+    expect(failure?.kind).toBe('fatal');
+    expect([EXIT.lostOwnership, EXIT.ioError]).toContain(exitCodeOf(failure));
+    expect(run('ls', '-la', dir).stdout).toBe(before);
+  });
+
+  test('before the first write exactly what was read must still be there', async () => {
+    const atFirstStart = open();
+    await open().write(stateWith());
+    expect(await atFirstStart.write(stateWith())).toMatchObject(lost);
+    const second = open({}, 8);
+    const third = open({}, 9);
+    expect(await third.write(stateWith())).toBeUndefined();
+    expect(await second.write(raised(1n))).toMatchObject(lost);
+    expect(readStateFile(dir)).toMatchObject({ state: { epoch: 9 } });
+  });
+
+  test('a repair replaces exactly the damaged state that was salvaged', async () => {
+    await open().write(raised(5n));
+    const text = readFileSync(statePath(), 'utf8');
+    writeFileSync(statePath(), text.slice(0, -30));
+    const dirFd = prepareStateDirectory(dir);
+    onTestFinished(() => closeSync(dirFd));
+    const found = salvageStateFile(dir);
+    expect(found).toMatchObject({ epoch: 7, sequences: { default: { ceiling: NS.ceiling + 5n } } });
+    const repair = () => openStateFile({ dir, dirFd, identity: { ...IDENTITY, epoch: 8 }, found });
+    expect(await repair().write(raised(4n))).toMatchObject({ kind: 'fatal' });
+    expect(await repair().write(raised(6n))).toBeUndefined();
+    expect(ceilingOnDisk()).toBe(NS.ceiling + 6n);
+    expect(await repair().write(raised(7n))).toMatchObject(lost);
+  });
+});
+
+describe('a failure', () => {
+  type Callback = (error: Error | null, ...rest: unknown[]) => void;
+  const PASSING = ['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM'];
+
+  /** Makes the next call of this function, as write-file-atomic calls it, fail. */
+  function failOnce(name: 'open' | 'write' | 'fsync' | 'close' | 'chmod' | 'rename', code: string): void {
+    const fail = (...args: unknown[]) => (args.at(-1) as Callback)(failWith(code));
+    vi.spyOn(fs, name as 'fsync').mockImplementationOnce(fail as never);
+  }
+
+  for (const step of ['open', 'write', 'fsync', 'close', 'chmod', 'rename'] as const) {
+    test.each(PASSING)(
+      `of ${step} with %s may pass: the old state is intact and the next write succeeds`,
+      async (code) => {
+        const store = open();
+        await store.write(stateWith());
+        failOnce(step, code);
+        expect(await store.write(raised(1n))).toMatchObject({ kind: 'retriable', error: { code } });
+        expect(ceilingOnDisk()).toBe(NS.ceiling);
+        expect(await store.write(raised(2n))).toBeUndefined();
+        expect(ceilingOnDisk()).toBe(NS.ceiling + 2n);
+        expect(readdirSync(dir)).toEqual(['state.json']);
+      },
+    );
+
+    test.each(['EIO', 'EACCES', 'EPERM', 'EINVAL', 'EBADF'])(
+      `of ${step} with %s ends the daemon with 74, for good`,
+      async (code) => {
+        const store = open();
+        await store.write(stateWith());
+        failOnce(step, code);
+        const failure = await store.write(raised(1n));
+        expect(failure).toMatchObject({ kind: 'fatal', error: { exitCode: EXIT.ioError } });
+        expect(failure?.error.message).toContain(statePath());
+        expect(await store.write(raised(2n))).toBe(failure);
+        expect(ceilingOnDisk()).toBe(NS.ceiling);
+      },
+    );
+  }
+
+  test.each([...PASSING, 'EIO'])(
+    'I1: of the directory sync, %s too, is fatal and never asked for again',
+    async (code) => {
+      const syncDirectory = vi.fn(stepsOnDisk.syncDirectory).mockRejectedValueOnce(failWith(code));
+      const store = open({ syncDirectory });
+      const failure = await store.write(stateWith());
+      expect(failure).toMatchObject({ kind: 'fatal', error: { exitCode: EXIT.ioError } });
+      expect(await store.write(raised(1n))).toBe(failure);
+      expect(syncDirectory).toHaveBeenCalledTimes(1);
+    },
+  );
+
+  test.each(PASSING)('of the look before the write with %s may pass', async (code) => {
+    for (const step of ['identify', 'identifyDescriptor', 'read', 'reserve'] as const) {
+      const store = open({
+        [step]: vi.fn<() => Promise<never>>(stepsOnDisk[step] as never).mockRejectedValueOnce(failWith(code)),
+      });
+      expect(await store.write(stateWith())).toMatchObject({ kind: 'retriable' });
+      expect(await store.write(stateWith())).toBeUndefined();
+    }
+  });
+
+  test('of anything that is no system error, thrown at any step, is fatal and never rejects', async () => {
+    for (const step of Object.keys(stepsOnDisk) as (keyof StateFileSteps)[]) {
+      const store = open({
+        [step]: () => {
+          throw new TypeError('a defect');
+        },
+      });
+      expect(await store.write(stateWith()), step).toMatchObject({ kind: 'fatal', error: { exitCode: EXIT.ioError } });
+    }
+  });
+
+  test('a directory that vanishes between look and write is lost ownership', async () => {
+    const store = open({
+      async read(path) {
+        const bytes = await stepsOnDisk.read(path);
+        fs.rmSync(dir, { recursive: true });
+        return bytes;
+      },
+    });
+    expect(await store.write(stateWith())).toMatchObject({ kind: 'fatal', error: { exitCode: EXIT.lostOwnership } });
+  });
+});
+
+describe('a full disk', () => {
+  test('keeps the old state, leaves nothing behind, and is written to when there is room again', async (context) => {
+    dir = mountTmpfs(context, 'size=64k');
+    const store = open();
+    expect(await store.write(stateWith())).toBeUndefined();
+    run('dd', 'if=/dev/zero', `of=${join(dir, 'filler')}`, 'bs=4k');
+    expect(await store.write(raised(1n))).toMatchObject({ kind: 'retriable', error: { code: 'ENOSPC' } });
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+    expect(readdirSync(dir).sort()).toEqual(['filler', 'state.json']);
+    fs.unlinkSync(join(dir, 'filler'));
+    expect(await store.write(raised(2n))).toBeUndefined();
+    expect(ceilingOnDisk()).toBe(NS.ceiling + 2n);
+  });
+
+  test('with room for a part only never gets the part: the room is claimed before', async (context) => {
+    dir = mountTmpfs(context, 'size=64k');
+    const store = open();
+    expect(await store.write(large(0n))).toBeUndefined();
+    run('dd', 'if=/dev/zero', `of=${join(dir, 'filler')}`, 'bs=4k');
+    fs.truncateSync(join(dir, 'filler'), statSync(join(dir, 'filler')).size - 4096);
+    expect(await store.write(large(1n))).toMatchObject({ kind: 'retriable', error: { code: 'ENOSPC' } });
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+    fs.unlinkSync(join(dir, 'filler'));
+    expect(await store.write(large(2n))).toBeUndefined();
+  });
+
+  test('I9: a part that did get through is found by its size, refused by others, and repaired by the next write', async (context) => {
+    dir = mountTmpfs(context, 'size=64k');
+    const store = open({ reserve: async () => {} });
+    expect(await store.write(large(0n))).toBeUndefined();
+    run('dd', 'if=/dev/zero', `of=${join(dir, 'filler')}`, 'bs=4k');
+    fs.truncateSync(join(dir, 'filler'), statSync(join(dir, 'filler')).size - 4096);
+    const failure = await store.write(large(1n));
+    expect(failure).toMatchObject({ kind: 'retriable', error: { code: 'ENOSPC' } });
+    expect(failure?.error.message).toMatch(/cut short to 4096 of \d+ bytes/);
+    expect(refusalOf(() => readStateFile(dir)).exitCode).toBe(EXIT.config);
+    fs.unlinkSync(join(dir, 'filler'));
+    expect(await store.write(large(2n))).toBeUndefined();
+    expect(ceilingOnDisk()).toBe(NS.ceiling + 2n);
+  });
+
+  test('without inodes may pass too', async (context) => {
+    dir = mountTmpfs(context, 'size=1m,nr_inodes=4');
+    const store = open();
+    expect(await store.write(stateWith())).toBeUndefined();
+    for (let n = 0; n < 4; n++) run('touch', join(dir, `filler${n}`));
+    expect(await store.write(raised(1n))).toMatchObject({ kind: 'retriable', error: { code: 'ENOSPC' } });
+    expect(ceilingOnDisk()).toBe(NS.ceiling);
+    fs.unlinkSync(join(dir, 'filler0'));
+    expect(await store.write(raised(2n))).toBeUndefined();
+  });
+
+  test('or one remounted read-only may pass, and is written to once it is writable', async (context) => {
+    dir = mountTmpfs(context, 'size=1m');
+    const store = open();
+    expect(await store.write(stateWith())).toBeUndefined();
+    expect(run('mount', '-o', 'remount,ro', dir).status).toBe(0);
+    expect(await store.write(raised(1n))).toMatchObject({ kind: 'retriable', error: { code: 'EROFS' } });
+    expect(refusalOf(() => prepareStateDirectory(dir))).toMatchObject({ exitCode: EXIT.tempFail });
+    expect(run('mount', '-o', 'remount,rw', dir).status).toBe(0);
+    expect(await store.write(raised(2n))).toBeUndefined();
+    expect(ceilingOnDisk()).toBe(NS.ceiling + 2n);
+  });
+});
