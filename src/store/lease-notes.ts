@@ -14,6 +14,7 @@ const LARGEST_NOTES_BYTES = 16 * 1024 * 1024;
 /** The longest TTL: until then a lease whose note was damaged may be alive, so a further crash must remember that. */
 const DOUBT_MS = 10 * 60 * 1000;
 const FREE = Buffer.alloc(SLOT_BYTES);
+const FREE_PAGE = Buffer.alloc(32 * SLOT_BYTES);
 
 export interface LeaseNotesOptions {
   readonly dir: string;
@@ -93,14 +94,23 @@ function readNotes(dir: string, bootId: string, monotonicMs: number, capacity: n
   // Without its header nobody knows of which boot the notes are: the leases in it may be alive.
   const whole = header !== undefined && bytes.length === (1 + header.capacity) * SLOT_BYTES;
   let damaged = !whole || monotonicMs < header.doubtUntilMs;
-  const slots: (NotedLease | undefined)[] = [];
+  const slots = new Array<NotedLease | undefined>(Math.max(0, Math.floor(bytes.length / SLOT_BYTES) - 1)).fill(
+    undefined,
+  );
   const tokens = new Set<Token>();
-  for (let at = SLOT_BYTES; at + SLOT_BYTES <= bytes.length; at += SLOT_BYTES) {
+  for (let index = 0; index < slots.length; index++) {
+    const at = (1 + index) * SLOT_BYTES;
+    // Most pages are free, and thousands of slots one by one would hold up a restart by milliseconds.
+    if (bytes.subarray(at, at + FREE_PAGE.length).equals(FREE_PAGE)) {
+      index += FREE_PAGE.length / SLOT_BYTES - 1;
+      continue;
+    }
     const slot = bytes.subarray(at, at + SLOT_BYTES);
-    const lease = slot.equals(FREE) ? undefined : readSlot(slot);
-    slots.push(lease);
-    if (lease === undefined ? !slot.equals(FREE) : tokens.has(lease.token)) damaged = true;
-    if (lease !== undefined) tokens.add(lease.token);
+    if (slot.equals(FREE)) continue;
+    const lease = readSlot(slot);
+    slots[index] = lease;
+    if (lease === undefined || tokens.has(lease.token)) damaged = true;
+    else tokens.add(lease.token);
   }
   return { descriptor, slots, damaged, usable: !damaged && header?.capacity === capacity };
 }

@@ -219,6 +219,15 @@ describe('notes', () => {
     expect(readdirSync(dir)).toEqual([]);
   });
 
+  test('I4: far behind thousands of free slots are found too', () => {
+    const { notes } = open({ capacity: 4096 });
+    for (let token = 1; token <= 4096; token++) notes.note(lease(token));
+    expect(() => notes.note(lease(4097))).toThrow('all 4096 slots');
+    const kept = [33, 2000, 4096];
+    for (let token = 1; token <= 4096; token++) if (!kept.includes(token)) notes.strike(token as Token);
+    expect(open({ capacity: 4096 }).found).toEqual({ leases: kept.map((token) => lease(token)), damaged: false });
+  });
+
   test('of another capacity are made anew with all leases, even more than were asked for', () => {
     const first = open();
     for (let token = 1; token <= 8; token++) first.notes.note(lease(token));

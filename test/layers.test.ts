@@ -1,0 +1,147 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import { expect, test } from 'vitest';
+
+const SRC = resolve('src');
+
+/** Who may import whom. Everybody may import the files at the top of src. */
+const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
+  core: [/^core\//],
+  protocol: [/^protocol\//],
+  store: [/^store\//, /^core\/ports\.ts$/],
+  daemon: [/^daemon\//, /^core\//, /^protocol\//, /^store\//],
+  client: [/^client\//, /^protocol\//],
+  cli: [/^cli\//, /^client\//, /^protocol\//],
+};
+
+/** The commands that work on the state or run the daemon, and what that takes. */
+const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
+  'cli/directories.ts': [/^daemon\/config\.ts$/],
+  'cli/commands/serve.ts': [/^daemon\/(daemon|log)\.ts$/],
+  'cli/commands/inspect.ts': [/^store\//],
+  'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|daemon)\.ts$/],
+};
+
+/** What may not be had from outside, by layer: input, output, time and randomness come in through parameters. */
+const BUILTINS: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  protocol: [],
+};
+
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  protocol: ['msgpackr/pack', 'msgpackr/unpack'],
+  store: ['proper-lockfile', 'write-file-atomic'],
+  cli: ['commander'],
+};
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+}
+
+function sources(): string[] {
+  return readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(SRC, file), 'utf8');
+  const found = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)\b[^'";]*?from\s*'([^']+)'|\bimport\(\s*'([^']+)'\s*\)|(?:^|\n)import\s*'([^']+)'/g,
+  );
+  return [...found].map(([, a, b, c]) => {
+    const specifier = a ?? b ?? c ?? '';
+    const local = specifier.startsWith('.');
+    const to = local
+      ? relative(SRC, resolve(SRC, dirname(file), specifier))
+          .split(sep)
+          .join('/')
+      : specifier;
+    return { from: file.split(sep).join('/'), to };
+  });
+}
+
+const layerOf = (file: string): string => file.split('/')[0] ?? '';
+const all = sources().flatMap(importsOf);
+const local = all.filter(({ to }) => to.endsWith('.ts'));
+
+test('every import stays within what its layer may know', () => {
+  const wrong = local.filter(({ from, to }) => {
+    if (!to.includes('/') || !from.includes('/')) return false;
+    const allowed = [...(MAY_IMPORT[layerOf(from)] ?? []), ...(CLI_EXCEPTIONS[from] ?? [])];
+    return !allowed.some((pattern) => pattern.test(to));
+  });
+  expect(wrong).toEqual([]);
+});
+
+test('the files that everybody may import import no layer', () => {
+  expect(local.filter(({ from, to }) => !from.includes('/') && to.includes('/'))).toEqual([]);
+});
+
+test('the core and the protocol do no input or output', () => {
+  const wrong = all.filter(({ from, to }) => to.startsWith('node:') && BUILTINS[layerOf(from)]?.includes(to) === false);
+  expect(wrong).toEqual([]);
+});
+
+/** Time, chance and the environment, and the composition roots that may take them from the process. */
+const AMBIENT: readonly { readonly what: RegExp; readonly allowed: readonly RegExp[] }[] = [
+  { what: /\bDate\.now\b|new Date\(\)|\bperformance\b|\bhrtime\b|\buptime\(\)/, allowed: [/^clock\.ts$/] },
+  { what: /\b(setTimeout|setInterval)\b/, allowed: [/^clock\.ts$/] },
+  { what: /\bsetImmediate\b/, allowed: [/^daemon\/daemon\.ts$/] },
+  {
+    what: /\b(Math\.random|randomBytes|randomUUID)\b/,
+    allowed: [/^daemon\/daemon\.ts$/, /^client\/index\.ts$/, /^cli\//],
+  },
+  { what: /\bprocess\.env\b/, allowed: [/^client\/host\.ts$/, /^cli\//] },
+];
+
+test('time, chance and the environment come in through the composition roots', () => {
+  const wrong = AMBIENT.flatMap(({ what, allowed }) =>
+    sources()
+      .map((file) => file.split(sep).join('/'))
+      .filter((file) => !allowed.some((pattern) => pattern.test(file)))
+      .filter((file) => what.test(withoutComments(readFileSync(join(SRC, file), 'utf8'))))
+      .map((file) => `${file}: ${what.source}`),
+  );
+  expect(wrong).toEqual([]);
+});
+
+function withoutComments(text: string): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, '');
+}
+
+test('each package is used by one layer alone', () => {
+  const wrong = all.filter(({ from, to }) => {
+    if (to.endsWith('.ts') || to.startsWith('node:')) return false;
+    return !(PACKAGES[layerOf(from)] ?? []).includes(to);
+  });
+  expect(wrong).toEqual([]);
+});
+
+test('no two files import each other, not even round several corners', () => {
+  const next = new Map<string, string[]>();
+  for (const { from, to } of local) next.set(from, [...(next.get(from) ?? []), to]);
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (file: string, path: readonly string[]): void => {
+    if (path.includes(file)) {
+      cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+      return;
+    }
+    if (done.has(file)) return;
+    for (const to of next.get(file) ?? []) visit(to, [...path, file]);
+    done.add(file);
+  };
+  for (const file of next.keys()) visit(file, []);
+  expect(cycles).toEqual([]);
+});
+
+test('the layers are read from real sources', () => {
+  for (const layer of Object.keys(MAY_IMPORT)) {
+    expect(local.filter(({ from }) => layerOf(from) === layer).length, layer).toBeGreaterThan(3);
+  }
+});
+
+test('package.json and the program tell the same version', () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  expect(readFileSync(join(SRC, 'version.ts'), 'utf8')).toContain(`VERSION = '${version}'`);
+});
