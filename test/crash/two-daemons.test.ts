@@ -1,0 +1,95 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import {
+  type DaemonPlace,
+  type DaemonProcess,
+  daemonPlace,
+  runNonced,
+  spawnDaemon,
+  startDaemonProcess,
+} from '../fixtures/daemon-process.ts';
+
+const ROUNDS = 200;
+const CONTENDERS = 3;
+
+let place: DaemonPlace;
+const started: DaemonProcess[] = [];
+
+beforeEach(() => {
+  place = daemonPlace();
+});
+
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((daemon) => daemon.end('SIGKILL')));
+  place.remove();
+});
+
+function keep(daemon: DaemonProcess): DaemonProcess {
+  started.push(daemon);
+  return daemon;
+}
+
+test('the second daemon on a state directory says who holds it, exits 75 and disturbs nothing', async () => {
+  const first = keep(await startDaemonProcess(place));
+  const second = spawnDaemon(place);
+  expect(await second.ended).toBe(75);
+  expect(second.log()).toContain(`pid ${first.pid}`);
+  expect(second.log()).toContain(place.socket);
+  const { code, stdout } = await runNonced(['nonce', '--socket', place.socket]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\d{19}\n$/);
+});
+
+test('a second daemon with another state directory but the same runtime directory exits 75', async () => {
+  keep(await startDaemonProcess(place));
+  const other = daemonPlace();
+  try {
+    const second = spawnDaemon({ ...other, runtimeDir: place.runtimeDir });
+    expect(await second.ended).toBe(75);
+    expect(second.log()).toContain(place.runtimeDir);
+  } finally {
+    other.remove();
+  }
+});
+
+test('after SIGKILL of the first the second starts at once, although a lock lies there that looks fresh', async () => {
+  const first = keep(await startDaemonProcess(place));
+  await first.end('SIGKILL');
+  const second = keep(await startDaemonProcess(place));
+  // It waited for no lock to go stale: the first one's was a day away from that.
+  expect(second.log()).toContain('is ready');
+  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', place.stateDir]);
+  expect(JSON.parse(stdout)).toMatchObject({ epoch: 2, pid: second.pid, locked: true });
+});
+
+test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two at once and never none`, async () => {
+  const waiting = new Set<DaemonProcess>();
+  const join = () => {
+    const daemon = keep(spawnDaemon(place));
+    waiting.add(daemon);
+    // Whoever has waited for a second gives up with 75.
+    void daemon.ended.then(() => waiting.delete(daemon));
+  };
+  for (let round = 1; round <= ROUNDS; round++) {
+    let next: DaemonProcess | undefined;
+    await expect
+      .poll(
+        () => {
+          while (waiting.size < CONTENDERS) join();
+          const ready = [...waiting].filter((daemon) => daemon.log().includes('is ready'));
+          expect(ready.length).toBeLessThanOrEqual(1);
+          next = ready[0];
+          return next !== undefined;
+        },
+        { interval: 5, timeout: 20_000 },
+      )
+      .toBe(true);
+    if (next === undefined) throw new Error('unreachable');
+    waiting.delete(next);
+    await next.end('SIGKILL');
+  }
+  await Promise.all([...waiting].map((daemon) => daemon.end('SIGKILL')));
+  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', place.stateDir]);
+  // A contender may have been killed between taking the lock over and saying so.
+  expect(JSON.parse(stdout).epoch).toBeGreaterThanOrEqual(ROUNDS);
+  expect(JSON.parse(stdout).epoch).toBeLessThanOrEqual(ROUNDS + CONTENDERS);
+}, 240_000);
