@@ -35,19 +35,21 @@ export function refusal(code: ErrorCode, message: string, retryAfterMs?: number)
   return retryAfterMs === undefined ? { code, message } : { code, message, retryAfterMs };
 }
 
-/**
- * What the client library rejects with. `sent` is always false: this request put nothing on the wire to the exchange
- * on behalf of its account, so the caller may decide to ask again.
- */
+/** What the client library rejects with. */
 export class NoncedError extends Error {
   override readonly name = 'NoncedError';
   readonly code: ErrorCode;
-  readonly sent = false;
+  /**
+   * False: nothing went to the exchange on this request's account, so it may be asked again. `unknown`: a lease that
+   * had been granted ended, and what its holder had sent by then may have arrived; look before an order is sent again.
+   */
+  readonly sent: false | 'unknown';
   readonly retryAfterMs?: number;
 
-  constructor(cause: Refusal, options?: ErrorOptions) {
+  constructor(cause: Refusal, options: ErrorOptions & { readonly sent?: 'unknown' } = {}) {
     super(cause.message, options);
     this.code = cause.code;
+    this.sent = options.sent ?? false;
     if (cause.retryAfterMs !== undefined) this.retryAfterMs = cause.retryAfterMs;
   }
 }

@@ -31,7 +31,9 @@ function parseCount(text: string): number {
 
 function parseSequence(text: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) {
-    throw new InvalidArgumentError('give 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.');
+    throw new InvalidArgumentError(
+      'give 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.',
+    );
   }
   return text;
 }

@@ -5,7 +5,7 @@ import { readGrant } from './answers.ts';
 import type { AcquireOptions } from './api.ts';
 import { Call, waitedTooLong } from './call.ts';
 import type { Holdings, HoldingsLink } from './holdings.ts';
-import { type Lease, leaseLost, marginMs } from './lease.ts';
+import { type Lease, marginMs, neverBegun } from './lease.ts';
 import { NextCall } from './lease-calls.ts';
 
 const DEFAULT_WAIT_MS = { urgent: 15_000, normal: 30_000, background: 30_000 } as const;
@@ -150,7 +150,7 @@ export class AcquireCall extends Call<Granted> {
     if (nowMs < this.#waitUntilMs) this.link.ask(this);
     else
       this.fail(
-        leaseLost('the grant was read when its lease had run out; ask again, and look what stalls this process'),
+        neverBegun('the grant was read when its lease had run out; ask again, and look what stalls this process'),
       );
   }
 }

@@ -65,6 +65,11 @@ export interface NextOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface ReleaseOptions {
+  /** The call's nonce came from a clock and not from the grant: lifts the sequence to now. */
+  readonly usedOwnClock?: boolean | undefined;
+}
+
 /** The right to make one call, and the nonce to make it with. */
 export interface Grant extends AsyncDisposable {
   /** The first of `count` consecutive ones. */
@@ -98,7 +103,7 @@ export interface Grant extends AsyncDisposable {
    * Ends the lease. True if this call ended it; false if it was over already, or if nobody can tell because the daemon
    * went away. Never rejects but for BAD_REQUEST. Disposing a grant releases it as `unknown` without waiting.
    */
-  release(outcome?: Outcome): Promise<boolean>;
+  release(outcome?: Outcome, options?: ReleaseOptions): Promise<boolean>;
 }
 
 /** What the daemon told about itself when it was last connected to. */

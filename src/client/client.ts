@@ -13,12 +13,13 @@ import type {
   NextOptions,
   Nonced,
   NonceOptions,
+  ReleaseOptions,
   Status,
 } from './api.ts';
 import { PlainCall, waitedTooLong } from './call.ts';
 import { type GrantKeeper, type GrantTerms, LeaseGrant, NestedGrant } from './grant.ts';
 import { Holdings } from './holdings.ts';
-import { type Lease, leaseLost } from './lease.ts';
+import { type Lease, neverBegun } from './lease.ts';
 import { NextCall, ReleaseCall, RenewCall } from './lease-calls.ts';
 import { Link, type LinkPorts } from './link.ts';
 import { enclosing, Hold, Scope } from './scope.ts';
@@ -112,9 +113,9 @@ export class Client implements Nonced, GrantKeeper {
   }
 
   /** Of the grant keeper. */
-  async release(lease: Lease, outcome: Outcome): Promise<boolean> {
+  async release(lease: Lease, outcome: Outcome, { usedOwnClock }: ReleaseOptions): Promise<boolean> {
     if (!this.#holdings.releasedByRequest(lease)) return false;
-    const call = new ReleaseCall(this.#clock, this.#link, lease.token, outcome);
+    const call = new ReleaseCall(this.#clock, this.#link, { token: lease.token, outcome, usedOwnClock });
     return call.start({ giveUpAtMs: this.#answerDueMs(), signal: undefined });
   }
 
@@ -229,7 +230,9 @@ function shortestTtlMs({ ttlMs, maxHoldMs, priority }: ExclusiveOptions): number
 function obstacleTo(lease: Lease, signal: AbortSignal | undefined): NoncedError | undefined {
   if (signal?.aborted) return cancelled(signal);
   if (lease.hasTime()) return undefined;
-  return lease.ended ?? leaseLost('the lease ran out before the call could begin; look what stalls this process');
+  return neverBegun(
+    lease.ended?.message ?? 'the lease ran out before the call could begin; look what stalls this process',
+  );
 }
 
 function outcomeOf(end: CallEnd, { outcome }: ExclusiveOptions): Outcome {

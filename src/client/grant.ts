@@ -1,12 +1,12 @@
 import type { Outcome } from '../protocol/messages.ts';
-import type { Grant, NextOptions } from './api.ts';
+import type { Grant, NextOptions, ReleaseOptions } from './api.ts';
 import type { Lease } from './lease.ts';
 
 /** What a grant can ask for. */
 export interface GrantKeeper {
   next(lease: Lease, options: NextOptions): Promise<bigint>;
   renew(lease: Lease, ttlMs: number | undefined): Promise<number>;
-  release(lease: Lease, outcome: Outcome): Promise<boolean>;
+  release(lease: Lease, outcome: Outcome, options: ReleaseOptions): Promise<boolean>;
   /** Releases as `unknown` without waiting. */
   drop(lease: Lease): void;
 }
@@ -60,8 +60,8 @@ export class LeaseGrant implements Grant {
     return this.keeper.renew(this.lease, ttlMs);
   }
 
-  release(outcome: Outcome = 'unknown'): Promise<boolean> {
-    return this.keeper.release(this.lease, outcome);
+  release(outcome: Outcome = 'unknown', options: ReleaseOptions = {}): Promise<boolean> {
+    return this.keeper.release(this.lease, outcome, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -19,6 +19,7 @@ export type {
   NextOptions,
   Nonced,
   NonceOptions,
+  ReleaseOptions,
   Status,
 } from './api.ts';
 

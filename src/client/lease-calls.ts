@@ -104,16 +104,20 @@ export class RenewCall extends LeaseCall<number> {
 export class ReleaseCall extends Call<boolean> {
   override readonly method = 'release';
   readonly token: bigint;
-  readonly #outcome: Outcome;
+  readonly #params: object;
 
-  constructor(clock: Clock, link: CallLink, token: bigint, outcome: Outcome) {
+  constructor(
+    clock: Clock,
+    link: CallLink,
+    params: { readonly token: bigint; readonly outcome: Outcome; readonly usedOwnClock: boolean | undefined },
+  ) {
     super(clock, link);
-    this.token = token;
-    this.#outcome = outcome;
+    this.token = params.token;
+    this.#params = params;
   }
 
   override params(): object {
-    return { token: this.token, outcome: this.#outcome };
+    return this.#params;
   }
 
   override accept(result: unknown): boolean {

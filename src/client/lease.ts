@@ -27,9 +27,10 @@ type LeaseState =
   /** The signal has aborted, the lane is still ours: time for an aborted call to wind down. */
   | { readonly state: 'ending'; readonly error: NoncedError }
   | { readonly state: 'lost'; readonly error: NoncedError }
-  | { readonly state: 'released'; readonly error: NoncedError };
+  | { readonly state: 'released' };
 
 const LIVE: LeaseState = { state: 'live' };
+const RELEASED: LeaseState = { state: 'released' };
 
 /** How long before its end a lease of `ttlMs` counts as over for whoever calls under it. */
 export function marginMs(ttlMs: number): number {
@@ -69,6 +70,7 @@ export class Lease implements WatchedLease {
   }
 
   get ended(): NoncedError | undefined {
+    if (this.#state.state === 'released') return released();
     return this.#state.state === 'live' ? undefined : this.#state.error;
   }
 
@@ -142,10 +144,10 @@ export class Lease implements WatchedLease {
   release(): boolean {
     if (this.#state.state === 'lost' || this.#state.state === 'released') return false;
     this.#timer?.cancel();
-    const error = leaseLost('the lease was released; await what is done under it before');
     const told = this.#state.state === 'ending';
-    this.#state = { state: 'released', error };
-    if (!told && this.#watchers.size > 0) this.#tell(error, 'released');
+    this.#state = RELEASED;
+    // The error is made only for somebody to read: capturing its stack would cost as much as the rest of a release.
+    if (!told && this.#watchers.size > 0) this.#tell(released(), 'released');
     return true;
   }
 
@@ -189,6 +191,16 @@ export class Lease implements WatchedLease {
   }
 }
 
+function released(): NoncedError {
+  return leaseLost('the lease was released; await what is done under it before');
+}
+
+/** A lease is over that its holder was given: a call may be under way. */
 export function leaseLost(message: string, options?: ErrorOptions): NoncedError {
-  return new NoncedError(refusal('LEASE_LOST', message), options);
+  return new NoncedError(refusal('LEASE_LOST', message), { ...options, sent: 'unknown' });
+}
+
+/** A lease was over before its holder could begin. */
+export function neverBegun(message: string): NoncedError {
+  return new NoncedError(refusal('LEASE_LOST', message));
 }

@@ -1,32 +1,16 @@
 import type { Clock, Timer } from '../clock.ts';
-import { NoncedError, refusal } from '../errors.ts';
-import { type Codec, MAX_MESSAGE_BYTES, type Message } from '../protocol/messages.ts';
-import { type Greeting, readGreeting, readRevoked } from './answers.ts';
-import { Backoff } from './backoff.ts';
+import { NoncedError, type Refusal, refusal } from '../errors.ts';
+import { type Codec, MAX_MESSAGE_BYTES, type Message, type RequestId } from '../protocol/messages.ts';
+import { type Greeting, readRevoked } from './answers.ts';
 import type { Call } from './call.ts';
-import { Connection, type Dial } from './connection.ts';
+import type { Connection } from './connection.ts';
 import type { HoldingsLink } from './holdings.ts';
-import { ReleaseCall } from './lease-calls.ts';
-import type { SocketPlace } from './socket-path.ts';
-import { isForbidden, isUnavailable, otherInstance, unavailable } from './unavailable.ts';
+import { PendingCalls } from './pending-calls.ts';
+import { isForbidden, isUnavailable, unavailable } from './unavailable.ts';
+import { type Need, Uplink, type UplinkEvents, type UplinkPorts } from './uplink.ts';
 
-const LONGEST_REST_MS = 1_000;
-/** While something is held or waited for: the daemon keeps a lane closed for 2 s after its restart, and no longer. */
-const LONGEST_BUSY_REST_MS = 250;
-const LAST_ID = 2 ** 32 - 1;
-
-export interface LinkPorts {
-  readonly dial: Dial;
-  /** Where the daemon is; asked until it has been found, then for the last time. Throws a NoncedError to give up. */
-  readonly find: () => SocketPlace;
-  /** Looked at before each attempt; throws if the place is not to be trusted. */
-  readonly trust: (place: SocketPlace) => void;
-  readonly codec: Codec;
-  readonly clock: Clock;
-  /** A number from 0 up to 1. */
-  readonly random: () => number;
-  /** What `hello` tells. */
-  readonly introduction: { readonly name: string | undefined; readonly pid: number; readonly session: string };
+export interface LinkPorts extends UplinkPorts {
+  /** How long those who wait do so without a connection. */
   readonly connectTimeoutMs: number;
 }
 
@@ -34,66 +18,55 @@ export interface LinkPorts {
 export interface LinkOwner {
   /** How many leases are held. */
   readonly size: number;
+  /** Whether a release may not have arrived. */
   owes(): boolean;
   forgetOwed(): void;
+  /** The daemon has read everything up to the message of this number. */
   confirmed(sentNumber: number): void;
   revoked(token: bigint): void;
+  /** What the daemon says is held, as of `asOfMs`. */
   reconcile(held: Greeting['held'], asOfMs: number): void;
   /** There will be no daemon any more, for this reason. */
   abandon(cause: NoncedError): void;
 }
 
-type LinkState =
-  /** Nothing asks for a connection. */
-  | { readonly state: 'down' }
-  | { readonly state: 'resting'; readonly timer: Timer; readonly untilMs: number }
-  | { readonly state: 'greeting'; readonly connection: Connection; readonly helloId: number; readonly sentAtMs: number }
-  | { readonly state: 'up'; readonly connection: Connection }
-  | { readonly state: 'closed'; readonly reason: NoncedError };
-
-/** The way to the daemon: connects when something is to be asked or held, reconnects, and asks again what was not answered. */
-export class Link implements HoldingsLink {
-  readonly #ports: LinkPorts;
+/** The way to the daemon: connects when something is to be asked or held, and asks again what a broken connection left unanswered. */
+export class Link implements HoldingsLink, UplinkEvents {
   readonly #clock: Clock;
   readonly #codec: Codec;
-  readonly #backoff: Backoff;
-  /** What waits for an answer, in the order in which it was asked; with it acquires that nobody wants any more. */
-  readonly #pending = new Map<number, Call<unknown>>();
+  readonly #connectTimeoutMs: number;
+  readonly #uplink: Uplink;
+  readonly #pending = new PendingCalls();
   #owner: LinkOwner | undefined;
   #opening: { resolve(): void; reject(error: Error): void } | undefined;
-  #state: LinkState = { state: 'down' };
-  #place: SocketPlace | undefined;
-  #greeting: Greeting | undefined;
+  #closed: NoncedError | undefined;
   /** Runs while something waits and there is no connection. */
   #outage: Timer | undefined;
   #lastReason: Error | undefined;
-  #unwanted = 0;
-  #lastId = 0;
+  /** Requests and notifications that went out, over all connections. */
   #sent = 0;
 
   constructor(ports: LinkPorts) {
-    this.#ports = ports;
     this.#clock = ports.clock;
     this.#codec = ports.codec;
-    this.#backoff = new Backoff(ports.random);
+    this.#connectTimeoutMs = ports.connectTimeoutMs;
+    this.#uplink = new Uplink(ports, this);
   }
 
-  /** What the daemon said of itself at the last connection. */
   get greeting(): Greeting | undefined {
-    return this.#greeting;
-  }
-
-  /** The exclusion policy, heard of in another way. */
-  learn(exclusive: Greeting['exclusive']): void {
-    if (this.#greeting !== undefined) this.#greeting = { ...this.#greeting, exclusive };
+    return this.#uplink.greeting;
   }
 
   get path(): string {
-    return this.#place?.path ?? '';
+    return this.#uplink.path;
   }
 
   get trouble(): NoncedError | undefined {
-    return this.#state.state === 'up' ? undefined : unavailable(this.path, this.#lastReason);
+    return this.#uplink.connection === undefined ? unavailable(this.path, this.#lastReason) : undefined;
+  }
+
+  learn(exclusive: Greeting['exclusive']): void {
+    this.#uplink.learn(exclusive);
   }
 
   /** Resolves with the first connection. Rejects with UNAVAILABLE, and the link is closed then. */
@@ -107,112 +80,134 @@ export class Link implements HoldingsLink {
 
   /** Rejects all that waits with `reason`, now and from now on. What was sent still goes out. */
   close(reason: NoncedError): void {
-    const state = this.#state;
-    if (state.state === 'closed') return;
-    this.#state = { state: 'closed', reason };
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
     this.#outage?.cancel();
-    if (state.state === 'resting') state.timer.cancel();
-    if (state.state === 'up') state.connection.close();
-    if (state.state === 'greeting') state.connection.destroy();
+    this.#uplink.close();
     this.#failAll(reason);
   }
 
   ask(call: Call<unknown>): void {
-    const state = this.#state;
-    if (state.state === 'closed') {
-      call.fail(state.reason);
+    if (this.#closed !== undefined) {
+      call.fail(this.#closed);
       return;
     }
-    call.id = this.#newId();
-    call.sentAtMs = undefined;
-    this.#pending.set(call.id, call);
-    if (state.state === 'up') {
-      state.connection.keepAlive(true);
-      this.#send(state.connection, call);
-    } else {
+    this.#pending.add(call);
+    const { connection } = this.#uplink;
+    if (connection === undefined) {
       this.reconsider();
+      return;
     }
+    connection.keepAlive(true);
+    this.#send(connection, call);
   }
 
   forget(call: Call<unknown>): void {
-    if (this.#pending.get(call.id) !== call) return;
-    this.#pending.delete(call.id);
+    if (!this.#pending.has(call)) return;
+    this.#pending.remove(call.id);
     this.reconsider();
   }
 
   cancel(call: Call<unknown>): void {
-    if (this.#pending.get(call.id) !== call) return;
+    if (!this.#pending.has(call)) return;
     if (call.sentAtMs === undefined || this.notify('cancel', { id: call.id }) === undefined) {
       this.forget(call);
       return;
     }
-    // Kept: a grant may have crossed the cancel, and has to be given back.
-    this.#unwanted += 1;
+    this.#pending.keepUnwanted(call);
     this.reconsider();
   }
 
   notify(method: string, params: object): number | undefined {
-    if (this.#state.state !== 'up') return undefined;
-    this.#state.connection.send(this.#codec.notification(method, params));
+    const { connection } = this.#uplink;
+    if (connection === undefined) return undefined;
+    connection.send(this.#codec.notification(method, params));
     this.#sent += 1;
     return this.#sent;
   }
 
   waiting(id: unknown): Call<unknown> | undefined {
-    const call = typeof id === 'number' ? this.#pending.get(id) : undefined;
+    const call = this.#pending.get(id);
     return call?.wanted ? call : undefined;
   }
 
   releasing(token: bigint): boolean {
-    for (const call of this.#pending.values()) if (call instanceof ReleaseCall && call.token === token) return true;
-    return false;
+    return this.#pending.hasRelease(token);
   }
 
-  /** Looks whether a connection is worth having, how soon, and whether it keeps the process alive. */
   reconsider(): void {
-    const state = this.#state;
-    const busy = this.#busy();
-    switch (state.state) {
-      case 'closed':
-        return;
-      case 'up':
-        state.connection.keepAlive(busy);
-        return;
-      case 'greeting':
-        if (busy || this.#owner?.owes()) state.connection.keepAlive(busy);
-        else this.#giveUp();
-        break;
-      case 'resting':
-        if (!busy && !this.#owner?.owes()) this.#giveUp();
-        else if (busy && state.untilMs - this.#clock.monotonicMs() > LONGEST_BUSY_REST_MS) this.#rest();
-        break;
-      case 'down':
-        if (busy || this.#owner?.owes()) this.#connect();
-        break;
-    }
+    this.#uplink.reconsider();
     this.#watchOutage();
   }
 
-  /** Something is held or waited for. */
-  #busy(): boolean {
-    return this.#waits() || (this.#owner?.size ?? 0) > 0;
+  /** Of the uplink. */
+  need(): Need {
+    if (this.#waits() || (this.#owner?.size ?? 0) > 0) return 'busy';
+    // Of no interest while there is a connection: whatever is owed has gone out over it.
+    return this.#uplink.connection === undefined && this.#owner?.owes() ? 'owed' : 'none';
+  }
+
+  /** Of the uplink. */
+  newId(): RequestId {
+    return this.#pending.newId();
+  }
+
+  /** Of the uplink. */
+  up(greeting: Greeting, sentAtMs: number): void {
+    this.#lastReason = undefined;
+    this.#owner?.reconcile(greeting.held, sentAtMs);
+    // Not all that is pending: some was asked just now, under a lease that was found again.
+    for (const call of this.#pending.unsent()) {
+      const { connection } = this.#uplink;
+      if (connection !== undefined) this.#send(connection, call);
+    }
+    const opening = this.#opening;
+    this.#opening = undefined;
+    opening?.resolve();
+    this.reconsider();
+  }
+
+  /** Of the uplink. */
+  message(message: Message): void {
+    switch (message.kind) {
+      case 'answer':
+        this.#answered(message.id, message.result);
+        return;
+      case 'error':
+        this.#refused(message.id, message.error);
+        return;
+      case 'notification': {
+        // Others may come from a newer daemon.
+        const token = message.method === 'revoked' ? readRevoked(message.params) : undefined;
+        if (token !== undefined) this.#owner?.revoked(token);
+        return;
+      }
+    }
+  }
+
+  /** Of the uplink. */
+  down(reason: Error): void {
+    this.#lastReason = reason;
+    this.#pending.lostConnection();
+    if (this.#opening !== undefined && isBadRequest(reason)) this.#end(reason);
+    else if (this.#opening !== undefined && isFinal(reason)) this.#end(unavailable(this.path, reason));
+    else this.#watchOutage();
+  }
+
+  /** Of the uplink. */
+  replaced(error: NoncedError): void {
+    this.#end(error);
   }
 
   #waits(): boolean {
-    return this.#opening !== undefined || this.#pending.size > this.#unwanted;
-  }
-
-  #newId(): number {
-    do this.#lastId = this.#lastId === LAST_ID ? 1 : this.#lastId + 1;
-    while (this.#pending.has(this.#lastId));
-    return this.#lastId;
+    return this.#opening !== undefined || this.#pending.wanted;
   }
 
   #send(connection: Connection, call: Call<unknown>): void {
     const nowMs = this.#clock.monotonicMs();
     const bytes = this.#encoded(call, nowMs);
     if (bytes instanceof NoncedError) {
-      this.#pending.delete(call.id);
+      this.#pending.remove(call.id);
       call.fail(bytes);
       this.reconsider();
       return;
@@ -234,191 +229,68 @@ export class Link implements HoldingsLink {
     return new NoncedError(refusal('TOO_LARGE', `a request is over ${MAX_MESSAGE_BYTES} bytes; shorten its label`));
   }
 
-  #connect(): void {
-    let place: SocketPlace;
-    try {
-      place = this.#greeting !== undefined && this.#place !== undefined ? this.#place : this.#ports.find();
-      this.#place = place;
-      this.#ports.trust(place);
-    } catch (error) {
-      this.#attemptFailed(error instanceof Error ? error : new Error(String(error)));
-      return;
-    }
-    const connection: Connection = new Connection(this.#ports.dial, place.path, this.#codec, {
-      message: (message) => this.#received(connection, message),
-      broken: (reason) => this.#broken(connection, reason),
-    });
-    const helloId = this.#newId();
-    this.#state = { state: 'greeting', connection, helloId, sentAtMs: this.#clock.monotonicMs() };
-    connection.keepAlive(this.#busy());
-    connection.send(this.#codec.request(helloId, 'hello', this.#ports.introduction));
-    this.#sent += 1;
-  }
-
-  #rest(): void {
-    if (this.#state.state === 'resting') this.#state.timer.cancel();
-    const restMs = this.#backoff.next(this.#busy() ? LONGEST_BUSY_REST_MS : LONGEST_REST_MS);
-    const timer = this.#clock.after(restMs, () => this.#connect());
-    this.#state = { state: 'resting', timer, untilMs: this.#clock.monotonicMs() + restMs };
-  }
-
-  #giveUp(): void {
-    const state = this.#state;
-    this.#state = { state: 'down' };
-    if (state.state === 'resting') state.timer.cancel();
-    if (state.state === 'greeting') state.connection.destroy();
-  }
-
-  #received(connection: Connection, message: Message): void {
-    const state = this.#state;
-    if ((state.state !== 'up' && state.state !== 'greeting') || state.connection !== connection) return;
-    switch (message.kind) {
-      case 'answer':
-        if (state.state === 'up') this.#answered(connection, message.id, message.result);
-        else if (message.id === state.helloId) this.#greeted(connection, message.result, state.sentAtMs);
-        return;
-      case 'error':
-        if (state.state === 'up') this.#refused(message.id, message.error);
-        else if (message.id === state.helloId) this.#helloRefused(connection, new NoncedError(message.error));
-        return;
-      case 'notification': {
-        // Others may come from a newer daemon.
-        const token = message.method === 'revoked' ? readRevoked(message.params) : undefined;
-        if (token !== undefined) this.#owner?.revoked(token);
-        return;
-      }
-      case 'request':
-      case 'malformed':
-        this.#break(connection, `a message makes no sense: a ${message.kind} one`);
-        return;
-    }
-  }
-
-  #answered(connection: Connection, id: number | string, result: unknown): void {
-    const call = typeof id === 'number' ? this.#pending.get(id) : undefined;
+  #answered(id: RequestId, result: unknown): void {
+    const call = this.#pending.get(id);
     // Given up on, or never asked.
-    if (typeof id !== 'number' || call === undefined) return;
-    const { wanted, sentNumber } = call;
+    if (call === undefined) return;
+    const { sentNumber } = call;
     if (!call.accept(result)) {
-      this.#break(connection, `the answer to ${call.method} makes no sense`);
+      this.#uplink.break(`its answer to ${call.method} makes no sense`);
       return;
     }
     // Only now: an answer that makes no sense leaves the call where it was in the order.
-    this.#settled(id, wanted, sentNumber);
-    this.#backoff.reset();
+    this.#settled(id, sentNumber);
+    this.#uplink.proved();
   }
 
-  #refused(id: number | string, cause: ConstructorParameters<typeof NoncedError>[0]): void {
-    const call = typeof id === 'number' ? this.#pending.get(id) : undefined;
-    if (typeof id !== 'number' || call === undefined) return;
-    const { wanted, sentNumber } = call;
-    if (cause.code === 'SHUTTING_DOWN' && wanted) {
+  #refused(id: RequestId, cause: Refusal): void {
+    const call = this.#pending.get(id);
+    if (call === undefined) return;
+    const { sentNumber } = call;
+    if (cause.code === 'SHUTTING_DOWN' && call.wanted) {
       // Crosses to the next daemon. Not by our closing: with this connection the leases under it would end.
       call.sentAtMs = undefined;
       return;
     }
     call.refuse(cause);
-    this.#settled(id, wanted, sentNumber);
+    this.#settled(id, sentNumber);
   }
 
-  #settled(id: number, wasWanted: boolean, sentNumber: number): void {
-    // It may have been closed meanwhile, and everything is gone then.
-    if (!this.#pending.delete(id)) return;
-    if (!wasWanted) this.#unwanted -= 1;
+  #settled(id: RequestId, sentNumber: number): void {
+    this.#pending.remove(Number(id));
     this.#owner?.confirmed(sentNumber);
     this.reconsider();
   }
 
-  #greeted(connection: Connection, result: unknown, sentAtMs: number): void {
-    const greeting = readGreeting(result);
-    if (greeting === undefined) {
-      this.#break(connection, 'the answer to hello makes no sense');
-      return;
+  /** Lets those who wait do so for `connectTimeoutMs` without a connection. */
+  #watchOutage(): void {
+    const suffered =
+      this.#closed === undefined &&
+      this.#uplink.connection === undefined &&
+      (this.#waits() || (this.#owner?.owes() ?? false));
+    if (suffered) {
+      this.#outage ??= this.#clock.after(this.#connectTimeoutMs, () => this.#outageOver());
+    } else if (this.#outage !== undefined) {
+      this.#outage.cancel();
+      this.#outage = undefined;
     }
-    const was = this.#greeting?.instance ?? greeting.instance;
-    if (greeting.instance !== was) {
-      // Leases of ours are not this daemon's to end, and those who hold them must not go on.
-      connection.destroy();
-      this.#end(otherInstance(this.path, was, greeting.instance));
-      return;
-    }
-    this.#greeting = greeting;
-    this.#state = { state: 'up', connection };
-    this.#outage?.cancel();
+  }
+
+  #outageOver(): void {
     this.#outage = undefined;
-    this.#owner?.reconcile(greeting.held, sentAtMs);
-    for (const call of this.#pending.values()) {
-      // Unless it was asked just now, under a lease that was found again.
-      if (call.sentAtMs === undefined) this.#send(connection, call);
+    const error = unavailable(this.path, this.#lastReason);
+    if (this.#opening !== undefined) {
+      this.#end(error);
+      return;
     }
-    const opening = this.#opening;
-    this.#opening = undefined;
-    opening?.resolve();
+    this.#owner?.forgetOwed();
+    this.#failAll(error);
+    // Goes on while a lease is held, and stops otherwise: the next call tries anew.
     this.reconsider();
   }
 
-  #helloRefused(connection: Connection, error: NoncedError): void {
-    connection.destroy();
-    // Wrong for ever, and not only now: a name that is too long, say.
-    if (error.code === 'BAD_REQUEST' && this.#opening !== undefined) this.#end(error);
-    else this.#broken(connection, error);
-  }
-
-  #break(connection: Connection, message: string): void {
-    connection.destroy();
-    this.#broken(connection, new Error(message));
-  }
-
-  #broken(connection: Connection, reason: Error | undefined): void {
-    const state = this.#state;
-    if ((state.state !== 'up' && state.state !== 'greeting') || state.connection !== connection) return;
-    for (const [id, call] of this.#pending) {
-      // Nobody wants it, and no answer can come. Should it have been granted, the next hello tells.
-      if (!call.wanted) this.#pending.delete(id);
-      call.sentAtMs = undefined;
-    }
-    this.#unwanted = 0;
-    this.#attemptFailed(reason);
-  }
-
-  #attemptFailed(reason: Error | undefined): void {
-    this.#lastReason = reason;
-    // Afterwards it may be a daemon that is just being restarted; at first it is a mistake, and better told at once.
-    if (this.#opening !== undefined && (isForbidden(reason) || isUnavailable(reason))) {
-      this.#end(unavailable(this.path, reason));
-      return;
-    }
-    if (this.#busy() || this.#owner?.owes()) this.#rest();
-    else this.#state = { state: 'down' };
-    this.#watchOutage();
-  }
-
-  /** Lets those who wait do so for `connectTimeoutMs` without a connection. */
-  #watchOutage(): void {
-    if (!this.#waits() && !this.#owner?.owes()) {
-      this.#outage?.cancel();
-      this.#outage = undefined;
-      return;
-    }
-    const { state } = this.#state;
-    if (state === 'up' || state === 'closed' || this.#outage !== undefined) return;
-    this.#outage = this.#clock.after(this.#ports.connectTimeoutMs, () => {
-      this.#outage = undefined;
-      const error = unavailable(this.path, this.#lastReason);
-      this.#owner?.forgetOwed();
-      if (this.#opening !== undefined) this.#end(error);
-      else {
-        this.#failAll(error);
-        // Goes on while a lease is held, and stops otherwise: the next call tries anew.
-        this.reconsider();
-      }
-    });
-  }
-
   #failAll(error: NoncedError): void {
-    const waiting = [...this.#pending.values()];
-    this.#pending.clear();
-    this.#unwanted = 0;
+    const waiting = this.#pending.takeAll();
     const opening = this.#opening;
     this.#opening = undefined;
     opening?.reject(error);
@@ -430,4 +302,14 @@ export class Link implements HoldingsLink {
     this.close(error);
     this.#owner?.abandon(error);
   }
+}
+
+/** Worth telling at once at the first connection. Later it may be a daemon that is just being restarted. */
+function isFinal(reason: Error): boolean {
+  return isForbidden(reason) || isUnavailable(reason);
+}
+
+/** A `hello` that is wrong for ever: a name that is too long, say. */
+function isBadRequest(reason: Error): reason is NoncedError {
+  return reason instanceof NoncedError && reason.code === 'BAD_REQUEST';
 }

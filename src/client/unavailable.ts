@@ -6,7 +6,7 @@ export function unavailable(path: string, reason: Error | undefined): NoncedErro
   const code = systemErrorCode(reason);
   const message = isForbidden(reason)
     ? `may not connect to ${path} (${code}); join the group nonced, then restart the bot`
-    : `no daemon answers at ${path} (${code ?? reason?.message ?? 'it closed the connection'}); start it with \`systemctl start nonced\`, or by hand with \`nonced serve\``;
+    : `no daemon answers at ${path} (${code ?? reason?.message ?? 'no answer in time'}); start it with \`systemctl start nonced\`, or by hand with \`nonced serve\``;
   return new NoncedError(refusal('UNAVAILABLE', message), reason === undefined ? undefined : { cause: reason });
 }
 

@@ -63,6 +63,8 @@ const WRITE_GRACE_MS = 1_000;
 
 /** A sequence this far ahead of the clock is worth a warning. */
 const LEAD_WARNING_MS = 60_000;
+/** A write that takes longer has met a disk that hangs. */
+const HUNG_WRITE_MS = 10_000;
 /** How many of a kind the status lists. */
 const LISTED = 100;
 const DEFAULT_EXCHANGE = 'default';
@@ -189,7 +191,11 @@ export class Broker {
       observer: { ...options.observer, failed: (error) => this.#fail(error) },
       onWritten: (failure) => this.#written(failure),
     });
-    for (const noted of found.leases) if (noted.expiresAtMs > this.#startedAtMs) this.#adopt(noted);
+    for (const noted of found.leases) {
+      if (noted.expiresAtMs > this.#startedAtMs) this.#adopt(noted);
+      // Its slot would be lost for the rest of this boot.
+      else this.#strike(noted.token);
+    }
   }
 
   /**
@@ -222,6 +228,12 @@ export class Broker {
   /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
   get clockIsPlausible(): boolean {
     return this.#sequenceClock.anchor !== undefined || this.#sequenceClock.state !== 'not-followed';
+  }
+
+  /** Whether a write of the state has been under way for so long that the disk must be hung. */
+  get isOverdue(): boolean {
+    const sinceMs = this.#writer.writingSinceMs;
+    return sinceMs !== undefined && this.#clock.monotonicMs() - sinceMs > HUNG_WRITE_MS;
   }
 
   /** What is exclusive now. */
@@ -352,9 +364,8 @@ export class Broker {
     this.#pump(lane);
     if (waiter.queue === undefined) return;
     // What is to be tried once may still wait for a write, where that is all that is in its way.
-    if (waiter.dueMs === nowMs && this.#blocked.has(lane) && lane.choose(nowMs) === waiter) {
-      waiter.dueMs = nowMs + WRITE_GRACE_MS;
-    }
+    const isNext = !lane.exclusive || (lane.isFree && lane.choose(nowMs) === waiter);
+    if (waiter.dueMs === nowMs && this.#blocked.has(lane) && isNext) waiter.dueMs = nowMs + WRITE_GRACE_MS;
     if (waiter.dueMs <= nowMs) {
       this.#drop(waiter);
       client.peer.refused(id, waitTimeout(waiter, nowMs));
@@ -386,7 +397,8 @@ export class Broker {
     if (lease === undefined) return LEASE_LOST;
     lease.ttlMs = ttlMs ?? lease.ttlMs;
     lease.expiresAtMs = this.#clock.monotonicMs() + lease.ttlMs;
-    this.#note(lease);
+    // I7: a renewal that is not noted would not count after a restart, and so is not promised.
+    if (!this.#note(lease)) return SHUTTING_DOWN;
     this.#deadlines.reschedule(lease, lease.expiresAtMs);
     return lease.ttlMs;
   }
@@ -608,8 +620,10 @@ export class Broker {
   }
 
   #take(sequence: NonceSequence, count: number): Taken {
-    const taken = sequence.take(this.#floor(sequence.unit), count, this.#writer.problem !== undefined);
+    const floor = this.#floor(sequence.unit);
+    const taken = sequence.take(floor, count, this.#writer.problem !== undefined);
     if (taken.kind !== 'exhausted') this.#raiseIfWanted(sequence);
+    this.#reportLead(sequence, floor);
     return taken;
   }
 
@@ -744,8 +758,12 @@ export class Broker {
     lease.client?.leases.delete(lease);
     this.#orphans.delete(lease);
     this.#deadlines.remove(lease);
+    this.#strike(lease.token);
+  }
+
+  #strike(token: Token): void {
     try {
-      this.#notes.strike(lease.token);
+      this.#notes.strike(token);
     } catch (error) {
       this.#fail(asError(error));
     }
@@ -841,7 +859,6 @@ export class Broker {
     const blocked = [...this.#blocked];
     this.#blocked.clear();
     for (const lane of blocked) this.#pump(lane, failure);
-    if (failure === undefined) this.#reportLeads();
   }
 
   #switchTo(policy: ExclusionPolicy): void {
@@ -864,15 +881,12 @@ export class Broker {
     for (const lane of [...this.#lanes.values()]) this.#pump(lane);
   }
 
-  #reportLeads(): void {
-    const nowMs = this.#sequenceClock.nowMs();
-    for (const sequence of this.#sequences.values()) {
-      const leadMs = nonceSpanMs(sequence.last - nonceFloorAt(nowMs, sequence.unit), sequence.unit) ?? 0;
-      if (leadMs <= LEAD_WARNING_MS) this.#ahead.delete(sequence);
-      else if (!this.#ahead.has(sequence)) {
-        this.#ahead.add(sequence);
-        this.#observer.ahead(sequence.name, leadMs);
-      }
+  #reportLead(sequence: NonceSequence, floor: bigint): void {
+    const leadMs = nonceSpanMs(sequence.last - floor, sequence.unit) ?? 0;
+    if (leadMs <= LEAD_WARNING_MS) this.#ahead.delete(sequence);
+    else if (!this.#ahead.has(sequence)) {
+      this.#ahead.add(sequence);
+      this.#observer.ahead(sequence.name, leadMs);
     }
   }
 }

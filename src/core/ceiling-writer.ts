@@ -48,6 +48,7 @@ export class CeilingWriter {
   #problem: Error | undefined;
   #retryMs = FIRST_RETRY_MS;
   #writes = 0;
+  #writingSinceMs = 0;
   #failed = false;
 
   constructor(options: CeilingWriterOptions) {
@@ -59,6 +60,11 @@ export class CeilingWriter {
   /** Why the last write failed, while it is being retried. The sequences then go on inside their durable ceilings. */
   get problem(): Error | undefined {
     return this.#problem;
+  }
+
+  /** When the write under way began, on the monotonic clock; undefined where none is. */
+  get writingSinceMs(): number | undefined {
+    return this.#state.kind === 'writing' ? this.#writingSinceMs : undefined;
   }
 
   /** How many writes have become durable. */
@@ -118,7 +124,11 @@ export class CeilingWriter {
 
   async #run(): Promise<void> {
     for (;;) {
-      const failure = await this.#write((sequence) => sequence.drawnSinceRaise);
+      const nowMs = this.#options.sequenceClock.nowMs();
+      // Also those that nobody has asked for yet: the next grant needs a token and a nonce, and should wait only once.
+      const failure = await this.#write(
+        (sequence) => sequence.drawnSinceRaise || sequence.outdated(nonceFloorAt(nowMs, sequence.unit)),
+      );
       // Closed, or failed for good, while the write was under way.
       if (this.#state.kind !== 'writing') return;
       this.#options.onWritten(failure);
@@ -149,6 +159,7 @@ export class CeilingWriter {
   async #write(takesPart: (sequence: NonceSequence) => boolean): Promise<Error | undefined> {
     const { observer, sequenceClock, sequences, store } = this.#options;
     const changes = this.#pending.splice(0);
+    this.#writingSinceMs = this.#options.clock.monotonicMs();
     const nowMs = sequenceClock.nowMs();
     const proposals = new Map<NonceSequence, ReturnType<NonceSequence['propose']>>();
     for (const sequence of sequences.values()) {
@@ -164,6 +175,8 @@ export class CeilingWriter {
     if (failure?.kind === 'fatal') {
       this.#state = { kind: 'closed' };
       this.#failed = true;
+      // Nothing is written any more, so nobody is left waiting for it.
+      changes.push(...this.#pending.splice(0));
       observer.failed(failure.error);
     }
     if (failure !== undefined) {

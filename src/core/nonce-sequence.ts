@@ -115,7 +115,8 @@ export class NonceSequence {
     const last = max(this.#last, lifted - 1n);
     const margin = min(MOST_MARGIN[this.unit], 2n * BigInt(this.#issued) + 1n);
     const base = max(last, floor);
-    const target = max(floor + RESERVE[this.unit], last + BigInt(this.#wanted) + margin + 1n);
+    // Room for those who wait on top: a thousand nonces in `s` are more than the reserve.
+    const target = BigInt(this.#wanted) + max(floor + RESERVE[this.unit], last + margin + 1n);
     // Never lowered (I10), never past max.
     const ceiling = max(this.#ceiling, min(target, this.max + 1n));
     return { ceiling, halfway: base + (ceiling - base) / 2n };

@@ -13,7 +13,8 @@ import { leftovers, openStateFile, readStateFile, sweepOrphans } from '../store/
 import { RELEASED_MS, VERSION } from '../version.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
 import type { Log } from './log.ts';
-import { answers, checkSocketPath, type Listening, listen, removeLeftoverSocket } from './server.ts';
+import { answers, checkSocketPath, type Listening, listen } from './server.ts';
+import { NO_SOCKETS, type PassedSockets } from './service-manager.ts';
 import { Switchboard } from './switchboard.ts';
 
 const MAX_CONNECTIONS = 1_024;
@@ -35,11 +36,17 @@ export interface DaemonOptions {
   /** Something ended the daemon from within; its sockets are closed already. */
   readonly onFailed: (error: Error) => void;
   readonly clock?: Clock;
+  /** Sockets that systemd holds: nobody misses a connection while the daemon is away. */
+  readonly passed?: PassedSockets;
 }
 
 export interface Daemon {
   readonly socket: string;
   readonly adminSocket: string;
+  /** In one line, for a person. */
+  summary(): string;
+  /** Grants are made, and the state can be written. */
+  isHealthy(): boolean;
   /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone. */
   stop(): Promise<void>;
 }
@@ -68,7 +75,7 @@ export function freshState(unit: Unit, wallMs: number): DurableState {
 
 /** Starts the daemon and answers once clients can connect. Rejects with ExitError and leaves nothing behind. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { stateDir, runtimeDir, log, clock = systemClock() } = options;
+  const { stateDir, runtimeDir, log, clock = systemClock(), passed = NO_SOCKETS } = options;
   const socket = join(runtimeDir, BOT_SOCKET);
   const adminSocket = join(runtimeDir, ADMIN_SOCKET);
   checkSocketPath(socket);
@@ -156,8 +163,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       [adminSocket, 'admin', 0o600, MAX_ADMIN_CONNECTIONS],
       [socket, 'bot', 0o660, MAX_CONNECTIONS],
     ] as const) {
-      await removeLeftoverSocket(path);
-      listening.push(await listen({ path, role, mode, maxConnections }, switchboard, log));
+      listening.push(await listen({ path, descriptor: passed[role], role, mode, maxConnections }, switchboard, log));
     }
     broker.open();
     switchboard.arm();
@@ -169,6 +175,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return {
       socket,
       adminSocket,
+      summary: () => summaryOf(broker.status()),
+      isHealthy: () => !broker.isOverdue,
       async stop() {
         const failure = await broker.stop();
         if (failure !== undefined)
@@ -180,6 +188,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undoAll();
     throw error;
   }
+}
+
+function summaryOf({ totals, sequences, durability, exclusive }: ReturnType<Broker['status']>): string {
+  const leads = sequences.map(({ name, leadMs }) => (leadMs === null ? name : `${name} ${leadText(leadMs)}`));
+  const trouble = durability.state === 'durable' ? '' : `; CANNOT WRITE THE STATE: ${durability.problem}`;
+  return (
+    `${totals.accounts} accounts, ${totals.leases} held, ${totals.waiting} waiting, ${totals.grants} granted, ` +
+    `exclusion ${exclusive}; last nonce: ${leads.join(', ')}${trouble}`
+  );
+}
+
+function leadText(leadMs: number): string {
+  const seconds = Math.abs(leadMs / 1000).toFixed(1);
+  return leadMs > 0 ? `${seconds} s ahead of the clock` : `${seconds} s ago`;
 }
 
 /** Two authorities for one key are worse than none. */

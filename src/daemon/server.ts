@@ -7,6 +7,8 @@ import type { Switchboard } from './switchboard.ts';
 
 export interface Listener {
   readonly path: string;
+  /** The socket at `path`, made and kept by systemd; undefined: it is made here. */
+  readonly descriptor: number | undefined;
   readonly role: 'bot' | 'admin';
   /** Permissions of the socket: who may connect. Node has no other way to tell who calls. */
   readonly mode: number;
@@ -34,7 +36,7 @@ export function checkSocketPath(path: string): void {
  * Unlinks the socket of a daemon that has died. The caller holds the lock of the runtime directory; a socket that
  * answers all the same, or a file that is no socket, is left alone: throws ExitError.
  */
-export async function removeLeftoverSocket(path: string): Promise<void> {
+async function removeLeftoverSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) {
@@ -60,9 +62,10 @@ export function answers(path: string): Promise<boolean> {
   });
 }
 
-/** Listens on a new socket at `path`. Rejects with ExitError where it cannot. */
-export function listen(listener: Listener, switchboard: Switchboard, log: Log): Promise<Listening> {
-  const { path, role, mode, maxConnections } = listener;
+/** Listens on the socket that was passed, or on a new one at `path`. Rejects with ExitError where it cannot. */
+export async function listen(listener: Listener, switchboard: Switchboard, log: Log): Promise<Listening> {
+  const { path, descriptor, role, mode, maxConnections } = listener;
+  if (descriptor === undefined) await removeLeftoverSocket(path);
   const sockets = new Set<Socket>();
   // Half-open: a shell's `printf … | nc -N` closes its side before it has the answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -85,10 +88,12 @@ export function listen(listener: Listener, switchboard: Switchboard, log: Log): 
     server.once('error', (error) => {
       reject(new ExitError(EXIT.tempFail, `cannot listen on ${path}: ${error.message}`, { cause: error }));
     });
-    bindPrivately(server, path);
+    if (descriptor === undefined) bindPrivately(server, path);
+    else server.listen({ fd: descriptor });
     server.once('listening', () => {
       try {
-        chmodSync(path, mode);
+        // Who may connect to a socket of systemd's is said in its unit.
+        if (descriptor === undefined) chmodSync(path, mode);
       } catch (error) {
         reject(new ExitError(EXIT.noPermission, `cannot set the permissions of ${path}: ${String(error)}`));
         return;

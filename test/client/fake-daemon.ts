@@ -183,10 +183,24 @@ export class FakeDaemon {
   }
 }
 
-/** What a promise came to, for one that must not be awaited: `pending` if it has not settled. */
-export async function outcomeOf(promise: Promise<unknown>): Promise<unknown> {
-  const pending = Symbol('pending');
-  await settle();
-  const result = await Promise.race([promise.catch((error: unknown) => error), Promise.resolve(pending)]);
-  return result === pending ? 'pending' : result;
+/** Looks at a promise without waiting for it: answers what it has come to by then, its value or error, or `pending`. */
+export function watch(promise: Promise<unknown>): () => Promise<unknown> {
+  let outcome: unknown = 'pending';
+  promise.then(
+    (value) => {
+      outcome = value;
+    },
+    (error: unknown) => {
+      outcome = error;
+    },
+  );
+  return async () => {
+    await settle();
+    return outcome;
+  };
+}
+
+/** What a promise has come to by now. */
+export function outcomeOf(promise: Promise<unknown>): Promise<unknown> {
+  return watch(promise)();
 }

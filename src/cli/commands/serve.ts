@@ -1,5 +1,7 @@
-import { startDaemon } from '../../daemon/daemon.ts';
-import { createLog, type LogLevel } from '../../daemon/log.ts';
+import { type Clock, systemClock } from '../../clock.ts';
+import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
+import { createLog, type Log, type LogLevel } from '../../daemon/log.ts';
+import { notify, passedSockets, watchdogMs } from '../../daemon/service-manager.ts';
 import { VERSION } from '../../version.ts';
 import { directories } from '../directories.ts';
 import { fail } from '../output.ts';
@@ -25,6 +27,7 @@ export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeO
     ...found,
     separate,
     log,
+    passed: passedSockets(process.env, process.pid),
     onFailed: (error) => {
       fail(error);
       // Nothing more may be granted, so nothing is waited for either.
@@ -36,14 +39,42 @@ export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeO
     log.info('Try in another terminal: npx nonced nonce    npx nonced status    Stop with Ctrl-C.');
   }
 
+  const tellSystemd = reportToSystemd(daemon, log, systemClock());
   let stopping = false;
   const stop = async (signal: string) => {
     // Whoever asks twice does not want to wait for a disk.
     if (stopping) process.exit(1);
     stopping = true;
     log.info(`${signal}: stopping`);
+    tellSystemd.stopping();
     await daemon.stop();
     process.exit(0);
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop(signal));
+}
+
+/** How often the line in `systemctl status` is renewed where no watchdog sets the pace. */
+const STATUS_EVERY_MS = 30_000;
+
+/** Tells systemd that the daemon is ready, how it is doing, and, while it is healthy, that it is alive. */
+function reportToSystemd(daemon: Daemon, log: Log, clock: Clock): { stopping(): void } {
+  if (!process.env['NOTIFY_SOCKET']) return { stopping: () => {} };
+  const tell = (...assignments: string[]) =>
+    notify(process.env, assignments, (error) => log.warn(`systemd cannot be told: ${error.message}`));
+  const watchdog = watchdogMs(process.env, process.pid);
+  const everyMs = watchdog === undefined ? STATUS_EVERY_MS : watchdog / 3;
+  const again = () =>
+    clock.after(everyMs, () => {
+      // A hung disk is no life: systemd ends us then, and the next daemon begins at the durable ceiling.
+      if (daemon.isHealthy()) tell('WATCHDOG=1', `STATUS=${daemon.summary()}`);
+      timer = again();
+    });
+  let timer = again();
+  tell('READY=1', `STATUS=${daemon.summary()}`);
+  return {
+    stopping() {
+      timer.cancel();
+      tell('STOPPING=1', 'STATUS=stopping');
+    },
+  };
 }

@@ -1,0 +1,343 @@
+import { expect, test } from 'vitest';
+import type { Grant } from '../../src/client/api.ts';
+import { deferred } from './deferred.ts';
+import { FakeDaemon, watch } from './fake-daemon.ts';
+import { settle } from './virtual-clock.ts';
+
+async function connected(exclusive = 'global') {
+  const daemon = new FakeDaemon();
+  daemon.greeting = { ...daemon.greeting, exclusive };
+  const client = await daemon.connect();
+  /** An exclusive call of account A under token 9. */
+  const outer = async <T>(fn: (grant: Grant) => Promise<T> | T) => {
+    const call = watch(client.exclusive({ account: 'A' }, fn));
+    (await daemon.hear('acquire')).grant({ token: 9n, nonce: 1n, ttlMs: 10_000 });
+    return call;
+  };
+  return { daemon, client, clock: daemon.clock, outer };
+}
+
+function policyIs(exclusive: string): object {
+  return { exclusive, sequences: [] };
+}
+
+test('a nested call shares the lease with a fresh nonce, and the outer one releases it', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(async ({ nonce }) => {
+    const inner = await client.exclusive({ account: 'B', cost: 2, count: 3 }, (grant) => ({
+      nonce: grant.nonce,
+      count: grant.count,
+      account: grant.account,
+      token: grant.token,
+    }));
+    return { nonce, inner };
+  });
+  const next = await daemon.hear('next');
+  expect(next.params).toEqual({ token: 9n, account: 'B', cost: 2, count: 3 });
+  next.answer({ nonce: 2n, count: 3 });
+  expect(await call()).toEqual({ nonce: 1n, inner: { nonce: 2n, count: 3, account: 'B', token: 9n } });
+  expect(daemon.heard.map(({ params }) => params)).toEqual([{ token: 9n, outcome: 'ok' }]);
+});
+
+test('the same account is not named, and none means the default one as everywhere', async () => {
+  const { daemon, client, outer } = await connected();
+  await outer(async () => {
+    await client.exclusive({ account: 'A' }, () => {});
+    await client.exclusive({}, () => {});
+  });
+  const same = await daemon.hear('next');
+  expect(same.params).toEqual({ token: 9n });
+  same.answer({ nonce: 2n, count: 1 });
+  expect((await daemon.hear('next')).params).toEqual({ token: 9n, account: 'default' });
+});
+
+test('nested calls run one at a time, in the order of their calls', async () => {
+  const { daemon, client, outer } = await connected();
+  const works = [deferred<string>(), deferred<string>(), deferred<string>()];
+  const begun: bigint[] = [];
+  const call = await outer(() =>
+    Promise.all(
+      works.map(({ promise }) =>
+        client.exclusive({ account: 'A' }, ({ nonce }) => {
+          begun.push(nonce);
+          return promise;
+        }),
+      ),
+    ),
+  );
+  for (const [at, work] of works.entries()) {
+    (await daemon.hear('next')).answer({ nonce: BigInt(2 + at), count: 1 });
+    await settle();
+    expect(daemon.heard).toEqual([]);
+    expect(begun).toHaveLength(at + 1);
+    work.resolve(`call ${at}`);
+  }
+  expect(await call()).toEqual(['call 0', 'call 1', 'call 2']);
+  expect(begun).toEqual([2n, 3n, 4n]);
+});
+
+test('a nested call within a nested call does not wait for itself', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(() =>
+    client.exclusive({ account: 'A' }, () => client.exclusive({ account: 'A' }, ({ nonce }) => nonce)),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });
+  expect(await call()).toBe(3n);
+});
+
+test('a nested call that throws lets the next one in', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(() =>
+    Promise.allSettled([
+      client.exclusive({ account: 'A' }, () => Promise.reject(new Error('one'))),
+      client.exclusive({ account: 'A' }, () => 'two'),
+    ]),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });
+  expect(await call()).toMatchObject([{ status: 'rejected' }, { value: 'two' }]);
+});
+
+test('a nested call that is refused, cancelled or too late for its turn lets the others in', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  const controller = new AbortController();
+  const first = deferred();
+  const nested = (options: object, fn: () => unknown) => client.exclusive({ account: 'A', ...options }, fn);
+  const call = await outer(() =>
+    Promise.allSettled([
+      nested({}, () => first.promise),
+      nested({ signal: controller.signal }, () => 'cancelled'),
+      nested({ waitMs: 1_000 }, () => 'too late'),
+      nested({}, () => 'refused'),
+      nested({}, () => 'runs'),
+    ]),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  await settle();
+  controller.abort('no');
+  await clock.advance(1_000);
+  first.resolve();
+  (await daemon.hear('next')).refuse('QUARANTINED');
+  (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });
+  expect(await call()).toMatchObject([
+    { status: 'fulfilled' },
+    { reason: { code: 'CANCELLED', cause: 'no' } },
+    { reason: { code: 'WAIT_TIMEOUT' } },
+    { reason: { code: 'QUARANTINED' } },
+    { value: 'runs' },
+  ]);
+});
+
+test('maxAgeMs counts the wait for the turn too', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  const call = await outer(() => client.exclusive({ account: 'A', maxAgeMs: 500 }, () => expect.unreachable()));
+  const next = await daemon.hear('next');
+  clock.stall(501);
+  next.answer({ nonce: 2n, count: 1 });
+  expect(await call()).toMatchObject({ code: 'WAIT_TIMEOUT' });
+});
+
+test('an account of another lane is refused, once the daemon has confirmed that it is one', async () => {
+  const { daemon, client, outer } = await connected('account');
+  const call = await outer(() => client.exclusive({ account: 'B' }, () => expect.unreachable()));
+  (await daemon.hear('status')).answer(policyIs('account'));
+  expect(await call()).toMatchObject({ code: 'NESTED_LANE' });
+  expect(daemon.methods()).toEqual(['release']);
+});
+
+test('the same account shares under any policy without asking', async () => {
+  const { daemon, client, outer } = await connected('account');
+  const call = await outer(() => client.exclusive({ account: 'A' }, ({ nonce }) => nonce));
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  expect(await call()).toBe(2n);
+});
+
+test('a policy that became global since it was heard of lets the accounts share', async () => {
+  const { daemon, client, outer } = await connected('account');
+  const call = await outer(() => client.exclusive({ account: 'B' }, ({ nonce }) => nonce));
+  (await daemon.hear('status')).answer(policyIs('global'));
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  expect(await call()).toBe(2n);
+});
+
+test('a policy that became account is told by the daemon, whose answer decides', async () => {
+  const { daemon, client, outer } = await connected('global');
+  const call = await outer(() => client.exclusive({ account: 'B' }, () => expect.unreachable()));
+  (await daemon.hear('next')).refuse('NESTED_LANE');
+  expect(await call()).toMatchObject({ code: 'NESTED_LANE' });
+});
+
+test('without exclusion another account has a lease of its own', async () => {
+  const { daemon, client, outer } = await connected('off');
+  const call = await outer(() => client.exclusive({ account: 'B' }, ({ token }) => token));
+  (await daemon.hear('status')).answer(policyIs('off'));
+  const asked = await daemon.hear('acquire');
+  expect(asked.params).toMatchObject({ account: 'B' });
+  asked.grant({ token: 10n });
+  expect(await call()).toBe(10n);
+  expect(daemon.heard.map(({ params }) => params['token'])).toEqual([10n, 9n]);
+});
+
+test('a nested call that outlives its outer one is rejected with LEASE_LOST, and its signal aborts', async () => {
+  const { daemon, client, outer } = await connected();
+  let signal: AbortSignal | undefined;
+  let nested: (() => Promise<unknown>) | undefined;
+  let waiting: (() => Promise<unknown>) | undefined;
+  const began = deferred();
+  const call = await outer(async () => {
+    nested = watch(
+      client.exclusive({ account: 'A' }, (grant) => {
+        signal = grant.signal;
+        began.resolve();
+        return new Promise(() => {});
+      }),
+    );
+    waiting = watch(client.exclusive({ account: 'A' }, () => expect.unreachable()));
+    await began.promise;
+    return 'done';
+  });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  expect(await call()).toBe('done');
+  expect(await nested?.()).toMatchObject({ code: 'LEASE_LOST' });
+  expect(await waiting?.()).toMatchObject({ code: 'LEASE_LOST' });
+  expect(signal?.aborted).toBe(true);
+  expect(daemon.methods()).toEqual(['release']);
+});
+
+test('when the lease is lost the outer and the nested call are rejected, and a late nested one too', async () => {
+  const { daemon, client, outer } = await connected('account');
+  const woken = deferred();
+  let late: (() => Promise<unknown>) | undefined;
+  let nested: (() => Promise<unknown>) | undefined;
+  const call = await outer(async () => {
+    nested = watch(client.exclusive({ account: 'A' }, () => new Promise(() => {})));
+    await woken.promise;
+    late = watch(client.exclusive({ account: 'B' }, () => expect.unreachable()));
+  });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  await settle();
+  daemon.line.revoke(9n);
+  expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
+  expect(await nested?.()).toMatchObject({ code: 'LEASE_LOST' });
+  woken.resolve();
+  await settle();
+  expect(await late?.()).toMatchObject({ code: 'LEASE_LOST' });
+  expect(daemon.heard).toEqual([]);
+});
+
+test('a call that begins after its outer one has ended acquires as any other', async () => {
+  const { daemon, client, outer } = await connected();
+  const later = deferred();
+  let straggler: (() => Promise<unknown>) | undefined;
+  await outer(() => {
+    later.promise.then(() => {
+      straggler = watch(client.exclusive({ account: 'A' }, ({ token }) => token));
+    });
+  });
+  await daemon.hear('release');
+  later.resolve();
+  (await daemon.hear('acquire')).grant({ token: 10n });
+  expect(await straggler?.()).toBe(10n);
+});
+
+test('a straggler of a nested call shares with the outermost one and waits for its turn there', async () => {
+  const { daemon, client, outer } = await connected();
+  const later = deferred();
+  const sibling = deferred();
+  let straggler: (() => Promise<unknown>) | undefined;
+  await outer(async () => {
+    await client.exclusive({ account: 'A' }, () => {
+      later.promise.then(() => {
+        straggler = watch(client.exclusive({ account: 'A' }, ({ nonce }) => nonce));
+      });
+    });
+    await client.exclusive({ account: 'A' }, () => {
+      later.resolve();
+      return sibling.promise;
+    });
+    await new Promise(() => {});
+  });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });
+  await settle();
+  expect(daemon.heard).toEqual([]);
+  sibling.resolve();
+  (await daemon.hear('next')).answer({ nonce: 4n, count: 1 });
+  expect(await straggler?.()).toBe(4n);
+});
+
+test('a call that begins after its outer one has lost its lease and ended acquires as any other', async () => {
+  const { daemon, client, outer } = await connected();
+  const work = deferred();
+  let straggler: (() => Promise<unknown>) | undefined;
+  await outer(() => {
+    work.promise.then(settle).then(() => {
+      straggler = watch(client.exclusive({ account: 'A' }, ({ token }) => token));
+    });
+    return work.promise;
+  });
+  daemon.line.revoke(9n);
+  work.resolve();
+  await settle();
+  (await daemon.hear('acquire')).grant({ token: 10n });
+  expect(await straggler?.()).toBe(10n);
+});
+
+test('the signal of a nested call that has ended does not abort with the outer one', async () => {
+  const { daemon, client, outer } = await connected();
+  let signal: AbortSignal | undefined;
+  const call = await outer(() =>
+    client.exclusive({ account: 'A' }, (grant) => {
+      signal = grant.signal;
+    }),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  expect(await call()).toBeUndefined();
+  expect(signal?.aborted).toBe(false);
+});
+
+test('a nested call whose signal aborts as its nonce comes is not run', async () => {
+  const { daemon, client, outer } = await connected();
+  const controller = new AbortController();
+  const call = await outer(() =>
+    client.exclusive({ account: 'A', signal: controller.signal }, () => expect.unreachable()),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  controller.abort();
+  expect(await call()).toMatchObject({ code: 'CANCELLED' });
+});
+
+test('after the function has released its grant a call inside it acquires anew', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(async (grant) => {
+    await grant.release('ok');
+    return client.exclusive({ account: 'A' }, ({ token }) => token);
+  });
+  (await daemon.hear('release')).answer({ released: true });
+  (await daemon.hear('acquire')).grant({ token: 10n });
+  expect(await call()).toBe(10n);
+});
+
+test('a nested grant cannot release the lease, and draws for its own account', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(() =>
+    client.exclusive({ account: 'B' }, async (grant) => {
+      const released = await grant.release();
+      await grant[Symbol.asyncDispose]();
+      return [released, await grant.next()];
+    }),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  const next = await daemon.hear('next');
+  expect(next.params).toEqual({ token: 9n, account: 'B' });
+  next.answer({ nonce: 3n, count: 1 });
+  expect(await call()).toEqual([false, 3n]);
+});
+
+test('calls beside each other, not inside, are strangers and both acquire', async () => {
+  const { daemon, client, outer } = await connected();
+  await outer(() => new Promise(() => {}));
+  watch(client.exclusive({ account: 'A' }, () => {}));
+  expect((await daemon.hear('acquire')).params).toMatchObject({ account: 'A' });
+});
