@@ -17,8 +17,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
 /** The commands that work on the state or run the daemon, and what that takes. */
 const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/directories.ts': [/^daemon\/config\.ts$/],
-  'cli/commands/serve.ts': [/^daemon\/(daemon|log)\.ts$/],
+  'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/],
   'cli/commands/inspect.ts': [/^store\//],
+  'cli/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
+  'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/daemon\.ts$/],
   'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|daemon)\.ts$/],
 };
 

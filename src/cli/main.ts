@@ -187,6 +187,21 @@ Examples:
     )
     .action(async (options) => (await import('./commands/init.ts')).init(options));
 
+  nonced
+    .command('retire')
+    .description('give up the authority of this host, to move it to another')
+    .addOption(stateDirOption())
+    .addHelpText('after', '\nExample:\n  nonced retire --state-dir /var/lib/nonced')
+    .action(async (options) => (await import('./commands/moving.ts')).retire(options));
+
+  nonced
+    .command('adopt')
+    .description('take over here the authority of a state that was retired elsewhere and copied')
+    .addOption(stateDirOption())
+    .option('--force', 'although the other host was not retired: it is gone for good', false)
+    .addHelpText('after', '\nExample:\n  nonced adopt --state-dir /var/lib/nonced')
+    .action(async (options) => (await import('./commands/moving.ts')).adopt(options));
+
   return nonced;
 }
 

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
@@ -10,6 +10,7 @@ import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directo
 import { acquireInstanceLock } from '../store/instance-lock.ts';
 import { notesExist, openLeaseNotes } from '../store/lease-notes.ts';
 import { leftovers, openStateFile, readStateFile, sweepOrphans } from '../store/state-file.ts';
+import type { StateIdentity } from '../store/state-format.ts';
 import { RELEASED_MS, VERSION } from '../version.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
 import type { Log } from './log.ts';
@@ -62,6 +63,19 @@ export function readBootId(): string {
   }
 }
 
+/**
+ * Tells this machine from another, so that a copied state is noticed; undefined where the system has no machine-id(5).
+ * A hash, as that page asks for: the id itself is nobody else's business.
+ */
+export function readMachine(): string | undefined {
+  try {
+    const id = readFileSync('/etc/machine-id', 'utf8').trim();
+    return id === '' ? undefined : createHash('sha256').update(`nonced ${id}`).digest('hex').slice(0, 32);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a first start, or `nonced init`, begins with. */
 export function freshState(unit: Unit, wallMs: number): DurableState {
   const begin = (of: Unit, max: bigint): DurableSequence => ({ unit: of, ceiling: nonceFloorAt(wallMs, of), max });
@@ -103,7 +117,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     const bootId = readBootId();
     const reading = readStateFile(stateDir);
+    const machine = readMachine();
     if (reading.kind === 'absent') refuseLostState(options, bootId, lock.foundLeftover);
+    else refuseForeignState(stateDir, reading.state, machine);
     for (const name of sweepOrphans(stateDir)) log.info(`removed ${join(stateDir, name)}, left by a killed write`);
 
     const wallMs = clock.wallMs();
@@ -115,6 +131,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       epoch: (before?.epoch ?? 0) + 1,
       pid: process.pid,
       socket,
+      machine: machine ?? before?.machine,
     };
     const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: reading });
     const state = before?.state ?? freshState('ns', wallMs);
@@ -231,6 +248,23 @@ function refuseLostState({ stateDir, runtimeDir, isService }: DaemonOptions, boo
     EXIT.config,
     `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
       `than the clock, run: nonced init --floor now --state-dir ${stateDir}`,
+  );
+}
+
+/** Two hosts with one state would hand out the same nonces. */
+function refuseForeignState(stateDir: string, found: StateIdentity, machine: string | undefined): void {
+  if (found.retiredAtMs !== undefined) {
+    throw new ExitError(
+      EXIT.config,
+      `the state in ${stateDir} was retired on ${new Date(found.retiredAtMs).toISOString()}: its authority moved to ` +
+        'another host; use that one, or run `nonced adopt` to take it over here',
+    );
+  }
+  if (machine === undefined || found.machine === undefined || found.machine === machine) return;
+  throw new ExitError(
+    EXIT.config,
+    `the state in ${stateDir} belongs to another machine, which may still hand out its nonces; ` +
+      'run `nonced retire` there, copy the state again, and run `nonced adopt` here',
   );
 }
 

@@ -21,6 +21,10 @@ export interface StateIdentity {
   readonly epoch: number;
   readonly pid: number;
   readonly socket: string;
+  /** A fingerprint of the machine whose authority this is; undefined where machines cannot be told apart. */
+  readonly machine?: string | undefined;
+  /** When the authority was given up for another machine to take over, as wall time; undefined while it is ours. */
+  readonly retiredAtMs?: number | undefined;
 }
 
 export interface StateFileContents extends StateIdentity {
@@ -35,6 +39,8 @@ export interface ReadableFields {
   readonly epoch: number | undefined;
   readonly pid: number | undefined;
   readonly socket: string | undefined;
+  readonly machine: string | undefined;
+  readonly retiredAtMs: number | undefined;
   readonly exclusive: ExclusionPolicy | undefined;
   readonly anchor: BootAnchor | undefined;
   readonly seenWallMs: number | undefined;
@@ -57,6 +63,8 @@ type RawState = Unchecked<
   | 'epoch'
   | 'pid'
   | 'socket'
+  | 'machine'
+  | 'retiredAtMs'
   | 'bootAnchor'
   | 'seenWallMs'
   | 'exclusive'
@@ -77,6 +85,8 @@ export function serialiseState(contents: StateFileContents): Buffer {
     epoch: contents.epoch,
     pid: contents.pid,
     socket: contents.socket,
+    machine: contents.machine ?? null,
+    retiredAtMs: contents.retiredAtMs ?? null,
     bootAnchor: state.anchor ?? null,
     seenWallMs: state.seenWallMs,
     exclusive: state.exclusive,
@@ -111,7 +121,7 @@ export function parseState(bytes: Buffer): ParsedState {
   }
   if (format !== STATE_FORMAT) return { kind: 'damaged', problem: `has no format that is known (${String(format)})` };
   const { fields, problem } = checkFields(raw);
-  const { instance, epoch, pid, socket, exclusive, anchor, seenWallMs, sequences, extra, sequenceExtra } = fields;
+  const { instance, epoch, pid, socket, machine, retiredAtMs, exclusive, anchor, seenWallMs, sequences } = fields;
   if (
     problem !== undefined ||
     instance === undefined ||
@@ -124,7 +134,9 @@ export function parseState(bytes: Buffer): ParsedState {
     return { kind: 'damaged', problem: `has no valid ${problem ?? 'identity'}` };
   }
   const state = { sequences, exclusive, anchor, seenWallMs };
-  return { kind: 'state', state: { instance, epoch, pid, socket, state, extra, sequenceExtra } };
+  const identity = { instance, epoch, pid, socket, machine, retiredAtMs };
+  const { extra, sequenceExtra } = fields;
+  return { kind: 'state', state: { ...identity, state, extra, sequenceExtra } };
 }
 
 function isSerialised(body: object, bytes: Buffer): boolean {
@@ -166,6 +178,8 @@ function scanText(text: string): RawState {
     epoch: scalar('epoch'),
     pid: scalar('pid'),
     socket: scalar('socket'),
+    machine: scalar('machine'),
+    retiredAtMs: scalar('retiredAtMs'),
     seenWallMs: scalar('seenWallMs'),
     exclusive: scalar('exclusive'),
     sequences,
@@ -182,8 +196,8 @@ function parseQuietly(text: string): unknown {
 
 /** Checks every field by itself. `problem` names the first that is missing or implausible. */
 function checkFields(raw: RawState): { fields: ReadableFields; problem: string | undefined } {
-  const { format, checksum, instance, epoch, pid, socket, bootAnchor, seenWallMs, exclusive, sequences, ...extra } =
-    raw;
+  const { format, checksum, instance, epoch, pid, socket, machine, retiredAtMs, ...others } = raw;
+  const { bootAnchor, seenWallMs, exclusive, sequences, ...extra } = others;
   let problem: string | undefined;
   const keep = <T>(name: string, value: unknown, isValid: (value: unknown) => value is T): T | undefined => {
     if (isValid(value)) return value;
@@ -209,6 +223,8 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
     epoch: keep('epoch', epoch, isEpoch),
     pid: keep('pid', pid, isPid),
     socket: keep('socket', socket, isString),
+    machine: keep('machine', machine ?? null, isMachineOrNull) ?? undefined,
+    retiredAtMs: keep('retiredAtMs', retiredAtMs ?? null, isTimeOrNull) ?? undefined,
     exclusive: keep('exclusive', exclusive, isPolicy),
     seenWallMs: keep('seenWallMs', seenWallMs, isTime),
     anchor: keep('bootAnchor', bootAnchor, isAnchorOrNull) ?? undefined,
@@ -240,6 +256,8 @@ const isSequenceName = (name: string): boolean => /^[!-~]{1,128}$/.test(name) &&
 const isDecimal = (value: unknown): value is string =>
   isString(value) && /^(0|[1-9]\d{0,19})$/.test(value) && BigInt(value) <= MAX_NUMBER;
 const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const isTimeOrNull = (value: unknown): value is number | null => value === null || isTime(value);
+const isMachineOrNull = (value: unknown): value is string | null => value === null || isInstance(value);
 
 function isAnchorOrNull(value: unknown): value is BootAnchor | null {
   if (value === null) return true;

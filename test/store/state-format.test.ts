@@ -125,7 +125,7 @@ describe('a state', () => {
 
   test('keeps the keys of a newer minor version, at the top and in a sequence, under its checksum', () => {
     const newer = contents({
-      extra: { paused: ['USER:alice'], machine: { id: 'abc' } },
+      extra: { paused: ['USER:alice'], owner: { id: 'abc' } },
       sequenceExtra: { default: { exchange: 'kraken' } },
     });
     const bytes = serialiseState(newer);

@@ -1,24 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
 import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
 import { nonceFloorAt, nonceSpanMs } from '../../core/sequence-clock.ts';
 import { BOT_SOCKET } from '../../daemon/config.ts';
-import { freshState, MAX_NONCE } from '../../daemon/daemon.ts';
+import { freshState, MAX_NONCE, readMachine } from '../../daemon/daemon.ts';
 import { EXIT, ExitError } from '../../errors.ts';
-import { prepareStateDirectory } from '../../store/directories.ts';
-import { acquireInstanceLock } from '../../store/instance-lock.ts';
-import {
-  openStateFile,
-  readStateFile,
-  type SalvagedState,
-  salvageStateFile,
-  sweepOrphans,
-} from '../../store/state-file.ts';
+import { readStateFile, type SalvagedState, salvageStateFile } from '../../store/state-file.ts';
 import { parseState } from '../../store/state-format.ts';
 import { RELEASED_MS } from '../../version.ts';
 import { directories } from '../directories.ts';
+import { changeOffline } from '../offline-state.ts';
 import { allowedLeadMs, formatDuration, printJson, printLine } from '../output.ts';
 
 export interface InitOptions {
@@ -42,49 +34,30 @@ export async function init(options: InitOptions): Promise<void> {
       `the clock says ${new Date(wallMs).toISOString()}, before this program was made; set it`,
     );
   }
-  const stateDirFd = prepareStateDirectory(stateDir);
-  try {
-    const lock = acquireInstanceLock({
-      stateDir,
-      stateDirFd,
-      // A daemon on this state holds this lock too; the runtime directory is none of our business.
-      runtimeDir: stateDir,
-      runtimeDirFd: stateDirFd,
-      waitSeconds: 1,
-      onCompromised: () => {},
-    });
-    try {
-      const found = readOrSalvage(stateDir);
-      const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
-      const fresh = freshState(options.unit ?? 'ns', wallMs);
-      const sequence = raised(options, ownSequence(before?.sequences, options.sequence), found.kind, wallMs);
-      const state: DurableState = {
-        // Whatever is missing of what every state has begins at the clock.
-        sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
-        exclusive: before?.exclusive ?? fresh.exclusive,
-        // An operator who says now says that the clock is right.
-        anchor: options.floor === 'now' ? undefined : before?.anchor,
-        seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
-      };
-      const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
-      const identity = {
-        instance: known?.instance ?? randomBytes(16).toString('hex'),
-        // Where the epoch is lost, the Unix time is past any that were counted up.
-        epoch: known?.epoch ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
-        pid: process.pid,
-        socket: join(runtimeDir, BOT_SOCKET),
-      };
-      const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found });
-      const failure = await store.write(state);
-      if (failure !== undefined) throw failure.error;
-      sweepOrphans(stateDir);
-      report(options, stateDir, found.kind, sequence);
-    } finally {
-      lock.release();
-    }
-  } finally {
-    closeSync(stateDirFd);
-  }
+  await changeOffline(stateDir, readOrSalvage, (found) => {
+    const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
+    const fresh = freshState(options.unit ?? 'ns', wallMs);
+    const sequence = raised(options, ownSequence(before?.sequences, options.sequence), found.kind, wallMs);
+    const state: DurableState = {
+      // Whatever is missing of what every state has begins at the clock.
+      sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
+      exclusive: before?.exclusive ?? fresh.exclusive,
+      // An operator who says now says that the clock is right.
+      anchor: options.floor === 'now' ? undefined : before?.anchor,
+      seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
+    };
+    const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
+    const identity = {
+      instance: known?.instance ?? randomBytes(16).toString('hex'),
+      // Where the epoch is lost, the Unix time is past any that were counted up.
+      epoch: known?.epoch ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
+      pid: process.pid,
+      socket: join(runtimeDir, BOT_SOCKET),
+      machine: known?.machine ?? readMachine(),
+      retiredAtMs: known?.retiredAtMs,
+    };
+    return { identity, state, done: () => report(options, stateDir, found.kind, sequence) };
+  });
 }
 
 function readOrSalvage(stateDir: string): ReturnType<typeof readStateFile> | SalvagedState {

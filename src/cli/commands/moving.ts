@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import type { DurableSequence } from '../../core/ports.ts';
+import { nonceFloorAt } from '../../core/sequence-clock.ts';
+import { readMachine } from '../../daemon/daemon.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { readStateFile, STATE_FILE } from '../../store/state-file.ts';
+import type { StateFileContents } from '../../store/state-format.ts';
+import { directories } from '../directories.ts';
+import { changeOffline } from '../offline-state.ts';
+import { printLine } from '../output.ts';
+
+export interface MovingOptions {
+  readonly stateDir?: string;
+}
+
+/** Gives up the authority of this host: leaves a tombstone, with which no daemon starts. */
+export async function retire(options: MovingOptions): Promise<void> {
+  const { stateDir } = directories(options);
+  await changeOffline(stateDir, readStateFile, (found) => {
+    const { state, ...identity } = stateOf(found, stateDir);
+    if (identity.retiredAtMs !== undefined) {
+      printLine(`the state in ${stateDir} was retired already, on ${new Date(identity.retiredAtMs).toISOString()}`);
+      return undefined;
+    }
+    return {
+      identity: { ...identity, retiredAtMs: systemClock().wallMs() },
+      state,
+      done() {
+        printLine(`retired the state in ${stateDir}: no daemon starts with it any more.`);
+        printLine(`Now copy ${join(stateDir, STATE_FILE)} to the new host and run there: nonced adopt`);
+      },
+    };
+  });
+}
+
+export interface AdoptOptions extends MovingOptions {
+  readonly force: boolean;
+}
+
+/** Takes over on this host the authority of a state that was copied here. */
+export async function adopt({ force, ...options }: AdoptOptions): Promise<void> {
+  const { stateDir } = directories(options);
+  const machine = readMachine();
+  const wallMs = systemClock().wallMs();
+  await changeOffline(stateDir, readStateFile, (found) => {
+    const { state, ...identity } = stateOf(found, stateDir);
+    const isForeign = identity.machine !== undefined && machine !== undefined && identity.machine !== machine;
+    const isRetired = identity.retiredAtMs !== undefined;
+    if (!isForeign && !isRetired) {
+      printLine(`the state in ${stateDir} is this host's already; nothing was changed`);
+      return undefined;
+    }
+    // Retired here and copied nowhere, or retired there: only an operator can know.
+    if (!force && isForeign !== isRetired) throw unsafe(stateDir, isRetired);
+    // Without a tombstone the old host may have gone on after the copy was made.
+    const raised = isRetired ? state.sequences : raisedToNow(state.sequences, wallMs);
+    return {
+      identity: { ...identity, machine, retiredAtMs: undefined },
+      // Readings of another machine's clocks mean nothing here.
+      state: { ...state, sequences: raised, anchor: undefined },
+      done: () => printLine(`adopted the state in ${stateDir}: the daemon can be started here.`),
+    };
+  });
+}
+
+function stateOf(found: ReturnType<typeof readStateFile>, stateDir: string): StateFileContents {
+  if (found.kind === 'state') return found.state;
+  throw new ExitError(EXIT.config, `${stateDir} has no ${STATE_FILE}; name the directory with --state-dir`);
+}
+
+function unsafe(stateDir: string, isRetired: boolean): ExitError {
+  return new ExitError(
+    EXIT.config,
+    isRetired
+      ? `the state in ${stateDir} was retired on this very host; if no other host has adopted it, say --force`
+      : `the state in ${stateDir} was copied from another machine that was not retired, and two hosts with one state ` +
+          'hand out the same nonces; run `nonced retire` there and copy it again, or, if that machine is gone for good, ' +
+          'say --force: the sequences are then raised to the clock',
+  );
+}
+
+function raisedToNow(
+  sequences: Readonly<Record<string, DurableSequence>>,
+  wallMs: number,
+): Readonly<Record<string, DurableSequence>> {
+  const raised = Object.entries(sequences).map(([name, sequence]) => {
+    if (sequence.unit === 'counter') {
+      throw new ExitError(
+        EXIT.config,
+        `sequence ${name} is a counter, and nobody knows how far the other machine has counted; ` +
+          `raise it first: nonced init --sequence ${name} --floor NUMBER`,
+      );
+    }
+    const now = nonceFloorAt(wallMs, sequence.unit);
+    return [name, { ...sequence, ceiling: now > sequence.ceiling ? now : sequence.ceiling }] as const;
+  });
+  return Object.fromEntries(raised);
+}
