@@ -96,7 +96,11 @@ Exit codes are those of sysexits: 64 usage, 69 no daemon, 70 lost ownership, 74 
     .addOption(new Option('--priority <priority>', 'who goes first').choices(PRIORITIES).default('normal'))
     .addOption(new Option('--unit <unit>', 'refuse another unit than this').choices(UNITS))
     .option('--wait <duration>', 'give up after waiting so long for the grant', parseDuration)
-    .option('--max-hold <duration>', 'then TERM, 5 s later KILL, exit 75', parseDuration, 60_000)
+    .addOption(
+      new Option('--max-hold <duration>', 'then TERM, 5 s later KILL, exit 75')
+        .argParser(parseDuration)
+        .default(60_000, '60s'),
+    )
     .option(
       '--own-clock',
       'the program makes its nonces from the clock: wait until the sequence is not ahead of it',
@@ -204,6 +208,12 @@ Examples:
 
   return nonced;
 }
+
+// A reader that has seen enough, such as head(1), is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
 
 try {
   await program().parseAsync();

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { EXIT, type ExitCode, ExitError, NoncedError } from '../errors.ts';
+import { EXIT, type ExitCode, ExitError, NoncedError, systemErrorCode } from '../errors.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -38,7 +38,7 @@ function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof NoncedError)) return EXIT.lostOwnership;
   switch (error.code) {
     case 'UNAVAILABLE':
-      return EXIT.unavailable;
+      return ['EACCES', 'EPERM'].includes(systemErrorCode(error.cause) ?? '') ? EXIT.noPermission : EXIT.unavailable;
     case 'FORBIDDEN':
       return EXIT.noPermission;
     case 'BAD_REQUEST':

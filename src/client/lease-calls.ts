@@ -27,9 +27,13 @@ abstract class LeaseCall<T> extends Call<T> {
   }
 
   override refuse(cause: Refusal): void {
-    const error = new NoncedError(cause);
-    // The daemon knows better: what we still count as ours is not.
-    if (cause.code === 'LEASE_LOST') this.#loser.lost(this.lease, error);
+    if (cause.code !== 'LEASE_LOST') {
+      this.fail(new NoncedError(cause));
+      return;
+    }
+    // The daemon knows better: what we still count as ours is not, and a call under it may be on its way.
+    const error = leaseLost(cause.message);
+    this.#loser.lost(this.lease, error);
     this.fail(error);
   }
 }

@@ -453,7 +453,8 @@ export class Broker {
     if (leadMs > request.maxLeadMs) {
       return refusal(
         'BAD_REQUEST',
-        `${next} is ${seconds(leadMs)} ahead of the clock, and that cannot be undone; allow it explicitly to go on`,
+        `${next} is ${seconds(leadMs)} ahead of the clock, and that cannot be undone; ` +
+          'to go on all the same: a higher maxLeadMs (nonced advance: --yes up to 24 h, --force any distance)',
       );
     }
     const failed = await this.#commit({

@@ -23,7 +23,8 @@ export function full(fact: string): Refusal {
 
 export function waitTimeout(waiter: Waiter, nowMs: number): Refusal {
   const [holder] = waiter.lane.leases;
-  const fact = `not granted within ${seconds(nowMs - waiter.sinceMs)}`;
+  const waitedMs = nowMs - waiter.sinceMs;
+  const fact = waitedMs < 1 ? 'not granted at once' : `not granted within ${seconds(waitedMs)}`;
   if (holder === undefined) return refusal('WAIT_TIMEOUT', `${fact}; ask again, or wait longer with waitMs`);
   const who = `${holder.client?.name ?? 'a client'} (${holder.account.name})`;
   const since = seconds(nowMs - holder.grantedAtMs);

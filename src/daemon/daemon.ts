@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -53,11 +54,14 @@ export interface Daemon {
 }
 
 /** Identifies this boot of this machine: notes and clock readings of another one do not count. */
-export function readBootId(): string {
+function readBootId(): string {
   try {
+    // Written from sysctl(8); our tests run on Linux.
+    if (process.platform === 'darwin')
+      return execFileSync('sysctl', ['-n', 'kern.bootsessionuuid'], { encoding: 'utf8' }).trim();
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch (error) {
-    throw new ExitError(EXIT.config, 'cannot tell one boot from another: no /proc/sys/kernel/random/boot_id', {
+    throw new ExitError(EXIT.config, 'cannot tell one boot from another: no kernel.random.boot_id', {
       cause: error,
     });
   }

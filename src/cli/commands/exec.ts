@@ -4,7 +4,7 @@ import { connect, type Grant, type Nonced } from '../../client/index.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import type { Priority, Unit } from '../../protocol/messages.ts';
-import { fail, warn } from '../output.ts';
+import { warn } from '../output.ts';
 import { nonceTimeMs } from '../units.ts';
 
 export interface ExecOptions {
@@ -114,8 +114,9 @@ function childEnd(child: ChildProcess): Promise<number> {
     child.once('error', (error) => {
       // A failed kill is reported here too; only a program that never ran has no pid.
       if (child.pid !== undefined) return;
-      fail(error);
-      resolve(systemErrorCode(error) === 'ENOENT' ? NOT_FOUND : NOT_EXECUTABLE);
+      const notFound = systemErrorCode(error) === 'ENOENT';
+      warn(notFound ? `${child.spawnfile}: no such program` : `${child.spawnfile} cannot be run: ${error.message}`);
+      resolve(notFound ? NOT_FOUND : NOT_EXECUTABLE);
     });
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   });

@@ -90,7 +90,7 @@ function raised(
     throw new ExitError(
       EXIT.usage,
       `sequence ${options.sequence} is in ${before.unit} for ever: a key that has seen the longer nonces never takes ` +
-        'the shorter; make another --sequence',
+        'the shorter. If no key has ever used it, begin anew with another --state-dir, or move state.json away',
     );
   }
   if (before === undefined && asked === undefined && found === 'salvaged') {
