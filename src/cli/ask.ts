@@ -19,6 +19,8 @@ export function adminSocket(asked: string | undefined): string {
 
 /** Asks the operator's socket at `path` one thing. Rejects with NoncedError. */
 export function askOnce<Result>(path: string, method: string, params: object): Promise<Result> {
+  // Before there is a connection to be left open: it throws at a number that does not fit in 64 bits.
+  const request = msgpackRpc.request(REQUEST_ID, method, params);
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       timer.cancel();
@@ -35,7 +37,7 @@ export function askOnce<Result>(path: string, method: string, params: object): P
     const timer = systemClock().after(ANSWER_WITHIN_MS, () => {
       settle(() => reject(new NoncedError(refusal('UNAVAILABLE', `no answer from ${path} in time; look at its log`))));
     });
-    connection.send(msgpackRpc.request(REQUEST_ID, method, params));
+    connection.send(request);
   });
 }
 

@@ -12,6 +12,8 @@ const PER_SECOND: Readonly<Record<Exclude<Unit, 'counter'>, bigint>> = {
 export function nonceSpan(ms: number, unit: Unit): bigint {
   if (unit === 'counter') throw new ExitError(EXIT.usage, 'a counter knows no time; give a nonce with --to');
   const span = (BigInt(ms) * PER_SECOND[unit]) / 1000n;
+  if (span >= 2n ** 64n)
+    throw new ExitError(EXIT.usage, `so much time is ${span} nonces, more than there are; give less`);
   return span > 0n ? span : 1n;
 }
 

@@ -47,11 +47,12 @@ export function watchdogMs(variables: Variables, pid: number): number | undefine
 
 /**
  * Tells systemd something, as sd_notify(3) does. Node has no datagram sockets, so the program systemd-notify does it;
- * asynchronously, for it may wait for an answer. Without a service manager it does nothing.
+ * asynchronously, for it waits until systemd has read it: a sender that is gone by then is not known as one of ours,
+ * and the message is lost. Without a service manager it does nothing.
  */
 export function notify(variables: Variables, assignments: readonly string[], failed: (error: Error) => void): void {
   if (!variables['NOTIFY_SOCKET']) return;
-  const child = spawn('systemd-notify', ['--no-block', ...assignments], { stdio: 'ignore' });
+  const child = spawn('systemd-notify', [...assignments], { stdio: 'ignore' });
   child.once('error', failed);
   child.unref();
 }

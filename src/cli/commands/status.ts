@@ -7,6 +7,8 @@ export interface StatusOptions {
   readonly socket?: string;
 }
 
+// A daemon that is just being restarted is back within it; where none runs, a person waits for this.
+const CONNECT_TIMEOUT_MS = 1_000;
 const LONG_LEAD_MS = 60_000;
 const LONG_WAIT_MS = 10_000;
 
@@ -16,7 +18,7 @@ type Severity = 0 | 1 | 2;
 export async function status({ json, check, socket }: StatusOptions): Promise<void> {
   let found: Status;
   try {
-    const client = await connect({ name: 'nonced status', socket });
+    const client = await connect({ name: 'nonced status', socket, connectTimeoutMs: CONNECT_TIMEOUT_MS });
     try {
       found = await client.status();
     } finally {

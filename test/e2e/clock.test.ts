@@ -1,0 +1,318 @@
+import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseState, serialiseState } from '../../src/store/state-format.ts';
+import { RELEASED_MS } from '../../src/version.ts';
+import {
+  type DaemonPlace,
+  type DaemonProcess,
+  daemonPlace,
+  runNonced,
+  spawnDaemon,
+  startDaemonProcess,
+} from '../fixtures/daemon-process.ts';
+import { eventually } from '../fixtures/eventually.ts';
+import { RawConnection } from '../fixtures/raw-connection.ts';
+
+/** What to preload, as the faketime program itself would: where it lies differs between machines. */
+const library = /^LD_PRELOAD=(\S+)$/m.exec(
+  spawnSync('faketime', ['-f', '+0', 'env'], { encoding: 'utf8' }).stdout ?? '',
+)?.[1];
+const reason = library === undefined ? ' (skipped: no faketime program; install faketime)' : '';
+
+const SECOND_NS = 1_000_000_000n;
+const MINUTE_NS = 60n * SECOND_NS;
+const HOUR_NS = 60n * MINUTE_NS;
+
+describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
+  let place: DaemonPlace;
+  let daemon: DaemonProcess | undefined;
+  const connections: RawConnection[] = [];
+
+  beforeEach(() => {
+    place = daemonPlace();
+    setClock('+0');
+  });
+
+  afterEach(async () => {
+    for (const connection of connections.splice(0)) connection.destroy();
+    await daemon?.end('SIGKILL');
+    daemon = undefined;
+    place.remove();
+  });
+
+  const clockFile = () => join(place.dir, 'clock');
+
+  /** Steps the daemon's clock: `+3600` seconds from the real one, or a date that then stands still. */
+  function setClock(at: string): void {
+    writeFileSync(`${clockFile()}.new`, at);
+    renameSync(`${clockFile()}.new`, clockFile());
+  }
+
+  /** The wall clock alone is false: the monotonic one and the time since boot stay real. */
+  const fakeClock = () => ({
+    LD_PRELOAD: library ?? '',
+    FAKETIME_TIMESTAMP_FILE: clockFile(),
+    FAKETIME_NO_CACHE: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    TZ: 'UTC',
+  });
+
+  async function start(): Promise<DaemonProcess> {
+    daemon = await startDaemonProcess(place, { env: fakeClock() });
+    return daemon;
+  }
+
+  async function refusedStart(): Promise<{ code: unknown; said: string }> {
+    const refused = spawnDaemon(place, { env: fakeClock() });
+    const stop = setTimeout(() => refused.child.kill('SIGKILL'), 20_000);
+    const code = await refused.ended;
+    clearTimeout(stop);
+    return { code, said: refused.log() };
+  }
+
+  async function connect(): Promise<RawConnection> {
+    const connection = await RawConnection.open(place.socket);
+    connections.push(connection);
+    return connection;
+  }
+
+  async function draw(bot: RawConnection): Promise<bigint> {
+    return BigInt(String((await bot.ask('nonce'))['nonce']));
+  }
+
+  async function status(bot: RawConnection) {
+    return (await bot.ask('status')) as unknown as {
+      clock: { state: string; offMs: number };
+      sequences: [{ leadMs: number; last: string }];
+    };
+  }
+
+  const nonced = (...args: string[]) => runNonced([...args, '--socket', place.socket]);
+  const realNs = () => BigInt(Date.now()) * 1_000_000n;
+  const distance = (a: bigint, b: bigint) => (a > b ? a - b : b - a);
+
+  test('back by an hour: the sequence goes on from the last nonce, status shows its lead, a warning is logged, I2 I10', async () => {
+    const running = await start();
+    const bot = await connect();
+    const before = await draw(bot);
+    setClock('-3600');
+    const nonces = [await draw(bot), await draw(bot), await draw(bot)];
+    expect(nonces).toEqual([before + 1n, before + 2n, before + 3n]);
+    const { sequences } = await status(bot);
+    expect(sequences[0].leadMs).toBeGreaterThan(3_590_000);
+    expect(await nonced('status', '--check')).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/sequence default is (1 h|59 min).* ahead of the clock/),
+    });
+    // It is looked at with the next write.
+    await nonced('set-exclusive', 'account');
+    await eventually('a warning is logged', () =>
+      /warn: sequence default is 3[56]\d\d s ahead of the clock/.test(running.log()),
+    );
+    await running.end('SIGKILL');
+    await start();
+    const after = await draw(await connect());
+    expect(after).toBeGreaterThan(before + 3n);
+    // One reserve at most was skipped by the crash.
+    expect(after - before).toBeLessThan(10n * SECOND_NS);
+  });
+
+  test('I7: back by an hour: a lease and a wait neither end early nor late', async () => {
+    await start();
+    const holder = await connect();
+    const waiter = await connect();
+    const { token } = await holder.ask('acquire', { ttlMs: 500 });
+    const id = waiter.request('acquire', { waitMs: 10_000 });
+    setClock('-3600');
+    const revoked = await holder.message((message) => message.kind === 'notification');
+    expect(revoked).toMatchObject({ method: 'revoked', params: { token, reason: 'expired' } });
+    const { waitedMs } = await waiter.answer(id);
+    expect(waitedMs).toBeGreaterThanOrEqual(490);
+    expect(waitedMs).toBeLessThan(10_000);
+  });
+
+  test('I7: forward by half an hour: no lease ends for it', async () => {
+    await start();
+    const holder = await connect();
+    const { token } = await holder.ask('acquire', { ttlMs: 60_000 });
+    setClock('+1800');
+    await draw(holder);
+    expect(await holder.ask('release', { token })).toEqual({ released: true });
+  });
+
+  test('forward by half an hour: it is followed', async () => {
+    await start();
+    const bot = await connect();
+    const before = await draw(bot);
+    setClock('+1800');
+    const after = await draw(bot);
+    expect(distance(after - before, 30n * MINUTE_NS)).toBeLessThan(MINUTE_NS);
+    const { clock, sequences } = await status(bot);
+    expect(clock.state).toBe('followed');
+    expect(Math.abs(sequences[0].leadMs)).toBeLessThan(60_000);
+    expect(await nonced('status', '--check')).toMatchObject({ code: 0 });
+  });
+
+  test('forward in two steps of 45 minutes: the second one is not followed, or a clock could be led away, I10', async () => {
+    await start();
+    const bot = await connect();
+    setClock('+2700');
+    await draw(bot);
+    setClock('+5400');
+    expect(distance(await draw(bot), realNs())).toBeLessThan(HOUR_NS);
+    expect((await status(bot)).clock.state).toBe('not-followed');
+  });
+
+  test('forward by two hours: not followed, not even by a daemon that is killed and started again, until an operator accepts it, I10', async () => {
+    const running = await start();
+    const bot = await connect();
+    const before = await draw(bot);
+    setClock('+7200');
+    const after = await draw(bot);
+    expect(after).toBeGreaterThan(before);
+    expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
+    expect(running.log()).toMatch(
+      /warn: the clock jumped 7[12]\d\d s ahead and is not followed.*nonced advance --to now/,
+    );
+    const { clock } = await status(bot);
+    expect(clock).toMatchObject({ state: 'not-followed' });
+    expect(distance(BigInt(clock.offMs), 7_200_000n)).toBeLessThan(60_000n);
+    expect(await nonced('status', '--check')).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('not followed'),
+    });
+
+    await running.end('SIGKILL');
+    const second = await start();
+    const again = await connect();
+    const restarted = await draw(again);
+    expect(restarted).toBeGreaterThan(after);
+    expect(distance(restarted, realNs())).toBeLessThan(MINUTE_NS);
+    expect((await status(again)).clock.state).toBe('not-followed');
+    await eventually('it warns anew', () => second.log().includes('is not followed'));
+
+    // Two hours are more than what is allowed without --yes.
+    expect(await nonced('advance', '--to', 'now')).toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining('cannot be undone'),
+    });
+    expect(distance(await draw(again), realNs())).toBeLessThan(MINUTE_NS);
+    expect(await nonced('advance', '--to', 'now', '--yes')).toMatchObject({ code: 0 });
+    const accepted = await draw(again);
+    expect(distance(accepted - realNs(), 2n * HOUR_NS)).toBeLessThan(MINUTE_NS);
+    expect((await status(again)).clock.state).toBe('followed');
+    expect(await nonced('status', '--check')).toMatchObject({ code: 0 });
+
+    await second.end('SIGKILL');
+    await start();
+    const third = await connect();
+    expect(distance((await draw(third)) - realNs(), 2n * HOUR_NS)).toBeLessThan(MINUTE_NS);
+    expect((await status(third)).clock.state).toBe('followed');
+  });
+
+  test('forward by two hours and back: it is followed again, and nothing was lost, I2', async () => {
+    const running = await start();
+    const bot = await connect();
+    setClock('+7200');
+    const before = await draw(bot);
+    setClock('+0');
+    const after = await draw(bot);
+    expect(after).toBeGreaterThan(before);
+    expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
+    expect((await status(bot)).clock.state).toBe('followed');
+    expect(running.log()).toContain('the clock is followed again');
+  });
+
+  test('a first start in 1970 is refused with 75, makes no state, and succeeds once the clock is set', async () => {
+    setClock('@1970-01-01 00:01:00');
+    const { code, said } = await refusedStart();
+    expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining('1970-01-01T00:01') });
+    expect(said).toContain('set it (timedatectl)');
+    expect(existsSync(join(place.stateDir, 'state.json'))).toBe(false);
+    setClock('+0');
+    await start();
+    expect(distance(await draw(await connect()), realNs())).toBeLessThan(MINUTE_NS);
+  });
+
+  test('init --floor now in 1970 is refused with 75 as well', async () => {
+    setClock('@1970-01-01 00:01:00');
+    const init = await runNonced(['init', '--floor', 'now', '--state-dir', place.stateDir], fakeClock());
+    expect(init).toMatchObject({ code: 75, stderr: expect.stringContaining('1970-01-01') });
+    expect(RELEASED_MS).toBeGreaterThan(0);
+  });
+
+  describe('in another boot', () => {
+    let before: bigint;
+
+    /** As if the machine had been started anew after a crash: neither boot id nor notes are those of now. */
+    beforeEach(async () => {
+      const running = await start();
+      before = await draw(await connect());
+      await running.end('SIGKILL');
+      const path = join(place.stateDir, 'state.json');
+      const parsed = parseState(readFileSync(path));
+      if (parsed.kind !== 'state') throw new Error('the state cannot be read');
+      const { anchor } = parsed.state.state;
+      if (anchor === undefined) throw new Error('the state has no anchor');
+      const state = { ...parsed.state.state, anchor: { ...anchor, bootId: randomUUID() } };
+      writeFileSync(path, serialiseState({ ...parsed.state, state }));
+      spawnSync('rm', ['-r', place.runtimeDir]);
+    });
+
+    const state = () => readFileSync(join(place.stateDir, 'state.json'), 'utf8');
+
+    test('2099 is refused with 75, changes no state, and the right clock is served', async () => {
+      const found = state();
+      setClock('@2099-01-01 00:00:00');
+      const { code, said } = await refusedStart();
+      expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining('2099-01-01') });
+      expect(said).toContain('400 days');
+      expect(state()).toBe(found);
+      setClock('+0');
+      await start();
+      const after = await draw(await connect());
+      expect(after).toBeGreaterThan(before);
+      expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
+    });
+
+    test('1970 goes on from the ceiling, says so, and the correction is followed, I2', async () => {
+      const ceiling = BigInt(/"default": \{[^}]*"ceiling": "(\d+)"/.exec(state())?.[1] ?? '0');
+      expect(ceiling).toBeGreaterThan(before);
+      setClock('@1970-01-01 00:01:00');
+      const running = await start();
+      const bot = await connect();
+      const first = await draw(bot);
+      expect(first).toBeGreaterThanOrEqual(ceiling);
+      expect(await draw(bot)).toBe(first + 1n);
+      expect((await status(bot)).clock.state).toBe('behind');
+      await eventually('it warns', () => running.log().includes('the clock is behind'));
+      expect(await nonced('status', '--check')).toMatchObject({ code: 1 });
+      // The time service arrives: that is no jump ahead but the cure.
+      setClock('+10');
+      const cured = await draw(bot);
+      expect(cured).toBeGreaterThan(first + 1n);
+      expect(distance(cured, realNs())).toBeLessThan(MINUTE_NS);
+      expect((await status(bot)).clock.state).toBe('followed');
+    });
+
+    test('1970, and killed there: the next start goes on from the ceiling again, I2 I10', async () => {
+      setClock('@1970-01-01 00:01:00');
+      const running = await start();
+      const first = await draw(await connect());
+      await running.end('SIGKILL');
+      await start();
+      const second = await draw(await connect());
+      expect(second).toBeGreaterThan(first);
+      expect(distance(second, realNs())).toBeLessThan(MINUTE_NS);
+    });
+
+    test('a year later is believed', async () => {
+      setClock('+31536000');
+      await start();
+      expect((await draw(await connect())) - before).toBeGreaterThan(8000n * HOUR_NS);
+    });
+  });
+});
