@@ -54,6 +54,11 @@ export function exhausted(sequence: NonceSequence): Refusal {
   );
 }
 
+/** An operator wants a sequence to go on at `next`. */
+export function exhaustedBy(sequence: NonceSequence, next: bigint): Refusal {
+  return refusal('LIMIT', `${next} is past the highest nonce of sequence ${sequence.name}, ${sequence.max}`);
+}
+
 export function notDurable(failure: Error): Refusal {
   return refusal(
     'NOT_DURABLE',

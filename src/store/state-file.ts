@@ -56,7 +56,10 @@ export function readStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours'): S
           : `${path} claims format ${parsed.format} (this nonced reads 1) but does not match its checksum. If a newer nonced wrote it, start that version; if not, it is damaged: ${repairCommand(dir)}`,
       );
     case 'damaged':
-      throw new ExitError(EXIT.config, `${path} ${parsed.problem}; to repair it (with a higher floor, if nonces were ever ahead of the clock): ${repairCommand(dir)}`);
+      throw new ExitError(
+        EXIT.config,
+        `${path} ${parsed.problem}; to repair it (with a higher floor, if nonces were ever ahead of the clock): ${repairCommand(dir)}`,
+      );
   }
 }
 

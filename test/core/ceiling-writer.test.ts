@@ -9,7 +9,7 @@ import { freshState, ioError, noSpace, SimulatedStore, settled } from './simulat
 function writerOf(unit: Unit = 'ns') {
   const clock = new VirtualClock();
   const state = freshState(clock.wallMs(), unit);
-  const store = new SimulatedStore(state);
+  const store = new SimulatedStore(state, clock);
   const sequenceClock = new SequenceClock(clock, 'boot-1', state);
   const sequences = new Map(Object.entries(state.sequences).map(([name, of]) => [name, new NonceSequence(name, of)]));
   const sequence = sequences.get('default') as NonceSequence;

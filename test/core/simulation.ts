@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/clock.ts';
 import { type AcquireParams, Broker, DEFAULT_LIMITS, type Limits, type Resumed } from '../../src/core/broker.ts';
 import type { Client } from '../../src/core/entities.ts';
 import type {
@@ -51,10 +52,14 @@ export class SimulatedStore implements StateStore {
   /** Fails every write while it is set. */
   failing: StoreFailure | undefined;
   writes = 0;
+  /** How long the write under way, or else the last one, has taken. */
+  tookMs = (): number => 0;
+  readonly #clock: Clock;
   pending: { state: DurableState; settle: (failure: StoreFailure | undefined) => void } | undefined;
   #isDead = false;
 
-  constructor(durable: DurableState) {
+  constructor(durable: DurableState, clock: Clock) {
+    this.#clock = clock;
     this.durable = durable;
     this.acknowledged = durable;
   }
@@ -63,6 +68,8 @@ export class SimulatedStore implements StateStore {
     if (this.#isDead) return new Promise(() => {});
     if (this.pending !== undefined) throw new Error('two writes at once');
     this.writes += 1;
+    const beganAtMs = this.#clock.monotonicMs();
+    this.tookMs = () => this.#clock.monotonicMs() - beganAtMs;
     return new Promise((settle) => {
       const pending = { state, settle };
       this.pending = pending;
@@ -83,7 +90,7 @@ export class SimulatedStore implements StateStore {
   land(): void {
     const { pending } = this;
     if (pending === undefined) return;
-    this.pending = undefined;
+    this.#stopTiming();
     this.durable = pending.state;
     this.acknowledged = pending.state;
     pending.settle(undefined);
@@ -92,8 +99,14 @@ export class SimulatedStore implements StateStore {
   fail(failure: StoreFailure): void {
     const { pending } = this;
     if (pending === undefined) return;
-    this.pending = undefined;
+    this.#stopTiming();
     pending.settle(failure);
+  }
+
+  #stopTiming(): void {
+    this.pending = undefined;
+    const tookMs = this.tookMs();
+    this.tookMs = () => tookMs;
   }
 
   /** The process is killed; a write under way may have landed without anybody hearing of it. */
@@ -290,7 +303,7 @@ export class Machine {
     this.notes = new SimulatedNotes((event) => this.hear(event));
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     const { unit, exclusive } = options;
-    this.store = new SimulatedStore(options.state ?? freshState(this.clock.wallMs(), unit, exclusive));
+    this.store = new SimulatedStore(options.state ?? freshState(this.clock.wallMs(), unit, exclusive), this.clock);
   }
 
   /** A machine with a state on its disk and no daemon yet. */
@@ -314,7 +327,7 @@ export class Machine {
   /** Starts a daemon as far as its first write, which fails with `failing`. */
   async startUnopened(failing?: StoreFailure): Promise<Error | undefined> {
     const { held, failing: failingLater } = this.store;
-    const store = new SimulatedStore(this.store.durable);
+    const store = new SimulatedStore(this.store.durable, this.clock);
     store.failing = failing;
     this.store = store;
     this.broker = new Broker({

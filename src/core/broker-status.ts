@@ -1,0 +1,76 @@
+import type { AccountTable } from './accounts.ts';
+import type { Lease } from './entities.ts';
+import type { LaneMap } from './lanes.ts';
+import type { LeaseTable } from './leases.ts';
+import type { Ledger } from './ledger.ts';
+
+/** How many of a kind are listed. */
+export const LISTED = 100;
+
+export interface BrokerParts {
+  readonly nowMs: number;
+  readonly startedAtMs: number;
+  readonly accounts: AccountTable;
+  readonly lanes: LaneMap;
+  readonly leases: LeaseTable;
+  readonly ledger: Ledger;
+  readonly waiting: number;
+  readonly grants: number;
+}
+
+/** What an operator wants to see; at most 100 of a kind, and never a token. */
+export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, waiting, grants }: BrokerParts) {
+  const { sequences, durability, clock } = ledger.status();
+  const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
+  const uptimeMs = Math.round(nowMs - startedAtMs);
+  return {
+    uptimeMs,
+    exclusive: lanes.policy,
+    totals: {
+      accounts: accounts.size,
+      leases: leases.size,
+      waiting,
+      grants,
+      nonces,
+      noncesPerSecond: uptimeMs > 0 ? (1000 * nonces) / uptimeMs : 0,
+    },
+    sequences: sequences.slice(0, LISTED),
+    accounts: firstOf(accounts.values(), (account) => ({
+      account: account.name,
+      grants: account.grants,
+      nonces: account.nonces,
+      waiting: account.waiting,
+      idleMs: Math.round(nowMs - account.usedAtMs),
+    })),
+    lanes: firstOf(lanes.busy(), (lane) => ({
+      lane: lane.name,
+      holders: firstOf(lane.leases, (lease) => ({
+        account: lease.account.name,
+        name: lease.client?.name ?? null,
+        pid: lease.client?.pid ?? null,
+        label: lease.label ?? null,
+        priority: lease.priority,
+        heldMs: Math.round(nowMs - lease.grantedAtMs),
+        leftMs: leftMs(lease, nowMs),
+      })),
+      waiting: lane.waiting,
+      oldestWaitMs: Math.round(nowMs - (lane.oldest?.sinceMs ?? nowMs)),
+    })),
+    durability,
+    clock,
+  };
+}
+
+/** How long the lease lasts from now, in whole milliseconds. */
+export function leftMs(lease: Lease, nowMs: number): number {
+  return Math.max(0, Math.ceil(lease.expiresAtMs - nowMs));
+}
+
+export function firstOf<T, R>(items: Iterable<T>, describe: (item: T) => R): R[] {
+  const listed: R[] = [];
+  for (const item of items) {
+    if (listed.length === LISTED) break;
+    listed.push(describe(item));
+  }
+  return listed;
+}
