@@ -7,6 +7,7 @@ import { fail } from './output.ts';
 const POLICIES = ['global', 'account', 'off'];
 const UNITS = ['ns', 'us', 'ms', 's', 'counter'];
 const PRIORITIES = ['urgent', 'normal', 'background'];
+const MAX_UINT64 = 2n ** 64n - 1n;
 
 const socketOption = () =>
   new Option('--socket <path>', "the daemon's socket")
@@ -20,7 +21,9 @@ const accountOption = () => new Option('-a, --account <name>', 'label of the API
 export function parseDuration(text: string): number {
   const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
   if (amount === undefined) throw new InvalidArgumentError('give a duration such as 250ms, 60s, 5m or 2h.');
-  return Math.round(Number(amount) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit as 'ms' | 's' | 'm' | 'h']);
+  const ms = Math.round(Number(amount) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit as 'ms' | 's' | 'm' | 'h']);
+  if (!Number.isSafeInteger(ms)) throw new InvalidArgumentError('that is longer than any clock will run.');
+  return ms;
 }
 
 function parseCount(text: string): number {
@@ -40,7 +43,9 @@ function parseSequence(text: string): string {
 
 function parseNonce(text: string): bigint | 'now' {
   if (text === 'now') return 'now';
-  if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError('give a nonce in decimal digits, or now.');
+  if (!/^\d{1,20}$/.test(text) || BigInt(text) > MAX_UINT64) {
+    throw new InvalidArgumentError('give a nonce in decimal digits, below 2^64, or now.');
+  }
   return BigInt(text);
 }
 
@@ -206,7 +211,70 @@ Examples:
     .addHelpText('after', '\nExample:\n  nonced adopt --state-dir /var/lib/nonced')
     .action(async (options) => (await import('./commands/moving.ts')).adopt(options));
 
+  addSystemd(nonced);
   return nonced;
+}
+
+function addSystemd(nonced: Command): void {
+  const systemd = nonced
+    .command('systemd')
+    .description('make nonced a service of this host, under systemd')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo nonced systemd install            units, user and group, state; starts it and brings up to date
+  sudo nonced systemd install --copy     the same, with copies of Node and nonced that no upgrade touches
+  nonced systemd status                  what is installed and how it is doing
+  sudo nonced systemd uninstall          all but the state`,
+    );
+  const json = () => new Option('--json', 'as JSON, for scripts').default(false);
+  const copy = (what: string) => new Option('--copy', what).default(false);
+
+  systemd
+    .command('install')
+    .description('write the units, create user and group, write a first state, enable and start; or bring up to date')
+    .addOption(copy('run the service from copies of this Node and this package in /usr/local/lib/nonced/VERSION'))
+    .addOption(new Option('--unit <unit>', 'unit of a first state; it can never be changed').choices(UNITS))
+    .option('--floor <nonce>', 'a first state begins at least here; left out or now, at the clock')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo nonced systemd install
+  sudo nonced systemd install --unit ms    for keys that sign with milliseconds (13 digits)
+  sudo nonced systemd install --copy       where Node lies under /home (nvm), or is upgraded without asking`,
+    )
+    .action(async (options) => (await import('./commands/systemd.ts')).install(options));
+
+  systemd
+    .command('uninstall')
+    .description('stop the service and remove all but its state')
+    .addOption(json())
+    .addHelpText('after', '\nExample:\n  sudo nonced systemd uninstall')
+    .action(async (options) => (await import('./commands/systemd.ts')).uninstall(options));
+
+  systemd
+    .command('status')
+    .description('what is installed and how it is doing; exits 69 where bots would find no daemon')
+    .addOption(json())
+    .addHelpText('after', '\nExamples:\n  nonced systemd status\n  nonced systemd status --json')
+    .action(async (options) => (await import('./commands/systemd.ts')).status(options));
+
+  systemd
+    .command('print')
+    .description('print the files that install would write')
+    .addOption(copy('as with install --copy'))
+    .addHelpText('after', '\nExample:\n  nonced systemd print')
+    .action(async (options) => (await import('./commands/systemd.ts')).print(options));
+
+  systemd
+    .command('rollback')
+    .description('go back to the version that was installed before, and back again')
+    .addOption(json())
+    .addHelpText('after', '\nExample:\n  sudo nonced systemd rollback')
+    .action(async (options) => (await import('./commands/systemd.ts')).rollback(options));
 }
 
 // A reader that has seen enough, such as head(1), is no error of ours.

@@ -3,7 +3,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
-import { Broker, DEFAULT_LIMITS, DEFAULT_SEQUENCE, TOKEN_SEQUENCE } from '../core/broker.ts';
+import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
+import { DEFAULT_SEQUENCE, TOKEN_SEQUENCE } from '../core/ledger.ts';
 import type { DurableSequence, DurableState, Observer, Unit } from '../core/ports.ts';
 import { nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
@@ -12,6 +13,7 @@ import { acquireInstanceLock } from '../store/instance-lock.ts';
 import { notesExist, openLeaseNotes } from '../store/lease-notes.ts';
 import { leftovers, openStateFile, readStateFile, sweepOrphans } from '../store/state-file.ts';
 import type { StateIdentity } from '../store/state-format.ts';
+import { type StateFileSteps, stepsOnDisk } from '../store/state-steps.ts';
 import { RELEASED_MS, VERSION } from '../version.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
 import type { Log } from './log.ts';
@@ -26,6 +28,7 @@ export const MAX_NONCE = 2n ** 63n - 1n;
 /** Tokens are JavaScript numbers in many clients. */
 export const MAX_TOKEN = 2n ** 53n - 1n;
 const LOCK_WAIT_SECONDS = 1;
+const DAY_MS = 86_400_000;
 
 export interface DaemonOptions {
   readonly stateDir: string;
@@ -35,9 +38,11 @@ export interface DaemonOptions {
   /** Run beside the service, although it is another authority. */
   readonly separate: boolean;
   readonly log: Log;
-  /** Something ended the daemon from within; its sockets are closed already. */
+  /** Something ended the daemon from within, and its sockets are closed. The process must end now, as it holds the locks. */
   readonly onFailed: (error: Error) => void;
   readonly clock?: Clock;
+  /** What a write of the state does to the disk; for a test to leave a step out. */
+  readonly storeSteps?: StateFileSteps;
   /** Sockets that systemd holds: nobody misses a connection while the daemon is away. */
   readonly passed?: PassedSockets;
 }
@@ -93,7 +98,7 @@ export function freshState(unit: Unit, wallMs: number): DurableState {
 
 /** Starts the daemon and answers once clients can connect. Rejects with ExitError and leaves nothing behind. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { stateDir, runtimeDir, log, clock = systemClock(), passed = NO_SOCKETS } = options;
+  const { stateDir, runtimeDir, log, clock = systemClock(), passed = NO_SOCKETS, storeSteps = stepsOnDisk } = options;
   const socket = join(runtimeDir, BOT_SOCKET);
   const adminSocket = join(runtimeDir, ADMIN_SOCKET);
   checkSocketPath(socket);
@@ -137,7 +142,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       socket,
       machine: machine ?? before?.machine,
     };
-    const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: reading });
+    const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: reading, steps: storeSteps });
     const state = before?.state ?? freshState('ns', wallMs);
     if (before === undefined) {
       // The state comes first: notes without one would look as if it had been lost.
@@ -190,7 +195,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     switchboard.arm();
 
     onFailed = (error) => {
-      undoAll();
+      // The locks stay ours until the process is gone: a write of the state may be under way.
+      for (const listener of listening) listener.close();
       options.onFailed(error);
     };
     return {
@@ -296,8 +302,9 @@ function observerOf(log: Log, failed: (error: Error) => void): Observer {
     clockChanged: (state, offMs) => {
       const off = `${(offMs / 1000).toFixed(0)} s`;
       if (state === 'not-followed') {
+        const insist = offMs > DAY_MS ? '--force' : '--yes';
         log.warn(
-          `the clock jumped ${off} ahead and is not followed; if it is right, accept it: nonced advance --to now`,
+          `the clock jumped ${off} ahead and is not followed; if it is right, accept it: nonced advance --to now ${insist}`,
         );
       } else if (state === 'behind') {
         log.warn('the clock is behind what this state has seen; going on from the last nonce until it is set');

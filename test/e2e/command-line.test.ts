@@ -448,11 +448,11 @@ describe('init', () => {
 });
 
 describe('exec', () => {
-  /** A program that says when it has started, and ends by a TERM alone. No shell: those lose signals around `wait`. */
+  /** A program that says when it has started, and ends by a TERM alone: `wait` in a shell may lose a signal, `sleep` does not. */
   const endingWith = (code: number): string[] => [
-    process.execPath,
-    '-e',
-    `process.on('SIGTERM', () => console.log('terminated') ?? process.exit(${code})); setInterval(() => {}, 1000); console.log('started')`,
+    'sh',
+    '-c',
+    `trap "echo terminated; exit ${code}" TERM; echo started; for _ in $(seq 600); do sleep 0.05; done`,
   ];
 
   /** No lease is left: the next one gets the lane at once (I8). */
@@ -514,7 +514,7 @@ describe('exec', () => {
     expect(code).toBe(75);
   });
 
-  test('SIGTERM is passed on to the program, whose answer counts', async () => {
+  test('SIGTERM is passed on to the program, also right after its start, and its answer counts', async () => {
     const child = spawn(process.execPath, [NONCED, 'exec', '--', ...endingWith(42)], {
       env: { ...process.env, NONCED_SOCKET: place.socket },
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -85,13 +85,14 @@ async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | und
 /** Runs the program under the grant and answers the exit code. */
 async function run(command: readonly string[], grant: Grant, options: ExecOptions, clock: Clock): Promise<number> {
   const [file = '', ...args] = command;
+  // Before the program runs: a signal in between would end us alone, and it would go on without its lease.
+  const stopPassing = passSignalsOn((signal) => child.kill(signal));
   const child = spawn(file, args, {
     stdio: 'inherit',
     env: { ...process.env, NONCED_NONCE: String(grant.nonce), NONCED_ACCOUNT: grant.account },
   });
   const ended = childEnd(child);
   const stopRenewing = keepRenewed(grant, options.maxHold, clock);
-  const stopPassing = passSignalsOn(child);
   let overdue = false;
   let kill = clock.after(options.maxHold, () => {
     overdue = true;
@@ -146,12 +147,12 @@ function keepRenewed(grant: Grant, maxHoldMs: number, clock: Clock): () => void 
   };
 }
 
-function passSignalsOn(child: ChildProcess): () => void {
+function passSignalsOn(passOn: (signal: NodeJS.Signals) => void): () => void {
   const handlers = PASSED_ON.map((signal) => {
     // The terminal sends these to the program as well, which shares our process group.
     const alreadySent = FROM_THE_TERMINAL.includes(signal) && process.stdin.isTTY;
     const pass = () => {
-      if (!alreadySent) child.kill(signal);
+      if (!alreadySent) passOn(signal);
     };
     process.on(signal, pass);
     return () => process.off(signal, pass);

@@ -46,7 +46,7 @@ export function findings(status: Status): { readonly severity: Severity; readonl
     const off = formatDuration(clock.offMs);
     found.push({
       severity: 1,
-      text: `the clock jumped ${off} ahead and is not followed (nonced advance --to now accepts it)`,
+      text: `the clock jumped ${off} ahead and is not followed (nonced advance --to now --yes accepts it)`,
     });
   }
   if (clock.state === 'behind') found.push({ severity: 1, text: 'the clock is behind what the state has seen' });
