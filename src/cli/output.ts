@@ -24,16 +24,17 @@ export function warn(text: string): void {
 /** Says what went wrong and sets the exit code that belongs to it. */
 export function fail(error: unknown): void {
   process.exitCode = exitCodeOf(error);
-  const message =
-    error instanceof NoncedError || error instanceof ExitError
-      ? error.message
-      : error instanceof Error
-        ? (error.stack ?? error.message)
-        : String(error);
-  process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${message}\n`);
+  process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${describe(error)}\n`);
 }
 
-function exitCodeOf(error: unknown): ExitCode {
+/** What a person needs of an error: of one that was foreseen its message, of a defect where it happened. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isForeseen = error instanceof NoncedError || error instanceof ExitError;
+  return isForeseen ? error.message : (error.stack ?? error.message);
+}
+
+export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ExitError) return error.exitCode;
   if (!(error instanceof NoncedError)) return EXIT.lostOwnership;
   switch (error.code) {

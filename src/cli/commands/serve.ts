@@ -4,7 +4,7 @@ import { createLog, type Log, type LogLevel } from '../../daemon/log.ts';
 import { notify, passedSockets, watchdogMs } from '../../daemon/service-manager.ts';
 import { VERSION } from '../../version.ts';
 import { directories } from '../directories.ts';
-import { fail } from '../output.ts';
+import { describe, exitCodeOf } from '../output.ts';
 
 export interface ServeOptions {
   readonly stateDir?: string;
@@ -13,7 +13,7 @@ export interface ServeOptions {
   readonly logLevel: LogLevel;
 }
 
-/** Runs the daemon until it is told to stop. Rejects with ExitError where it cannot start. */
+/** Runs the daemon until it is told to stop. Where it cannot start it says why and sets the exit code. */
 export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeOptions): Promise<void> {
   // A log that nobody reads any more must not end the daemon.
   process.stderr.on('error', () => {});
@@ -23,17 +23,28 @@ export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeO
     write: (line) => process.stderr.write(line),
   });
   const found = directories({ stateDir, runtimeDir });
-  const daemon = await startDaemon({
-    ...found,
-    separate,
-    log,
-    passed: passedSockets(process.env, process.pid),
-    onFailed: (error) => {
-      fail(error);
-      // Nothing more may be granted, so nothing is waited for either.
-      process.exit();
-    },
-  });
+  // To the log, where an alert on its severity finds it.
+  const failed = (error: unknown) => {
+    log.error(describe(error));
+    process.exitCode = exitCodeOf(error);
+  };
+  let daemon: Daemon;
+  try {
+    daemon = await startDaemon({
+      ...found,
+      separate,
+      log,
+      passed: passedSockets(process.env, process.pid),
+      onFailed: (error) => {
+        failed(error);
+        // Nothing more may be granted, so nothing is waited for either.
+        process.exit();
+      },
+    });
+  } catch (error) {
+    failed(error);
+    return;
+  }
   log.info(`nonced ${VERSION} is ready: socket ${daemon.socket}, state ${found.stateDir}`);
   if (process.stderr.isTTY) {
     log.info('Try in another terminal: npx nonced nonce    npx nonced status    Stop with Ctrl-C.');
