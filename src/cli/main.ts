@@ -26,6 +26,17 @@ export function parseDuration(text: string): number {
   return ms;
 }
 
+function parseCounter(text: string): bigint {
+  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError('give a number in decimal digits.');
+  return BigInt(text);
+}
+
+/** As parseDuration, but with its unit: 5 could mean nonces, and what it does cannot be undone. */
+function parseSpan(text: string): number {
+  if (/^\d+$/.test(text)) throw new InvalidArgumentError('say the unit as well: 250ms, 60s, 5m or 2h.');
+  return parseDuration(text);
+}
+
 function parseCount(text: string): number {
   if (!/^[1-9]\d{0,3}$/.test(text) || Number(text) > 1000)
     throw new InvalidArgumentError('give a number from 1 to 1000.');
@@ -140,7 +151,7 @@ Examples:
         parseNonce,
       ),
     )
-    .addOption(new Option('--by <duration>', 'raise by so much time').argParser(parseDuration).conflicts('to'))
+    .addOption(new Option('--by <duration>', 'raise by so much time').argParser(parseSpan).conflicts('to'))
     .option('--sequence <name>', 'which sequence', parseSequence, 'default')
     .option('--yes', 'allow up to 24 h ahead of the clock instead of 1 h', false)
     .option('--force', 'allow any distance ahead of the clock', false)
@@ -208,6 +219,7 @@ Examples:
     .description('take over here the authority of a state that was retired elsewhere and copied')
     .addOption(stateDirOption())
     .option('--force', 'although the other host was not retired: it is gone for good', false)
+    .addOption(new Option('--counter-floor <n>', 'with --force: where counters go on').argParser(parseCounter))
     .addHelpText('after', '\nExample:\n  nonced adopt --state-dir /var/lib/nonced')
     .action(async (options) => (await import('./commands/moving.ts')).adopt(options));
 

@@ -42,7 +42,10 @@ export type CallEnd = { readonly ok: true; readonly value: unknown } | { readonl
 export interface ExclusiveOptions extends AcquireOptions {
   /** Renew the lease while the function runs, until it has been held this long. Left out: it is never renewed by itself. */
   readonly maxHoldMs?: number | undefined;
-  /** Tells the daemon how the call ended. Left out, or where it answers undefined: `ok` for a result, `unknown` for a throw. */
+  /**
+   * Tells the daemon how the call ended. Left out, or where it throws or answers anything but an outcome: `ok` for a
+   * result, `unknown` for a throw.
+   */
   readonly outcome?: ((end: CallEnd) => Outcome | undefined) | undefined;
 }
 
@@ -101,7 +104,8 @@ export interface Grant extends AsyncDisposable {
   renew(ttlMs?: number): Promise<number>;
   /**
    * Ends the lease. True if this call ended it; false if it was over already, or if nobody can tell because the daemon
-   * went away. Never rejects but for BAD_REQUEST. Disposing a grant releases it as `unknown` without waiting.
+   * went away. Never rejects but for BAD_REQUEST, which ends nothing. Disposing a grant releases it as `unknown` without
+   * waiting.
    */
   release(outcome?: Outcome, options?: ReleaseOptions): Promise<boolean>;
 }
@@ -119,7 +123,10 @@ export interface DaemonInfo {
 
 export type Status = StatusResult;
 
-/** A connection to the daemon that mends itself. An idle one does not keep the process alive. */
+/**
+ * A connection to the daemon that mends itself. An idle one does not keep the process alive. An option that is unknown
+ * or of the wrong type is refused with BAD_REQUEST, also by a grant; one that is undefined counts as left out.
+ */
 export interface Nonced extends AsyncDisposable {
   /** Path of the daemon's socket. */
   readonly socket: string;
@@ -132,7 +139,8 @@ export interface Nonced extends AsyncDisposable {
    * time, each with a fresh nonce; an account of another lane is refused with NESTED_LANE. `ttlMs`, `maxHoldMs`,
    * `outcome`, `key`, `unit` and `label` say nothing then. Await such calls: one that outlives the lease rejects with LEASE_LOST.
    *
-   * Rejects with what `acquire` rejects with, then `fn` has not been called.
+   * Rejects with what `acquire` rejects with, then `fn` has not been called and `sent` is false. A NoncedError that `fn`
+   * lets through is rejected with `sent: 'unknown'`: what it did before may have arrived.
    */
   exclusive<T>(fn: (grant: Grant) => Promise<T> | T): Promise<T>;
   exclusive<T>(options: ExclusiveOptions, fn: (grant: Grant) => Promise<T> | T): Promise<T>;

@@ -22,6 +22,7 @@ import { Holdings } from './holdings.ts';
 import { type Lease, neverBegun } from './lease.ts';
 import { NextCall, ReleaseCall, RenewCall } from './lease-calls.ts';
 import { Link, type LinkPorts } from './link.ts';
+import { badRequest, checkOptions, isOutcome } from './options.ts';
 import { enclosing, Hold, Scope } from './scope.ts';
 import { type Bounds, cancelled } from './wait.ts';
 
@@ -71,17 +72,26 @@ export class Client implements Nonced, GrantKeeper {
 
   exclusive<T>(fn: Work<T>): Promise<T>;
   exclusive<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T>;
-  exclusive<T>(first: ExclusiveOptions | Work<T>, second?: Work<T>): Promise<T> {
-    if (typeof first === 'function') return this.#exclusive({}, first);
-    if (second === undefined) throw new TypeError('exclusive was given no function; call exclusive(options, fn)');
+  async exclusive<T>(first: ExclusiveOptions | Work<T> = {}, second?: Work<T>): Promise<T> {
+    if (typeof first === 'function') {
+      if (second === undefined) return this.#exclusive({}, first);
+      throw badRequest('exclusive was given its function first; call exclusive(options, fn)');
+    }
+    checkOptions('exclusive', first);
+    if (typeof second !== 'function') {
+      throw badRequest('exclusive was given no function; call exclusive(options, fn)');
+    }
     return this.#exclusive(first, second);
   }
 
   async acquire(options: AcquireOptions = {}): Promise<Grant> {
+    checkOptions('acquire', options);
     return this.#grant(await this.#ask(options));
   }
 
-  async nonce({ account, count, signal, waitMs = NONCE_WAIT_MS }: NonceOptions = {}): Promise<bigint> {
+  async nonce(options: NonceOptions = {}): Promise<bigint> {
+    checkOptions('nonce', options);
+    const { account, count, signal, waitMs = NONCE_WAIT_MS } = options;
     const call = new PlainCall(this.#clock, this.#link, 'nonce', { account, count }, readNonce);
     const { nonce } = await call.start({ giveUpAtMs: this.#clock.monotonicMs() + waitMs, signal });
     return nonce;
@@ -238,7 +248,9 @@ function obstacleTo(lease: Lease, signal: AbortSignal | undefined): NoncedError 
 function outcomeOf(end: CallEnd, { outcome }: ExclusiveOptions): Outcome {
   const usual = end.ok ? 'ok' : 'unknown';
   try {
-    return outcome?.(end) ?? usual;
+    const told = outcome?.(end);
+    // The daemon would refuse any other without a word, and the lane would stay taken for as long as the lease lasts.
+    return told !== undefined && isOutcome(told) ? told : usual;
   } catch {
     // The call has been made, and its result matters more than what the hook stumbled over.
     return usual;

@@ -1,6 +1,7 @@
 import type { Outcome } from '../protocol/messages.ts';
 import type { Grant, NextOptions, ReleaseOptions } from './api.ts';
 import type { Lease } from './lease.ts';
+import { checkArgument, checkOptions } from './options.ts';
 
 /** What a grant can ask for. */
 export interface GrantKeeper {
@@ -52,15 +53,20 @@ export class LeaseGrant implements Grant {
     return this.lease.expiresInMs();
   }
 
-  next(options: NextOptions = {}): Promise<bigint> {
+  async next(options: NextOptions = {}): Promise<bigint> {
+    checkOptions('next', options);
     return this.keeper.next(this.lease, options);
   }
 
-  renew(ttlMs?: number): Promise<number> {
+  async renew(ttlMs?: number): Promise<number> {
+    checkArgument('ttlMs', ttlMs);
     return this.keeper.renew(this.lease, ttlMs);
   }
 
-  release(outcome: Outcome = 'unknown', options: ReleaseOptions = {}): Promise<boolean> {
+  async release(outcome: Outcome = 'unknown', options: ReleaseOptions = {}): Promise<boolean> {
+    // Before the lease is let go of here: the daemon would refuse, and the lane would stay taken until it ends.
+    checkArgument('outcome', outcome);
+    checkOptions('release', options);
     return this.keeper.release(this.lease, outcome, options);
   }
 
@@ -82,12 +88,15 @@ export class NestedGrant extends LeaseGrant {
     return this.#hold.signal;
   }
 
-  override next(options: NextOptions = {}): Promise<bigint> {
-    return super.next({ ...options, account: options.account ?? this.account });
+  override async next(options: NextOptions = {}): Promise<bigint> {
+    checkOptions('next', options);
+    return this.keeper.next(this.lease, { ...options, account: options.account ?? this.account });
   }
 
   /** The lease is the outer call's, and so is its release. */
-  override async release(): Promise<boolean> {
+  override async release(outcome?: Outcome, options: ReleaseOptions = {}): Promise<boolean> {
+    checkArgument('outcome', outcome);
+    checkOptions('release', options);
     return false;
   }
 

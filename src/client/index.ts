@@ -4,6 +4,7 @@ import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 import type { ConnectOptions, Nonced } from './api.ts';
 import { Client } from './client.ts';
 import { surroundings } from './host.ts';
+import { checkOptions } from './options.ts';
 import { checkOwner, findSocket } from './socket-path.ts';
 import { dialUnixSocket } from './unix-socket.ts';
 
@@ -27,9 +28,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Connects to the daemon of this host, waiting for one up to `connectTimeoutMs`. Rejects with UNAVAILABLE when none
- * answers, at once when permission is what is missing, and with CANCELLED when its signal aborts.
+ * answers, at once when permission is what is missing, with CANCELLED when its signal aborts, and with BAD_REQUEST for
+ * an option that is unknown or of the wrong type.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Nonced> {
+  checkOptions('connect', options);
   const around = surroundings();
   const client = new Client({
     dial: dialUnixSocket,

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { NoncedError } from '../errors.ts';
+import { NoncedError } from '../errors.ts';
 import { waitedTooLong } from './call.ts';
 import type { Lease } from './lease.ts';
 import { LossSignal } from './loss-signal.ts';
@@ -69,6 +69,12 @@ class NestedTurn extends Wait<void> {
   }
 }
 
+/** What a function threw that had begun: whatever it asked for may have failed unsent, but not what it did before. */
+function afterBeginning(error: unknown): unknown {
+  if (!(error instanceof NoncedError) || error.sent !== false) return error;
+  return new NoncedError(error, { cause: error, sent: 'unknown' });
+}
+
 /** How the function of an `exclusive` ended, if it did so before its lease. */
 export type FunctionEnd<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
 
@@ -124,6 +130,6 @@ export class Hold<T> implements LeaseWatcher {
     this.#caller = undefined;
     settled(end);
     if (end.ok) caller?.resolve(end.value);
-    else caller?.reject(end.error);
+    else caller?.reject(afterBeginning(end.error));
   }
 }

@@ -5,9 +5,15 @@ export function unavailable(path: string, reason: Error | undefined): NoncedErro
   if (isUnavailable(reason)) return reason;
   const code = systemErrorCode(reason);
   const message = isForbidden(reason)
-    ? `may not connect to ${path} (${code}); join the group nonced, then restart the bot`
-    : `no daemon answers at ${path} (${code ?? reason?.message ?? 'no answer in time'}); start it with \`systemctl start nonced\`, or by hand with \`nonced serve\``;
+    ? `may not connect to ${path} (${code}); it is for another user or group, see ls -l; as a service: join the group nonced, then restart the bot`
+    : `no daemon answers at ${path} (${code ?? reason?.message ?? 'no answer in time'}); ${startHint(path)}`;
   return new NoncedError(refusal('UNAVAILABLE', message), reason === undefined ? undefined : { cause: reason });
+}
+
+function startHint(path: string): string {
+  return path.startsWith('/run/nonced/')
+    ? 'start it with `systemctl start nonced`'
+    : 'start it with `nonced serve`, or say where it is: NONCED_SOCKET';
 }
 
 /** Waiting cures no permission: a process gets its groups when it starts. */

@@ -200,7 +200,8 @@ export class Broker {
 
   /** Whether a write of the state has been under way for so long that the disk must be hung. */
   get isOverdue(): boolean {
-    return this.#ledger.isOverdue;
+    // Inside the durable ceilings it grants without the disk: only where somebody waits for it, it is no use to anybody.
+    return this.#ledger.isOverdue && (this.#draws.size > 0 || [...this.#blocked].some(({ waiting }) => waiting > 0));
   }
 
   /** What is exclusive now. */
@@ -226,7 +227,8 @@ export class Broker {
         case 'waiter':
           this.#drop(due);
           due.client.peer.refused(due.id, waitTimeout(due, nowMs));
-          this.#settle(due.lane);
+          // I8: where it was the head that wanted more than is durable, the next one may need less.
+          this.#pump(due.lane);
           break;
         case 'lease':
           this.#revoke(due, 'expired');
@@ -381,7 +383,7 @@ export class Broker {
     if (waiting === undefined || this.#phase !== 'granting') return;
     this.#drop(waiting);
     client.peer.refused(id, CANCELLED);
-    if (waiting.kind === 'waiter') this.#settle(waiting.lane);
+    if (waiting.kind === 'waiter') this.#pump(waiting.lane);
   }
 
   /** Switches what is exclusive, durably. Live leases stay; waiters are queued anew in the order of their arrival. */
@@ -491,7 +493,12 @@ export class Broker {
       return true;
     }
     const token = this.#ledger.take(this.#ledger.tokens, 1);
-    if (token.kind !== 'taken') return false;
+    if (token.kind === 'needs-ceiling') return false;
+    if (token.kind === 'exhausted') {
+      this.#drop(waiter);
+      client.peer.refused(id, exhausted(this.#ledger.tokens));
+      return true;
+    }
     // I3: drawn here and not when the request was queued, or a later caller could be granted a lower nonce.
     const drawn = this.#ledger.take(account.sequence, count);
     if (drawn.kind === 'needs-ceiling') return false;
@@ -663,6 +670,7 @@ export class Broker {
     for (const draw of [...this.#draws]) {
       if (this.#drawNow(draw)) this.#drop(draw);
       else if (failure !== undefined) this.#refuseUndurable(draw, failure);
+      else this.#watchWrite();
     }
     const blocked = [...this.#blocked];
     this.#blocked.clear();

@@ -4,7 +4,14 @@ import { CeilingWriter, type DurableChange } from './ceiling-writer.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
 import type { DurableState, ExclusionPolicy, Observer, StateStore, Unit } from './ports.ts';
 import { exhaustedBy, seconds } from './refusals.ts';
-import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
+import {
+  type ClockState,
+  describeUnit,
+  nonceFloorAt,
+  nonceSpanMs,
+  otherUnitOf,
+  SequenceClock,
+} from './sequence-clock.ts';
 
 /** The sequence that all accounts draw from, and the one that tokens are drawn from. */
 export const DEFAULT_SEQUENCE = 'default';
@@ -111,7 +118,7 @@ export class Ledger {
   /** Draws from `sequence`, and has its ceiling raised where it is time to. */
   take(sequence: NonceSequence, count: number): Taken {
     const floor = this.#floor(sequence.unit);
-    const sparing = this.#writer.problem !== undefined || this.#writingForMs() >= SLOW_WRITE_MS;
+    const sparing = this.#writer.problem !== undefined || this.#clock.monotonicMs() >= (this.slowAtMs ?? Infinity);
     const taken = sequence.take(floor, count, sparing);
     if (sequence.wantsRaise) this.#writer.request();
     // Drawn at the clock, it is not ahead of it.
@@ -139,6 +146,13 @@ export class Ledger {
     }
     const next = targetOf(target, before, nonceFloorAt(anchor?.wallMs ?? 0, unit));
     if (next > sequence.max) return exhaustedBy(sequence, next);
+    const meant = target.kind === 'to' ? otherUnitOf(next, unit) : undefined;
+    if (meant !== undefined) {
+      return refusal(
+        'BAD_REQUEST',
+        `${next} is in ${describeUnit(meant)}, and sequence ${name} in ${describeUnit(unit)}`,
+      );
+    }
     const leadMs = nonceSpanMs(next - this.#floor(unit), unit) ?? 0;
     if (leadMs > maxLeadMs) {
       return refusal(
@@ -160,12 +174,17 @@ export class Ledger {
         return { name, unit, last, ceiling, leadMs: leadMs === undefined ? null : Math.round(leadMs), issued };
       }),
       durability: {
-        state: this.#writer.problem === undefined ? ('durable' as const) : ('retrying' as const),
+        state: this.#durability(),
         problem: this.#writer.problem?.message ?? null,
         writes: this.#writer.writes,
       },
       clock: { state: this.#sequenceClock.state, offMs: Math.round(this.#sequenceClock.offMs()) },
     };
+  }
+
+  #durability(): 'durable' | 'slow' | 'retrying' {
+    if (this.#writer.problem !== undefined) return 'retrying';
+    return this.#writingForMs() >= SLOW_WRITE_MS ? 'slow' : 'durable';
   }
 
   #sequence(name: string): NonceSequence {

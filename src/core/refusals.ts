@@ -2,6 +2,7 @@ import { type Refusal, refusal } from '../errors.ts';
 import type { Account, Lease, Waiter } from './entities.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
 import type { Unit } from './ports.ts';
+import { describeUnit } from './sequence-clock.ts';
 
 /** How long a client that was turned away for want of room should wait. */
 const FULL_RETRY_MS = 1_000;
@@ -28,14 +29,18 @@ export function waitTimeout(waiter: Waiter, nowMs: number): Refusal {
   if (holder === undefined) return refusal('WAIT_TIMEOUT', `${fact}; ask again, or wait longer with waitMs`);
   const who = `${holder.client?.name ?? 'a client'} (${holder.account.name})`;
   const since = seconds(nowMs - holder.grantedAtMs);
-  return refusal('WAIT_TIMEOUT', `${fact}: ${who} has held lane ${waiter.lane.name} for ${since}; ask again later`);
+  return refusal(
+    'WAIT_TIMEOUT',
+    `${fact}: ${who} has held the lane for ${since}; wait longer with waitMs (--wait), or ask as urgent`,
+  );
 }
 
 export function unitMismatch(account: Account, unit: Unit): Refusal {
   return refusal(
     'UNIT_MISMATCH',
-    `account ${account.name} draws ${account.sequence.unit} nonces and not ${unit}; ` +
-      'a key that has seen the longer ones never takes the shorter: sign with the unit of the sequence',
+    `account ${account.name} draws ${describeUnit(account.sequence.unit)} and not ${describeUnit(unit)}. Do not just ` +
+      'change the unit: a key that has once seen the longer nonces never takes the shorter again. If the key has had ' +
+      `${unit} so far, this is the wrong daemon for it; read "a one-way door" in the README`,
   );
 }
 
@@ -56,7 +61,7 @@ export function exhausted(sequence: NonceSequence): Refusal {
 
 /** An operator wants a sequence to go on at `next`. */
 export function exhaustedBy(sequence: NonceSequence, next: bigint): Refusal {
-  return refusal('LIMIT', `${next} is past the highest nonce of sequence ${sequence.name}, ${sequence.max}`);
+  return refusal('BAD_REQUEST', `${next} is past the highest nonce of sequence ${sequence.name}, ${sequence.max}`);
 }
 
 export function notDurable(failure: Error): Refusal {

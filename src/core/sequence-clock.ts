@@ -15,6 +15,21 @@ const RECHECK_MS = 1_000;
 
 const UNITS_PER_MS: Readonly<Record<Exclude<Unit, 's' | 'counter'>, bigint>> = { ns: 1_000_000n, us: 1_000n, ms: 1n };
 
+/** How many digits the nonces of a sequence that follows the clock have, until the year 2286. */
+export const DIGITS: Readonly<Record<Exclude<Unit, 'counter'>, number>> = { ns: 19, us: 16, ms: 13, s: 10 };
+
+/** `ns (19 digits)`: what an operator can compare with the nonces that were sent. */
+export function describeUnit(unit: Unit): string {
+  return unit === 'counter' ? unit : `${unit} (${DIGITS[unit]} digits)`;
+}
+
+/** The unit that a nonce must have been meant in, by its digits, where that is another one than `unit`. */
+export function otherUnitOf(nonce: bigint, unit: Unit): Unit | undefined {
+  if (unit === 'counter') return undefined;
+  const digits = String(nonce).length;
+  return (Object.keys(DIGITS) as (keyof typeof DIGITS)[]).find((other) => other !== unit && DIGITS[other] === digits);
+}
+
 /**
  * The first instant of `unit` that is not before the wall clock's millisecond `wallMs` has ended; 0 for a counter.
  * Rounded up: a program that made its own nonce from a finer clock within this millisecond must lie below.

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
@@ -29,6 +29,8 @@ export const MAX_NONCE = 2n ** 63n - 1n;
 export const MAX_TOKEN = 2n ** 53n - 1n;
 const LOCK_WAIT_SECONDS = 1;
 const DAY_MS = 86_400_000;
+/** statfs(2): a file system in memory. */
+const TMPFS = 0x01021994;
 
 export interface DaemonOptions {
   readonly stateDir: string;
@@ -124,6 +126,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
     undo.push(() => lock.release());
 
+    if (statfsSync(stateDir).type === TMPFS) {
+      log.warn(`${stateDir} is in memory (tmpfs): a reboot loses it, and with it the last nonces; put it on a disk`);
+    }
     const bootId = readBootId();
     const reading = readStateFile(stateDir);
     const machine = readMachine();
@@ -148,7 +153,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       // The state comes first: notes without one would look as if it had been lost.
       const failure = await store.write(state);
       if (failure !== undefined) throw cannotStart(failure.error);
-      log.warn(`first start: made a new state in ${stateDir}. If this key has had nonces before, see "nonced init"`);
+      log.warn(
+        `first start: made a new state in ${stateDir}, in nanoseconds: nonces of 19 digits. If your keys have had fewer digits so far, stop now and read "a one-way door" in the README`,
+      );
     }
     const opened = openLeaseNotes({ dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs() });
     undo.push(() => opened.close());
@@ -257,7 +264,8 @@ function refuseLostState({ stateDir, runtimeDir, isService }: DaemonOptions, boo
   throw new ExitError(
     EXIT.config,
     `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
-      `than the clock, run: nonced init --floor now --state-dir ${stateDir}`,
+      'than the clock, make one of the same unit as before (count the digits of the last nonce that was sent: 19 ns, ' +
+      `16 us, 13 ms, 10 s): nonced init --floor now --unit UNIT --state-dir ${stateDir}`,
   );
 }
 

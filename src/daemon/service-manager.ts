@@ -52,7 +52,12 @@ export function watchdogMs(variables: Variables, pid: number): number | undefine
  */
 export function notify(variables: Variables, assignments: readonly string[], failed: (error: Error) => void): void {
   if (!variables['NOTIFY_SOCKET']) return;
-  const child = spawn('systemd-notify', [...assignments], { stdio: 'ignore' });
-  child.once('error', failed);
-  child.unref();
+  try {
+    const child = spawn('systemd-notify', [...assignments], { stdio: 'ignore' });
+    child.once('error', failed);
+    child.unref();
+  } catch (error) {
+    // Out of memory, above all: Node throws what it does not know as a failed spawn.
+    failed(error instanceof Error ? error : new Error(String(error)));
+  }
 }

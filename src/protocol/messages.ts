@@ -209,7 +209,8 @@ export interface StatusResult {
   readonly accounts: readonly AccountStatus[];
   readonly lanes: readonly LaneStatus[];
   readonly durability: {
-    readonly state: 'durable' | 'retrying';
+    /** `slow`: a write has been under way for over a second; calls go on below the durable ceiling. */
+    readonly state: 'durable' | 'slow' | 'retrying';
     /** Why the last write failed, while it is being retried. */
     readonly problem: string | null;
     readonly writes: number;

@@ -22,7 +22,7 @@ export function startFailure(error: unknown, fact: string): ExitError {
   if (code === 'EACCES' || code === 'EPERM') {
     return new ExitError(
       EXIT.noPermission,
-      `${fact}: ${reason}; give it to the user nonced runs as (${ourUser()}): chown`,
+      `${fact}: ${reason}; nonced runs as user ${ourUser()} (ls -ld tells whose it is): give it to that user, or name another one`,
       {
         cause: error,
       },

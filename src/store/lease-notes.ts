@@ -37,6 +37,8 @@ interface NotesOnDisk {
   readonly descriptor: number;
   readonly slots: readonly (NotedLease | undefined)[];
   readonly damaged: boolean;
+  /** Until when, on CLOCK_MONOTONIC, it counts as damaged although it is whole: damage was found before. */
+  readonly doubtUntilMs: number;
   /** It can go on being written to as it is. */
   readonly usable: boolean;
 }
@@ -59,11 +61,7 @@ export function openLeaseNotes(options: LeaseNotesOptions): OpenedNotes {
   } else {
     if (before !== undefined) closeSync(before.descriptor);
     slots = [...leases, ...new Array<undefined>(Math.max(0, capacity - leases.length))];
-    descriptor = makeAnew(
-      dir,
-      { bootId, capacity: slots.length, doubtUntilMs: damaged ? monotonicMs + DOUBT_MS : 0 },
-      leases,
-    );
+    descriptor = makeAnew(dir, { bootId, capacity: slots.length, doubtUntilMs: before?.doubtUntilMs ?? 0 }, leases);
   }
   return {
     notes: new SlottedNotes(descriptor, slots, writeAt),
@@ -93,7 +91,7 @@ function readNotes(dir: string, bootId: string, monotonicMs: number, capacity: n
   }
   // Without its header nobody knows of which boot the notes are: the leases in it may be alive.
   const whole = header !== undefined && bytes.length === (1 + header.capacity) * SLOT_BYTES;
-  let damaged = !whole || monotonicMs < header.doubtUntilMs;
+  let damaged = !whole;
   const slots = new Array<NotedLease | undefined>(Math.max(0, Math.floor(bytes.length / SLOT_BYTES) - 1)).fill(
     undefined,
   );
@@ -112,7 +110,9 @@ function readNotes(dir: string, bootId: string, monotonicMs: number, capacity: n
     if (lease === undefined || tokens.has(lease.token)) damaged = true;
     else tokens.add(lease.token);
   }
-  return { descriptor, slots, damaged, usable: !damaged && header?.capacity === capacity };
+  const doubtUntilMs = damaged ? monotonicMs + DOUBT_MS : (header?.doubtUntilMs ?? 0);
+  const doubted = monotonicMs < doubtUntilMs;
+  return { descriptor, slots, damaged: doubted, doubtUntilMs, usable: !doubted && header?.capacity === capacity };
 }
 
 function readFile(path: string): { descriptor: number; bytes: Buffer } | undefined {

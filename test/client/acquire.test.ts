@@ -342,7 +342,7 @@ test('a release that nobody answers is false in the end, and rejects only for a 
   await clock.advance(5_000);
   expect(await unanswered()).toBe(false);
   await daemon.hear('release');
-  const mistaken = watch(second.release('fine' as 'ok'));
+  const mistaken = watch(second.release('unsettled'));
   (await daemon.hear('release')).refuse('BAD_REQUEST');
   expect(await mistaken()).toMatchObject({ code: 'BAD_REQUEST' });
 });

@@ -42,7 +42,10 @@ test('UNAVAILABLE comes after connectTimeoutMs without a daemon, says what to st
   await daemon.clock.advance(4_999);
   expect(await opened()).toBe('pending');
   await daemon.clock.advance(1);
-  expect(await opened()).toMatchObject({ code: 'UNAVAILABLE', message: expect.stringMatching(/nonced serve/) });
+  expect(await opened()).toMatchObject({
+    code: 'UNAVAILABLE',
+    message: expect.stringMatching(/systemctl start nonced/),
+  });
   expect(daemon.clock.running).toBe(0);
 });
 

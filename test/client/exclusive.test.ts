@@ -236,3 +236,14 @@ test('listeners of a lost grant run when the client is done with its own affairs
   expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
   expect(await outcomeOf(client.nonce())).toMatchObject({ code: 'CANCELLED' });
 });
+
+test.each(['NOT_DURABLE', 'LIMIT'] as const)(
+  '%s of a further nonce says unknown, for what came before it may have been sent',
+  async (code) => {
+    const { daemon, client } = await connected();
+    const call = watch(client.exclusive((grant) => grant.next()));
+    (await daemon.hear('acquire')).grant({ token: 9n });
+    (await daemon.hear('next')).refuse(code);
+    expect(await call()).toMatchObject({ code, sent: 'unknown', cause: { code, sent: false } });
+  },
+);

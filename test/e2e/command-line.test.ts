@@ -141,6 +141,9 @@ describe('without a daemon', () => {
       ),
     );
     expect(answers.map(({ code }) => code)).toEqual([69, 69, 69, 69, 69, 69, 2]);
+    const check = answers.pop();
+    // A monitoring plugin is read from its standard output.
+    expect(check?.stdout).toMatch(/^NONCED CRITICAL - no daemon answers at .*nonced serve/);
     for (const { stdout, stderr } of answers) {
       expect(stdout).toBe('');
       expect(stderr).toMatch(/no daemon answers at .*nonced serve/);
@@ -324,7 +327,7 @@ describe('inspect', () => {
 
   test('reads it without a daemon, changes nothing, and knows that nobody holds it', async () => {
     const { stateDir } = newPlace();
-    await runNonced(['init', '--floor', 'now', '--state-dir', stateDir]);
+    await runNonced(['init', '--floor', 'now', '--unit', 'ns', '--state-dir', stateDir]);
     const before = readFileSync(join(stateDir, 'state.json'), 'utf8');
     const { code, stdout } = await runNonced(['inspect', '--state-dir', stateDir, '--json']);
     expect({ code, ...JSON.parse(stdout) }).toMatchObject({
@@ -359,7 +362,7 @@ describe('init', () => {
     const other = newPlace();
     expect(await init(other.stateDir, '--floor', 'now', '--unit', 'ms')).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/made a new state .* \(ms\) begins at \d{13}\n/),
+      stdout: expect.stringMatching(/made a new state .* ms \(13 digits\), begins at \d{13}\n/),
     });
     const changed = await init(other.stateDir, '--floor', 'now', '--unit', 'ns');
     expect(changed).toMatchObject({ code: 64, stderr: expect.stringContaining('in ms for ever') });
@@ -374,10 +377,32 @@ describe('init', () => {
     }
   });
 
+  test('a new sequence wants its unit said, and a floor of as many digits: a key that has seen more takes no fewer', async () => {
+    const { stateDir } = newPlace();
+    const unsaid = await init(stateDir, '--floor', 'now');
+    expect(unsaid).toMatchObject({ code: 64, stderr: expect.stringContaining('--unit ns (19 digits)') });
+    const milliseconds = String(Date.now());
+    const mistaken = await init(stateDir, '--floor', milliseconds, '--unit', 'ns', '--force');
+    expect(mistaken).toMatchObject({ code: 64, stderr: expect.stringContaining('ms (13 digits)') });
+    expect(existsSync(join(stateDir, 'state.json'))).toBe(false);
+  });
+
+  test('a damaged ceiling from a far future is not followed without a word, I10', async () => {
+    const { stateDir } = newPlace();
+    await init(stateDir, '--floor', 'now', '--unit', 'ns');
+    const path = join(stateDir, 'state.json');
+    const intact = readFileSync(path, 'utf8');
+    for (const damaged of [/("ceiling": ")1(\d{18}")/, /("ceiling": ")1(\d{15}")/]) {
+      writeFileSync(path, intact.replace(damaged, '$18$2'));
+      const refused = await init(stateDir, '--floor', 'now');
+      expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining('may be the damage') });
+    }
+  });
+
   test('raises a state that is there, never lowers it, and keeps its instance and epoch, I10', async () => {
     const { stateDir } = newPlace();
     const inspect = async () => JSON.parse((await runNonced(['inspect', '--state-dir', stateDir, '--json'])).stdout);
-    await init(stateDir, '--floor', 'now');
+    await init(stateDir, '--floor', 'now', '--unit', 'ns');
     const first = await inspect();
     const ceiling = BigInt(first.sequences.default.ceiling);
     expect(await init(stateDir, '--floor', String(ceiling + 1000n))).toMatchObject({ code: 0 });
@@ -391,19 +416,20 @@ describe('init', () => {
 
   test('far ahead of the clock it wants --yes or --force, as advance does, and refused it makes nothing', async () => {
     const { stateDir } = newPlace();
+    const ns = (...args: string[]) => init(stateDir, '--unit', 'ns', ...args);
     const ahead = (hours: bigint) => String(BigInt(Date.now()) * 1_000_000n + hours * HOUR_NS);
-    expect(await init(stateDir, '--floor', ahead(2n))).toMatchObject({
+    expect(await ns('--floor', ahead(2n))).toMatchObject({
       code: 64,
       stderr: expect.stringContaining('--yes'),
     });
-    expect(await init(stateDir, '--floor', ahead(25n), '--yes')).toMatchObject({ code: 64 });
+    expect(await ns('--floor', ahead(25n), '--yes')).toMatchObject({ code: 64 });
     expect(existsSync(join(stateDir, 'state.json'))).toBe(false);
-    expect(await init(stateDir, '--floor', ahead(25n), '--force')).toMatchObject({ code: 0 });
+    expect(await ns('--floor', ahead(25n), '--force')).toMatchObject({ code: 0 });
   });
 
   test('a further sequence of its own unit is kept beside the first, also a counter from a number', async () => {
     const { stateDir } = newPlace();
-    await init(stateDir, '--floor', 'now');
+    await init(stateDir, '--floor', 'now', '--unit', 'ns');
     expect(await init(stateDir, '--floor', 'now', '--sequence', 'orders', '--unit', 'counter')).toMatchObject({
       code: 64,
     });

@@ -70,6 +70,11 @@ test("a copy of another machine's state is refused, and taken over only by force
   expect(await refused.ended).toBe(78);
   expect(refused.log()).toContain('another machine');
 
+  // The tombstone must be left where the daemon is.
+  const wrongHost = await runNonced(['retire', '--state-dir', there.stateDir], {}, onOther);
+  expect(wrongHost.code).toBe(78);
+  expect(wrongHost.stderr).toContain("another machine's");
+
   const unsafe = await runNonced(['adopt', '--state-dir', there.stateDir], {}, onOther);
   expect(unsafe.code).toBe(78);
   expect(unsafe.stderr).toContain('--force');
@@ -100,4 +105,18 @@ test('neither is possible while a daemon runs, or without a state', async () => 
     expect((await runNonced([command, '--state-dir', there.stateDir])).code).toBe(78);
   }
   await daemon.end('SIGTERM');
+});
+
+test('a counter that was copied is adopted only with a number, for no clock tells where it was', async (context) => {
+  context.skip(!isRoot, 'only as root on Linux: another machine is played in a mount namespace');
+  await runNonced(['init', '--floor', '100', '--unit', 'counter', '--state-dir', here.stateDir]);
+  copyState();
+  const adopt = (...args: string[]) =>
+    runNonced(['adopt', '--force', '--state-dir', there.stateDir, ...args], {}, onOther);
+  const refused = await adopt();
+  expect(refused.code).toBe(78);
+  expect(refused.stderr).toContain('--counter-floor');
+  expect((await adopt('--counter-floor', '5000')).code).toBe(0);
+  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', there.stateDir]);
+  expect(JSON.parse(stdout).sequences.default.ceiling).toBe('5000');
 });

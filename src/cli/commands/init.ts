@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
 import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
-import { nonceFloorAt, nonceSpanMs } from '../../core/sequence-clock.ts';
+import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/sequence-clock.ts';
 import { BOT_SOCKET } from '../../daemon/config.ts';
 import { freshState, MAX_NONCE, readMachine } from '../../daemon/daemon.ts';
 import { EXIT, ExitError } from '../../errors.ts';
@@ -37,7 +37,9 @@ export async function init(options: InitOptions): Promise<void> {
   await changeOffline(stateDir, readOrSalvage, (found) => {
     const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
     const fresh = freshState(options.unit ?? 'ns', wallMs);
-    const sequence = raised(options, ownSequence(before?.sequences, options.sequence), found.kind, wallMs);
+    const sequence = raised(options, ownSequence(before?.sequences, options.sequence), wallMs);
+    if (found.kind === 'salvaged')
+      checkSalvaged(options, { ...before?.sequences, [options.sequence]: sequence }, wallMs);
     const state: DurableState = {
       // Whatever is missing of what every state has begins at the clock.
       sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
@@ -46,6 +48,9 @@ export async function init(options: InitOptions): Promise<void> {
       anchor: options.floor === 'now' ? undefined : before?.anchor,
       seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
     };
+    if (found.kind === 'state' && found.state.retiredAtMs !== undefined) {
+      throw new ExitError(EXIT.config, `the state in ${stateDir} is retired; take it over first: nonced adopt`);
+    }
     const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
     const identity = {
       instance: known?.instance ?? randomBytes(16).toString('hex'),
@@ -79,12 +84,7 @@ function ownSequence(sequences: DurableState['sequences'] | undefined, name: str
 }
 
 /** The sequence with its ceiling at the floor that was asked for, or where it was, if that is higher. */
-function raised(
-  options: InitOptions,
-  before: DurableSequence | undefined,
-  found: 'absent' | 'state' | 'salvaged',
-  wallMs: number,
-): DurableSequence {
+function raised(options: InitOptions, before: DurableSequence | undefined, wallMs: number): DurableSequence {
   const { unit: asked, floor } = options;
   if (before !== undefined && asked !== undefined && asked !== before.unit) {
     throw new ExitError(
@@ -93,17 +93,27 @@ function raised(
         'the shorter. If no key has ever used it, begin anew with another --state-dir, or move state.json away',
     );
   }
-  if (before === undefined && asked === undefined && found === 'salvaged') {
+  const unit = before?.unit ?? asked;
+  if (unit === undefined) {
     throw new ExitError(
       EXIT.usage,
-      `the unit of sequence ${options.sequence} cannot be read any more; say it: --unit ns (a nonce of 19 digits), us (16), ms (13), s (10) or counter`,
+      `say the unit of sequence ${options.sequence}, which can never be changed: as many digits as its keys have had ` +
+        'so far. --unit ns (19 digits), us (16), ms (13), s (10) or counter',
     );
   }
-  const unit = before?.unit ?? asked ?? 'ns';
+  const meant = floor === 'now' ? undefined : otherUnitOf(floor, unit);
+  if (meant !== undefined) {
+    throw new ExitError(
+      EXIT.usage,
+      `${floor} is in ${describeUnit(meant)}, and sequence ${options.sequence} in ${describeUnit(unit)}; ` +
+        'give a floor of as many digits, or --floor now',
+    );
+  }
   if (floor === 'now' && unit === 'counter') throw new ExitError(EXIT.usage, 'a counter has no now; give a number');
   const wanted = floor === 'now' ? nonceFloorAt(wallMs, unit) : floor;
   const max = before?.max ?? MAX_NONCE;
   if (wanted > max) throw new ExitError(EXIT.usage, `${wanted} is past the highest nonce, ${max}`);
+  const ceiling = before !== undefined && before.ceiling > wanted ? before.ceiling : wanted;
   const leadMs = nonceSpanMs(wanted - nonceFloorAt(wallMs, unit), unit) ?? 0;
   if (leadMs > allowedLeadMs(options)) {
     throw new ExitError(
@@ -112,7 +122,21 @@ function raised(
         'to go on all the same: --yes (up to 24 h), --force (any distance)',
     );
   }
-  return { unit, max, ceiling: before !== undefined && before.ceiling > wanted ? before.ceiling : wanted };
+  return { unit, max, ceiling };
+}
+
+/** What was read from damaged text is vouched for by nobody, and a ceiling from a wrong future burns the keys below it. */
+function checkSalvaged(options: InitOptions, sequences: DurableState['sequences'], wallMs: number): void {
+  for (const [name, { unit, ceiling, max }] of Object.entries(sequences)) {
+    const leadMs = nonceSpanMs(ceiling - nonceFloorAt(wallMs, unit), unit) ?? 0;
+    if (ceiling <= max && leadMs <= allowedLeadMs(options)) continue;
+    throw new ExitError(
+      EXIT.usage,
+      `the damaged state says that sequence ${name} begins at ${ceiling}, ${formatDuration(leadMs)} ahead of the clock, ` +
+        'and that may be the damage. If it is right: --yes (up to 24 h), --force (any distance). If not: move the file ' +
+        'away and give --floor and --unit',
+    );
+  }
 }
 
 function report(
@@ -121,10 +145,12 @@ function report(
   found: 'absent' | 'state' | 'salvaged',
   { unit, ceiling }: DurableSequence,
 ): void {
+  const now = nonceFloorAt(systemClock().wallMs(), unit);
+  const begins = ceiling > now ? ceiling : now;
   if (json) {
     printJson({ stateDir, found, sequence: name, unit, floor: ceiling });
     return;
   }
   const did = { absent: 'made a new state', state: 'kept the state', salvaged: 'repaired the damaged state' }[found];
-  printLine(`${did} in ${stateDir}: sequence ${name} (${unit}) begins at ${ceiling}`);
+  printLine(`${did} in ${stateDir}: sequence ${name}, ${describeUnit(unit)}, begins at ${begins}`);
 }

@@ -16,10 +16,20 @@ export function inspect({ stateDir, json }: InspectOptions): void {
   if (reading.kind === 'absent') {
     throw new ExitError(EXIT.config, `${dir} has no state.json; start the daemon, or write one with nonced init`);
   }
-  const { state, instance, epoch, pid, socket } = reading.state;
+  const { state, instance, epoch, pid, socket, retiredAtMs } = reading.state;
   const locked = isLocked(dir);
   if (json) {
-    printJson({ stateDir: dir, instance, epoch, pid, socket, locked, checksum: 'ok', ...state });
+    printJson({
+      stateDir: dir,
+      instance,
+      epoch,
+      pid,
+      socket,
+      retiredAtMs: retiredAtMs ?? null,
+      locked,
+      checksum: 'ok',
+      ...state,
+    });
     return;
   }
   printLine(`${paint('bold', dir)}: whole, checksum ok`);
@@ -29,6 +39,9 @@ export function inspect({ stateDir, json }: InspectOptions): void {
       ? `locked: a daemon is running (pid ${pid}, socket ${socket})`
       : `not locked: no daemon is running (the last one was pid ${pid}, socket ${socket})`,
   );
+  if (retiredAtMs !== undefined) {
+    printLine(`retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`);
+  }
   for (const [name, { unit, ceiling, max }] of Object.entries(state.sequences)) {
     printLine(`sequence ${name} (${unit}): ceiling ${ceiling}, max ${max}`);
   }

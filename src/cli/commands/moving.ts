@@ -23,6 +23,14 @@ export async function retire(options: MovingOptions): Promise<void> {
       printLine(`the state in ${stateDir} was retired already, on ${new Date(identity.retiredAtMs).toISOString()}`);
       return undefined;
     }
+    const machine = readMachine();
+    if (identity.machine !== undefined && machine !== undefined && identity.machine !== machine) {
+      throw new ExitError(
+        EXIT.config,
+        `the state in ${stateDir} is a copy of another machine's, and a tombstone here would not stop that one; ` +
+          'run `nonced retire` there and copy it again',
+      );
+    }
     return {
       identity: { ...identity, retiredAtMs: systemClock().wallMs() },
       state,
@@ -36,10 +44,12 @@ export async function retire(options: MovingOptions): Promise<void> {
 
 export interface AdoptOptions extends MovingOptions {
   readonly force: boolean;
+  /** Where counters go on that nobody can raise to a clock. */
+  readonly counterFloor?: bigint;
 }
 
 /** Takes over on this host the authority of a state that was copied here. */
-export async function adopt({ force, ...options }: AdoptOptions): Promise<void> {
+export async function adopt({ force, counterFloor, ...options }: AdoptOptions): Promise<void> {
   const { stateDir } = directories(options);
   const machine = readMachine();
   const wallMs = systemClock().wallMs();
@@ -54,7 +64,7 @@ export async function adopt({ force, ...options }: AdoptOptions): Promise<void> 
     // Retired here and copied nowhere, or retired there: only an operator can know.
     if (!force && isForeign !== isRetired) throw unsafe(stateDir, isRetired);
     // Without a tombstone the old host may have gone on after the copy was made.
-    const raised = isRetired ? state.sequences : raisedToNow(state.sequences, wallMs);
+    const raised = isRetired ? state.sequences : raisedToNow(state.sequences, wallMs, counterFloor);
     return {
       identity: { ...identity, machine, retiredAtMs: undefined },
       // Readings of another machine's clocks mean nothing here.
@@ -83,17 +93,18 @@ function unsafe(stateDir: string, isRetired: boolean): ExitError {
 function raisedToNow(
   sequences: Readonly<Record<string, DurableSequence>>,
   wallMs: number,
+  counterFloor: bigint | undefined,
 ): Readonly<Record<string, DurableSequence>> {
   const raised = Object.entries(sequences).map(([name, sequence]) => {
-    if (sequence.unit === 'counter') {
+    if (sequence.unit === 'counter' && counterFloor === undefined) {
       throw new ExitError(
         EXIT.config,
         `sequence ${name} is a counter, and nobody knows how far the other machine has counted; ` +
-          `raise it first: nonced init --sequence ${name} --floor NUMBER`,
+          'say a number past that: --counter-floor NUMBER',
       );
     }
-    const now = nonceFloorAt(wallMs, sequence.unit);
-    return [name, { ...sequence, ceiling: now > sequence.ceiling ? now : sequence.ceiling }] as const;
+    const floor = sequence.unit === 'counter' ? (counterFloor ?? 0n) : nonceFloorAt(wallMs, sequence.unit);
+    return [name, { ...sequence, ceiling: floor > sequence.ceiling ? floor : sequence.ceiling }] as const;
   });
   return Object.fromEntries(raised);
 }

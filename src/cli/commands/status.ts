@@ -1,5 +1,5 @@
 import { connect, type Status } from '../../client/index.ts';
-import { fail, formatDuration, paint, printJson, printLine } from '../output.ts';
+import { describe, formatDuration, paint, printJson, printLine } from '../output.ts';
 
 export interface StatusOptions {
   readonly json: boolean;
@@ -25,9 +25,10 @@ export async function status({ json, check, socket }: StatusOptions): Promise<vo
       await client.close();
     }
   } catch (error) {
-    fail(error);
-    // Monitoring plugins have their own scale, in which no answer is critical.
-    if (check) process.exitCode = 2;
+    if (!check) throw error;
+    // Monitoring plugins have their own scale, in which no answer is critical, and say it on standard output.
+    printLine(`NONCED CRITICAL - ${describe(error)}`);
+    process.exitCode = 2;
     return;
   }
   if (check) printCheck(found);
@@ -41,6 +42,9 @@ export function findings(status: Status): { readonly severity: Severity; readonl
   const { durability, clock, sequences, lanes } = status;
   if (durability.state === 'retrying') {
     found.push({ severity: 2, text: `the state cannot be written: ${durability.problem}` });
+  }
+  if (durability.state === 'slow') {
+    found.push({ severity: 1, text: 'a write of the state has taken for over a second; look at the disk' });
   }
   if (clock.state === 'not-followed') {
     const off = formatDuration(clock.offMs);

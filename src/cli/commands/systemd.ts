@@ -107,7 +107,7 @@ function ensureState(program: Program, user: ServiceUser, options: InstallOption
   }
   makeDirectoryFor(user, STATE_DIR);
   const args = ['init', '--state-dir', STATE_DIR, '--runtime-dir', RUNTIME_DIR, '--floor', floor ?? 'now'];
-  if (unit !== undefined) args.push('--unit', unit);
+  args.push('--unit', unit ?? 'ns');
   const { code, stdout, stderr } = run(program.node, [mainFile(program.packageDir), ...args], user);
   if (code === 0) return stdout;
   throw new ExitError(code as typeof EXIT.config, stderr.replace(/^nonced: /, ''));
