@@ -76,7 +76,7 @@ function reportToSystemd(daemon: Daemon, log: Log, clock: Clock): { stopping(): 
   const everyMs = watchdog === undefined ? STATUS_EVERY_MS : watchdog / 3;
   const again = () =>
     clock.after(everyMs, () => {
-      // A hung disk is no life: systemd ends us then, and the next daemon begins at the durable ceiling.
+      // Callers that wait in vain for a hung disk: systemd ends us then, and the next daemon begins at the durable ceiling.
       if (daemon.isHealthy()) tell('WATCHDOG=1', `STATUS=${daemon.summary()}`);
       timer = again();
     });

@@ -102,7 +102,7 @@ function ensureState(program: Program, user: ServiceUser, options: InstallOption
     throw new ExitError(
       EXIT.config,
       `${STATE_DIR} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
-        `than the clock, empty that directory and install with --floor now (and --unit, if it was not ns)`,
+        `than the clock, empty that directory and install with --floor now and the --unit of before`,
     );
   }
   makeDirectoryFor(user, STATE_DIR);
