@@ -8,12 +8,12 @@ import {
   type DaemonProcess,
   daemonPlace,
   NONCED,
-  type RunResult,
   runNonced,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
+import type { RunResult } from '../fixtures/shell.ts';
 
 const COMMANDS = ['serve', 'nonce', 'exec', 'status', 'advance', 'set-exclusive', 'inspect', 'init'];
 const HOUR_NS = 3_600_000_000_000n;
