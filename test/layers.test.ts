@@ -17,7 +17,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
 /** The commands that work on the state or run the daemon, and what that takes. */
 const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/directories.ts': [/^daemon\/config\.ts$/],
-  'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/],
+  'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/, /^core\/policies\.ts$/],
+  // The policies alone, as the daemon would read and apply them.
+  'cli/configuration.ts': [/^core\//, /^daemon\/policy-file\.ts$/, /^store\/state-file\.ts$/],
   'cli/commands/inspect.ts': [/^store\//],
   'cli/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
   'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/daemon\.ts$/],
@@ -33,8 +35,12 @@ const BUILTINS: Readonly<Record<string, readonly string[]>> = {
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   protocol: ['msgpackr/pack', 'msgpackr/unpack'],
   store: ['proper-lockfile', 'write-file-atomic'],
+  daemon: ['valibot'],
   cli: ['commander'],
 };
+
+/** The SDKs that have an adapter, each an optional peer dependency. */
+const ADAPTED: readonly string[] = ['ccxt', 'node-kraken-api', 'kraken-api'];
 
 interface Import {
   readonly from: string;
@@ -111,12 +117,20 @@ function withoutComments(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, '');
 }
 
-test('each package is used by one layer alone', () => {
+test('each package is used by one layer alone, and an SDK by its own adapter', () => {
   const wrong = all.filter(({ from, to }) => {
     if (to.endsWith('.ts') || to.startsWith('node:')) return false;
-    return !(PACKAGES[layerOf(from)] ?? []).includes(to);
+    const sdk = ADAPTED.find(
+      (name) => from === `client/adapters/${name}.ts` || from.startsWith(`client/adapters/${name}-`),
+    );
+    return to !== sdk && !(PACKAGES[layerOf(from)] ?? []).includes(to);
   });
   expect(wrong).toEqual([]);
+});
+
+test('nothing but its own subpath leads to an adapter, so that nonced loads no SDK', () => {
+  const isAdapter = (file: string) => file.startsWith('client/adapters/');
+  expect(local.filter(({ from, to }) => isAdapter(to) && !isAdapter(from))).toEqual([]);
 });
 
 test('no two files import each other, not even round several corners', () => {

@@ -15,6 +15,11 @@ const socketOption = () =>
     .default(undefined, 'where a daemon is found');
 const stateDirOption = () => new Option('--state-dir <dir>', 'where the state is kept');
 const runtimeDirOption = () => new Option('--runtime-dir <dir>', 'where the sockets are');
+const configOption = () =>
+  new Option(
+    '--config <file>',
+    'what is known of the accounts: pacing, sequences, exchanges (see docs/configuration.md)',
+  );
 const accountOption = () => new Option('-a, --account <name>', 'label of the API key').default('default');
 
 /** A duration as a person writes it ("250ms", "60s", "5m", "2h"; a bare number is seconds), in milliseconds. */
@@ -40,6 +45,13 @@ function parseSpan(text: string): number {
 function parseCount(text: string): number {
   if (!/^[1-9]\d{0,3}$/.test(text) || Number(text) > 1000)
     throw new InvalidArgumentError('give a number from 1 to 1000.');
+  return Number(text);
+}
+
+const accountArgument = () => new Command().createArgument('<account>', 'label of the API key');
+
+function parseListed(text: string): number {
+  if (!/^[1-9]\d?$|^100$/.test(text)) throw new InvalidArgumentError('give a number from 1 to 100.');
   return Number(text);
 }
 
@@ -86,13 +98,24 @@ Exit codes are those of sysexits: 64 usage, 69 no daemon, 70 lost ownership, 74 
     .description('run the daemon')
     .addOption(stateDirOption())
     .addOption(runtimeDirOption())
+    .addOption(configOption().default(undefined, "the service's /etc/nonced/config.json, where there is one"))
+    .option('--check-config', 'say what is wrong with the configuration, and run nothing', false)
     .option('--separate', 'run beside a running service: another authority, for other keys', false)
     .addOption(
       new Option('--log-level <level>', 'least severity logged')
         .choices(['error', 'warn', 'info', 'debug'])
         .default('info'),
     )
-    .addHelpText('after', '\nExamples:\n  nonced serve\n  nonced serve --state-dir ./state --runtime-dir ./run')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  nonced serve
+  nonced serve --state-dir ./state --runtime-dir ./run
+  nonced serve --config ./nonced.json --check-config
+
+SIGHUP reads the configuration anew; a bad one changes nothing, and the log says what is wrong with it.`,
+    )
     .action(async (options) => (await import('./commands/serve.ts')).serve(options));
 
   nonced
@@ -144,6 +167,36 @@ Examples:
     .action(async (options) => (await import('./commands/status.ts')).status(options));
 
   nonced
+    .command('why')
+    .description("an account's last calls, and what a rejected nonce was probably due to")
+    .addArgument(accountArgument())
+    .addOption(
+      new Option('-n, --count <n>', 'how many calls are listed, at most 100').argParser(parseListed).default(20),
+    )
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addHelpText('after', '\nExamples:\n  nonced why MASTER\n  nonced why MASTER -n 100 --json')
+    .action(async (account, options) => (await import('./commands/why.ts')).why(account, options));
+
+  nonced
+    .command('pause')
+    .description('stop one account, also over restarts (operator)')
+    .addArgument(accountArgument())
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addHelpText('after', '\nExample:\n  nonced pause USER:alice')
+    .action(async (account, options) => (await import('./commands/pause.ts')).pause(account, options));
+
+  nonced
+    .command('resume')
+    .description('let a paused account go on, and close its circuit breaker (operator)')
+    .addArgument(accountArgument())
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addHelpText('after', '\nExample:\n  nonced resume USER:alice')
+    .action(async (account, options) => (await import('./commands/pause.ts')).resume(account, options));
+
+  nonced
     .command('advance')
     .description('raise a sequence for ever (operator); it cannot be undone')
     .addOption(
@@ -152,14 +205,24 @@ Examples:
       ),
     )
     .addOption(new Option('--by <duration>', 'raise by so much time').argParser(parseSpan).conflicts('to'))
-    .option('--sequence <name>', 'which sequence', parseSequence, 'default')
+    .option('-a, --account <name>', 'give this account a sequence of its own first: the others are not raised')
+    .addOption(
+      new Option('--sequence <name>', 'which sequence')
+        .argParser(parseSequence)
+        .default(undefined, 'default')
+        .conflicts('account'),
+    )
     .option('--yes', 'allow up to 24 h ahead of the clock instead of 1 h', false)
     .option('--force', 'allow any distance ahead of the clock', false)
     .option('--json', 'as JSON, for scripts', false)
     .addOption(socketOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  nonced advance --by 5m\n  nonced advance --to now\n  nonced advance --to 1790000000000000000',
+      `
+Examples:
+  nonced advance --account MASTER --by 5m     one key has seen higher nonces
+  nonced advance --to now                     the clock jumped, and is right
+  nonced advance --to 1790000000000000000     everybody on the default sequence`,
     )
     .action(async (options) => (await import('./commands/advance.ts')).advance(options));
 

@@ -21,10 +21,14 @@ export function warn(text: string): void {
   process.stderr.write(`${paint('yellow', 'warning:', process.stderr)} ${text}\n`);
 }
 
+export function printError(text: string): void {
+  process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
+}
+
 /** Says what went wrong and sets the exit code that belongs to it. */
 export function fail(error: unknown): void {
   process.exitCode = exitCodeOf(error);
-  process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${describe(error)}\n`);
+  printError(describe(error));
 }
 
 /** What a person needs of an error: of one that was foreseen its message, of a defect where it happened. */

@@ -1,23 +1,75 @@
+import { Breaker } from './breaker.ts';
 import type { Account } from './entities.ts';
+import { Exchange } from './exchange.ts';
+import type { Ledger } from './ledger.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
+import { LeakyBucket } from './pacing.ts';
+import type { Pacing, Policies } from './policies.ts';
+import type { AccountNotes, AccountNotesFound, NotedAccount } from './ports.ts';
 
-/** The accounts that are in use. The idle ones are forgotten when room is needed: nothing about nonces is lost by that. */
+export interface AccountTableOptions {
+  readonly limit: number;
+  readonly ledger: Ledger;
+  readonly policies: Policies;
+  readonly notes: AccountNotes;
+  /** What the daemon before this one has noted. */
+  readonly found: AccountNotesFound;
+  readonly nowMs: number;
+  /** Hears that a note could not be kept: nothing may be granted any more then. */
+  readonly failed: (error: Error) => void;
+}
+
+/** What a fingerprint says that is not known of its account already. */
+export type KeyClaim =
+  /** The account had another key: an operator has made a new one, or somebody uses the wrong label. */
+  { readonly kind: 'changed' } | { readonly kind: 'taken'; readonly by: Account };
+
+/**
+ * The accounts that are in use, with what their policies make of them. The idle ones are forgotten when room is needed:
+ * nothing about nonces, pace or breakers is lost by that.
+ */
 export class AccountTable {
   readonly #accounts = new Map<string, Account>();
+  readonly #exchanges = new Map<string, Exchange>();
+  readonly #byKey = new Map<string, Account>();
+  /** The accounts that are noted, so that a crash neither empties a bucket nor closes a breaker. */
+  readonly #noted = new Set<Account>();
   readonly #limit: number;
-  readonly #sequence: NonceSequence;
+  readonly #ledger: Ledger;
+  readonly #notes: AccountNotes;
+  readonly #failed: (error: Error) => void;
+  /** When buckets of which nobody knows what was used counted as full; undefined where it is known of all. */
+  readonly #fullAtMs: number | undefined;
+  #policies: Policies;
 
-  constructor(limit: number, sequence: NonceSequence) {
+  constructor({ limit, ledger, policies, notes, found, nowMs, failed }: AccountTableOptions) {
     this.#limit = limit;
-    this.#sequence = sequence;
+    this.#ledger = ledger;
+    this.#policies = policies;
+    this.#notes = notes;
+    this.#failed = failed;
+    this.#fullAtMs = found.complete ? undefined : nowMs;
+    for (const noted of found.accounts) this.#noted.add(this.#make(noted.account, nowMs, noted));
   }
 
   get size(): number {
     return this.#accounts.size;
   }
 
+  get policies(): Policies {
+    return this.#policies;
+  }
+
   values(): Iterable<Account> {
     return this.#accounts.values();
+  }
+
+  exchanges(): Iterable<Exchange> {
+    return this.#exchanges.values();
+  }
+
+  get(name: string): Account | undefined {
+    return this.#accounts.get(name);
   }
 
   /** Undefined where all that fit are busy. */
@@ -25,20 +77,138 @@ export class AccountTable {
     return this.#accounts.get(name) ?? this.#add(name, nowMs);
   }
 
+  /** One key must not go under two labels: its calls would overtake each other. */
+  claim(account: Account, key: string): KeyClaim | undefined {
+    if (account.key === key) return undefined;
+    const owner = this.#byKey.get(key);
+    if (owner !== undefined) return { kind: 'taken', by: owner };
+    const before = account.key;
+    if (before !== undefined) this.#byKey.delete(before);
+    account.key = key;
+    this.#byKey.set(key, account);
+    return before === undefined ? undefined : { kind: 'changed' };
+  }
+
+  /** An operator has given the account a sequence of its own, or raised the one it shares with others. */
+  advanced(sequence: NonceSequence, nowMs: number): void {
+    for (const account of this.#accounts.values()) {
+      account.sequence = this.#ledger.sequenceOf(account.name, this.#policies.of(account.name));
+      if (account.sequence === sequence) account.advancedAtMs = nowMs;
+    }
+  }
+
+  /** From now on everybody is as `policies` say; what was used of a bucket stays used. */
+  follow(policies: Policies, nowMs: number): void {
+    this.#policies = policies;
+    for (const account of this.#accounts.values()) {
+      const policy = policies.of(account.name);
+      account.sequence = this.#ledger.sequenceOf(account.name, policy);
+      account.enlisted = false;
+      account.exchange = this.#exchange(policy.exchange);
+      if (!samePacing(account.bucket?.pacing, policy.pacing)) {
+        // Where it was not paced nobody has counted, and the exchange's own counter may be full.
+        const level = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
+        account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs);
+      }
+    }
+  }
+
+  /** Notes what the account has used and how its breaker stands, where there is anything to note. */
+  note(account: Account, nowMs: number): void {
+    const { name, bucket, breaker } = account;
+    this.#noting(() => {
+      if (bucket !== undefined || !breaker.isPristine) {
+        this.#noted.add(account);
+        this.#notes.note({
+          account: name,
+          level: bucket?.level(nowMs) ?? 0,
+          atMs: nowMs,
+          breaker: breaker.noted(),
+        });
+      } else if (this.#noted.delete(account)) {
+        this.#notes.strike(name);
+      }
+    });
+  }
+
+  #forget(account: Account): void {
+    this.#accounts.delete(account.name);
+    if (account.key !== undefined) this.#byKey.delete(account.key);
+    this.#noting(() => {
+      if (this.#noted.delete(account)) this.#notes.strike(account.name);
+    });
+  }
+
+  #noting(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#failed(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
   #add(name: string, nowMs: number): Account | undefined {
-    if (this.#accounts.size >= this.#limit && !this.#forgetOldest()) return undefined;
-    const sequence = this.#sequence;
-    const account: Account = { name, sequence, grants: 0, nonces: 0, waiting: 0, leases: 0, usedAtMs: nowMs };
+    if (this.#accounts.size >= this.#limit && !this.#forgetOldest(nowMs)) return undefined;
+    return this.#make(name, nowMs, undefined);
+  }
+
+  #make(name: string, nowMs: number, noted: NotedAccount | undefined): Account {
+    const policy = this.#policies.of(name);
+    const account: Account = {
+      name,
+      sequence: this.#ledger.sequenceOf(name, policy),
+      enlisted: false,
+      exchange: this.#exchange(policy.exchange),
+      bucket: policy.pacing && this.#bucket(policy.pacing, noted, nowMs),
+      breaker: new Breaker(noted?.breaker),
+      paused: this.#ledger.isPaused(name),
+      key: undefined,
+      grants: 0,
+      nonces: 0,
+      waiting: 0,
+      leases: 0,
+      usedAtMs: nowMs,
+      okAtMs: undefined,
+      rejected: 0,
+      bare: undefined,
+      refusedUnits: undefined,
+      advancedAtMs: undefined,
+    };
     this.#accounts.set(name, account);
     return account;
   }
 
-  #forgetOldest(): boolean {
+  #bucket(pacing: Pacing, noted: NotedAccount | undefined, nowMs: number): LeakyBucket {
+    if (noted !== undefined) return new LeakyBucket(pacing, noted.level, noted.atMs);
+    if (this.#fullAtMs === undefined) return new LeakyBucket(pacing, 0, nowMs);
+    return new LeakyBucket(pacing, pacing.max, this.#fullAtMs);
+  }
+
+  #exchange(name: string): Exchange {
+    const known = this.#exchanges.get(name);
+    if (known !== undefined) return known;
+    const exchange = new Exchange(name);
+    this.#exchanges.set(name, exchange);
+    return exchange;
+  }
+
+  #forgetOldest(nowMs: number): boolean {
     let oldest: Account | undefined;
     for (const account of this.#accounts.values()) {
-      if (account.waiting > 0 || account.leases > 0) continue;
+      if (account.waiting > 0 || account.leases > 0 || !isForgettable(account, nowMs)) continue;
       if (oldest === undefined || account.usedAtMs < oldest.usedAtMs) oldest = account;
     }
-    return oldest !== undefined && this.#accounts.delete(oldest.name);
+    if (oldest === undefined) return false;
+    this.#forget(oldest);
+    return true;
   }
+}
+
+/** Nothing of it would be different if it were seen for the first time. */
+function isForgettable({ bucket, breaker }: Account, nowMs: number): boolean {
+  return breaker.isPristine && (bucket === undefined || bucket.level(nowMs) === 0);
+}
+
+function samePacing(a: Pacing | undefined, b: Pacing | undefined): boolean {
+  return a?.max === b?.max && a?.perSecond === b?.perSecond;
 }

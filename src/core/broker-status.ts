@@ -1,5 +1,5 @@
 import type { AccountTable } from './accounts.ts';
-import type { Lease } from './entities.ts';
+import type { Account, Lease } from './entities.ts';
 import type { LaneMap } from './lanes.ts';
 import type { LeaseTable } from './leases.ts';
 import type { Ledger } from './ledger.ts';
@@ -35,13 +35,11 @@ export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, 
       noncesPerSecond: uptimeMs > 0 ? (1000 * nonces) / uptimeMs : 0,
     },
     sequences: sequences.slice(0, LISTED),
-    accounts: firstOf(accounts.values(), (account) => ({
-      account: account.name,
-      grants: account.grants,
-      nonces: account.nonces,
-      waiting: account.waiting,
-      idleMs: Math.round(nowMs - account.usedAtMs),
+    exchanges: firstOf(accounts.exchanges(), ({ name, downSinceMs }) => ({
+      exchange: name,
+      downForMs: downSinceMs === undefined ? null : Math.round(nowMs - downSinceMs),
     })),
+    accounts: firstOf(accounts.values(), (account) => statusOfAccount(account, nowMs)),
     lanes: firstOf(lanes.busy(), (lane) => ({
       lane: lane.name,
       holders: firstOf(lane.leases, (lease) => ({
@@ -58,6 +56,37 @@ export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, 
     })),
     durability,
     clock,
+  };
+}
+
+export function statusOfAccount(account: Account, nowMs: number) {
+  const { bucket, breaker } = account;
+  const refused = breaker.refuses('normal', nowMs);
+  return {
+    account: account.name,
+    exchange: account.exchange.name,
+    sequence: account.sequence.name,
+    grants: account.grants,
+    nonces: account.nonces,
+    waiting: account.waiting,
+    idleMs: Math.round(nowMs - account.usedAtMs),
+    okAgoMs: account.okAtMs === undefined ? null : Math.round(nowMs - account.okAtMs),
+    rejected: account.rejected,
+    rejectedInARow: breaker.inARow,
+    paused: account.paused,
+    breaker:
+      breaker.trouble === undefined
+        ? null
+        : { openFor: breaker.trouble, probeInMs: Math.ceil(refused?.retryAfterMs ?? 0) },
+    pace:
+      bucket === undefined
+        ? null
+        : {
+            level: Number(bucket.level(nowMs).toFixed(2)),
+            max: bucket.pacing.max,
+            perSecond: bucket.pacing.perSecond,
+            nextFreeMs: Math.max(0, Math.ceil(bucket.freeAtMs(Math.min(1, bucket.pacing.max)) - nowMs)),
+          },
   };
 }
 

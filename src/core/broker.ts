@@ -17,18 +17,29 @@
  */
 import type { Clock } from '../clock.ts';
 import { type Refusal, refusal } from '../errors.ts';
+import { callOf, recordOf } from './account-record.ts';
 import { AccountTable } from './accounts.ts';
 import { firstOf, leftMs, statusOf } from './broker-status.ts';
+import type { DurableChange } from './ceiling-writer.ts';
 import { type Deadline, DeadlineQueue } from './deadline-queue.ts';
+import { EndedCalls } from './ended-calls.ts';
 import type { Account, Client, Draw, Lease, LeaseLane, Waiter } from './entities.ts';
+import type { AccountRecord } from './evidence.ts';
+import { ended, judge, longestTtlMs, pass, refusalOf } from './gate.ts';
+import type { AccountQueue } from './lane.ts';
 import { LaneMap } from './lanes.ts';
 import { LeaseTable } from './leases.ts';
-import { type AdvanceParams, Ledger } from './ledger.ts';
+import { type AdvanceParams, type AdvancePlan, Ledger } from './ledger.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
+import { NO_POLICIES, type Policies } from './policies.ts';
 import type {
+  AccountNotes,
+  AccountNotesFound,
   DurableState,
   ExclusionPolicy,
+  LeaseEnd,
   LeaseNotes,
+  Nonce,
   NotedLease,
   NotesFound,
   Observer,
@@ -43,11 +54,15 @@ import type {
 } from './ports.ts';
 import {
   CANCELLED,
+  CROWDED,
   exhausted,
   full,
+  keyMismatch,
   LEASE_LOST,
   nestedLane,
   notDurable,
+  paced,
+  paused,
   SHUTTING_DOWN,
   unitMismatch,
   waitTimeout,
@@ -71,15 +86,30 @@ export const DEFAULT_LIMITS: Limits = { waitingPerClient: 1_000, waiting: 10_000
 
 export interface AcquireParams {
   readonly account: string;
+  /** Fingerprint of its API key. */
+  readonly key: string | undefined;
   readonly unit: Unit | undefined;
   readonly priority: Priority;
+  /** What the call adds to the account's bucket. */
+  readonly cost: number;
   readonly ttlMs: number | undefined;
   readonly waitMs: number | undefined;
   readonly label: string | undefined;
   readonly count: number;
 }
 
+export type PauseState = 'running' | 'paused';
+
+export interface NextParams {
+  readonly token: Token;
+  /** Undefined: the lease's own. */
+  readonly account: string | undefined;
+  readonly cost: number;
+  readonly count: number;
+}
+
 export interface Advanced {
+  readonly sequence: string;
   readonly before: bigint;
   readonly after: bigint;
   readonly unit: Unit;
@@ -104,7 +134,7 @@ interface SlowWrite extends Deadline {
   readonly kind: 'slow-write';
 }
 
-type Due = Waiter | Lease | LeaseLane | Reopening | SlowWrite;
+type Due = Waiter | AccountQueue<Waiter> | Lease | LeaseLane | Reopening | SlowWrite;
 
 export interface BrokerOptions {
   readonly clock: Clock;
@@ -113,6 +143,10 @@ export interface BrokerOptions {
   readonly store: StateStore;
   readonly notes: LeaseNotes;
   readonly found: NotesFound;
+  readonly accountNotes: AccountNotes;
+  readonly accountsFound: AccountNotesFound;
+  /** Left out: nothing is configured. What they need of the state, it must have. */
+  readonly policies?: Policies;
   readonly observer: Observer;
   readonly limits?: Limits;
 }
@@ -127,6 +161,9 @@ export class Broker {
   readonly #limits: Limits;
   readonly #startedAtMs: number;
   readonly #deadlines = new DeadlineQueue<Due>();
+  readonly #ended = new EndedCalls();
+  /** Parked queues whose account is being enlisted. */
+  readonly #unlisted = new Set<AccountQueue<Waiter>>();
   /** Draws that wait for a ceiling, in the order of their arrival. */
   readonly #draws = new Set<Draw>();
   /** Lanes whose next waiter waits for a ceiling. */
@@ -155,8 +192,16 @@ export class Broker {
       observer: { ...options.observer, failed },
       onWritten: (failure) => this.#written(failure),
     });
-    this.#accounts = new AccountTable(this.#limits.accounts, this.#ledger.defaultSequence);
-    this.#lanes = new LaneMap(state.exclusive);
+    this.#accounts = new AccountTable({
+      limit: this.#limits.accounts,
+      ledger: this.#ledger,
+      policies: options.policies ?? NO_POLICIES,
+      notes: options.accountNotes,
+      found: options.accountsFound,
+      nowMs: this.#startedAtMs,
+      failed,
+    });
+    this.#lanes = new LaneMap(state.exclusive, this.#deadlines);
     this.#leases = new LeaseTable(options.notes, failed);
     this.#allClosed = found.damaged;
     for (const noted of found.leases) {
@@ -230,11 +275,17 @@ export class Broker {
           // I8: where it was the head that wanted more than is durable, the next one may need less.
           this.#pump(due.lane);
           break;
+        case 'parked': {
+          const { lane } = due.first;
+          lane.unpark(due);
+          this.#pump(lane);
+          break;
+        }
         case 'lease':
-          this.#revoke(due, 'expired');
+          this.#revoke(due, due.client === undefined ? 'lost' : 'expired');
           break;
         case 'lane':
-          for (const lease of [...due.leases]) this.#revoke(lease, 'preempted');
+          this.#preempt(due, nowMs);
           break;
         case 'reopening':
           this.#allClosed = false;
@@ -261,6 +312,7 @@ export class Broker {
   abandon(client: Client): void {
     // After a stop the leases cross to the next daemon, by their notes.
     if (this.#phase !== 'granting') return;
+    this.#ended.forget(client);
     const lanes = new Set<LeaseLane>();
     for (const waiting of client.waiting.values()) {
       if (waiting.kind === 'draw') continue;
@@ -269,7 +321,7 @@ export class Broker {
     }
     for (const lease of client.leases) {
       lanes.add(lease.lane);
-      this.#end(lease);
+      this.#end(lease, 'disconnected', 'unknown', false);
     }
     for (const lane of lanes) this.#pump(lane);
   }
@@ -291,25 +343,23 @@ export class Broker {
   /** A bare nonce, the first of `count` consecutive ones, without any exclusivity. Answers `drawn` or `refused`. */
   nonce(client: Client, id: RequestId, accountName: string, count: number): void {
     const account = this.#admit(client, id, accountName);
-    if (account !== undefined) this.#draw(client, id, account, count, undefined);
+    if (account === undefined) return;
+    if (account.paused) client.peer.refused(id, paused(account.name));
+    else this.#draw(client, id, account, count, undefined);
   }
 
   /** Queues for the account's lane. Answers `granted` or `refused`, now or later. */
   acquire(client: Client, id: RequestId, params: AcquireParams): void {
     const account = this.#admit(client, id, params.account);
     if (account === undefined) return;
-    if (params.unit !== undefined && params.unit !== account.sequence.unit) {
-      client.peer.refused(id, unitMismatch(account, params.unit));
-      return;
-    }
-    const noRoom = this.#noRoomFor(client);
-    if (noRoom !== undefined) {
-      client.peer.refused(id, noRoom);
-      return;
-    }
     const nowMs = this.#clock.monotonicMs();
+    const refused = this.#refusalOf(account, params, nowMs) ?? this.#noRoomFor(client);
+    if (refused !== undefined) {
+      client.peer.refused(id, refused);
+      return;
+    }
     const { priority } = params;
-    const lane = this.#lanes.of(account.name);
+    const lane = this.#lanes.of(account);
     const waiter: Waiter = {
       kind: 'waiter',
       client,
@@ -317,6 +367,8 @@ export class Broker {
       account,
       priority,
       count: params.count,
+      cost: params.cost,
+      unit: params.unit,
       ttlMs: params.ttlMs ?? TTL_MS[priority],
       label: params.label,
       arrival: this.#arrivals++,
@@ -333,7 +385,8 @@ export class Broker {
     this.#pump(lane);
     if (waiter.queue === undefined) return;
     const isNext = !lane.exclusive || (lane.isFree && lane.choose(nowMs) === waiter);
-    if (this.#blocked.has(lane) && isNext) waiter.dueMs = Math.max(waiter.dueMs, nowMs + WRITE_GRACE_MS);
+    if ((this.#blocked.has(lane) && isNext) || this.#unlisted.has(waiter.queue))
+      waiter.dueMs = Math.max(waiter.dueMs, nowMs + WRITE_GRACE_MS);
     if (waiter.dueMs <= nowMs) {
       this.#drop(waiter);
       client.peer.refused(id, waitTimeout(waiter, nowMs));
@@ -344,14 +397,14 @@ export class Broker {
   }
 
   /** A further nonce under a live lease, also for another account of its lane. Answers `drawn` or `refused`. */
-  next(client: Client, id: RequestId, token: Token, accountName: string | undefined, count: number): void {
+  next(client: Client, id: RequestId, { token, account: name, cost, count }: NextParams): void {
     const lease = this.#leases.own(client, token);
     if (lease === undefined) {
       client.peer.refused(id, LEASE_LOST);
       return;
     }
-    const account = this.#admit(client, id, accountName ?? lease.account.name);
-    if (account !== undefined) this.#draw(client, id, account, count, lease);
+    const account = this.#admit(client, id, name ?? lease.account.name);
+    if (account !== undefined) this.#draw(client, id, account, count, { lease, cost });
   }
 
   /** Lets the lease's TTL begin anew. Answers its TTL in milliseconds. */
@@ -359,7 +412,7 @@ export class Broker {
     const lease = this.#leases.own(client, token);
     if (this.#phase !== 'granting') return SHUTTING_DOWN;
     if (lease === undefined) return LEASE_LOST;
-    lease.ttlMs = ttlMs ?? lease.ttlMs;
+    lease.ttlMs = Math.min(ttlMs ?? lease.ttlMs, longestTtlMs(lease.account));
     lease.expiresAtMs = this.#clock.monotonicMs() + lease.ttlMs;
     // I7: a renewal that is not noted would not count after a restart, and so is not promised.
     if (!this.#leases.note(lease)) return SHUTTING_DOWN;
@@ -368,11 +421,17 @@ export class Broker {
   }
 
   /** Ends the client's lease and grants the lane to the next. True once; false where the client holds no such lease. */
-  release(client: Client, token: Token, _outcome: Outcome, usedOwnClock: boolean): boolean {
+  release(client: Client, token: Token, outcome: Outcome, usedOwnClock: boolean): boolean {
     const lease = this.#leases.own(client, token);
-    if (lease === undefined) return false;
+    if (lease === undefined) {
+      // I5: it changes nothing but what is remembered of the call, for whoever asks why it failed.
+      const late = this.#ended.tellLate(token, client, outcome, this.#clock.monotonicMs());
+      if (late?.outcome === 'invalid-nonce') this.#observer.rejected(late, this.#ended.before(late));
+      return false;
+    }
     if (usedOwnClock) this.#ledger.liftToNow(lease.account.sequence);
-    this.#end(lease);
+    this.#end(lease, 'released', outcome, usedOwnClock);
+    this.#learn(lease, outcome);
     this.#pump(lease.lane);
     return true;
   }
@@ -389,21 +448,59 @@ export class Broker {
   /** Switches what is exclusive, durably. Live leases stay; waiters are queued anew in the order of their arrival. */
   async setExclusive(policy: ExclusionPolicy): Promise<Refusal | { before: ExclusionPolicy; after: ExclusionPolicy }> {
     const before = this.#lanes.policy;
-    if (this.#phase !== 'granting') return SHUTTING_DOWN;
-    const failure = await this.#ledger.commit({ exclusive: policy });
-    return failure === undefined ? { before, after: policy } : this.#notCommitted(failure);
+    const refused = await this.#commit(() => ({ exclusive: policy, inEffect: () => this.#switchTo(policy) }));
+    return refused ?? { before, after: policy };
   }
 
   /** Raises a sequence for ever, durably. Answers the lowest nonce that could have come next, before and after. */
   async advance(params: AdvanceParams): Promise<Refusal | Advanced> {
-    if (this.#phase !== 'granting') return SHUTTING_DOWN;
-    const plan = this.#ledger.planAdvance(params);
-    if ('code' in plan) return plan;
-    const failure = await this.#ledger.commit(plan.change);
-    if (failure !== undefined) return this.#notCommitted(failure);
-    const { sequence, before, after } = plan;
-    const accounts = [...this.#accounts.values()].filter((account) => account.sequence === sequence);
-    return { before, after, unit: sequence.unit, accounts: firstOf(accounts, ({ name }) => name) };
+    const policy = this.#accounts.policies.of(params.account ?? '');
+    let planned: AdvancePlan | undefined;
+    let { target } = params;
+    const refused = await this.#commit(() => {
+      const plan = this.#ledger.planAdvance({ ...params, target }, policy);
+      if ('code' in plan) return plan;
+      planned = plan;
+      // By so much above what was the last one when it was asked for, and not when its write begins.
+      if (target.kind === 'by') target = { kind: 'to', nonce: plan.after };
+      const inEffect = () => this.#accounts.advanced(plan.sequence, this.#clock.monotonicMs());
+      return { ...plan.change, inEffect };
+    });
+    if (refused !== undefined || planned === undefined) return refused ?? SHUTTING_DOWN;
+    const { sequence, before, after } = planned;
+    const sharing = [...this.#accounts.values()].filter((account) => account.sequence === sequence);
+    const accounts = params.account === undefined ? firstOf(sharing, ({ name }) => name) : [params.account];
+    return { sequence: sequence.name, before, after, unit: sequence.unit, accounts };
+  }
+
+  /**
+   * Stops an account, or lets it go on, durably. Calls under way are not touched. Letting it go on also closes its
+   * circuit breaker: the operator knows that the cause is gone.
+   */
+  async setPaused(accountName: string, pausing: boolean): Promise<Refusal | { before: PauseState; after: PauseState }> {
+    const before = this.#ledger.isPaused(accountName) ? 'paused' : 'running';
+    const refused = await this.#commit(() => ({
+      ...this.#ledger.planPause(accountName, pausing),
+      inEffect: () => this.#pausedOrResumed(accountName, pausing),
+    }));
+    return refused ?? { before, after: pausing ? 'paused' : 'running' };
+  }
+
+  /** Goes by other policies from now on. Answers what an operator should hear of it; where refused nothing has changed. */
+  async follow(policies: Policies): Promise<Refusal | { readonly kept: readonly string[] }> {
+    let kept: readonly string[] = [];
+    const refused = await this.#commit(() => {
+      const plan = this.#ledger.planPolicies(policies);
+      if ('code' in plan) return plan;
+      kept = plan.kept;
+      const inEffect = () => {
+        this.#ledger.forgetNewcomers();
+        this.#accounts.follow(policies, this.#clock.monotonicMs());
+        this.#switchTo(this.#lanes.policy);
+      };
+      return { ...plan.change, inEffect };
+    });
+    return refused ?? { kept };
   }
 
   /** What an operator wants to see; at most 100 of a kind, and never a token. */
@@ -418,6 +515,66 @@ export class Broker {
       waiting: this.#waiting,
       grants: this.#grants,
     });
+  }
+
+  /** What is known of an account's last calls, for whoever asks why one failed. */
+  recordOf(accountName: string): AccountRecord {
+    return recordOf({
+      name: accountName,
+      account: this.#accounts.get(accountName),
+      ended: this.#ended,
+      leases: this.#leases.values(),
+      ledger: this.#ledger,
+      exclusive: this.#lanes.policy,
+      policies: this.#accounts.policies,
+    });
+  }
+
+  get #isStopped(): boolean {
+    return this.#phase === 'stopped';
+  }
+
+  /** Makes a change durable. Answers why not; then nothing has changed. */
+  async #commit(plan: () => DurableChange | Refusal): Promise<Refusal | undefined> {
+    if (this.#phase !== 'granting') return SHUTTING_DOWN;
+    const committed = await this.#ledger.commit(() => {
+      const change = plan();
+      if ('code' in change) return change;
+      // Looked at again: the daemon may have been told to stop while the change was being written.
+      return { ...change, inEffect: () => this.#phase === 'granting' && change.inEffect?.() };
+    });
+    switch (committed.kind) {
+      case 'durable':
+        return undefined;
+      case 'refused':
+        return committed.refusal;
+      case 'failed':
+        return this.#isStopped ? SHUTTING_DOWN : notDurable(committed.error);
+    }
+  }
+
+  #pausedOrResumed(accountName: string, pausing: boolean): void {
+    const account = this.#accounts.get(accountName);
+    if (account === undefined) return;
+    account.paused = pausing;
+    if (pausing) {
+      this.#sweep((other) => other === account);
+    } else {
+      account.breaker.close();
+      this.#accounts.note(account, this.#clock.monotonicMs());
+    }
+  }
+
+  /** Why an `acquire` of the account is refused at once, if so. */
+  #refusalOf(account: Account, { unit, key, priority, cost }: AcquireParams, nowMs: number): Refusal | undefined {
+    if (unit !== undefined && unit !== account.sequence.unit) {
+      account.refusedUnits = { count: (account.refusedUnits?.count ?? 0) + 1, unit };
+      return unitMismatch(account, unit);
+    }
+    const owner = key === undefined ? undefined : this.#accounts.claim(account, key);
+    if (owner?.kind === 'taken') return keyMismatch(account, owner.by);
+    if (owner?.kind === 'changed') this.#observer.keyChanged(account.name);
+    return refusalOf(account, priority, cost, nowMs);
   }
 
   /** Looks whether a new request may come in, and answers it where it may not. */
@@ -451,7 +608,7 @@ export class Broker {
       while (lane.isFree) {
         const waiter = lane.choose(nowMs);
         if (waiter === undefined) break;
-        if (this.#grant(lane, waiter, nowMs)) continue;
+        if (!this.#mayBegin(lane, waiter, nowMs, failure) || this.#grant(lane, waiter, nowMs)) continue;
         if (this.#phase !== 'granting') return;
         this.#blocked.add(lane);
         this.#watchWrite();
@@ -461,6 +618,88 @@ export class Broker {
       }
     }
     this.#settle(lane);
+  }
+
+  /** Whether the chosen waiter's call may begin; where not, it is out of the lane's turns afterwards, and the next is looked at. */
+  #mayBegin(lane: LeaseLane, waiter: Waiter, nowMs: number, failure?: Error): boolean {
+    const { account, unit, priority, cost } = waiter;
+    if (!account.enlisted) {
+      const enlisting = this.#ledger.enlist(account);
+      if (enlisting === 'crowded') return this.#refuse(waiter, CROWDED);
+      if (enlisting === 'under-way') {
+        if (failure !== undefined) return this.#refuse(waiter, notDurable(failure));
+        // Parked, so that accounts which the state knows do not wait for a disk that hangs.
+        lane.park(waiter, Number.POSITIVE_INFINITY);
+        if (waiter.queue !== undefined) this.#unlisted.add(waiter.queue);
+        return false;
+      }
+    }
+    // Looked at again: all this may have changed while it waited.
+    if (unit !== undefined && unit !== account.sequence.unit) return this.#refuse(waiter, unitMismatch(account, unit));
+    const judgement = judge(account, priority, cost, nowMs);
+    switch (judgement.kind) {
+      case 'open':
+        return true;
+      case 'paced':
+        lane.park(waiter, judgement.untilMs);
+        return false;
+      case 'refused':
+        return this.#refuse(waiter, judgement.refusal);
+    }
+  }
+
+  #refuse(waiting: Waiter | Draw, why: Refusal): false {
+    this.#drop(waiting);
+    waiting.client.peer.refused(waiting.id, why);
+    return false;
+  }
+
+  /** Ends hung background leases for an urgent waiter, if there is one that may begin. */
+  #preempt(lane: LeaseLane, nowMs: number): void {
+    for (let urgent = lane.urgent; urgent !== undefined; urgent = lane.urgent) {
+      if (!this.#mayBegin(lane, urgent, nowMs)) continue;
+      for (const lease of [...lane.leases]) this.#revoke(lease, 'preempted');
+      return;
+    }
+  }
+
+  /** Refuses whoever waits for one of the accounts that `concerns` names and may not pass any more. */
+  #sweep(concerns: (account: Account) => boolean): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const lane of this.#lanes.all()) {
+      let swept = false;
+      for (const waiter of lane.waiters()) {
+        const { account, priority, cost } = waiter;
+        const why = concerns(account) ? refusalOf(account, priority, cost, nowMs) : undefined;
+        if (why === undefined) continue;
+        this.#refuse(waiter, why);
+        swept = true;
+      }
+      // I8: the head may have gone that wanted more than is durable.
+      if (swept) this.#pump(lane);
+    }
+  }
+
+  /** What the end of a call says of its account and exchange. */
+  #learn(lease: Lease, outcome: Outcome): void {
+    if (outcome === 'unknown' || outcome === 'unused') return;
+    const { account } = lease;
+    const { exchange, breaker } = account;
+    const nowMs = this.#clock.monotonicMs();
+    if (outcome === 'ok') account.okAtMs = nowMs;
+    if (outcome === 'invalid-nonce') {
+      account.rejected += 1;
+      const call = callOf(lease);
+      this.#observer.rejected(call, this.#ended.before(call));
+    }
+    const before = breaker.noted();
+    const changed = ended(account, outcome, lease.grantedAtMs, nowMs);
+    if (breaker.noted() !== before || outcome === 'rate-limited') this.#accounts.note(account, nowMs);
+    if (changed.breaker) this.#observer.breakerChanged(account.name, breaker.trouble);
+    if (changed.exchange) this.#observer.exchangeChanged(exchange.name, exchange.downSinceMs !== undefined);
+    if (changed.breaker || changed.exchange) {
+      this.#sweep((other) => other === account || (changed.exchange && other.exchange === exchange));
+    }
   }
 
   /** Sees to it that nobody waits long for a write that hangs. */
@@ -473,8 +712,7 @@ export class Broker {
   }
 
   #refuseUndurable(waiting: Waiter | Draw, failure: Error): void {
-    this.#drop(waiting);
-    waiting.client.peer.refused(waiting.id, notDurable(failure));
+    this.#refuse(waiting, notDurable(failure));
   }
 
   /** Brings the lane's own deadline up to date: when an urgent waiter may end a hung background lease. */
@@ -507,7 +745,9 @@ export class Broker {
       client.peer.refused(id, exhausted(account.sequence));
       return true;
     }
-    const expiresAtMs = nowMs + waiter.ttlMs;
+    const ttlMs = Math.min(waiter.ttlMs, longestTtlMs(account));
+    const expiresAtMs = nowMs + ttlMs;
+    const waitedMs = nowMs - waiter.sinceMs;
     const lease: Lease = {
       kind: 'lease',
       token: Number(token.nonce) as Token,
@@ -517,15 +757,23 @@ export class Broker {
       priority: waiter.priority,
       label: waiter.label,
       grantedAtMs: nowMs,
+      waitedMs,
+      nonce: drawn.nonce,
+      lastNonce: (drawn.nonce + BigInt(count - 1)) as Nonce,
+      alsoFor: undefined,
       lane,
       client,
-      ttlMs: waiter.ttlMs,
+      ttlMs,
       expiresAtMs,
       dueMs: expiresAtMs,
       heapIndex: -1,
     };
     // I4: noted before the grant is sent, so that a daemon that dies in between leaves a closed lane, not an open one.
     if (!this.#leases.note(lease)) return false;
+    const isProbe = pass(account, waiter.priority, waiter.cost, nowMs);
+    if (account.bucket !== undefined || isProbe) this.#accounts.note(account, nowMs);
+    // Looked at again: a note that cannot be kept ends everything.
+    if (this.#phase !== 'granting') return false;
     lane.granted(waiter, nowMs);
     this.#forgetWaiting(waiter);
     this.#leases.hold(lease);
@@ -534,8 +782,9 @@ export class Broker {
     account.grants += 1;
     account.nonces += count;
     account.usedAtMs = nowMs;
-    const waitedMs = nowMs - waiter.sinceMs;
-    client.peer.granted(id, { nonce: drawn.nonce, count, token: lease.token, ttlMs: lease.ttlMs, waitedMs });
+    client.peer.granted(id, { nonce: drawn.nonce, count, token: lease.token, ttlMs, waitedMs });
+    this.#observer.granted?.(callOf(lease));
+    if (isProbe) this.#sweep((other) => other === account || other.exchange === account.exchange);
     return true;
   }
 
@@ -555,7 +804,11 @@ export class Broker {
       priority: noted.priority,
       label: undefined,
       grantedAtMs: this.#startedAtMs,
-      lane: this.#lanes.of(account.name),
+      waitedMs: 0,
+      nonce: undefined,
+      lastNonce: undefined,
+      alsoFor: undefined,
+      lane: this.#lanes.of(account),
       client: undefined,
       ttlMs: noted.ttlMs,
       expiresAtMs: noted.expiresAtMs,
@@ -564,15 +817,19 @@ export class Broker {
     });
   }
 
-  #end(lease: Lease): void {
+  #end(lease: Lease, how: LeaseEnd, outcome: Outcome, ownClock: boolean): void {
+    const nowMs = this.#clock.monotonicMs();
     this.#leases.end(lease);
     this.#deadlines.remove(lease);
-    lease.account.usedAtMs = this.#clock.monotonicMs();
+    lease.account.usedAtMs = nowMs;
+    const call = { ...callOf(lease), endedAtMs: nowMs, ended: how, ownClock, outcome, toldAtMs: nowMs, late: false };
+    // Whose lease was ended for him may still tell how the call went.
+    this.#ended.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
   }
 
-  #revoke(lease: Lease, reason: RevokeReason): void {
-    this.#end(lease);
-    lease.client?.peer.revoked(lease.token, reason);
+  #revoke(lease: Lease, how: RevokeReason | 'lost'): void {
+    this.#end(lease, how, 'unknown', false);
+    if (how !== 'lost') lease.client?.peer.revoked(lease.token, how);
     this.#pump(lease.lane);
   }
 
@@ -583,8 +840,8 @@ export class Broker {
     this.#observer.failed(error);
   }
 
-  #draw(client: Client, id: RequestId, account: Account, count: number, lease: Lease | undefined): void {
-    const draw: Draw = { kind: 'draw', client, id, account, count, lease };
+  #draw(client: Client, id: RequestId, account: Account, count: number, under: Draw['under']): void {
+    const draw: Draw = { kind: 'draw', client, id, account, count, under };
     if (this.#draws.size === 0 || !this.#isDrawnFor(account.sequence)) {
       if (this.#drawNow(draw)) return;
     }
@@ -600,18 +857,27 @@ export class Broker {
 
   /** Whether somebody waits for the sequence's ceiling already, and so comes first. */
   #isDrawnFor(sequence: NonceSequence): boolean {
-    for (const draw of this.#draws) if (draw.account.sequence === sequence) return true;
+    for (const { account } of this.#draws) if (account.enlisted && account.sequence === sequence) return true;
     return false;
   }
 
-  /** Answers the draw, unless a ceiling must be raised first. */
+  /** Answers the draw, unless something must be durable first. */
   #drawNow(draw: Draw): boolean {
-    const { client, id, account, count, lease } = draw;
-    // While the draw waited its lease may have ended, or come to cover another lane.
-    const refused = lease === undefined ? undefined : this.#uncovered(lease, account);
+    const { client, id, account, count, under } = draw;
+    const nowMs = this.#clock.monotonicMs();
+    // While the draw waited its lease may have ended, or come to cover another lane, and the account have used its pace.
+    const refused = under === undefined ? undefined : this.#uncovered(under.lease, account, under.cost, nowMs);
     if (refused !== undefined) {
       client.peer.refused(id, refused);
       return true;
+    }
+    if (!account.enlisted) {
+      const enlisting = this.#ledger.enlist(account);
+      if (enlisting === 'under-way') return false;
+      if (enlisting === 'crowded') {
+        client.peer.refused(id, CROWDED);
+        return true;
+      }
     }
     const taken = this.#ledger.take(account.sequence, count);
     if (taken.kind === 'needs-ceiling') return false;
@@ -620,16 +886,34 @@ export class Broker {
       return true;
     }
     account.nonces += count;
-    account.usedAtMs = this.#clock.monotonicMs();
+    account.usedAtMs = nowMs;
+    const last = (taken.nonce + BigInt(count - 1)) as Nonce;
+    if (under === undefined) {
+      account.bare = { count: (account.bare?.count ?? 0) + count, last };
+    } else {
+      under.lease.lastNonce = last;
+      if (account !== under.lease.account) under.lease.alsoFor = account.name;
+      account.bucket?.add(under.cost, nowMs);
+      if (account.bucket !== undefined) this.#accounts.note(account, nowMs);
+      if (this.#phase !== 'granting') return false;
+    }
     client.peer.drawn(id, taken.nonce, count);
     return true;
   }
 
-  /** Why the lease gives no right to a call of the account, if so. */
-  #uncovered(lease: Lease, account: Account): Refusal | undefined {
+  /** Why the lease gives no right to a further call of the account now, if so. */
+  #uncovered(lease: Lease, account: Account, cost: number, nowMs: number): Refusal | undefined {
     if (!this.#leases.isLive(lease)) return LEASE_LOST;
-    if (account === lease.account || this.#lanes.covers(lease.lane, account.name)) return undefined;
-    return nestedLane(lease, account.name);
+    if (account !== lease.account && !this.#lanes.covers(lease.lane, account)) return nestedLane(lease, account.name);
+    const judgement = judge(account, lease.priority, cost, nowMs);
+    switch (judgement.kind) {
+      case 'open':
+        return undefined;
+      case 'paced':
+        return paced(account.name, judgement.untilMs - nowMs);
+      case 'refused':
+        return judgement.refusal;
+    }
   }
 
   #rememberWaiting(waiting: Waiter | Draw): void {
@@ -652,16 +936,10 @@ export class Broker {
     this.#forgetWaiting(waiting);
   }
 
-  #notCommitted(failure: Error): Refusal {
-    // Looked at again: the daemon may have been told to stop while the change was being written.
-    return this.#phase === 'stopped' ? SHUTTING_DOWN : notDurable(failure);
-  }
-
-  /** After a write of the state: a policy that has become durable holds from here on, and what waited goes on. */
+  /** After a write of the state: what waited for it goes on. */
   #written(failure: Error | undefined): void {
     if (this.#phase !== 'granting') return;
     this.#deadlines.remove(this.#slowWrite);
-    if (this.#lanes.policy !== this.#ledger.exclusive) this.#switchTo(this.#ledger.exclusive);
     this.#serveBlocked(failure);
   }
 
@@ -672,6 +950,13 @@ export class Broker {
       else if (failure !== undefined) this.#refuseUndurable(draw, failure);
       else this.#watchWrite();
     }
+    for (const queue of [...this.#unlisted]) {
+      this.#unlisted.delete(queue);
+      if (!queue.parked) continue;
+      const { lane } = queue.first;
+      lane.unpark(queue);
+      this.#pump(lane, failure);
+    }
     const blocked = [...this.#blocked];
     this.#blocked.clear();
     for (const lane of blocked) this.#pump(lane, failure);
@@ -680,6 +965,7 @@ export class Broker {
   #switchTo(policy: ExclusionPolicy): void {
     for (const lane of this.#lanes.all()) this.#deadlines.remove(lane);
     this.#blocked.clear();
+    this.#unlisted.clear();
     this.#lanes.switchTo(policy, this.#leases.values());
     for (const lane of this.#lanes.all()) this.#pump(lane);
   }

@@ -1,29 +1,50 @@
 import type { Clock, Timer } from '../clock.ts';
-import type { NonceSequence } from './nonce-sequence.ts';
-import type { BootAnchor, DurableSequence, ExclusionPolicy, Observer, StateStore } from './ports.ts';
+import type { Refusal } from '../errors.ts';
+import type { NonceSequence, Proposal } from './nonce-sequence.ts';
+import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Observer, StateStore } from './ports.ts';
+import type { AccountChange, Register } from './register.ts';
 import { nonceFloorAt, type SequenceClock } from './sequence-clock.ts';
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 
-/** A change of the state that an operator asked for; it takes effect once it is durable. */
+/** A change of the state that an operator asked for; it takes effect, all of it at once, when it is durable. */
 export interface DurableChange {
   readonly exclusive?: ExclusionPolicy;
   readonly anchor?: BootAnchor;
-  /** The sequence's next nonce is at least `next`. */
-  readonly lift?: { readonly sequence: NonceSequence; readonly next: bigint };
+  /** Sequences that the state does not have yet. */
+  readonly added?: readonly NonceSequence[];
+  /** Their next nonces are at least these. */
+  readonly lifts?: ReadonlyMap<NonceSequence, bigint>;
+  readonly limits?: ReadonlyMap<NonceSequence, bigint>;
+  readonly accounts?: ReadonlyMap<string, AccountChange>;
+  /** Called as soon as the change is durable, before anything else is drawn. */
+  readonly inEffect?: () => void;
 }
 
+/**
+ * What a change comes to, or why it is refused. Asked again when its write begins: from then on until it is durable
+ * nothing is handed out above the ceilings it saw.
+ */
+export type ChangePlan = () => DurableChange | Refusal;
+
+export type Committed =
+  | { readonly kind: 'durable' }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  /** Nothing has changed. */
+  | { readonly kind: 'failed'; readonly error: Error };
+
 interface PendingChange {
-  readonly change: DurableChange;
-  /** Called with undefined once the change is durable and in effect. */
-  readonly settled: (failure: Error | undefined) => void;
+  readonly plan: ChangePlan;
+  readonly settled: (committed: Committed) => void;
 }
 
 export interface CeilingWriterOptions {
   readonly clock: Clock;
   readonly sequenceClock: SequenceClock;
-  readonly sequences: ReadonlyMap<string, NonceSequence>;
+  /** The writer adds those that a change brings. */
+  readonly sequences: Map<string, NonceSequence>;
+  readonly register: Register;
   readonly exclusive: ExclusionPolicy;
   readonly seenWallMs: number;
   readonly store: StateStore;
@@ -82,11 +103,13 @@ export class CeilingWriter {
     if (this.#state.kind === 'idle') this.#start();
   }
 
-  /** Makes `change` durable and then lets it take effect. Answers why not, where that fails; nothing has changed then. */
-  commit(change: DurableChange): Promise<Error | undefined> {
-    if (this.#state.kind === 'closed') return Promise.resolve(new Error('the daemon is stopping'));
+  /** Makes a change durable and then lets it take effect, or answers why not; nothing has changed then. */
+  commit(plan: ChangePlan): Promise<Committed> {
+    if (this.#state.kind === 'closed') return Promise.resolve(failedBy(new Error('the daemon is stopping')));
+    const planned = plan();
+    if (isRefusal(planned)) return Promise.resolve({ kind: 'refused', refusal: planned });
     const { promise, settled } = pending();
-    this.#pending.push({ change, settled });
+    this.#pending.push({ plan, settled });
     if (this.#state.kind === 'retrying') this.#state.timer.cancel();
     if (this.#state.kind !== 'writing') this.#start();
     return promise;
@@ -109,12 +132,18 @@ export class CeilingWriter {
     this.#state = { kind: 'closed' };
     if (state.kind === 'retrying') state.timer.cancel();
     if (state.kind === 'writing') await state.done;
-    for (const { settled } of this.#pending.splice(0)) settled(new Error('the daemon is stopping'));
+    for (const { settled } of this.#pending.splice(0)) settled(failedBy(new Error('the daemon is stopping')));
     if (this.#failed) return undefined;
     // The only write that may lower a ceiling: nothing is handed out any more.
-    const failure = await this.#options.store.write(
-      this.#snapshot((sequence) => sequence.durable(sequence.last + 1n), []),
-    );
+    const { register, sequences, store } = this.#options;
+    const behindLast = [...sequences.values()].map((sequence) => [sequence.name, sequence.durable(sequence.last + 1n)]);
+    const failure = await store.write({
+      sequences: Object.fromEntries(behindLast),
+      accounts: register.accounts,
+      exclusive: this.#exclusive,
+      anchor: this.#options.sequenceClock.anchor,
+      seenWallMs: this.#seenWallMs,
+    });
     return failure?.error;
   }
 
@@ -150,39 +179,48 @@ export class CeilingWriter {
   }
 
   #isWanted(): boolean {
-    if (this.#pending.length > 0) return true;
+    if (this.#pending.length > 0 || this.#options.register.hasNewcomers) return true;
     for (const sequence of this.#options.sequences.values()) if (sequence.wantsRaise) return true;
     return false;
   }
 
   /** One write. Answers the error where it failed but may be tried again, or where all is over. */
   async #write(takesPart: (sequence: NonceSequence) => boolean): Promise<Error | undefined> {
-    const { observer, sequenceClock, sequences, store } = this.#options;
-    const changes = this.#pending.splice(0);
+    const { observer, register, sequenceClock, sequences, store } = this.#options;
+    const pending = this.#pending.shift();
+    const change = planned(pending);
     this.#writingSinceMs = this.#options.clock.monotonicMs();
     const nowMs = sequenceClock.nowMs();
-    const proposals = new Map<NonceSequence, ReturnType<NonceSequence['propose']>>();
-    for (const sequence of sequences.values()) {
-      const lift = changes.findLast(({ change }) => change.lift?.sequence === sequence)?.change.lift;
+    const proposals = new Map<NonceSequence, Proposal>();
+    const durable: Record<string, DurableSequence> = {};
+    for (const sequence of [...sequences.values(), ...(change.added ?? [])]) {
+      const lift = change.lifts?.get(sequence);
       if (lift !== undefined || takesPart(sequence)) {
-        proposals.set(sequence, sequence.propose(nonceFloorAt(nowMs, sequence.unit), highestLift(changes, sequence)));
+        proposals.set(sequence, sequence.propose(nonceFloorAt(nowMs, sequence.unit), lift ?? 0n));
       }
+      const raised = sequence.durable(proposals.get(sequence)?.ceiling ?? sequence.ceiling);
+      durable[sequence.name] = { ...raised, max: change.limits?.get(sequence) ?? raised.max };
     }
     this.#seenWallMs = Math.max(this.#seenWallMs, sequenceClock.state === 'followed' ? nowMs : 0);
-    const failure = await store.write(
-      this.#snapshot((sequence) => sequence.durable(proposals.get(sequence)?.ceiling ?? sequence.ceiling), changes),
-    );
+    const next: DurableState = {
+      sequences: durable,
+      accounts: register.draft(change.accounts),
+      exclusive: change.exclusive ?? this.#exclusive,
+      anchor: change.anchor ?? sequenceClock.anchor,
+      seenWallMs: this.#seenWallMs,
+    };
+    const failure = await store.write(next);
     if (failure?.kind === 'fatal') {
       this.#state = { kind: 'closed' };
       this.#failed = true;
-      // Nothing is written any more, so nobody is left waiting for it.
-      changes.push(...this.#pending.splice(0));
       observer.failed(failure.error);
     }
     if (failure !== undefined) {
       if (this.#problem === undefined && failure.kind === 'retriable') observer.writeFailed(failure.error);
       this.#problem = failure.error;
-      for (const { settled } of changes) settled(failure.error);
+      pending?.settled(failedBy(failure.error));
+      // Nothing is written any more, so nobody is left waiting for it.
+      if (failure.kind === 'fatal') for (const { settled } of this.#pending.splice(0)) settled(failedBy(failure.error));
       return failure.error;
     }
     if (this.#problem !== undefined) observer.writeRecovered();
@@ -191,38 +229,39 @@ export class CeilingWriter {
     this.#writes += 1;
     // I1: the ceilings are used from here on, for they are durable now.
     for (const [sequence, proposal] of proposals) sequence.adopt(proposal);
-    for (const { change, settled } of changes) {
-      change.lift?.sequence.lift(change.lift.next);
-      if (change.anchor !== undefined) sequenceClock.accept(change.anchor);
-      this.#exclusive = change.exclusive ?? this.#exclusive;
-      settled(undefined);
-    }
+    register.adopt(next.accounts);
+    for (const sequence of change.added ?? []) sequences.set(sequence.name, sequence);
+    for (const [sequence, max] of change.limits ?? []) sequence.limit(max);
+    for (const [sequence, lifted] of change.lifts ?? []) sequence.lift(lifted);
+    if (change.anchor !== undefined) sequenceClock.accept(change.anchor);
+    this.#exclusive = change.exclusive ?? this.#exclusive;
+    change.inEffect?.();
+    pending?.settled({ kind: 'durable' });
     return undefined;
   }
-
-  #snapshot(durable: (sequence: NonceSequence) => DurableSequence, changes: readonly PendingChange[]) {
-    const sequences: Record<string, DurableSequence> = {};
-    for (const sequence of this.#options.sequences.values()) sequences[sequence.name] = durable(sequence);
-    return {
-      sequences,
-      exclusive: changes.findLast(({ change }) => change.exclusive)?.change.exclusive ?? this.#exclusive,
-      anchor: changes.findLast(({ change }) => change.anchor)?.change.anchor ?? this.#options.sequenceClock.anchor,
-      seenWallMs: this.#seenWallMs,
-    };
-  }
 }
 
-function highestLift(changes: readonly PendingChange[], sequence: NonceSequence): bigint {
-  let next = 0n;
-  for (const { change } of changes) {
-    if (change.lift?.sequence === sequence && change.lift.next > next) next = change.lift.next;
-  }
-  return next;
+const NO_CHANGE: DurableChange = {};
+
+/** What the next change comes to now; none where it is refused after all. */
+function planned(pending: PendingChange | undefined): DurableChange {
+  const change = pending?.plan() ?? NO_CHANGE;
+  if (!isRefusal(change)) return change;
+  pending?.settled({ kind: 'refused', refusal: change });
+  return NO_CHANGE;
 }
 
-function pending(): { promise: Promise<Error | undefined>; settled: PendingChange['settled'] } {
+function isRefusal(planned: DurableChange | Refusal): planned is Refusal {
+  return 'code' in planned;
+}
+
+function failedBy(error: Error): Committed {
+  return { kind: 'failed', error };
+}
+
+function pending(): { promise: Promise<Committed>; settled: PendingChange['settled'] } {
   let settled: PendingChange['settled'] = () => {};
-  const promise = new Promise<Error | undefined>((resolve) => {
+  const promise = new Promise<Committed>((resolve) => {
     settled = resolve;
   });
   return { promise, settled };

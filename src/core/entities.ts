@@ -1,17 +1,39 @@
+import type { Breaker } from './breaker.ts';
 import type { Deadline } from './deadline-queue.ts';
+import type { Exchange } from './exchange.ts';
 import type { Lane, Queued } from './lane.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
-import type { Peer, Priority, RequestId, Token } from './ports.ts';
+import type { LeakyBucket } from './pacing.ts';
+import type { Nonce, Peer, Priority, RequestId, Token, Unit } from './ports.ts';
 
 /** What the broker knows of an account while it is in use. */
 export interface Account {
   readonly name: string;
-  readonly sequence: NonceSequence;
+  sequence: NonceSequence;
+  /** It is durable that it draws from its sequence. */
+  enlisted: boolean;
+  exchange: Exchange;
+  /** Undefined where its calls are let through as they come. */
+  bucket: LeakyBucket | undefined;
+  readonly breaker: Breaker;
+  paused: boolean;
+  /** Fingerprint of its API key, where a client has told it. */
+  key: string | undefined;
   grants: number;
   nonces: number;
   waiting: number;
   leases: number;
   usedAtMs: number;
+  /** When a call of it was last accepted. */
+  okAtMs: number | undefined;
+  /** Nonces that the exchange has rejected. */
+  rejected: number;
+  /** Nonces drawn without the exclusive right to a call. */
+  bare: { readonly count: number; readonly last: Nonce } | undefined;
+  /** Requests that were refused as their clients sign in another unit, and the last such unit. */
+  refusedUnits: { readonly count: number; readonly unit: Unit } | undefined;
+  /** When an operator last raised its sequence. */
+  advancedAtMs: number | undefined;
 }
 
 /** One connection, as the broker knows it. */
@@ -33,6 +55,8 @@ export interface Waiter extends Queued<Waiter>, Deadline {
   readonly id: RequestId;
   readonly account: Account;
   readonly count: number;
+  readonly cost: number;
+  readonly unit: Unit | undefined;
   readonly ttlMs: number;
   readonly label: string | undefined;
   lane: LeaseLane;
@@ -45,8 +69,8 @@ export interface Draw {
   readonly id: RequestId;
   readonly account: Account;
   readonly count: number;
-  /** The lease under which it was asked for; undefined for a bare nonce. */
-  readonly lease: Lease | undefined;
+  /** The lease under which it was asked for, and what the call costs; undefined for a bare nonce. */
+  readonly under: { readonly lease: Lease; readonly cost: number } | undefined;
 }
 
 export interface Lease extends Deadline {
@@ -58,6 +82,12 @@ export interface Lease extends Deadline {
   readonly priority: Priority;
   readonly label: string | undefined;
   readonly grantedAtMs: number;
+  readonly waitedMs: number;
+  /** The nonce it was granted with, and the last one drawn under it; undefined after a restart. */
+  readonly nonce: Nonce | undefined;
+  lastNonce: Nonce | undefined;
+  /** Another account for which a nonce was drawn under it. */
+  alsoFor: string | undefined;
   lane: LeaseLane;
   /** Undefined while its holder from before the restart has not come back. */
   client: Client | undefined;

@@ -1,18 +1,20 @@
-import type { Lease, LeaseLane, Waiter } from './entities.ts';
-import { Lane } from './lane.ts';
+import type { Account, Lease, LeaseLane, Waiter } from './entities.ts';
+import { Lane, type Timetable } from './lane.ts';
 import type { ExclusionPolicy } from './ports.ts';
 
-const DEFAULT_EXCHANGE = 'default';
 /** Above it, lanes that nobody holds or waits for are forgotten. */
 const MANY_LANES = 1_000;
 
 /** Which account maps to which lane, under the exclusion policy of now. */
 export class LaneMap {
   readonly #lanes = new Map<string, LeaseLane>();
+  /** Where waiters that are paced wait for their time. */
+  readonly #timetable: Timetable<Waiter>;
   #policy: ExclusionPolicy;
 
-  constructor(policy: ExclusionPolicy) {
+  constructor(policy: ExclusionPolicy, timetable: Timetable<Waiter>) {
     this.#policy = policy;
+    this.#timetable = timetable;
   }
 
   get policy(): ExclusionPolicy {
@@ -30,35 +32,35 @@ export class LaneMap {
   }
 
   /** Whether a lease in `lane` covers a call for the account too. */
-  covers(lane: LeaseLane, accountName: string): boolean {
-    return this.#nameOf(accountName) === lane.name;
+  covers(lane: LeaseLane, account: Account): boolean {
+    return this.#nameOf(account) === lane.name;
   }
 
-  of(accountName: string): LeaseLane {
-    const name = this.#nameOf(accountName);
+  of(account: Account): LeaseLane {
+    const name = this.#nameOf(account);
     return this.#lanes.get(name) ?? this.#add(name);
   }
 
-  /** From now on everybody is in the lane that another policy gives him. */
+  /** From now on everybody is in the lane that the policy gives him, also where accounts have changed exchanges. */
   switchTo(policy: ExclusionPolicy, leases: Iterable<Lease>): void {
-    const waiters: Waiter[] = this.all().flatMap((lane) => [...lane.waiters()]);
+    const waiters: Waiter[] = this.all().flatMap((lane) => lane.drain());
     this.#lanes.clear();
     this.#policy = policy;
     // I4: a lease belongs to its account; under the new policy it may hold another lane, together with others.
     for (const lease of leases) {
-      lease.lane = this.of(lease.account.name);
+      lease.lane = this.of(lease.account);
       lease.lane.leases.add(lease);
     }
     // I6: nobody loses its place by a switch.
     waiters.sort((a, b) => a.arrival - b.arrival);
     for (const waiter of waiters) {
-      waiter.lane = this.of(waiter.account.name);
+      waiter.lane = this.of(waiter.account);
       waiter.lane.enqueue(waiter);
     }
   }
 
-  #nameOf(accountName: string): string {
-    return this.#policy === 'account' ? accountName : DEFAULT_EXCHANGE;
+  #nameOf(account: Account): string {
+    return this.#policy === 'account' ? account.name : account.exchange.name;
   }
 
   #add(name: string): LeaseLane {
@@ -66,7 +68,7 @@ export class LaneMap {
       const busy = new Set(this.busy());
       for (const lane of this.all()) if (!busy.has(lane)) this.#lanes.delete(lane.name);
     }
-    const lane: LeaseLane = new Lane(name, this.#policy !== 'off');
+    const lane: LeaseLane = new Lane(name, this.#policy !== 'off', this.#timetable);
     this.#lanes.set(name, lane);
     return lane;
   }

@@ -1,9 +1,20 @@
 import type { Clock } from '../clock.ts';
 import { type Refusal, refusal } from '../errors.ts';
-import { CeilingWriter, type DurableChange } from './ceiling-writer.ts';
+import { CeilingWriter, type ChangePlan, type Committed, type DurableChange } from './ceiling-writer.ts';
+import type { Account } from './entities.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
-import type { DurableState, ExclusionPolicy, Observer, StateStore, Unit } from './ports.ts';
+import { type AccountPolicy, DEFAULT_SEQUENCE, type Policies } from './policies.ts';
+import { countOfOperators, ownSequenceOf, planPolicies } from './policy-plan.ts';
+import {
+  type DurableState,
+  type ExclusionPolicy,
+  MOST_SEQUENCES,
+  type Observer,
+  type StateStore,
+  type Unit,
+} from './ports.ts';
 import { exhaustedBy, seconds } from './refusals.ts';
+import { type AccountChange, Register } from './register.ts';
 import {
   type ClockState,
   describeUnit,
@@ -13,8 +24,7 @@ import {
   SequenceClock,
 } from './sequence-clock.ts';
 
-/** The sequence that all accounts draw from, and the one that tokens are drawn from. */
-export const DEFAULT_SEQUENCE = 'default';
+/** The sequence that tokens are drawn from. */
 export const TOKEN_SEQUENCE = '#tokens';
 
 /** A sequence this far ahead of the clock is worth a warning. */
@@ -25,7 +35,10 @@ export const SLOW_WRITE_MS = 1_000;
 const HUNG_WRITE_MS = 10_000;
 
 export interface AdvanceParams {
-  readonly sequence: string;
+  /** Undefined: that of the account, or the default one. */
+  readonly sequence?: string | undefined;
+  /** The account is given a sequence of its own first. */
+  readonly account?: string | undefined;
   readonly target:
     | { readonly kind: 'to'; readonly nonce: bigint }
     | { readonly kind: 'by'; readonly nonces: bigint }
@@ -41,6 +54,14 @@ export interface AdvancePlan {
   readonly change: DurableChange;
 }
 
+/** Whether it is durable that an account draws from its sequence. */
+export type Enlisting =
+  | 'enlisted'
+  /** Once the next write of the state is durable. */
+  | 'under-way'
+  /** More accounts than the state keeps apart. */
+  | 'crowded';
+
 export interface LedgerOptions {
   readonly clock: Clock;
   readonly bootId: string;
@@ -53,10 +74,10 @@ export interface LedgerOptions {
 /** The sequences, the clock they follow, and the durable ceilings they stay below (I1, I2, I10). */
 export class Ledger {
   readonly tokens: NonceSequence;
-  readonly defaultSequence: NonceSequence;
   readonly #clock: Clock;
   readonly #sequenceClock: SequenceClock;
-  readonly #sequences: ReadonlyMap<string, NonceSequence>;
+  readonly #sequences: Map<string, NonceSequence>;
+  readonly #register: Register;
   readonly #writer: CeilingWriter;
   readonly #observer: Observer;
   /** Sequences that were reported to be ahead of the clock. */
@@ -72,11 +93,12 @@ export class Ledger {
       Object.entries(state.sequences).map(([name, durable]) => [name, new NonceSequence(name, durable)] as const),
     );
     this.tokens = this.#sequence(TOKEN_SEQUENCE);
-    this.defaultSequence = this.#sequence(DEFAULT_SEQUENCE);
+    this.#register = new Register(state.accounts);
     this.#writer = new CeilingWriter({
       ...options,
       sequenceClock: this.#sequenceClock,
       sequences: this.#sequences,
+      register: this.#register,
       exclusive: state.exclusive,
       seenWallMs: state.seenWallMs,
     });
@@ -111,8 +133,34 @@ export class Ledger {
     return this.#writer.close();
   }
 
-  commit(change: DurableChange): Promise<Error | undefined> {
-    return this.#writer.commit(change);
+  /** Makes a change durable, as `CeilingWriter.commit`. */
+  commit(plan: ChangePlan): Promise<Committed> {
+    return this.#writer.commit(plan);
+  }
+
+  isPaused(account: string): boolean {
+    return this.#register.isPaused(account);
+  }
+
+  /** The sequence of an account: that which it has drawn from, whatever its policy says since. */
+  sequenceOf(account: string, policy: AccountPolicy): NonceSequence {
+    const own = ownSequenceOf(account);
+    // One that is there was made for it by an operator, also where a repair of the state has lost who draws from which.
+    const isItsOwn = this.#sequences.has(own);
+    return this.#sequence(this.#register.sequenceOf(account) ?? (isItsOwn ? own : policy.sequence));
+  }
+
+  /** I2: nothing may be drawn for an account before it is durable which sequence it draws from. */
+  enlist(account: Account): Enlisting {
+    const durable = this.#register.sequenceOf(account.name);
+    if (durable === undefined) {
+      if (!this.#register.enlist(account.name, account.sequence.name)) return 'crowded';
+      this.#writer.request();
+      return 'under-way';
+    }
+    account.sequence = this.#sequence(durable);
+    account.enlisted = true;
+    return 'enlisted';
   }
 
   /** Draws from `sequence`, and has its ceiling raised where it is time to. */
@@ -133,16 +181,20 @@ export class Ledger {
   }
 
   /** What an operator's request to raise a sequence comes to, or why it is refused. */
-  planAdvance({ sequence: name, target, maxLeadMs }: AdvanceParams): AdvancePlan | Refusal {
-    const sequence = this.#sequences.get(name);
+  planAdvance(params: AdvanceParams, policy: AccountPolicy): AdvancePlan | Refusal {
+    const { account, target, maxLeadMs } = params;
+    const owner = account === undefined ? undefined : this.#ownSequence(account, policy);
+    if (owner !== undefined && 'code' in owner) return owner;
+    const name = params.sequence ?? DEFAULT_SEQUENCE;
+    const sequence = owner?.sequence ?? this.#sequences.get(name);
     if (sequence === undefined || sequence === this.tokens) {
       return refusal('BAD_REQUEST', `there is no sequence ${name}; \`nonced status\` lists them`);
     }
     const { unit } = sequence;
-    const before = sequence.last + 1n;
+    const before = (owner?.from ?? sequence).last + 1n;
     const anchor = target.kind === 'now' ? this.#sequenceClock.anchorHere() : undefined;
     if (anchor !== undefined && unit === 'counter') {
-      return refusal('BAD_REQUEST', `sequence ${name} is a counter and has no now; give a number`);
+      return refusal('BAD_REQUEST', `sequence ${sequence.name} is a counter and has no now; give a number`);
     }
     const next = targetOf(target, before, nonceFloorAt(anchor?.wallMs ?? 0, unit));
     if (next > sequence.max) return exhaustedBy(sequence, next);
@@ -150,7 +202,7 @@ export class Ledger {
     if (meant !== undefined) {
       return refusal(
         'BAD_REQUEST',
-        `${next} is in ${describeUnit(meant)}, and sequence ${name} in ${describeUnit(unit)}`,
+        `${next} is in ${describeUnit(meant)}, and sequence ${sequence.name} in ${describeUnit(unit)}`,
       );
     }
     const leadMs = nonceSpanMs(next - this.#floor(unit), unit) ?? 0;
@@ -161,8 +213,59 @@ export class Ledger {
           'to go on all the same: a higher maxLeadMs (nonced advance: --yes up to 24 h, --force any distance)',
       );
     }
-    const change = anchor === undefined ? { lift: { sequence, next } } : { lift: { sequence, next }, anchor };
-    return { sequence, before, after: next > before ? next : before, change };
+    // I2: until this is durable, the account may go on drawing below the ceiling of the sequence it leaves.
+    const lowest = owner === undefined || owner.from === sequence ? before : owner.from.ceiling;
+    const after = next > lowest ? next : lowest;
+    const change = {
+      ...owner?.change,
+      lifts: new Map([[sequence, after]]),
+      ...(anchor === undefined ? {} : { anchor }),
+    };
+    return { sequence, before, after, change };
+  }
+
+  /** What must become durable for other policies to hold, and what an operator should hear of it. */
+  planPolicies(policies: Policies): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
+    const plan = planPolicies(
+      { sequences: this.#durableSequences(), accounts: this.#register.accounts },
+      policies,
+      (unit) => this.#floor(unit),
+    );
+    if ('problem' in plan) return refusal('BAD_REQUEST', plan.problem);
+    const added: NonceSequence[] = [];
+    const limits = new Map<NonceSequence, bigint>();
+    for (const [name, durable] of plan.sequences) {
+      const known = this.#sequences.get(name);
+      if (known === undefined) added.push(new NonceSequence(name, durable));
+      else limits.set(known, durable.max);
+    }
+    const lifts = new Map<NonceSequence, bigint>();
+    for (const sequence of [...this.#sequences.values(), ...added]) {
+      const lift = plan.lifts.get(sequence.name);
+      // A new one is written with a reserve of its own, so that its first nonce need not wait.
+      if (lift !== undefined || added.includes(sequence)) lifts.set(sequence, lift ?? 0n);
+    }
+    return { change: { added, limits, lifts, accounts: plan.accounts }, kept: plan.kept };
+  }
+
+  /** The change that stops an account, or lets it go on. */
+  planPause(account: string, paused: boolean): DurableChange {
+    return { accounts: new Map([[account, { paused }]]) };
+  }
+
+  /** Accounts that waited to be enlisted under other policies do so anew. */
+  forgetNewcomers(): void {
+    this.#register.forgetNewcomers();
+  }
+
+  /** How far a sequence is ahead of the clock; negative when behind, undefined for a counter. */
+  leadMs({ last, unit }: NonceSequence): number | undefined {
+    return nonceSpanMs(last - nonceFloorAt(this.#sequenceClock.nowMs(), unit), unit);
+  }
+
+  /** How far the wall clock is ahead of the time that sequences follow; undefined where it is followed. */
+  notFollowedMs(): number | undefined {
+    return this.#sequenceClock.state === 'not-followed' ? this.#sequenceClock.offMs() : undefined;
   }
 
   status() {
@@ -185,6 +288,28 @@ export class Ledger {
   #durability(): 'durable' | 'slow' | 'retrying' {
     if (this.#writer.problem !== undefined) return 'retrying';
     return this.#writingForMs() >= SLOW_WRITE_MS ? 'slow' : 'durable';
+  }
+
+  #durableSequences() {
+    return new Map([...this.#sequences].map(([name, sequence]) => [name, sequence.durable(sequence.ceiling)] as const));
+  }
+
+  /** The account's own sequence, with the change that gives it one where it has none yet. */
+  #ownSequence(account: string, policy: AccountPolicy): OwnSequence | Refusal {
+    const from = this.sequenceOf(account, policy);
+    const name = ownSequenceOf(account);
+    if (from.name === name) return { sequence: from, from, change: {} };
+    const accounts: ReadonlyMap<string, AccountChange> = new Map([[account, { sequence: name }]]);
+    const known = this.#sequences.get(name);
+    if (known !== undefined) return { sequence: known, from, change: { accounts } };
+    if (countOfOperators(this.#sequences.keys()) >= MOST_SEQUENCES) {
+      return refusal(
+        'LIMIT',
+        `there are ${MOST_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,
+      );
+    }
+    const sequence = new NonceSequence(name, from.durable(from.ceiling));
+    return { sequence, from, change: { accounts, added: [sequence] } };
   }
 
   #sequence(name: string): NonceSequence {
@@ -215,6 +340,13 @@ export class Ledger {
       this.#observer.ahead(sequence.name, leadMs);
     }
   }
+}
+
+/** A sequence of one account alone, and that which the account has drawn from so far. */
+interface OwnSequence {
+  readonly sequence: NonceSequence;
+  readonly from: NonceSequence;
+  readonly change: DurableChange;
 }
 
 function targetOf(target: AdvanceParams['target'], before: bigint, now: bigint): bigint {

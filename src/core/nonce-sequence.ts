@@ -36,7 +36,7 @@ const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 export class NonceSequence {
   readonly name: string;
   readonly unit: Unit;
-  readonly max: bigint;
+  #max: bigint;
   #last: bigint;
   #ceiling: bigint;
   #halfway: bigint;
@@ -48,10 +48,15 @@ export class NonceSequence {
   constructor(name: string, durable: DurableSequence) {
     this.name = name;
     this.unit = durable.unit;
-    this.max = durable.max;
+    this.#max = durable.max;
     this.#ceiling = durable.ceiling;
     this.#last = durable.ceiling - 1n;
     this.#halfway = this.#last;
+  }
+
+  /** The highest nonce that may be handed out. */
+  get max(): bigint {
+    return this.#max;
   }
 
   get last(): bigint {
@@ -69,7 +74,7 @@ export class NonceSequence {
 
   /** Half of the reserve is gone, or somebody waits for more. */
   get wantsRaise(): boolean {
-    if (this.#ceiling > this.max) return false;
+    if (this.#ceiling > this.#max) return false;
     return this.#wanted > 0 || (this.#drawnSinceRaise && this.#last >= this.#halfway);
   }
 
@@ -87,7 +92,7 @@ export class NonceSequence {
     const span = BigInt(count);
     let first = max(this.#last + 1n, floor);
     if (first + span > this.#ceiling) {
-      if (first + span - 1n > this.max) return EXHAUSTED;
+      if (first + span - 1n > this.#max) return EXHAUSTED;
       // I1: only what lies below a durable ceiling is handed out.
       first = this.#last + 1n;
       if (!sparing || first + span > this.#ceiling) {
@@ -118,7 +123,7 @@ export class NonceSequence {
     // Room for those who wait on top: a thousand nonces in `s` are more than the reserve.
     const target = BigInt(this.#wanted) + max(floor + RESERVE[this.unit], last + margin + 1n);
     // Never lowered (I10), never past max.
-    const ceiling = max(this.#ceiling, min(target, this.max + 1n));
+    const ceiling = max(this.#ceiling, min(target, this.#max + 1n));
     return { ceiling, halfway: base + (ceiling - base) / 2n };
   }
 
@@ -137,7 +142,12 @@ export class NonceSequence {
     this.#drawnSinceRaise = true;
   }
 
+  /** An operator has said anew how high the exchange goes. */
+  limit(max: bigint): void {
+    this.#max = max;
+  }
+
   durable(ceiling: bigint): DurableSequence {
-    return { unit: this.unit, ceiling, max: this.max };
+    return { unit: this.unit, ceiling, max: this.#max };
   }
 }

@@ -22,6 +22,8 @@ export type Outcome =
   | 'locked-out'
   | 'unused';
 export type RevokeReason = 'expired' | 'preempted';
+/** How a lease ended. `lost`: its holder from before a restart never came back. */
+export type LeaseEnd = 'released' | 'disconnected' | 'lost' | RevokeReason;
 
 /** A request's id on its connection, as the client chose it. */
 export type RequestId = number | string;
@@ -60,9 +62,22 @@ export interface DurableSequence {
   readonly max: bigint;
 }
 
+/** How many sequences an operator may have. */
+export const MOST_SEQUENCES = 64;
+
+/** What is durable of an account. */
+export interface DurableAccount {
+  /** Name of the sequence it has drawn from, undefined where it never has: it is never led to lower nonces (I2). */
+  readonly sequence: string | undefined;
+  /** An operator has stopped it. */
+  readonly paused: boolean;
+}
+
 /** The part of the state file that the core owns. */
 export interface DurableState {
   readonly sequences: Readonly<Record<string, DurableSequence>>;
+  /** By name, every account that has drawn or is paused; `*` stands for all that are too many to be named. */
+  readonly accounts: ReadonlyMap<string, DurableAccount>;
   readonly exclusive: ExclusionPolicy;
   /** Undefined until a plausible wall clock has been seen in this boot. */
   readonly anchor: BootAnchor | undefined;
@@ -109,6 +124,49 @@ export interface LeaseNotes {
   strike(token: Token): void;
 }
 
+/** How an account's circuit breaker stands, as it is noted. Times on CLOCK_MONOTONIC. */
+export interface NotedBreaker {
+  /** Why it is open; undefined while it is closed. */
+  readonly openFor: 'invalid-nonce' | 'locked-out' | undefined;
+  readonly openedAtMs: number;
+  /** When the next probe, and the next urgent call, are let through. */
+  readonly probeAtMs: number;
+  readonly urgentAtMs: number;
+  /** How long after that probe the one after it is. */
+  readonly probeEveryMs: number;
+  /** Rejected nonces in a row. */
+  readonly inARow: number;
+  /** The last calls, the latest in the lowest bit: 1 for a rejected nonce. 20 bits. */
+  readonly recent: number;
+}
+
+/** What is noted of an account outside the process, so that a crash neither empties its bucket nor closes its breaker. */
+export interface NotedAccount {
+  readonly account: string;
+  /** What was in the bucket at `atMs`, on CLOCK_MONOTONIC. 0 without pacing. */
+  readonly level: number;
+  readonly atMs: number;
+  readonly breaker: NotedBreaker;
+}
+
+/** One small unsynced write each; `note` throws when the note cannot be kept, and then nothing may be granted. */
+export interface AccountNotes {
+  readonly capacity: number;
+  /** The same account overwrites its own note. */
+  note(account: NotedAccount): void;
+  /** Strikes the note of an account that need not be remembered; unknown ones are ignored. */
+  strike(account: string): void;
+}
+
+export interface AccountNotesFound {
+  readonly accounts: readonly NotedAccount[];
+  /**
+   * The notes are of this boot and whole: an account that is not in them has used nothing. Otherwise (a reboot, a first
+   * start, damage) nobody knows what was used, and every bucket counts as full.
+   */
+  readonly complete: boolean;
+}
+
 /** What the notes of the daemon before this one say. */
 export interface NotesFound {
   readonly leases: readonly NotedLease[];
@@ -126,4 +184,23 @@ export interface Observer {
   clockChanged(state: 'followed' | 'not-followed' | 'behind', offMs: number): void;
   /** A sequence has come to be over a minute ahead of the clock. */
   ahead(sequence: string, leadMs: number): void;
+  /** Left out where nobody wants to hear of every call. */
+  granted?(call: ObservedCall): void;
+  /** A bot reports that the exchange has rejected a nonce. `before` held the lane before it. */
+  rejected(call: ObservedCall, before: ObservedCall | undefined): void;
+  breakerChanged(account: string, openFor: NotedBreaker['openFor']): void;
+  exchangeChanged(exchange: string, isDown: boolean): void;
+  /** An account that was known by another API key. */
+  keyChanged(account: string): void;
+}
+
+/** A call as a log names it. */
+export interface ObservedCall {
+  readonly account: string;
+  /** What its client calls itself. */
+  readonly holder: string | undefined;
+  readonly pid: number | undefined;
+  readonly label: string | undefined;
+  /** Undefined for one from before a restart. */
+  readonly nonce: Nonce | undefined;
 }

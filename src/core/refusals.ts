@@ -1,6 +1,8 @@
 import { type Refusal, refusal } from '../errors.ts';
+import type { BreakerRefusal } from './breaker.ts';
 import type { Account, Lease, Waiter } from './entities.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
+import { DEFAULT_EXCHANGE } from './policies.ts';
 import type { Unit } from './ports.ts';
 import { describeUnit } from './sequence-clock.ts';
 
@@ -26,6 +28,11 @@ export function waitTimeout(waiter: Waiter, nowMs: number): Refusal {
   const [holder] = waiter.lane.leases;
   const waitedMs = nowMs - waiter.sinceMs;
   const fact = waitedMs < 1 ? 'not granted at once' : `not granted within ${seconds(waitedMs)}`;
+  const pacedMs = pacedForMs(waiter, nowMs);
+  if (pacedMs > 0) {
+    const why = `account ${waiter.account.name} has used up its pace and may go on in ${seconds(pacedMs)}`;
+    return refusal('WAIT_TIMEOUT', `${fact}: ${why}; wait longer with waitMs (--wait)`, Math.ceil(pacedMs));
+  }
   if (holder === undefined) return refusal('WAIT_TIMEOUT', `${fact}; ask again, or wait longer with waitMs`);
   const who = `${holder.client?.name ?? 'a client'} (${holder.account.name})`;
   const since = seconds(nowMs - holder.grantedAtMs);
@@ -33,6 +40,10 @@ export function waitTimeout(waiter: Waiter, nowMs: number): Refusal {
     'WAIT_TIMEOUT',
     `${fact}: ${who} has held the lane for ${since}; wait longer with waitMs (--wait), or ask as urgent`,
   );
+}
+
+function pacedForMs({ account, cost }: Waiter, nowMs: number): number {
+  return (account.bucket?.freeAtMs(cost) ?? nowMs) - nowMs;
 }
 
 export function unitMismatch(account: Account, unit: Unit): Refusal {
@@ -43,6 +54,61 @@ export function unitMismatch(account: Account, unit: Unit): Refusal {
       `${unit} so far, this is the wrong daemon for it; read "a one-way door" in the README`,
   );
 }
+
+export function keyMismatch(account: Account, owner: Account): Refusal {
+  return refusal(
+    'KEY_MISMATCH',
+    `the key of account ${account.name} is known as account ${owner.name}: under two labels its calls would overtake ` +
+      `each other; use one label for it everywhere`,
+  );
+}
+
+export function paused(account: string): Refusal {
+  return refusal('PAUSED', `an operator has paused account ${account}; \`nonced resume ${account}\` lets it go on`);
+}
+
+export function quarantined(account: string, { trouble, inARow, retryAfterMs }: BreakerRefusal): Refusal {
+  const fact =
+    trouble === 'locked-out'
+      ? 'the exchange has locked its key out, probably after too many failed calls'
+      : inARow > 1
+        ? `the exchange has rejected its last ${inARow} nonces: probably another program uses its key, or the key has seen higher ones`
+        : 'the exchange has rejected too many of its nonces lately: probably another program uses its key';
+  return refusal(
+    'QUARANTINED',
+    `account ${account} is let through only to probe: ${fact}. See \`nonced why ${account}\`; ` +
+      `next try in ${seconds(retryAfterMs)}, or at once after \`nonced resume ${account}\``,
+    Math.ceil(retryAfterMs),
+  );
+}
+
+export function exchangeDown(exchange: string, retryAfterMs: number): Refusal {
+  const which = exchange === DEFAULT_EXCHANGE ? 'the exchange' : `exchange ${exchange}`;
+  return refusal(
+    'EXCHANGE_DOWN',
+    `${which} has not answered its last calls; until it does, urgent calls and a probe every few seconds are let ` +
+      `through: ask again in ${seconds(retryAfterMs)}`,
+    Math.ceil(retryAfterMs),
+  );
+}
+
+/** A further nonce under a lease is never waited for by the daemon: others wait for that lane. */
+export function paced(account: string, retryAfterMs: number): Refusal {
+  return refusal(
+    'PACED',
+    `account ${account} has used up its pace; ask again in ${seconds(retryAfterMs)}`,
+    Math.ceil(retryAfterMs),
+  );
+}
+
+export function costTooHigh(account: string, cost: number, max: number): Refusal {
+  return refusal('BAD_REQUEST', `a cost of ${cost} is over what account ${account} may ever use at once, ${max}`);
+}
+
+export const CROWDED = refusal(
+  'LIMIT',
+  'the state keeps apart as many accounts as it can; use the labels of accounts that it knows',
+);
 
 export function nestedLane(lease: Lease, accountName: string): Refusal {
   return refusal(

@@ -4,10 +4,13 @@ import { closeSync, existsSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
-import { DEFAULT_SEQUENCE, TOKEN_SEQUENCE } from '../core/ledger.ts';
-import type { DurableSequence, DurableState, Observer, Unit } from '../core/ports.ts';
+import { TOKEN_SEQUENCE } from '../core/ledger.ts';
+import { DEFAULT_SEQUENCE, NO_POLICIES, type Policies } from '../core/policies.ts';
+import { startingState } from '../core/policy-plan.ts';
+import type { DurableSequence, DurableState, ObservedCall, Observer, Unit } from '../core/ports.ts';
 import { nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
+import { openAccountNotes } from '../store/account-notes.ts';
 import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
 import { acquireInstanceLock } from '../store/instance-lock.ts';
 import { notesExist, openLeaseNotes } from '../store/lease-notes.ts';
@@ -39,6 +42,8 @@ export interface DaemonOptions {
   readonly isService: boolean;
   /** Run beside the service, although it is another authority. */
   readonly separate: boolean;
+  /** What is configured; left out: nothing. */
+  readonly policies?: Policies;
   readonly log: Log;
   /** Something ended the daemon from within, and its sockets are closed. The process must end now, as it holds the locks. */
   readonly onFailed: (error: Error) => void;
@@ -56,6 +61,8 @@ export interface Daemon {
   summary(): string;
   /** Grants are made, and the state can be written. */
   isHealthy(): boolean;
+  /** Goes by other policies from now on. Rejects with ExitError where they do not fit the state; then nothing has changed. */
+  follow(policies: Policies): Promise<void>;
   /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone. */
   stop(): Promise<void>;
 }
@@ -92,6 +99,7 @@ export function freshState(unit: Unit, wallMs: number): DurableState {
   const begin = (of: Unit, max: bigint): DurableSequence => ({ unit: of, ceiling: nonceFloorAt(wallMs, of), max });
   return {
     sequences: { [DEFAULT_SEQUENCE]: begin(unit, MAX_NONCE), [TOKEN_SEQUENCE]: begin('us', MAX_TOKEN) },
+    accounts: new Map(),
     exclusive: 'global',
     anchor: undefined,
     seenWallMs: wallMs,
@@ -148,7 +156,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       machine: machine ?? before?.machine,
     };
     const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: reading, steps: storeSteps });
-    const state = before?.state ?? freshState('ns', wallMs);
+    const { policies = NO_POLICIES } = options;
+    const starting = startingState(before?.state ?? freshState('ns', wallMs), policies, (unit) =>
+      nonceFloorAt(wallMs, unit),
+    );
+    if ('problem' in starting)
+      throw new ExitError(EXIT.config, `the configuration does not fit the state: ${starting.problem}`);
+    const { state } = starting;
+    for (const kept of starting.kept) log.warn(kept);
     if (before === undefined) {
       // The state comes first: notes without one would look as if it had been lost.
       const failure = await store.write(state);
@@ -160,6 +175,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const opened = openLeaseNotes({ dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs() });
     undo.push(() => opened.close());
     if (opened.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
+    const accounts = openAccountNotes({ dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs() });
+    undo.push(() => accounts.close());
 
     let failed: Error | undefined;
     let onFailed = (error: Error): void => {
@@ -172,6 +189,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       store,
       notes: opened.notes,
       found: opened.found,
+      accountNotes: accounts.notes,
+      accountsFound: accounts.found,
+      policies,
       observer: observerOf(log, (error) => onFailed(error)),
     });
     if (!broker.clockIsPlausible) throw wrongClock(wallMs, 'it is over 400 days past the last one this state has seen');
@@ -211,6 +231,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       adminSocket,
       summary: () => summaryOf(broker.status()),
       isHealthy: () => !broker.isOverdue,
+      async follow(policies) {
+        const followed = await broker.follow(policies);
+        switchboard.arm();
+        if ('code' in followed) throw new ExitError(EXIT.config, followed.message);
+        for (const kept of followed.kept) log.warn(kept);
+      },
       async stop() {
         const failure = await broker.stop();
         if (failure !== undefined)
@@ -302,7 +328,7 @@ function cannotStart(error: Error): ExitError {
 }
 
 function observerOf(log: Log, failed: (error: Error) => void): Observer {
-  return {
+  const observer: Observer = {
     failed,
     writeFailed: (error) =>
       log.error(`the state cannot be written (${error.message}); going on below the durable ceiling, and trying again`),
@@ -322,7 +348,43 @@ function observerOf(log: Log, failed: (error: Error) => void): Observer {
     },
     ahead: (sequence, leadMs) =>
       log.warn(`sequence ${sequence} is ${(leadMs / 1000).toFixed(0)} s ahead of the clock; it goes on from there`),
+    rejected: (call, before) =>
+      log.warn(
+        `the exchange rejected nonce ${call.nonce ?? '(of before a restart)'} of account ${call.account}, reported by ` +
+          `${holderOf(call)}; before it the lane was held by ${before === undefined ? 'nobody that is remembered' : holderOf(before)}. ` +
+          `See: nonced why ${call.account}`,
+      ),
+    breakerChanged: (account, openFor) => {
+      if (openFor === undefined) log.info(`account ${account} is let through again`);
+      else
+        log.warn(
+          `account ${account} is let through only to probe: ${BREAKER_CAUSE[openFor]}. See: nonced why ${account}`,
+        );
+    },
+    exchangeChanged: (exchange, isDown) => {
+      if (isDown) log.warn(`exchange ${exchange} does not answer: urgent calls and probes only, until it does`);
+      else log.info(`exchange ${exchange} answers again`);
+    },
+    keyChanged: (account) =>
+      log.warn(
+        `account ${account} has another API key than before; if nobody has made a new one, a bot uses the wrong label`,
+      ),
   };
+  if (!log.isDebug) return observer;
+  return {
+    ...observer,
+    granted: (call) => log.debug(`granted ${call.nonce} to ${holderOf(call)} for account ${call.account}`),
+  };
+}
+
+const BREAKER_CAUSE = {
+  'invalid-nonce': 'the exchange has rejected too many of its nonces',
+  'locked-out': 'the exchange has locked its key out',
+} as const;
+
+function holderOf({ account, holder, pid, label }: ObservedCall): string {
+  const what = label === undefined ? '' : `, ${label}`;
+  return `${holder ?? 'an unnamed client'} (pid ${pid ?? '?'}, ${account}${what})`;
 }
 
 // Accepting a connection, reading from it, and acting on what was read take a turn of the event loop each.

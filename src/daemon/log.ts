@@ -8,6 +8,8 @@ export interface Log {
   warn(message: string): void;
   info(message: string): void;
   debug(message: string): void;
+  /** Whether anybody reads `debug`: making up a line for every call costs more than the call. */
+  readonly isDebug: boolean;
 }
 
 export interface LogOptions {
@@ -25,5 +27,5 @@ export function createLog({ level, journal, write }: LogOptions): Log {
     const prefix = journal ? `<${PRIORITY[severity]}>` : severity === 'info' ? '' : `${severity}: `;
     write(`${prefix}${message.replaceAll(/[\r\n]+/g, ' ')}\n`);
   };
-  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
+  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), isDebug: level === 'debug' };
 }

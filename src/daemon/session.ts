@@ -55,7 +55,7 @@ export interface Surroundings {
 }
 
 /** Operators' methods, answered on their own socket only. */
-const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set(['advance', 'set-exclusive']);
+const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set(['advance', 'pause', 'resume-account', 'set-exclusive']);
 
 /** One client's side of the protocol: bytes in, checked requests to the broker, answers out as bytes. */
 export class Session implements Peer {
@@ -204,7 +204,7 @@ export class Session implements Peer {
         broker.acquire(client, id, request);
         break;
       case 'next':
-        broker.next(client, id, request.token as Token, request.account, request.count);
+        broker.next(client, id, { ...request, token: request.token as Token });
         break;
       case 'renew': {
         const renewed = broker.renew(client, request.token as Token, request.ttlMs);
@@ -224,10 +224,13 @@ export class Session implements Peer {
         this.#answer<StatusResult>(id, this.#status());
         break;
       case 'advance':
-        this.#change<AdvanceResult>(
-          id,
-          broker.advance(request).then((done) => ('code' in done ? done : { sequence: request.sequence, ...done })),
-        );
+        this.#change<AdvanceResult>(id, broker.advance(request));
+        break;
+      case 'pause':
+        this.#change<ChangeResult>(id, broker.setPaused(request.account, true));
+        break;
+      case 'resume-account':
+        this.#change<ChangeResult>(id, broker.setPaused(request.account, false));
         break;
       case 'set-exclusive':
         this.#change<ChangeResult>(id, broker.setExclusive(request.policy));

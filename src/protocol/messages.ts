@@ -66,7 +66,10 @@ export type Request =
     }
   | { readonly method: 'cancel'; readonly id: RequestId }
   | { readonly method: 'status' }
+  | { readonly method: 'why'; readonly account: string }
   | AdvanceRequest
+  | { readonly method: 'pause'; readonly account: string }
+  | { readonly method: 'resume-account'; readonly account: string }
   | { readonly method: 'set-exclusive'; readonly policy: ExclusionPolicy };
 
 export interface AcquireRequest {
@@ -86,7 +89,10 @@ export interface AcquireRequest {
 
 export interface AdvanceRequest {
   readonly method: 'advance';
-  readonly sequence: string;
+  /** Undefined: that of the account, or the default one. */
+  readonly sequence: string | undefined;
+  /** The account is given a sequence of its own first, so that the others that share its own now are not raised. */
+  readonly account: string | undefined;
   /** The next nonce is at least this; or `by` so many above the last one; or the wall clock, accepted as it is. */
   readonly target:
     | { readonly kind: 'to'; readonly nonce: bigint }
@@ -174,7 +180,7 @@ export interface RevokedNotification {
   readonly reason: 'expired' | 'preempted';
 }
 
-/** Before and after a change by an operator: nonces for `advance`, policies for `set-exclusive`. */
+/** Before and after a change by an operator: nonces for `advance`, policies for `set-exclusive`, `running` or `paused`. */
 export interface ChangeResult {
   readonly before: bigint | string;
   readonly after: bigint | string;
@@ -206,6 +212,11 @@ export interface StatusResult {
     readonly noncesPerSecond: number;
   };
   readonly sequences: readonly SequenceStatus[];
+  readonly exchanges: readonly {
+    readonly exchange: string;
+    /** Null while it answers; otherwise how long it has counted as down. */
+    readonly downForMs: number | null;
+  }[];
   readonly accounts: readonly AccountStatus[];
   readonly lanes: readonly LaneStatus[];
   readonly durability: {
@@ -235,10 +246,27 @@ export interface SequenceStatus {
 
 export interface AccountStatus {
   readonly account: string;
+  readonly exchange: string;
+  readonly sequence: string;
   readonly grants: number;
   readonly nonces: number;
   readonly waiting: number;
   readonly idleMs: number;
+  /** When a call of it was last reported to be accepted; null if none was since the daemon started. */
+  readonly okAgoMs: number | null;
+  /** Nonces of it that were reported to be rejected, since the daemon started and in a row. */
+  readonly rejected: number;
+  readonly rejectedInARow: number;
+  readonly paused: boolean;
+  /** Null while calls are let through; otherwise why only probes are, and when the next one may come. */
+  readonly breaker: { readonly openFor: 'invalid-nonce' | 'locked-out'; readonly probeInMs: number } | null;
+  /** Null for an account without pacing. `nextFreeMs`: when a call that costs 1 may begin. */
+  readonly pace: {
+    readonly level: number;
+    readonly max: number;
+    readonly perSecond: number;
+    readonly nextFreeMs: number;
+  } | null;
 }
 
 export interface LaneStatus {

@@ -17,7 +17,6 @@ import {
 import { quote, UNPRINTABLE } from './quote.ts';
 
 const DEFAULT_ACCOUNT = 'default';
-const DEFAULT_SEQUENCE = 'default';
 const DEFAULT_MAX_LEAD_MS = 3_600_000;
 const MAX_COST = 1_000_000;
 const MAX_PID = 2 ** 31 - 1;
@@ -45,6 +44,14 @@ interface Method {
 
 /** The fields of a request, as its type says them. */
 type FieldsOf<M extends Request['method']> = Omit<Extract<Request, { method: M }>, 'method'>;
+
+interface AdvanceFields {
+  readonly sequence: string | undefined;
+  readonly account: string | undefined;
+  readonly to: bigint | 'now' | undefined;
+  readonly by: bigint | undefined;
+  readonly maxLeadMs: number;
+}
 
 const ACCOUNT = pattern(/^[A-Za-z0-9._:@-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ : @ -');
 const SEQUENCE = pattern(/^[A-Za-z0-9._-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ -');
@@ -119,19 +126,27 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
   }),
   cancel: method<FieldsOf<'cancel'>>({ id: required(REQUEST_ID) }),
   status: method<FieldsOf<'status'>>({}),
-  advance: method<{ sequence: string; to: bigint | 'now' | undefined; by: bigint | undefined; maxLeadMs: number }>(
+  why: method<FieldsOf<'why'>>({ account: withDefault(ACCOUNT, DEFAULT_ACCOUNT) }),
+  pause: method<FieldsOf<'pause'>>({ account: required(ACCOUNT) }),
+  'resume-account': method<FieldsOf<'resume-account'>>({ account: required(ACCOUNT) }),
+  advance: method<AdvanceFields>(
     {
-      sequence: withDefault(SEQUENCE, DEFAULT_SEQUENCE),
+      sequence: optional(SEQUENCE),
+      account: optional(ACCOUNT),
       to: optional(NONCE_OR_NOW),
       by: optional(NONCES),
       maxLeadMs: withDefault(wholeNumber(0, Number.MAX_SAFE_INTEGER), DEFAULT_MAX_LEAD_MS),
     },
-    ({ sequence, to, by, maxLeadMs }) => {
+    ({ sequence, account, to, by, maxLeadMs }) => {
+      if (sequence !== undefined && account !== undefined) {
+        return badRequest('both sequence and account are given; give one of them');
+      }
       if (to !== undefined && by !== undefined) return badRequest('both to and by are given; give one of them');
-      if (by !== undefined) return { method: 'advance', sequence, target: { kind: 'by', nonces: by }, maxLeadMs };
+      if (by !== undefined)
+        return { method: 'advance', sequence, account, target: { kind: 'by', nonces: by }, maxLeadMs };
       if (to === undefined) return badRequest('neither to nor by is given; give one of them');
       const target = to === 'now' ? ({ kind: 'now' } as const) : ({ kind: 'to', nonce: to } as const);
-      return { method: 'advance', sequence, target, maxLeadMs };
+      return { method: 'advance', sequence, account, target, maxLeadMs };
     },
   ),
   'set-exclusive': method<FieldsOf<'set-exclusive'>>({ policy: required(oneOf(EXCLUSION_POLICIES)) }),

@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto';
-import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Unit } from '../core/ports.ts';
+import {
+  type BootAnchor,
+  type DurableAccount,
+  type DurableSequence,
+  type DurableState,
+  type ExclusionPolicy,
+  MOST_SEQUENCES,
+  type Unit,
+} from '../core/ports.ts';
 
 /** What is written into `format`. It changes only when an older program would misread the file, not for a new key. */
 export const STATE_FORMAT = 1;
 
-/** Of the operator's; the daemon's own, whose names begin with #, are not counted. */
-const MAX_SEQUENCES = 64;
 const MAX_NUMBER = 2n ** 64n;
 const UNITS: readonly unknown[] = ['ns', 'us', 'ms', 's', 'counter'] satisfies Unit[];
 const POLICIES: readonly unknown[] = ['global', 'account', 'off'] satisfies ExclusionPolicy[];
@@ -45,6 +51,7 @@ export interface ReadableFields {
   readonly anchor: BootAnchor | undefined;
   readonly seenWallMs: number | undefined;
   readonly sequences: Readonly<Record<string, DurableSequence>>;
+  readonly accounts: ReadonlyMap<string, DurableAccount>;
   readonly extra: ExtraKeys;
   readonly sequenceExtra: Readonly<Record<string, ExtraKeys>>;
 }
@@ -69,6 +76,8 @@ type RawState = Unchecked<
   | 'seenWallMs'
   | 'exclusive'
   | 'sequences'
+  | 'accounts'
+  | 'paused'
   | 'checksum'
 >;
 
@@ -91,8 +100,23 @@ export function serialiseState(contents: StateFileContents): Buffer {
     seenWallMs: state.seenWallMs,
     exclusive: state.exclusive,
     sequences: Object.fromEntries(sequences),
+    ...serialiseAccounts(state.accounts),
     ...contents.extra,
   });
+}
+
+/** By name which sequence each account has drawn from, and which are paused. Neither key is there without any. */
+function serialiseAccounts(accounts: ReadonlyMap<string, DurableAccount>): object {
+  const drawn: [string, string][] = [];
+  const paused: string[] = [];
+  for (const [name, account] of accounts) {
+    if (account.sequence !== undefined) drawn.push([name, account.sequence]);
+    if (account.paused) paused.push(name);
+  }
+  return {
+    ...(drawn.length === 0 ? {} : { accounts: Object.fromEntries(drawn) }),
+    ...(paused.length === 0 ? {} : { paused }),
+  };
 }
 
 function serialiseBody(body: object): Buffer {
@@ -121,7 +145,8 @@ export function parseState(bytes: Buffer): ParsedState {
   }
   if (format !== STATE_FORMAT) return { kind: 'damaged', problem: `has no format that is known (${String(format)})` };
   const { fields, problem } = checkFields(raw);
-  const { instance, epoch, pid, socket, machine, retiredAtMs, exclusive, anchor, seenWallMs, sequences } = fields;
+  const { instance, epoch, pid, socket, machine, retiredAtMs, exclusive, anchor, seenWallMs, sequences, accounts } =
+    fields;
   if (
     problem !== undefined ||
     instance === undefined ||
@@ -133,7 +158,7 @@ export function parseState(bytes: Buffer): ParsedState {
   ) {
     return { kind: 'damaged', problem: `has no valid ${problem ?? 'identity'}` };
   }
-  const state = { sequences, exclusive, anchor, seenWallMs };
+  const state = { sequences, accounts, exclusive, anchor, seenWallMs };
   const identity = { instance, epoch, pid, socket, machine, retiredAtMs };
   const { extra, sequenceExtra } = fields;
   return { kind: 'state', state: { ...identity, state, extra, sequenceExtra } };
@@ -183,6 +208,8 @@ function scanText(text: string): RawState {
     seenWallMs: scalar('seenWallMs'),
     exclusive: scalar('exclusive'),
     sequences,
+    accounts: parseQuietly(/^ {2}"accounts": (\{[^{}]*\}),?$/m.exec(text)?.[1] ?? '{}'),
+    paused: parseQuietly(/^ {2}"paused": (\[[^[\]]*\]),?$/m.exec(text)?.[1] ?? '[]'),
   };
 }
 
@@ -197,7 +224,7 @@ function parseQuietly(text: string): unknown {
 /** Checks every field by itself. `problem` names the first that is missing or implausible. */
 function checkFields(raw: RawState): { fields: ReadableFields; problem: string | undefined } {
   const { format, checksum, instance, epoch, pid, socket, machine, retiredAtMs, ...others } = raw;
-  const { bootAnchor, seenWallMs, exclusive, sequences, ...extra } = others;
+  const { bootAnchor, seenWallMs, exclusive, sequences, accounts, paused, ...extra } = others;
   let problem: string | undefined;
   const keep = <T>(name: string, value: unknown, isValid: (value: unknown) => value is T): T | undefined => {
     if (isValid(value)) return value;
@@ -209,7 +236,7 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
   const sequenceExtra: Record<string, ExtraKeys> = {};
   const entries = Object.entries(keep('sequences', sequences, isObject) ?? {});
   const operators = entries.filter(([name]) => !name.startsWith('#')).length;
-  if (operators > MAX_SEQUENCES) problem ??= `number of sequences (${operators}, over ${MAX_SEQUENCES})`;
+  if (operators > MOST_SEQUENCES) problem ??= `number of sequences (${operators}, over ${MOST_SEQUENCES})`;
   for (const [name, value] of entries) {
     const sequence = isSequenceName(name) ? sequenceOf(value) : undefined;
     if (sequence === undefined) problem ??= `sequence ${JSON.stringify(name)}`;
@@ -217,6 +244,15 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
       checked[name] = sequence.sequence;
       if (Object.keys(sequence.extra).length > 0) sequenceExtra[name] = sequence.extra;
     }
+  }
+  const durable = new Map<string, DurableAccount>();
+  for (const [name, sequence] of Object.entries(keep('accounts', accounts ?? {}, isObject) ?? {})) {
+    const isValid = isAccount(name) && isString(sequence) && Object.hasOwn(checked, sequence);
+    if (isValid) durable.set(name, { sequence, paused: false });
+    else problem ??= `account ${JSON.stringify(name)}`;
+  }
+  for (const name of keep('paused', paused ?? [], isAccountList) ?? []) {
+    durable.set(name, { sequence: durable.get(name)?.sequence, paused: true });
   }
   const fields: ReadableFields = {
     instance: keep('instance', instance, isInstance),
@@ -229,6 +265,7 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
     seenWallMs: keep('seenWallMs', seenWallMs, isTime),
     anchor: keep('bootAnchor', bootAnchor, isAnchorOrNull) ?? undefined,
     sequences: checked,
+    accounts: durable,
     extra: extra as ExtraKeys,
     sequenceExtra,
   };
@@ -253,6 +290,9 @@ const isPolicy = (value: unknown): value is ExclusionPolicy => POLICIES.includes
 const isUnit = (value: unknown): value is Unit => UNITS.includes(value);
 // `__proto__` would change what it is assigned to instead of becoming a key.
 const isSequenceName = (name: string): boolean => /^[!-~]{1,128}$/.test(name) && name !== '__proto__';
+// `*` stands for all that are too many to be named.
+const isAccount = (name: unknown): name is string => isString(name) && /^(?:[A-Za-z0-9._:@-]{1,64}|\*)$/.test(name);
+const isAccountList = (value: unknown): value is string[] => Array.isArray(value) && value.every(isAccount);
 const isDecimal = (value: unknown): value is string =>
   isString(value) && /^(0|[1-9]\d{0,19})$/.test(value) && BigInt(value) <= MAX_NUMBER;
 const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;

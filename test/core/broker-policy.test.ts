@@ -173,6 +173,7 @@ describe('advance', () => {
     const { nonce } = await machine.roundTrip();
     const by = 300_000_000_000n;
     expect(await advance(machine, { kind: 'by', nonces: by })).toEqual({
+      sequence: 'default',
       before: nonce + 1n,
       after: nonce + 1n + by,
       unit: 'ns',

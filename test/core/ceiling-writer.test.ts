@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { CeilingWriter } from '../../src/core/ceiling-writer.ts';
+import { CeilingWriter, type DurableChange } from '../../src/core/ceiling-writer.ts';
 import { NonceSequence } from '../../src/core/nonce-sequence.ts';
 import type { Observer, Unit } from '../../src/core/ports.ts';
+import { Register } from '../../src/core/register.ts';
 import { nonceFloorAt, SequenceClock } from '../../src/core/sequence-clock.ts';
 import { VirtualClock } from '../fixtures/virtual-clock.ts';
 import { freshState, ioError, noSpace, SimulatedStore, settled } from './simulation.ts';
@@ -19,6 +20,7 @@ function writerOf(unit: Unit = 'ns') {
     clock,
     sequenceClock,
     sequences,
+    register: new Register(state.accounts),
     exclusive: 'global',
     seenWallMs: state.seenWallMs,
     store,
@@ -28,6 +30,10 @@ function writerOf(unit: Unit = 'ns') {
       failed: told('failed'),
       clockChanged: told('clockChanged'),
       ahead: told('ahead'),
+      rejected: told('rejected'),
+      breakerChanged: told('breakerChanged'),
+      exchangeChanged: told('exchangeChanged'),
+      keyChanged: told('keyChanged'),
     },
     onWritten: (failure) => heard.push(failure === undefined ? 'written' : 'not written'),
   });
@@ -37,6 +43,12 @@ function writerOf(unit: Unit = 'ns') {
     return taken;
   };
   return { clock, store, sequence, writer, heard, take };
+}
+
+/** Answers why the change did not become durable, if so. */
+async function commit(writer: CeilingWriter, change: DurableChange): Promise<Error | undefined> {
+  const committed = await writer.commit(() => change);
+  return committed.kind === 'failed' ? committed.error : undefined;
 }
 
 describe('CeilingWriter', () => {
@@ -55,12 +67,12 @@ describe('CeilingWriter', () => {
     expect(take().kind).toBe('taken');
   });
 
-  test('one write at a time: what is asked for meanwhile shares the next one', async () => {
+  test('one write at a time: each change of an operator has one of its own, in order, and all else shares one', async () => {
     const { store, writer, take } = writerOf();
     store.held = true;
     take();
     for (let n = 0; n < 10; n += 1) writer.request();
-    const changes = (['account', 'off', 'account'] as const).map((exclusive) => writer.commit({ exclusive }));
+    const changes = (['account', 'off', 'account'] as const).map((exclusive) => commit(writer, { exclusive }));
     expect(store.writes).toBe(1);
     store.land();
     await settled();
@@ -68,9 +80,14 @@ describe('CeilingWriter', () => {
     expect(store.pending?.state.exclusive).toBe('account');
     expect(writer.exclusive).toBe('global');
     store.land();
+    await settled();
+    expect(writer.exclusive).toBe('account');
+    expect(store.pending?.state.exclusive).toBe('off');
+    store.held = false;
+    store.land();
     expect(await Promise.all(changes)).toEqual([undefined, undefined, undefined]);
     expect(writer.exclusive).toBe('account');
-    expect(store.writes).toBe(2);
+    expect(store.writes).toBe(4);
   });
 
   test('an idle daemon writes nothing and sets no timer', async () => {
@@ -143,7 +160,7 @@ describe('CeilingWriter', () => {
     const { store, sequence, writer } = writerOf();
     store.failing = noSpace();
     const { last } = sequence;
-    const failure = await writer.commit({ exclusive: 'off', lift: { sequence, next: last + 1_000n } });
+    const failure = await commit(writer, { exclusive: 'off', lifts: new Map([[sequence, last + 1_000n]]) });
     expect(failure?.message).toContain('ENOSPC');
     expect(writer.exclusive).toBe('global');
     expect(sequence.last).toBe(last);
@@ -156,15 +173,15 @@ describe('CeilingWriter', () => {
     take();
     await settled();
     store.failing = undefined;
-    expect(await writer.commit({ exclusive: 'off' })).toBeUndefined();
+    expect(await commit(writer, { exclusive: 'off' })).toBeUndefined();
     expect(clock.timers).toBe(0);
   });
 
   test('after a failed sync nothing is written any more, and every change that waited hears so', async () => {
     const { clock, store, writer, heard, take } = writerOf();
     store.held = true;
-    const first = writer.commit({ exclusive: 'off' });
-    const second = writer.commit({ exclusive: 'account' });
+    const first = commit(writer, { exclusive: 'off' });
+    const second = commit(writer, { exclusive: 'account' });
     store.fail(ioError());
     expect((await first)?.message).toContain('EIO');
     expect(await second).toBeDefined();
@@ -172,7 +189,7 @@ describe('CeilingWriter', () => {
     expect(heard).not.toContain('written');
     take();
     clock.advance(60_000);
-    expect(await writer.commit({ exclusive: 'off' })).toBeDefined();
+    expect(await commit(writer, { exclusive: 'off' })).toBeDefined();
     expect(await writer.close()).toBeUndefined();
     expect(store.writes).toBe(1);
   });
@@ -182,8 +199,8 @@ describe('CeilingWriter', () => {
     await writer.open();
     const taken = take();
     store.held = true;
-    const changed = writer.commit({ exclusive: 'off' });
-    const waiting = writer.commit({ exclusive: 'account' });
+    const changed = commit(writer, { exclusive: 'off' });
+    const waiting = commit(writer, { exclusive: 'account' });
     const closed = writer.close();
     await settled();
     expect(store.writes).toBe(2);
@@ -196,7 +213,7 @@ describe('CeilingWriter', () => {
     expect(store.durable.sequences['default']?.ceiling).toBe(sequence.last + 1n);
     expect(store.durable.exclusive).toBe('off');
     writer.request();
-    expect(await writer.commit({ exclusive: 'global' })).toBeDefined();
+    expect(await commit(writer, { exclusive: 'global' })).toBeDefined();
     expect(store.writes).toBe(3);
   });
 
@@ -213,9 +230,9 @@ describe('CeilingWriter', () => {
     const { store, sequence, writer } = writerOf();
     const { last } = sequence;
     store.held = true;
-    void writer.commit({});
+    void commit(writer, {});
     const lifts = [5_000_000_000_000n, 1_000_000_000_000n].map((by) =>
-      writer.commit({ lift: { sequence, next: last + by } }),
+      commit(writer, { lifts: new Map([[sequence, last + by]]) }),
     );
     store.held = false;
     store.land();
@@ -228,13 +245,13 @@ describe('CeilingWriter', () => {
     const { clock, store, writer } = writerOf();
     const begunMs = clock.wallMs();
     clock.advance(10_000);
-    await writer.commit({});
+    await commit(writer, {});
     expect(store.durable.seenWallMs).toBe(begunMs + 10_000);
     clock.stepWall(-3_600_000);
-    await writer.commit({});
+    await commit(writer, {});
     expect(store.durable.seenWallMs).toBe(begunMs + 10_000);
     clock.stepWall(5 * 3_600_000);
-    await writer.commit({});
+    await commit(writer, {});
     expect(store.durable.seenWallMs).toBe(begunMs + 10_000);
   });
 });

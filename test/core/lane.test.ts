@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { DeadlineQueue } from '../../src/core/deadline-queue.ts';
 import { AGED_MS, AGED_SHARE, type Held, Lane, PREEMPT_AFTER_MS, type Queued } from '../../src/core/lane.ts';
 import type { Priority } from '../../src/core/ports.ts';
 
@@ -7,10 +8,12 @@ interface W extends Queued<W> {
 }
 
 let arrivals = 0;
+const ACCOUNT = {};
 
 function waiter(name: string, priority: Priority = 'normal', sinceMs = 0): W {
   return {
     name,
+    account: ACCOUNT,
     priority,
     sinceMs,
     arrival: arrivals++,
@@ -21,7 +24,7 @@ function waiter(name: string, priority: Priority = 'normal', sinceMs = 0): W {
 }
 
 const laneOf = (...waiters: W[]): Lane<W, Held> => {
-  const lane = new Lane<W, Held>('default', true);
+  const lane = new Lane<W, Held>('default', true, new DeadlineQueue());
   for (const each of waiters) lane.enqueue(each);
   return lane;
 };
@@ -70,7 +73,7 @@ describe('Lane', () => {
     expect(lane.isFree).toBe(true);
     lane.leases.add({ priority: 'normal', grantedAtMs: 0 });
     expect(lane.isFree).toBe(false);
-    const off = new Lane<W, Held>('default', false);
+    const off = new Lane<W, Held>('default', false, new DeadlineQueue());
     off.leases.add({ priority: 'normal', grantedAtMs: 0 });
     expect(off.isFree).toBe(true);
   });
@@ -162,7 +165,7 @@ describe('Lane', () => {
   });
 
   test('a lane that is not exclusive preempts nobody', () => {
-    const lane = new Lane<W, Held>('default', false);
+    const lane = new Lane<W, Held>('default', false, new DeadlineQueue());
     lane.leases.add({ priority: 'background', grantedAtMs: 0 });
     lane.enqueue(waiter('exit', 'urgent'));
     expect(lane.preemptionDueMs()).toBeUndefined();

@@ -1,12 +1,16 @@
 import type { Clock } from '../../src/clock.ts';
 import { type AcquireParams, Broker, DEFAULT_LIMITS, type Limits, type Resumed } from '../../src/core/broker.ts';
 import type { Client } from '../../src/core/entities.ts';
+import { NO_POLICIES, type Policies } from '../../src/core/policies.ts';
+import { startingState } from '../../src/core/policy-plan.ts';
 import type {
+  AccountNotes,
   DurableState,
   ExclusionPolicy,
   Grant,
   LeaseNotes,
   Nonce,
+  NotedAccount,
   NotedLease,
   Observer,
   Outcome,
@@ -36,6 +40,8 @@ export function freshState(wallMs: number, unit: Unit = 'ns', exclusive: Exclusi
       default: { unit, ceiling: nonceFloorAt(wallMs, unit), max: MAX_NONCE },
       '#tokens': { unit: 'us', ceiling: nonceFloorAt(wallMs, 'us'), max: 2n ** 53n - 1n },
     },
+    // Everybody has drawn already, so that the first grant of an account waits for no write.
+    accounts: new Map([['*', { sequence: 'default', paused: false }]]),
     exclusive,
     anchor: undefined,
     seenWallMs: wallMs,
@@ -158,6 +164,24 @@ export class SimulatedNotes implements LeaseNotes {
   }
 }
 
+/** What is noted of accounts; it outlives a daemon as the notes of leases do. */
+export class SimulatedAccountNotes implements AccountNotes {
+  capacity = 1024;
+  fails = false;
+  readonly slots = new Map<string, NotedAccount>();
+
+  note(account: NotedAccount): void {
+    if (this.fails) throw new Error('a note was cut short');
+    if (!this.slots.has(account.account) && this.slots.size >= this.capacity) throw new Error('all slots are in use');
+    this.slots.set(account.account, account);
+  }
+
+  strike(account: string): void {
+    if (this.fails) throw new Error('a note was cut short');
+    this.slots.delete(account);
+  }
+}
+
 /** A connection of a client, and what it has heard. */
 export class Bot implements Peer {
   readonly name: string;
@@ -189,8 +213,8 @@ export class Bot implements Peer {
     return id;
   }
 
-  next(token: Token, account?: string, count = 1, id: RequestId = ++this.#ids): RequestId {
-    this.#broker.next(this.client, id, token, account, count);
+  next(token: Token, account?: string, count = 1, id: RequestId = ++this.#ids, cost = 1): RequestId {
+    this.#broker.next(this.client, id, { token, account, cost, count });
     return id;
   }
 
@@ -265,8 +289,10 @@ export class Bot implements Peer {
 export function acquireParams(params: Partial<AcquireParams> = {}): AcquireParams {
   return {
     account: 'MASTER',
+    key: undefined,
     unit: undefined,
     priority: 'normal',
+    cost: 1,
     ttlMs: undefined,
     waitMs: undefined,
     label: undefined,
@@ -283,12 +309,14 @@ export interface MachineOptions {
   readonly exclusive?: ExclusionPolicy;
   readonly state?: DurableState;
   readonly limits?: Partial<Limits>;
+  readonly policies?: Policies;
 }
 
 /** A host: its clock, its disk, its memory file system, and the daemon that runs on it or not. */
 export class Machine {
   readonly clock = new VirtualClock();
   readonly notes: SimulatedNotes;
+  readonly accountNotes = new SimulatedAccountNotes();
   readonly sent: Sent[] = [];
   readonly limits: Limits;
   /** Called for everything that leaves the broker, at that moment. */
@@ -297,12 +325,16 @@ export class Machine {
   broker!: Broker;
   bootId = 'boot-0';
   foundDamaged = false;
+  /** Whether the notes of accounts are known to be all there are. */
+  accountsComplete = true;
+  policies: Policies;
   #boots = 0;
 
   private constructor(options: MachineOptions) {
     this.notes = new SimulatedNotes((event) => this.hear(event));
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     const { unit, exclusive } = options;
+    this.policies = options.policies ?? NO_POLICIES;
     this.store = new SimulatedStore(options.state ?? freshState(this.clock.wallMs(), unit, exclusive), this.clock);
   }
 
@@ -330,17 +362,23 @@ export class Machine {
     const store = new SimulatedStore(this.store.durable, this.clock);
     store.failing = failing;
     this.store = store;
+    const starting = startingState(store.durable, this.policies, (unit) => nonceFloorAt(this.clock.wallMs(), unit));
+    if ('problem' in starting) throw new Error(starting.problem);
     this.broker = new Broker({
       clock: this.clock,
       bootId: this.bootId,
-      state: store.durable,
+      state: starting.state,
       store,
       notes: this.notes,
       found: { leases: [...this.notes.slots.values()], damaged: this.foundDamaged },
+      accountNotes: this.accountNotes,
+      accountsFound: { accounts: [...this.accountNotes.slots.values()], complete: this.accountsComplete },
+      policies: this.policies,
       observer: this.#observer(),
       limits: this.limits,
     });
     this.foundDamaged = false;
+    this.accountsComplete = true;
     const failure = await this.broker.start();
     store.held = held;
     store.failing = failingLater;
@@ -384,6 +422,8 @@ export class Machine {
     this.#boots += 1;
     this.bootId = `boot-${this.#boots}`;
     this.notes.slots.clear();
+    this.accountNotes.slots.clear();
+    this.accountsComplete = false;
     this.clock.reboot(wallMs);
     await this.start();
   }
@@ -440,6 +480,10 @@ export class Machine {
       failed: told('failed'),
       clockChanged: told('clockChanged'),
       ahead: told('ahead'),
+      rejected: told('rejected'),
+      breakerChanged: told('breakerChanged'),
+      exchangeChanged: told('exchangeChanged'),
+      keyChanged: told('keyChanged'),
     };
   }
 }

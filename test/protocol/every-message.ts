@@ -50,8 +50,17 @@ export const CALLS: readonly { readonly params: Record<string, unknown>; readonl
   { params: {}, request: { method: 'status' } },
   {
     params: { sequence: 'spot', to: 2n ** 64n - 1n, maxLeadMs: 0 },
-    request: { method: 'advance', sequence: 'spot', target: { kind: 'to', nonce: 2n ** 64n - 1n }, maxLeadMs: 0 },
+    request: {
+      method: 'advance',
+      sequence: 'spot',
+      account: undefined,
+      target: { kind: 'to', nonce: 2n ** 64n - 1n },
+      maxLeadMs: 0,
+    },
   },
+  { params: { account: 'MASTER' }, request: { method: 'why', account: 'MASTER' } },
+  { params: { account: 'MASTER' }, request: { method: 'pause', account: 'MASTER' } },
+  { params: { account: 'MASTER' }, request: { method: 'resume-account', account: 'MASTER' } },
   { params: { policy: 'account' }, request: { method: 'set-exclusive', policy: 'account' } },
 ];
 

@@ -47,7 +47,11 @@ test.each([
   ['renew', { token: TOKEN }, { token: TOKEN, ttlMs: undefined }],
   ['release', { token: TOKEN }, { token: TOKEN, outcome: 'unknown', usedOwnClock: false }],
   ['status', {}, {}],
-  ['advance', { by: 1 }, { sequence: 'default', target: { kind: 'by', nonces: 1n }, maxLeadMs: 3_600_000 }],
+  [
+    'advance',
+    { by: 1 },
+    { sequence: undefined, account: undefined, target: { kind: 'by', nonces: 1n }, maxLeadMs: 3_600_000 },
+  ],
 ])('what %s leaves out has its default', (method, params, fields) => {
   expect(accepted(method, params)).toStrictEqual({ method, ...fields });
 });

@@ -262,7 +262,7 @@ describe('between processes', { timeout: 60_000 }, () => {
     const child = await holding(`
       const { lock, stateDirFd } = acquire();
       const identity = { instance: '0'.repeat(32), epoch: 1, pid: process.pid, socket: runtimeDir + '/nonced.sock' };
-      const state = { sequences: {}, exclusive: 'global', anchor: undefined, seenWallMs: 0 };
+      const state = { sequences: {}, accounts: new Map(), exclusive: 'global', anchor: undefined, seenWallMs: 0 };
       await openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: { kind: 'absent' } }).write(state);
       say('held');
       setInterval(() => {}, 1000);`);
@@ -308,7 +308,7 @@ describe('between processes', { timeout: 60_000 }, () => {
       'process.exit without a release, after a write',
       `
       const identity = { instance: '0'.repeat(32), epoch: 1, pid: process.pid, socket: '' };
-      const state = { sequences: {}, exclusive: 'global', anchor: undefined, seenWallMs: 0 };
+      const state = { sequences: {}, accounts: new Map(), exclusive: 'global', anchor: undefined, seenWallMs: 0 };
       await openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: { kind: 'absent' } }).write(state);
       process.exit(0);`,
     ],

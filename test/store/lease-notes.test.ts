@@ -314,7 +314,7 @@ describe('damage', () => {
     }
     writeFileSync(notesPath(), Buffer.concat([whole, Buffer.alloc(1)]));
     expect(reopen()).toMatchObject({ damaged: true, leases: { length: 3 } });
-  });
+  }, 30_000);
 
   test('I4: one token in two slots is reported and found once', () => {
     const whole = noted();

@@ -19,7 +19,7 @@ export const NS: DurableSequence = { unit: 'ns', ceiling: 1_790_000_000_000_000_
 
 export function stateWith(sequences: Record<string, DurableSequence> = { default: NS }): DurableState {
   const anchor = { bootId: '6f0f9c1e-7a51-4f7e-9d0b-0e6a1b2c3d4e', wallMs: 1_790_000_000_000, uptimeMs: 12_345.67 };
-  return { sequences, exclusive: 'global', anchor, seenWallMs: 1_790_000_000_000 };
+  return { sequences, accounts: new Map(), exclusive: 'global', anchor, seenWallMs: 1_790_000_000_000 };
 }
 
 /** A directory of this test's own, 0700. */

@@ -258,14 +258,14 @@ describe('a write', () => {
       dirFd,
       identity: IDENTITY,
       found: readStateFile(dir),
-      extra: { paused: ['A'] },
+      extra: { holidays: ['A'] },
     });
     for (let by = 1n; by <= 20n; by++) {
       expect(await store.write(raised(by))).toBeUndefined();
       expect(ceilingOnDisk()).toBe(NS.ceiling + by);
     }
     await open({}, 8).write(raised(21n));
-    expect(readStateFile(dir)).toMatchObject({ state: { epoch: 8, extra: { paused: ['A'] } } });
+    expect(readStateFile(dir)).toMatchObject({ state: { epoch: 8, extra: { holidays: ['A'] } } });
   });
 
   test('may lower a ceiling that it raised itself, as a clean stop does, but never below the one that it found', async () => {
@@ -368,11 +368,11 @@ describe('ownership', () => {
     const store = open();
     await store.write(stateWith());
     change();
-    const before = run('ls', '-la', dir).stdout;
+    const before = run('ls', '-lA', dir).stdout;
     const failure = await store.write(raised(1n));
     expect(failure?.kind).toBe('fatal');
     expect([EXIT.lostOwnership, EXIT.ioError]).toContain(exitCodeOf(failure));
-    expect(run('ls', '-la', dir).stdout).toBe(before);
+    expect(run('ls', '-lA', dir).stdout).toBe(before);
   });
 
   test('before the first write exactly what was read must still be there', async () => {

@@ -49,8 +49,11 @@ describe('a state', () => {
       max: fc.bigInt(0n, 2n ** 64n),
     });
     const name = fc.stringMatching(/^[A-Za-z0-9._:@#-]{1,64}$/).filter((text) => text !== '__proto__');
+    const account = fc.stringMatching(/^(?:[A-Za-z0-9._:@-]{1,64}|\*)$/).filter((text) => text !== '__proto__');
+    const accounts = fc.array(fc.tuple(account, fc.boolean(), fc.boolean()), { maxLength: 20 });
     const state = fc.record({
       sequences: fc.dictionary(name, sequence, { noNullPrototype: true, maxKeys: 64 }),
+      accounts: fc.constant(new Map()),
       exclusive: fc.constantFrom('global', 'account', 'off'),
       anchor: fc.option(
         fc.record({
@@ -63,15 +66,27 @@ describe('a state', () => {
       seenWallMs: fc.maxSafeNat(),
     });
     fc.assert(
-      fc.property(state, fc.string(), fc.jsonValue({ noUnicodeString: false }), (durable, socket, extra) => {
-        // As JSON knows it: -0 is 0, and no text holds half a character.
-        const expected = contents({
-          socket: socket,
-          state: durable as StateFileContents['state'],
-          extra: { later: JSON.parse(JSON.stringify(extra)) },
-        });
-        expect(parseState(serialiseState(expected))).toEqual({ kind: 'state', state: expected });
-      }),
+      fc.property(
+        state,
+        accounts,
+        fc.string(),
+        fc.jsonValue({ noUnicodeString: false }),
+        (drawn, kept, socket, extra) => {
+          const [sequenceName] = Object.keys(drawn.sequences);
+          const durableAccounts = kept.map(([who, hasDrawn, paused]) => {
+            const from = hasDrawn ? sequenceName : undefined;
+            return [who, { sequence: from, paused: paused || from === undefined }] as const;
+          });
+          const durable = { ...drawn, accounts: new Map(durableAccounts) };
+          // As JSON knows it: -0 is 0, and no text holds half a character.
+          const expected = contents({
+            socket: socket,
+            state: durable as StateFileContents['state'],
+            extra: { later: JSON.parse(JSON.stringify(extra)) },
+          });
+          expect(parseState(serialiseState(expected))).toEqual({ kind: 'state', state: expected });
+        },
+      ),
     );
   });
 
@@ -125,7 +140,7 @@ describe('a state', () => {
 
   test('keeps the keys of a newer minor version, at the top and in a sequence, under its checksum', () => {
     const newer = contents({
-      extra: { paused: ['USER:alice'], owner: { id: 'abc' } },
+      extra: { holidays: ['USER:alice'], owner: { id: 'abc' } },
       sequenceExtra: { default: { exchange: 'kraken' } },
     });
     const bytes = serialiseState(newer);

@@ -8,7 +8,8 @@ import { nonceSpan } from '../units.ts';
 export interface AdvanceOptions {
   readonly to?: bigint | 'now';
   readonly by?: number;
-  readonly sequence: string;
+  readonly sequence?: string;
+  readonly account?: string;
   readonly yes: boolean;
   readonly force: boolean;
   readonly json: boolean;
@@ -17,13 +18,14 @@ export interface AdvanceOptions {
 
 /** Raises a sequence of the running daemon, for ever. */
 export async function advance(options: AdvanceOptions): Promise<void> {
-  const { to, by, sequence, json, socket } = options;
+  const { to, by, sequence, account, json, socket } = options;
   if (to === undefined && by === undefined) {
     throw new ExitError(EXIT.usage, 'say how far: --to NONCE, --to now, or --by 5m');
   }
-  const target = to === undefined ? { by: nonceSpan(by ?? 0, await unitOf(sequence, socket)) } : { to };
+  const target = to === undefined ? { by: nonceSpan(by ?? 0, await unitOf(options)) } : { to };
   const done = await askOnce<AdvanceResult>(adminSocket(socket), 'advance', {
-    sequence,
+    ...(sequence === undefined ? {} : { sequence }),
+    ...(account === undefined ? {} : { account }),
     ...target,
     maxLeadMs: allowedLeadMs(options),
   });
@@ -32,21 +34,24 @@ export async function advance(options: AdvanceOptions): Promise<void> {
     return;
   }
   if (BigInt(done.after) <= BigInt(done.before)) {
-    printLine(`sequence ${sequence} (${done.unit}) is at ${done.before} already; nothing was changed`);
+    printLine(`sequence ${done.sequence} (${done.unit}) is at ${done.before} already; nothing was changed`);
     return;
   }
   printLine(
-    `sequence ${sequence} (${done.unit}): the next nonce was at least ${done.before}, now at least ${done.after}`,
+    `sequence ${done.sequence} (${done.unit}): the next nonce was at least ${done.before}, now at least ${done.after}`,
   );
   printLine('This cannot be undone.');
   const accounts = done.accounts.length > 0 ? done.accounts.join(', ') : 'none has used it since the daemon started';
   printLine(`Accounts that draw from it: ${accounts}`);
 }
 
-async function unitOf(name: string, socket: string | undefined): Promise<Unit> {
+/** The unit of the sequence that is to be raised, to make nonces of a time. */
+async function unitOf({ sequence: asked, account, socket }: AdvanceOptions): Promise<Unit> {
   const client = await connect({ name: 'nonced advance', socket });
   try {
-    const { sequences } = await client.status();
+    const { sequences, accounts } = await client.status();
+    // One that is not in use draws from the default, or the daemon knows better and refuses what does not fit.
+    const name = asked ?? accounts.find((candidate) => candidate.account === account)?.sequence ?? 'default';
     const sequence = sequences.find((candidate) => candidate.name === name);
     if (sequence !== undefined) return sequence.unit;
     throw new ExitError(

@@ -43,6 +43,7 @@ export async function init(options: InitOptions): Promise<void> {
     const state: DurableState = {
       // Whatever is missing of what every state has begins at the clock.
       sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
+      accounts: before?.accounts ?? fresh.accounts,
       exclusive: before?.exclusive ?? fresh.exclusive,
       // An operator who says now says that the clock is right.
       anchor: options.floor === 'now' ? undefined : before?.anchor,

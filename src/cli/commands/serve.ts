@@ -1,20 +1,31 @@
 import { type Clock, systemClock } from '../../clock.ts';
+import { NO_POLICIES } from '../../core/policies.ts';
 import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
 import { createLog, type Log, type LogLevel } from '../../daemon/log.ts';
 import { notify, passedSockets, watchdogMs } from '../../daemon/service-manager.ts';
+import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
+import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../configuration.ts';
 import { directories } from '../directories.ts';
-import { describe, exitCodeOf } from '../output.ts';
+import { describe, exitCodeOf, printError, printLine } from '../output.ts';
 
 export interface ServeOptions {
   readonly stateDir?: string;
   readonly runtimeDir?: string;
   readonly separate: boolean;
+  readonly config?: string;
+  readonly checkConfig: boolean;
   readonly logLevel: LogLevel;
 }
 
 /** Runs the daemon until it is told to stop. Where it cannot start it says why and sets the exit code. */
-export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeOptions): Promise<void> {
+export async function serve(options: ServeOptions): Promise<void> {
+  const { stateDir, runtimeDir, separate, logLevel } = options;
+  const file = configurationFile(options.config);
+  if (options.checkConfig) {
+    await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
+    return;
+  }
   // A log that nobody reads any more must not end the daemon.
   process.stderr.on('error', () => {});
   const log = createLog({
@@ -32,6 +43,7 @@ export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeO
   try {
     daemon = await startDaemon({
       ...found,
+      policies: await readConfiguration(file),
       separate,
       log,
       passed: passedSockets(process.env, process.pid),
@@ -61,7 +73,34 @@ export async function serve({ stateDir, runtimeDir, separate, logLevel }: ServeO
     await daemon.stop();
     process.exit(0);
   };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop(signal));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
+  // Without a configuration there is nothing to read anew: it is the terminal that is gone.
+  process.on('SIGHUP', () => void (file === undefined ? stop('SIGHUP') : reload(daemon, file, log)));
+}
+
+async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promise<void> {
+  try {
+    const policies = await readConfiguration(file);
+    await daemon.follow(policies);
+    log.info(
+      policies === NO_POLICIES
+        ? `${file.path} is not there: nothing is configured from now on`
+        : `${file.path} was read anew and holds from now on`,
+    );
+  } catch (error) {
+    log.error(`the configuration was read anew and nothing was changed: ${describe(error)}`);
+  }
+}
+
+async function checkConfiguration(file: ConfigurationFile | undefined, stateDir: string): Promise<void> {
+  if (file === undefined) throw new ExitError(EXIT.usage, 'say which configuration: --config FILE');
+  const { problems, againstState } = await problemsOf(file, stateDir, systemClock().wallMs());
+  if (problems.length === 0) {
+    printLine(`${file.path} is good${againstState ? `, and fits the state in ${stateDir}` : ''}`);
+    return;
+  }
+  for (const problem of problems) printError(problem);
+  process.exitCode = EXIT.config;
 }
 
 /** How often the line in `systemctl status` is renewed where no watchdog sets the pace. */

@@ -1,5 +1,6 @@
 import { connect, type Status } from '../../client/index.ts';
 import { describe, formatDuration, paint, printJson, printLine } from '../output.ts';
+import { tableOf } from '../table.ts';
 
 export interface StatusOptions {
   readonly json: boolean;
@@ -11,6 +12,8 @@ export interface StatusOptions {
 const CONNECT_TIMEOUT_MS = 1_000;
 const LONG_LEAD_MS = 60_000;
 const LONG_WAIT_MS = 10_000;
+
+const TROUBLE = { 'invalid-nonce': 'nonces are rejected', 'locked-out': 'its key is locked out' } as const;
 
 type Severity = 0 | 1 | 2;
 
@@ -39,7 +42,7 @@ export async function status({ json, check, socket }: StatusOptions): Promise<vo
 /** What is unusual, worst first. */
 export function findings(status: Status): { readonly severity: Severity; readonly text: string }[] {
   const found: { severity: Severity; text: string }[] = [];
-  const { durability, clock, sequences, lanes } = status;
+  const { durability, clock, sequences, lanes, exchanges, accounts } = status;
   if (durability.state === 'retrying') {
     found.push({ severity: 2, text: `the state cannot be written: ${durability.problem}` });
   }
@@ -54,6 +57,18 @@ export function findings(status: Status): { readonly severity: Severity; readonl
     });
   }
   if (clock.state === 'behind') found.push({ severity: 1, text: 'the clock is behind what the state has seen' });
+  for (const { exchange, downForMs } of exchanges) {
+    if (downForMs === null) continue;
+    found.push({ severity: 2, text: `exchange ${exchange} has not answered for ${formatDuration(downForMs)}` });
+  }
+  for (const { account, breaker, paused } of accounts) {
+    if (breaker !== null)
+      found.push({
+        severity: 2,
+        text: `account ${account} is quarantined: ${TROUBLE[breaker.openFor]} (nonced why ${account})`,
+      });
+    if (paused) found.push({ severity: 1, text: `account ${account} is paused (nonced resume ${account})` });
+  }
   for (const { name, leadMs } of sequences) {
     if (leadMs !== null && leadMs > LONG_LEAD_MS) {
       found.push({ severity: 1, text: `sequence ${name} is ${formatDuration(leadMs)} ahead of the clock` });
@@ -115,16 +130,26 @@ function printStatus(status: Status): void {
   );
   section(
     'ACCOUNT',
-    ['grants', 'nonces', 'waiting', 'idle'],
+    ['grants', 'nonces', 'waiting', 'idle', 'last ok', 'rejected', 'pace', 'sequence'],
     status.accounts,
-    ({ account, grants, nonces, waiting, idleMs }) => [
-      account,
-      String(grants),
-      String(nonces),
-      String(waiting),
-      formatDuration(idleMs),
+    (account) => [
+      account.account,
+      String(account.grants),
+      String(account.nonces),
+      String(account.waiting),
+      formatDuration(account.idleMs),
+      account.okAgoMs === null ? '-' : `${formatDuration(account.okAgoMs)} ago`,
+      account.rejected === 0 ? '-' : `${account.rejected} (${account.rejectedInARow} in a row)`,
+      paceText(account.pace),
+      account.sequence,
     ],
   );
+}
+
+function paceText(pace: Status['accounts'][number]['pace']): string {
+  if (pace === null) return '-';
+  const next = pace.nextFreeMs === 0 ? '' : `, next in ${formatDuration(pace.nextFreeMs)}`;
+  return `${pace.level.toFixed(1)} of ${pace.max}${next}`;
 }
 
 function section<T>(
@@ -134,14 +159,8 @@ function section<T>(
   row: (item: T) => readonly string[],
 ): void {
   if (items.length === 0) return;
-  const rows = [[title, ...columns], ...items.map(row)];
-  const widths = [title, ...columns].map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
+  const [heading = '', ...lines] = tableOf([[title, ...columns], ...items.map(row)]);
   printLine();
-  rows.forEach((cells, index) => {
-    const line = cells
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd();
-    printLine(index === 0 ? paint('dim', line) : line);
-  });
+  printLine(paint('dim', heading));
+  for (const line of lines) printLine(line);
 }

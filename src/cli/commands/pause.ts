@@ -1,0 +1,42 @@
+import { adminSocket, askOnce } from '../ask.ts';
+import { printJson, printLine } from '../output.ts';
+
+export interface PauseOptions {
+  readonly json: boolean;
+  readonly socket?: string;
+}
+
+/** What `pause` and `resume-account` answer. */
+export interface PauseChange {
+  readonly before: 'running' | 'paused';
+  readonly after: 'running' | 'paused';
+}
+
+/** Stops an account of the running daemon until it is resumed, also over restarts. */
+export async function pause(account: string, { json, socket }: PauseOptions): Promise<void> {
+  const change = await askOnce<PauseChange>(adminSocket(socket), 'pause', { account });
+  if (json) {
+    printJson(change);
+    return;
+  }
+  if (change.before === change.after) {
+    printLine(`${account} is paused already; nothing was changed`);
+  } else {
+    printLine(`${account}: ${change.before} -> ${change.after}`);
+    printLine('Its new calls, and those that were waiting, are refused with PAUSED; calls under way are not touched.');
+  }
+  printLine(`It stays paused over restarts, until: nonced resume ${account}`);
+}
+
+/** Lets a paused account go on, and closes its circuit breaker. */
+export async function resume(account: string, { json, socket }: PauseOptions): Promise<void> {
+  const change = await askOnce<PauseChange>(adminSocket(socket), 'resume-account', { account });
+  if (json) {
+    printJson(change);
+    return;
+  }
+  printLine(
+    change.before === change.after ? `${account} was not paused` : `${account}: ${change.before} -> ${change.after}`,
+  );
+  printLine('Its circuit breaker is closed as well: the next call goes to the exchange.');
+}

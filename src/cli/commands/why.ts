@@ -1,0 +1,138 @@
+import { surroundings } from '../../client/host.ts';
+import { findSocket } from '../../client/socket-path.ts';
+import type { AccountStatus, ExclusionPolicy, Outcome, Priority, Unit } from '../../protocol/messages.ts';
+import { askOnce } from '../ask.ts';
+import { formatDuration, paint, printJson, printLine } from '../output.ts';
+import { tableOf } from '../table.ts';
+
+export interface WhyOptions {
+  /** How many calls are listed; the daemon answers with at most 100. */
+  readonly count: number;
+  readonly json: boolean;
+  readonly socket?: string;
+}
+
+/** A call that has ended, never with its token. */
+export interface WhyCall {
+  readonly account: string;
+  readonly holder: string | null;
+  readonly pid: number | null;
+  readonly label: string | null;
+  readonly priority: Priority;
+  /** Null for a call that was granted before a restart of the daemon. */
+  readonly nonce: bigint | null;
+  /** The last one drawn under its lease. */
+  readonly lastNonce: bigint | null;
+  readonly waitedMs: number;
+  readonly heldMs: number;
+  readonly agoMs: number;
+  readonly ended: 'released' | 'expired' | 'preempted' | 'disconnected' | 'lost';
+  readonly outcome: Outcome;
+  /** The outcome was told after the lease had ended. */
+  readonly late: boolean;
+}
+
+export interface WhyResult {
+  readonly account: string;
+  readonly exclusive: ExclusionPolicy;
+  readonly unit: Unit;
+  /** How far its sequence is ahead of the clock; null for a counter. */
+  readonly leadMs: number | null;
+  /** Its calls under way. */
+  readonly held: number;
+  /** As in `status`; null for an account that is not in use. */
+  readonly status: AccountStatus | null;
+  /** Its last calls, the latest first, at most 100. */
+  readonly calls: readonly WhyCall[];
+  /** The latest call whose nonce was rejected, and the one that was granted before it in its lane. */
+  readonly rejected: { readonly call: WhyCall; readonly before: WhyCall | null } | null;
+  readonly verdict: {
+    readonly kind: 'none' | 'late' | 'out-of-order' | 'one-program' | 'foreign-use' | 'ahead' | 'unit';
+    readonly sure: 'certain' | 'likely' | 'possible';
+    /** For a person: the fact. */
+    readonly text: string;
+    /** What to do about it, in this order; with `Or`, where something else may be the cause. */
+    readonly fixes: readonly string[];
+  };
+}
+
+/** Shows an account's last calls, and what a rejected nonce was probably due to. */
+export async function why(account: string, { count, json, socket }: WhyOptions): Promise<void> {
+  const path = findSocket(socket, surroundings()).path;
+  const result = await askOnce<WhyResult>(path, 'why', { account });
+  if (json) printJson({ ...result, calls: result.calls.slice(0, count) });
+  else for (const line of linesOf(result, count)) printLine(line);
+}
+
+/** What a person reads: how the account stands, the verdict, the rejected call, and the last `count` calls. */
+export function linesOf(result: WhyResult, count: number): string[] {
+  const { account, exclusive, unit, leadMs, held, status, calls, rejected, verdict } = result;
+  const sequence = status === null ? '' : `sequence ${status.sequence}, `;
+  const lead = leadMs === null ? '' : `, lead ${formatDuration(leadMs)}`;
+  const lines = [
+    `${paint('bold', account)}  ${sequence}${unit}${lead}, exclusion ${exclusive}, ${held} held, ` +
+      `${status?.waiting ?? 0} waiting`,
+  ];
+  if (status?.paused) {
+    lines.push(paint('yellow', `! it is paused: its calls are refused until \`nonced resume ${account}\``));
+  }
+  const breaker = status?.breaker ?? null;
+  if (breaker !== null) lines.push(paint('yellow', `! ${breakerText(account, breaker)}`));
+  lines.push('', `${paint(verdict.kind === 'none' ? 'bold' : 'red', headline(verdict))} ${verdict.text}`);
+  for (const fix of verdict.fixes) lines.push(`  - ${fix}`);
+  if (rejected !== null) {
+    lines.push('', `rejected  ${told(rejected.call, account)}`);
+    lines.push(
+      rejected.before === null ? 'before    no call is remembered' : `before    ${told(rejected.before, account)}`,
+    );
+  }
+  const shown = calls.slice(0, count);
+  if (shown.length > 0) {
+    const [heading = '', ...rows] = tableOf([HEADING, ...shown.map(rowOf)]);
+    lines.push('', paint('dim', heading));
+    rows.forEach((row, index) => {
+      lines.push(shown[index]?.outcome === 'invalid-nonce' ? paint('red', row) : row);
+    });
+  }
+  return lines;
+}
+
+const HEADING = ['AGO', 'holder', 'pid', 'label', 'priority', 'nonce', 'waited', 'held', 'ended', 'outcome'];
+
+function rowOf(call: WhyCall): string[] {
+  return [
+    formatDuration(call.agoMs),
+    call.holder ?? '-',
+    String(call.pid ?? '-'),
+    call.label ?? '-',
+    call.priority,
+    String(call.nonce ?? '-'),
+    formatDuration(call.waitedMs),
+    formatDuration(call.heldMs),
+    call.ended,
+    outcomeOf(call),
+  ];
+}
+
+function headline({ kind, sure }: WhyResult['verdict']): string {
+  return kind === 'none' ? 'none:' : `${kind} (${sure}):`;
+}
+
+function breakerText(account: string, { openFor, probeInMs }: NonNullable<AccountStatus['breaker']>): string {
+  const cause = openFor === 'locked-out' ? 'the exchange has locked the key out' : 'its nonces are being rejected';
+  const wait = probeInMs > 0 ? `in ${formatDuration(probeInMs)}` : 'with the next call';
+  return `its calls are refused, for ${cause}; one is tried ${wait}, or after \`nonced resume ${account}\``;
+}
+
+/** A call in a line; its account only where it is not the one that was asked for. */
+function told(call: WhyCall, account: string): string {
+  const pid = call.pid === null ? '' : ` (pid ${call.pid})`;
+  const label = call.label === null ? '' : `, ${call.label}`;
+  const whose = call.account === account ? '' : ` for ${call.account}`;
+  const last = call.lastNonce === call.nonce || call.lastNonce === null ? '' : ` to ${call.lastNonce}`;
+  const nonce = call.nonce === null ? 'a nonce of before the restart' : `${call.nonce}${last}`;
+  const held = `${call.ended} after ${formatDuration(call.heldMs)}, ${formatDuration(call.agoMs)} ago`;
+  return `${nonce}  ${call.holder ?? 'unnamed'}${pid}${label}${whose}: ${held}, ${outcomeOf(call)}`;
+}
+
+const outcomeOf = ({ outcome, late }: WhyCall): string => (late ? `${outcome} (told late)` : outcome);

@@ -1,0 +1,54 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { NO_POLICIES, type Policies } from '../core/policies.ts';
+import { startingState } from '../core/policy-plan.ts';
+import { nonceFloorAt } from '../core/sequence-clock.ts';
+import { ExitError } from '../errors.ts';
+import { readStateFile } from '../store/state-file.ts';
+
+/** Where the configuration lies. The service's own may be missing: then nothing is configured. */
+export interface ConfigurationFile {
+  readonly path: string;
+  readonly mayBeMissing: boolean;
+}
+
+/** The file that was asked for, else that of the service, else none. */
+export function configurationFile(asked: string | undefined): ConfigurationFile | undefined {
+  if (asked !== undefined) return { path: asked, mayBeMissing: false };
+  const directory = process.env['CONFIGURATION_DIRECTORY'];
+  return directory ? { path: join(directory, 'config.json'), mayBeMissing: true } : undefined;
+}
+
+/** Reads the configuration. Throws ExitError where it is bad: then nothing of it holds. */
+export async function readConfiguration(file: ConfigurationFile | undefined): Promise<Policies> {
+  if (file === undefined || (file.mayBeMissing && !existsSync(file.path))) return NO_POLICIES;
+  // The schema's library takes its time to load, and a daemon without a configuration should not wait for it.
+  const { readPolicyFile } = await import('../daemon/policy-file.ts');
+  return readPolicyFile(file.path);
+}
+
+/** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
+export async function problemsOf(
+  { path }: ConfigurationFile,
+  stateDir: string,
+  wallMs: number,
+): Promise<{ readonly problems: readonly string[]; readonly againstState: boolean }> {
+  const { checkPolicyFile, readPolicyFile } = await import('../daemon/policy-file.ts');
+  const problems = checkPolicyFile(path);
+  if (problems.length > 0) return { problems, againstState: false };
+  const state = stateOf(stateDir);
+  if (state === undefined) return { problems, againstState: false };
+  const starting = startingState(state, readPolicyFile(path), (unit) => nonceFloorAt(wallMs, unit));
+  return { problems: 'problem' in starting ? [`${path}: ${starting.problem}`] : [], againstState: true };
+}
+
+/** Undefined where there is none that this user may read. */
+function stateOf(stateDir: string) {
+  try {
+    const reading = readStateFile(stateDir, 'anyone');
+    return reading.kind === 'state' ? reading.state.state : undefined;
+  } catch (error) {
+    if (error instanceof ExitError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,56 @@
+import type { EndedCalls, GrantedCall } from './ended-calls.ts';
+import type { Account, Lease } from './entities.ts';
+import type { AccountRecord } from './evidence.ts';
+import type { Ledger } from './ledger.ts';
+import type { Policies } from './policies.ts';
+import type { ExclusionPolicy } from './ports.ts';
+
+/** A lease as the call that it is for. */
+export function callOf(lease: Lease): GrantedCall {
+  const { account, lane, client, label, priority, token, nonce, lastNonce, alsoFor, waitedMs, grantedAtMs } = lease;
+  return {
+    account: account.name,
+    lane: lane.name,
+    exclusive: lane.exclusive,
+    holder: client?.name,
+    pid: client?.pid,
+    label,
+    priority,
+    token,
+    nonce,
+    lastNonce,
+    alsoFor,
+    waitedMs,
+    grantedAtMs,
+  };
+}
+
+export interface RecordParts {
+  readonly name: string;
+  /** Undefined where it is not in use. */
+  readonly account: Account | undefined;
+  readonly ended: EndedCalls;
+  readonly leases: Iterable<Lease>;
+  readonly ledger: Ledger;
+  readonly exclusive: ExclusionPolicy;
+  readonly policies: Policies;
+}
+
+/** What is known of an account's calls. */
+export function recordOf({ name, account, ended, leases, ledger, exclusive, policies }: RecordParts): AccountRecord {
+  const sequence = account?.sequence ?? ledger.sequenceOf(name, policies.of(name));
+  const calls = ended.of(name);
+  return {
+    account: name,
+    calls,
+    live: [...leases].filter((lease) => lease.account === account).map(callOf),
+    everAccepted: account?.okAtMs !== undefined || calls.some(({ outcome }) => outcome === 'ok'),
+    bare: account?.bare,
+    refusedUnits: account?.refusedUnits,
+    policy: exclusive,
+    unit: sequence.unit,
+    leadMs: ledger.leadMs(sequence),
+    notFollowedMs: ledger.notFollowedMs(),
+    advancedAtMs: account?.advancedAtMs,
+  };
+}

@@ -1,0 +1,78 @@
+import { DEFAULT_SEQUENCE } from './policies.ts';
+import type { DurableAccount } from './ports.ts';
+
+/** More accounts are not told apart: those on the default sequence then count as one, `EVERYBODY`. */
+const MOST_ACCOUNTS = 4_096;
+const EVERYBODY = '*';
+
+/** What changes of an account. */
+export interface AccountChange {
+  readonly sequence?: string;
+  readonly paused?: boolean;
+}
+
+const NO_CHANGES: ReadonlyMap<string, AccountChange> = new Map();
+
+/**
+ * Which account has drawn from which sequence, and which are paused: durable, so that no edit of the configuration and
+ * no restart leads an account to lower nonces (I2) or lifts a pause.
+ */
+export class Register {
+  #accounts: ReadonlyMap<string, DurableAccount>;
+  /** Accounts that are about to draw for the first time, and from where: written along with the next state. */
+  readonly #newcomers = new Map<string, AccountChange>();
+
+  constructor(accounts: ReadonlyMap<string, DurableAccount>) {
+    this.#accounts = accounts;
+  }
+
+  /** What is durable. */
+  get accounts(): ReadonlyMap<string, DurableAccount> {
+    return this.#accounts;
+  }
+
+  get hasNewcomers(): boolean {
+    return this.#newcomers.size > 0;
+  }
+
+  /** The sequence that the account has durably drawn from. */
+  sequenceOf(account: string): string | undefined {
+    return this.#accounts.get(account)?.sequence ?? this.#accounts.get(EVERYBODY)?.sequence;
+  }
+
+  isPaused(account: string): boolean {
+    return this.#accounts.get(account)?.paused ?? false;
+  }
+
+  /** Lets the account draw from `sequence` once the next write of the state is durable. False where there is no room. */
+  enlist(account: string, sequence: string): boolean {
+    const isKnown = this.#accounts.has(account);
+    const hasRoom = isKnown || this.#accounts.size + this.#newcomers.size < MOST_ACCOUNTS;
+    if (!hasRoom && sequence !== DEFAULT_SEQUENCE) return false;
+    this.#newcomers.set(hasRoom ? account : EVERYBODY, { sequence });
+    return true;
+  }
+
+  /** What was asked for under other policies must be asked for anew. */
+  forgetNewcomers(): void {
+    this.#newcomers.clear();
+  }
+
+  /** What is to be durable by the next write: all that is, with the newcomers and `changes`. */
+  draft(changes: ReadonlyMap<string, AccountChange> = NO_CHANGES): ReadonlyMap<string, DurableAccount> {
+    if (this.#newcomers.size === 0 && changes.size === 0) return this.#accounts;
+    const draft = new Map(this.#accounts);
+    for (const [account, change] of [...this.#newcomers, ...changes]) {
+      draft.set(account, { sequence: undefined, paused: false, ...draft.get(account), ...change });
+    }
+    return draft;
+  }
+
+  /** `draft` is durable. */
+  adopt(draft: ReadonlyMap<string, DurableAccount>): void {
+    this.#accounts = draft;
+    for (const account of this.#newcomers.keys()) {
+      if (draft.get(account)?.sequence !== undefined) this.#newcomers.delete(account);
+    }
+  }
+}

@@ -1,0 +1,182 @@
+import * as v from 'valibot';
+import type { Pacing, SequencePolicy } from '../core/policies.ts';
+import { MOST_SEQUENCES } from '../core/ports.ts';
+import { nonceFloorAt } from '../core/sequence-clock.ts';
+import { UNITS } from '../protocol/messages.ts';
+import { quote } from '../protocol/quote.ts';
+import { LONGEST_DRAIN_MS } from '../store/account-notes.ts';
+import { RELEASED_MS } from '../version.ts';
+import { isObject, mapOf, object, type Schema, step } from './policy-objects.ts';
+import { type Problem, suggestion } from './policy-problem.ts';
+
+/** What the file says of pacing; `none` is for an account of a paced exchange. */
+export type ConfiguredPacing = Pacing | 'none';
+
+export interface ConfiguredExchange {
+  readonly sequence?: string | undefined;
+  readonly pacing?: ConfiguredPacing | undefined;
+}
+
+export interface ConfiguredAccount extends ConfiguredExchange {
+  readonly exchange?: string | undefined;
+}
+
+/** The configuration file, checked. */
+export interface Configuration {
+  readonly sequences: ReadonlyMap<string, SequencePolicy>;
+  readonly exchanges: ReadonlyMap<string, ConfiguredExchange>;
+  /** By name, or by pattern with a star at its end. */
+  readonly accounts: ReadonlyMap<string, ConfiguredAccount>;
+}
+
+/** Kraken's call counters by verification tier. */
+export const PRESETS = {
+  'kraken-starter': { max: 15, perSecond: 0.33 },
+  'kraken-intermediate': { max: 20, perSecond: 0.5 },
+  'kraken-pro': { max: 20, perSecond: 1 },
+} as const satisfies Readonly<Record<string, Pacing>>;
+
+const DEFAULT_MAX = 2n ** 63n - 1n;
+const HIGHEST_MAX = 2n ** 64n - 1n;
+const MOST = 1_000_000;
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+/** The state file cannot hold a key of that name. */
+const SEQUENCE_NAME = /^(?!__proto__$)[A-Za-z0-9._-]{1,64}$/;
+const NAME_WANTED = '1 to 64 of A-Z a-z 0-9 . _ -';
+const ACCOUNT = /^([A-Za-z0-9._:@-]{1,64}\*?|\*)$/;
+const ACCOUNT_WANTED =
+  '1 to 64 of A-Z a-z 0-9 . _ : @ -, with a star at the end for all that begin so; * alone is everybody';
+/** Checks what a configuration file holds. All problems are told at once; the configuration only where there is none. */
+export function checkConfiguration(
+  value: unknown,
+): { readonly configuration: Configuration } | { readonly problems: readonly Problem[] } {
+  const checked = v.safeParse(configuration(value), value);
+  if (checked.success) return { configuration: checked.output };
+  return { problems: checked.issues.map(({ path, message }) => ({ path: keysOf(path), message })) };
+}
+
+/** The schema for `value`, whose own names are the ones that may be referred to, whatever else is wrong with them. */
+function configuration(value: unknown): Schema<Configuration> {
+  const sequence = reference('sequence', [...new Set(['default', ...namesIn(value, 'sequences', SEQUENCE_NAME)])]);
+  const exchange = reference('exchange', [...new Set(['default', ...namesIn(value, 'exchanges', NAME)])]);
+  const ofExchange = { sequence: v.optional(sequence), pacing: v.optional(PACING) };
+  const ofAccount = { exchange: v.optional(exchange), ...ofExchange };
+  const sections = object({
+    sequences: v.optional(v.pipe(mapOf('sequence', SEQUENCE_NAME, NAME_WANTED, SEQUENCE), v.rawCheck(checkSequences))),
+    exchanges: v.optional(mapOf('exchange', NAME, NAME_WANTED, object(ofExchange))),
+    accounts: v.optional(mapOf('account', ACCOUNT, ACCOUNT_WANTED, object(ofAccount))),
+  });
+  return v.pipe(
+    sections,
+    v.transform(({ sequences, exchanges, accounts }) => ({
+      sequences: sequences ?? new Map(),
+      exchanges: exchanges ?? new Map(),
+      accounts: accounts ?? new Map(),
+    })),
+  );
+}
+
+function namesIn(value: unknown, section: string, pattern: RegExp): string[] {
+  const named = isObject(value) ? value[section] : undefined;
+  return isObject(named) ? Object.keys(named).filter((key) => pattern.test(key)) : [];
+}
+
+const UNIT = v.picklist(UNITS, ({ input }) => `${quote(input)} is no unit; use ${UNITS.join(', ')}`);
+
+const MAX_NONCE = v.pipe(
+  v.custom<string | number>(
+    isNonce,
+    ({ input }) =>
+      `${quote(input)} is no highest nonce; give digits in quotes, 1 to ${HIGHEST_MAX}, or a whole number up to ` +
+      `${Number.MAX_SAFE_INTEGER} (JSON keeps no larger one exactly)`,
+  ),
+  v.transform((digits) => BigInt(digits)),
+);
+
+function isNonce(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isSafeInteger(value) && value > 0;
+  return typeof value === 'string' && /^[1-9]\d{0,19}$/.test(value) && BigInt(value) <= HIGHEST_MAX;
+}
+
+const SEQUENCE: Schema<SequencePolicy> = v.pipe(
+  object(
+    { unit: UNIT, max: v.optional(MAX_NONCE, String(DEFAULT_MAX)) },
+    { unit: `say which of ${UNITS.join(', ')} the keys have had so far` },
+  ),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const { unit, max } = dataset.value;
+    const now = nonceFloorAt(RELEASED_MS, unit);
+    if (max >= now) return;
+    const message = `${max} is below every nonce in ${unit} (now ${now}); use the unit that the keys have had, or a higher max`;
+    addIssue({ message, path: [step(dataset.value, 'max', max)] });
+  }),
+);
+
+function checkSequences({ dataset, addIssue }: v.RawCheckContext<ReadonlyMap<string, SequencePolicy>>): void {
+  if (!dataset.typed) return;
+  // The state has one of this name whether anything is said about it or not.
+  const count = new Set(['default', ...dataset.value.keys()]).size;
+  if (count > MOST_SEQUENCES) {
+    addIssue({
+      message: `there are ${count}, with default, and at most ${MOST_SEQUENCES} are possible; take some out`,
+    });
+  }
+}
+
+const PRESET_NAMES = [...Object.keys(PRESETS), 'none'] as (keyof typeof PRESETS | 'none')[];
+const PRESET = v.pipe(
+  v.picklist(PRESET_NAMES, ({ input }) => `${quote(input)} is no preset; ${suggestion(String(input), PRESET_NAMES)}`),
+  v.transform((name): ConfiguredPacing => (name === 'none' ? name : PRESETS[name])),
+);
+
+const BUCKET: Schema<ConfiguredPacing> = v.pipe(
+  object(
+    {
+      max: v.pipe(
+        v.number(({ input }) => `${quote(input)} is no number; give one from 1 to ${MOST}`),
+        v.check(
+          (max) => max >= 1 && max <= MOST,
+          ({ input }) => `${input} is out of range; give 1 (what a call costs if nothing else is said) to ${MOST}`,
+        ),
+      ),
+      perSecond: v.pipe(
+        v.number(({ input }) => `${quote(input)} is no number; give one above 0, at most ${MOST}`),
+        v.check(
+          (perSecond) => perSecond > 0 && perSecond <= MOST,
+          ({ input }) => `${input} is out of range; give a number above 0, at most ${MOST}`,
+        ),
+      ),
+    },
+    { max: 'say how much fits into the bucket, such as 15', perSecond: 'say how fast it drains, such as 0.33' },
+  ),
+  v.check(
+    ({ max, perSecond }) => max / perSecond <= LONGEST_DRAIN_MS / 1000,
+    ({ input: { max, perSecond } }) =>
+      `a full bucket would take ${Math.ceil(max / perSecond)} s to drain, and ${LONGEST_DRAIN_MS / 1000} s are the most; ` +
+      'lower max or raise perSecond',
+  ),
+);
+
+const PACING: Schema<ConfiguredPacing> = v.lazy((input) => {
+  if (typeof input === 'string') return PRESET;
+  if (isObject(input)) return BUCKET;
+  return v.never(
+    `${quote(input)} is no pacing; give {"max": 15, "perSecond": 0.33}, a preset (${Object.keys(PRESETS).join(', ')}), or "none"`,
+  );
+});
+
+/** The name of something that is known. */
+function reference(what: string, known: readonly string[]): Schema<string> {
+  return v.pipe(
+    v.string(({ input }) => `${quote(input)} is no name; give that of a known ${what}: ${known.map(quote).join(', ')}`),
+    v.check(
+      (name) => known.includes(name),
+      ({ input }) => `there is no ${what} ${quote(input)} under ${what}s; ${suggestion(input, known)}`,
+    ),
+  );
+}
+
+function keysOf(path: readonly v.IssuePathItem[] = []): string[] {
+  return path.map(({ key }) => String(key));
+}
