@@ -124,7 +124,7 @@ export class Client implements Nonced, GrantKeeper {
 
   /** Of the grant keeper. */
   async release(lease: Lease, outcome: Outcome, { usedOwnClock }: ReleaseOptions): Promise<boolean> {
-    if (!this.#holdings.releasedByRequest(lease)) return false;
+    if (!this.#holdings.releasedByRequest(lease, outcome)) return false;
     const call = new ReleaseCall(this.#clock, this.#link, { token: lease.token, outcome, usedOwnClock });
     return call.start({ giveUpAtMs: this.#answerDueMs(), signal: undefined });
   }

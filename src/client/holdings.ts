@@ -60,16 +60,22 @@ export class Holdings implements LeaseKeeper, LeaseLoser {
     return lease;
   }
 
-  /** Releases without waiting for an answer. Does nothing if the lease is over. */
+  /** Releases without waiting for an answer. Where the lease is over, the daemon only hears how its call ended. */
   release(lease: Lease, outcome: Outcome): void {
-    if (!lease.release()) return;
+    if (!lease.release()) {
+      this.#tellLate(lease, outcome);
+      return;
+    }
     this.#leases.delete(lease.token);
     this.giveBack(lease.token, outcome, lease.endsAtMs);
   }
 
   /** The lease is given back by a request that wants an answer. False if it is over already. */
-  releasedByRequest(lease: Lease): boolean {
-    if (!lease.release()) return false;
+  releasedByRequest(lease: Lease, outcome: Outcome): boolean {
+    if (!lease.release()) {
+      this.#tellLate(lease, outcome);
+      return false;
+    }
     this.#leases.delete(lease.token);
     return true;
   }
@@ -146,6 +152,12 @@ export class Holdings implements LeaseKeeper, LeaseLoser {
 
   abandon(cause: NoncedError): void {
     this.#endAll(leaseLost(cause.message, { cause }));
+  }
+
+  /** For `nonced why`: the call outlived its lease. Nothing else comes of it. */
+  #tellLate({ token, state }: Lease, outcome: Outcome): void {
+    if (state !== 'lost' || outcome === 'unknown' || outcome === 'unused') return;
+    this.#link.notify('release', { token, outcome });
   }
 
   #endAll(error: NoncedError): void {

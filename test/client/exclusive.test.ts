@@ -117,6 +117,23 @@ test('the lane is kept while an aborted function winds down, and released as soo
   expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'unsettled' });
 });
 
+test('a call that outlives its lease still tells the daemon how it ended, if that says anything', async () => {
+  const { daemon, client } = await connected();
+  const outcome = (): 'invalid-nonce' => 'invalid-nonce';
+  const { work, call } = await running(daemon, client, { outcome });
+  daemon.line.revoke(9n);
+  expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
+  work.reject(new Error('EAPI:Invalid nonce'));
+  expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'invalid-nonce' });
+
+  const silent = await running(daemon, client, {}, { token: 10n });
+  daemon.line.revoke(10n);
+  await silent.call();
+  silent.work.reject(new Error('ECONNRESET'));
+  await settle();
+  expect(daemon.heard).toEqual([]);
+});
+
 test('revoked ends a running call at once', async () => {
   const { daemon, client } = await connected();
   const { work, call, signal } = await running(daemon, client);
@@ -124,8 +141,7 @@ test('revoked ends a running call at once', async () => {
   expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
   expect(signal.aborted).toBe(true);
   work.resolve('late');
-  await settle();
-  expect(daemon.heard).toEqual([]);
+  expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'ok' });
 });
 
 test('a function that has its result when the process wakes from a stall keeps it', async () => {
