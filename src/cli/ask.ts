@@ -9,15 +9,16 @@ import { NoncedError, refusal, systemErrorCode } from '../errors.ts';
 import type { Message } from '../protocol/messages.ts';
 import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 
+const ADMIN_SOCKET = 'admin.sock';
 const ANSWER_WITHIN_MS = 30_000;
 const REQUEST_ID = 1;
 
 /** The operator's socket beside the bots' one. */
 export function adminSocket(asked: string | undefined): string {
-  return join(dirname(findSocket(asked, surroundings()).path), 'admin.sock');
+  return join(dirname(findSocket(asked, surroundings()).path), ADMIN_SOCKET);
 }
 
-/** Asks the operator's socket at `path` one thing. Rejects with NoncedError. */
+/** Asks the socket at `path` one thing. Rejects with NoncedError. */
 export function askOnce<Result>(path: string, method: string, params: object): Promise<Result> {
   // Before there is a connection to be left open: it throws at a number that does not fit in 64 bits.
   const request = msgpackRpc.request(REQUEST_ID, method, params);
@@ -32,7 +33,11 @@ export function askOnce<Result>(path: string, method: string, params: object): P
         if (message.kind === 'answer') settle(() => resolve(message.result as Result));
         else if (message.kind === 'error') settle(() => reject(new NoncedError(message.error)));
       },
-      broken: (reason) => settle(() => reject(isForbidden(reason) ? notOperator(path) : unavailable(path, reason))),
+      broken: (reason) =>
+        settle(() => {
+          const isOperators = path.endsWith(ADMIN_SOCKET) && isForbidden(reason);
+          reject(isOperators ? notOperator(path) : unavailable(path, reason));
+        }),
     });
     const timer = systemClock().after(ANSWER_WITHIN_MS, () => {
       settle(() => reject(new NoncedError(refusal('UNAVAILABLE', `no answer from ${path} in time; look at its log`))));

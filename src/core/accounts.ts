@@ -108,7 +108,7 @@ export class AccountTable {
       if (!samePacing(account.bucket?.pacing, policy.pacing)) {
         // Where it was not paced nobody has counted, and the exchange's own counter may be full.
         const level = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
-        account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs);
+        account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, account.bucket?.underWay);
       }
     }
   }

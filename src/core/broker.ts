@@ -19,12 +19,11 @@ import type { Clock } from '../clock.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import { callOf, recordOf } from './account-record.ts';
 import { AccountTable } from './accounts.ts';
-import { firstOf, leftMs, statusOf } from './broker-status.ts';
+import { firstOf, leftMs, statusOf, statusOfAccount } from './broker-status.ts';
 import type { DurableChange } from './ceiling-writer.ts';
 import { type Deadline, DeadlineQueue } from './deadline-queue.ts';
 import { EndedCalls } from './ended-calls.ts';
 import type { Account, Client, Draw, Lease, LeaseLane, Waiter } from './entities.ts';
-import type { AccountRecord } from './evidence.ts';
 import { ended, judge, longestTtlMs, pass, refusalOf } from './gate.ts';
 import type { AccountQueue } from './lane.ts';
 import { LaneMap } from './lanes.ts';
@@ -67,6 +66,7 @@ import {
   unitMismatch,
   waitTimeout,
 } from './refusals.ts';
+import { whyOf } from './why.ts';
 
 /** How long the lane of a lease from before a restart stays closed for a holder that has not come back (I4). */
 export const RETURN_MS = 2_000;
@@ -148,6 +148,8 @@ export interface BrokerOptions {
   /** Left out: nothing is configured. What they need of the state, it must have. */
   readonly policies?: Policies;
   readonly observer: Observer;
+  /** A write of the state has ended, and `nextDueMs` may be sooner for it although nobody has been answered. */
+  readonly onWritten?: () => void;
   readonly limits?: Limits;
 }
 
@@ -158,6 +160,7 @@ export class Broker {
   readonly #lanes: LaneMap;
   readonly #leases: LeaseTable;
   readonly #observer: Observer;
+  readonly #onWritten: (() => void) | undefined;
   readonly #limits: Limits;
   readonly #startedAtMs: number;
   readonly #deadlines = new DeadlineQueue<Due>();
@@ -182,6 +185,7 @@ export class Broker {
     const failed = (error: Error) => this.#fail(error);
     this.#clock = clock;
     this.#observer = options.observer;
+    this.#onWritten = options.onWritten;
     this.#limits = options.limits ?? DEFAULT_LIMITS;
     this.#startedAtMs = clock.monotonicMs();
     this.#ledger = new Ledger({
@@ -517,17 +521,24 @@ export class Broker {
     });
   }
 
-  /** What is known of an account's last calls, for whoever asks why one failed. */
-  recordOf(accountName: string): AccountRecord {
-    return recordOf({
+  /** An account's last calls, and what a rejected nonce was probably due to. */
+  why(accountName: string) {
+    const nowMs = this.#clock.monotonicMs();
+    const account = this.#accounts.get(accountName);
+    const record = recordOf({
       name: accountName,
-      account: this.#accounts.get(accountName),
+      account,
       ended: this.#ended,
       leases: this.#leases.values(),
       ledger: this.#ledger,
       exclusive: this.#lanes.policy,
       policies: this.#accounts.policies,
     });
+    return {
+      ...whyOf(record, this.#ended, nowMs),
+      paused: this.#ledger.isPaused(accountName),
+      status: account === undefined ? null : statusOfAccount(account, nowMs),
+    };
   }
 
   get #isStopped(): boolean {
@@ -761,6 +772,7 @@ export class Broker {
       nonce: drawn.nonce,
       lastNonce: (drawn.nonce + BigInt(count - 1)) as Nonce,
       alsoFor: undefined,
+      costs: new Map([[account, waiter.cost]]),
       lane,
       client,
       ttlMs,
@@ -795,6 +807,8 @@ export class Broker {
       this.#allClosed = true;
       return;
     }
+    // What it cost is not noted. An order costs nothing, and most other calls this.
+    account.bucket?.add(1, this.#startedAtMs);
     this.#leases.hold({
       kind: 'lease',
       token: noted.token,
@@ -808,6 +822,7 @@ export class Broker {
       nonce: undefined,
       lastNonce: undefined,
       alsoFor: undefined,
+      costs: new Map([[account, 1]]),
       lane: this.#lanes.of(account),
       client: undefined,
       ttlMs: noted.ttlMs,
@@ -822,6 +837,11 @@ export class Broker {
     this.#leases.end(lease);
     this.#deadlines.remove(lease);
     lease.account.usedAtMs = nowMs;
+    for (const [account, cost] of lease.costs) {
+      if (account.bucket === undefined) continue;
+      account.bucket.ended(cost, nowMs);
+      this.#accounts.note(account, nowMs);
+    }
     const call = { ...callOf(lease), endedAtMs: nowMs, ended: how, ownClock, outcome, toldAtMs: nowMs, late: false };
     // Whose lease was ended for him may still tell how the call went.
     this.#ended.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
@@ -893,6 +913,7 @@ export class Broker {
     } else {
       under.lease.lastNonce = last;
       if (account !== under.lease.account) under.lease.alsoFor = account.name;
+      under.lease.costs.set(account, (under.lease.costs.get(account) ?? 0) + under.cost);
       account.bucket?.add(under.cost, nowMs);
       if (account.bucket !== undefined) this.#accounts.note(account, nowMs);
       if (this.#phase !== 'granting') return false;
@@ -941,6 +962,7 @@ export class Broker {
     if (this.#phase !== 'granting') return;
     this.#deadlines.remove(this.#slowWrite);
     this.#serveBlocked(failure);
+    this.#onWritten?.();
   }
 
   /** Tries again what waits for a ceiling; with a `failure`, what cannot be served hears of it. */

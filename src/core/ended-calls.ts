@@ -68,17 +68,16 @@ export class EndedCalls {
 
   /** The account's calls that are remembered, the latest to end first. */
   of(account: string): EndedCall[] {
-    const found: EndedCall[] = [];
-    for (const call of this.#latestFirst()) if (call.account === account) found.push(call);
-    return found;
+    const latestFirst = [...this.#calls.slice(this.#next), ...this.#calls.slice(0, this.#next)].reverse();
+    return latestFirst.filter((call): call is EndedCall => call?.account === account);
   }
 
   /** The call that was granted in the same lane before `call`; where the lane was not exclusive, of the same account. */
   before({ token, lane, account, exclusive }: GrantedCall): EndedCall | undefined {
     let found: EndedCall | undefined;
-    for (const call of this.#latestFirst()) {
-      if (call.token >= token || !(exclusive ? call.lane === lane : call.account === account)) continue;
-      if (found === undefined || call.token > found.token) found = call;
+    for (const call of this.#calls) {
+      if (call === undefined || call.token >= token || call.token <= (found?.token ?? -1)) continue;
+      if (exclusive ? call.lane === lane : call.account === account) found = call;
     }
     return found;
   }
@@ -109,14 +108,5 @@ export class EndedCalls {
     if (this.#owners[index] !== undefined) this.#owned -= 1;
     if (owner !== undefined) this.#owned += 1;
     this.#owners[index] = owner;
-  }
-
-  *#latestFirst(): Iterable<EndedCall> {
-    const { length } = this.#calls;
-    for (let back = 1; back <= length; back += 1) {
-      const call = this.#calls[(this.#next - back + length) % length];
-      if (call === undefined) return;
-      yield call;
-    }
   }
 }

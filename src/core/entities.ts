@@ -88,6 +88,8 @@ export interface Lease extends Deadline {
   lastNonce: Nonce | undefined;
   /** Another account for which a nonce was drawn under it. */
   alsoFor: string | undefined;
+  /** What the calls cost that it was granted for. */
+  readonly costs: Map<Account, number>;
   lane: LeaseLane;
   /** Undefined while its holder from before the restart has not come back. */
   client: Client | undefined;

@@ -192,6 +192,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       accountNotes: accounts.notes,
       accountsFound: accounts.found,
       policies,
+      onWritten: () => switchboard.arm(),
       observer: observerOf(log, (error) => onFailed(error)),
     });
     if (!broker.clockIsPlausible) throw wrongClock(wallMs, 'it is over 400 days past the last one this state has seen');

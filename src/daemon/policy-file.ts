@@ -26,7 +26,7 @@ export function readPolicyFile(path: string): Policies {
   throw new ExitError(EXIT.config, `${first}${more}`);
 }
 
-/** Everything that is wrong with the file, a line each, beginning with its path. None: `readPolicyFile` will take it. */
+/** Everything that is wrong with the file, a line each, its path first. None: `readPolicyFile` will take it. */
 export function checkPolicyFile(path: string): readonly string[] {
   const read = readConfiguration(path);
   return read.kind === 'configuration' ? [] : describe(path, read.problems);
@@ -91,13 +91,15 @@ function readText(path: string): string | Problem {
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 const tooLarge = (bytes: number): string =>
-  `has ${bytes} bytes, and ${LARGEST_FILE_BYTES} are the most; is it the right file? A prefix such as "USER:*" says the same of many accounts`;
+  `has ${bytes} bytes, and ${LARGEST_FILE_BYTES} are the most; is it the right file? A prefix such as "USER:*" says the ` +
+  'same of many accounts';
 
 function cannotRead(error: unknown): string {
   const code = systemErrorCode(error);
   if (code === 'ENOENT') return 'does not exist; make it, or name another file (a service sees no home directories)';
   if (code === 'EACCES') {
-    return `may not be read by user ${process.geteuid?.() ?? '?'}, whom the daemon runs as; give it, and pass through its directories, to that user`;
+    const user = process.geteuid?.() ?? '?';
+    return `may not be read by user ${user}, who runs this; let that user read it and pass through its directories`;
   }
   if (code === 'ENXIO') return 'is not a regular file; name a file of JSON';
   return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;

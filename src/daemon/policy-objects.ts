@@ -12,8 +12,8 @@ type AddIssue = v.RawTransformContext<Told>['addIssue'];
 const COMMENT = '$comment';
 
 /**
- * An object of these keys and no other; `missing` says of a required one what belongs there. Not by valibot's strictObject, which tells the first unknown key only and takes
- * `constructor` and its like for known.
+ * An object of these keys and no other; `missing` says of a required one what belongs there. Not by valibot's
+ * strictObject, which tells the first unknown key only and takes `constructor` and its like for known.
  */
 export function object<Entries extends v.ObjectEntries>(
   entries: Entries,
@@ -37,7 +37,10 @@ export function object<Entries extends v.ObjectEntries>(
   );
 }
 
-/** An object whose keys the operator chooses. Not by valibot's record, which leaves out `constructor` and its like. */
+/**
+ * An object whose keys the operator chooses, each a name for a `what`. Not by valibot's record, which leaves out
+ * `constructor` and its like.
+ */
 export function mapOf<T>(
   what: string,
   pattern: RegExp,
@@ -75,10 +78,12 @@ function notAnObject({ input }: { readonly input: unknown }): string {
   return `${quote(input)} stands where {…} is expected`;
 }
 
+/** What JSON calls an object. */
 export function isObject(value: unknown): value is Told {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** The step from an object to the value of one of its keys, for the path of an issue. */
 export function step(input: object, key: string, value: unknown): v.ObjectPathItem {
   return { type: 'object', origin: 'value', input: input as Record<string, unknown>, key, value };
 }

@@ -20,7 +20,7 @@ function describePath(path: readonly string[]): string {
   return steps.join('').replace(/^\./, '');
 }
 
-/** What somebody will have meant by `word`, as an addition to a message: the nearest of `known`, or else all of them. */
+/** What somebody will have meant by `word`, as the end of a message: the nearest of `known`, or else all of them. */
 export function suggestion(word: string, known: readonly string[]): string {
   const nearest = known
     .map((candidate) => ({ candidate, distance: editDistance(plain(word), plain(candidate)) }))

@@ -46,7 +46,7 @@ const NAME_WANTED = '1 to 64 of A-Z a-z 0-9 . _ -';
 const ACCOUNT = /^([A-Za-z0-9._:@-]{1,64}\*?|\*)$/;
 const ACCOUNT_WANTED =
   '1 to 64 of A-Z a-z 0-9 . _ : @ -, with a star at the end for all that begin so; * alone is everybody';
-/** Checks what a configuration file holds. All problems are told at once; the configuration only where there is none. */
+/** Checks what a configuration file holds. Tells all problems at once; the configuration only where there is none. */
 export function checkConfiguration(
   value: unknown,
 ): { readonly configuration: Configuration } | { readonly problems: readonly Problem[] } {
@@ -108,7 +108,7 @@ const SEQUENCE: Schema<SequencePolicy> = v.pipe(
     const { unit, max } = dataset.value;
     const now = nonceFloorAt(RELEASED_MS, unit);
     if (max >= now) return;
-    const message = `${max} is below every nonce in ${unit} (now ${now}); use the unit that the keys have had, or a higher max`;
+    const message = `${max} is below every nonce in ${unit} (now ${now}); use the unit of its keys, or a higher max`;
     addIssue({ message, path: [step(dataset.value, 'max', max)] });
   }),
 );
@@ -153,8 +153,8 @@ const BUCKET: Schema<ConfiguredPacing> = v.pipe(
   v.check(
     ({ max, perSecond }) => max / perSecond <= LONGEST_DRAIN_MS / 1000,
     ({ input: { max, perSecond } }) =>
-      `a full bucket would take ${Math.ceil(max / perSecond)} s to drain, and ${LONGEST_DRAIN_MS / 1000} s are the most; ` +
-      'lower max or raise perSecond',
+      `a full bucket would take ${Math.ceil(max / perSecond)} s to drain, and ${LONGEST_DRAIN_MS / 1000} s are the ` +
+      'most; lower max or raise perSecond',
   ),
 );
 
@@ -162,14 +162,18 @@ const PACING: Schema<ConfiguredPacing> = v.lazy((input) => {
   if (typeof input === 'string') return PRESET;
   if (isObject(input)) return BUCKET;
   return v.never(
-    `${quote(input)} is no pacing; give {"max": 15, "perSecond": 0.33}, a preset (${Object.keys(PRESETS).join(', ')}), or "none"`,
+    `${quote(input)} is no pacing; give {"max": 15, "perSecond": 0.33}, a preset ` +
+      `(${Object.keys(PRESETS).join(', ')}), or "none"`,
   );
 });
 
 /** The name of something that is known. */
 function reference(what: string, known: readonly string[]): Schema<string> {
   return v.pipe(
-    v.string(({ input }) => `${quote(input)} is no name; give that of a known ${what}: ${known.map(quote).join(', ')}`),
+    v.string(
+      ({ input }) =>
+        `${quote(input)} is no name; give that of a known ${what}, such as ${known.slice(0, 8).map(quote).join(', ')}`,
+    ),
     v.check(
       (name) => known.includes(name),
       ({ input }) => `there is no ${what} ${quote(input)} under ${what}s; ${suggestion(input, known)}`,

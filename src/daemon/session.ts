@@ -22,6 +22,7 @@ import {
   type Request,
   type RevokedNotification,
   type StatusResult,
+  type WhyResult,
 } from '../protocol/messages.ts';
 import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 import { checkRequest, isRefusal } from '../protocol/request-check.ts';
@@ -222,6 +223,9 @@ export class Session implements Peer {
         break;
       case 'status':
         this.#answer<StatusResult>(id, this.#status());
+        break;
+      case 'why':
+        this.#answer<WhyResult>(id, broker.why(request.account));
         break;
       case 'advance':
         this.#change<AdvanceResult>(id, broker.advance(request));

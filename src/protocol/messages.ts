@@ -283,3 +283,48 @@ export interface LaneStatus {
   readonly waiting: number;
   readonly oldestWaitMs: number;
 }
+
+/** A call that has ended, never with its token. */
+export interface WhyCall {
+  readonly account: string;
+  readonly holder: string | null;
+  readonly pid: number | null;
+  readonly label: string | null;
+  readonly priority: Priority;
+  /** Null for a call that was granted before a restart of the daemon. */
+  readonly nonce: bigint | null;
+  /** The last one drawn under its lease. */
+  readonly lastNonce: bigint | null;
+  readonly waitedMs: number;
+  readonly heldMs: number;
+  readonly agoMs: number;
+  readonly ended: 'released' | 'expired' | 'preempted' | 'disconnected' | 'lost';
+  readonly outcome: Outcome;
+  /** The outcome was told after the lease had ended. */
+  readonly late: boolean;
+}
+
+export interface WhyResult {
+  readonly account: string;
+  readonly exclusive: ExclusionPolicy;
+  readonly unit: Unit;
+  /** How far its sequence is ahead of the clock; null for a counter. */
+  readonly leadMs: number | null;
+  /** Its calls under way. */
+  readonly held: number;
+  readonly paused: boolean;
+  /** As in `status`; null for an account that is not in use. */
+  readonly status: AccountStatus | null;
+  /** Its last calls, the latest first, at most 100. */
+  readonly calls: readonly WhyCall[];
+  /** The latest call whose nonce was rejected, and the one that was granted before it in its lane. */
+  readonly rejected: { readonly call: WhyCall; readonly before: WhyCall | null } | null;
+  readonly verdict: {
+    readonly kind: 'none' | 'late' | 'out-of-order' | 'one-program' | 'foreign-use' | 'ahead' | 'unit';
+    readonly sure: 'certain' | 'likely' | 'possible';
+    /** For a person: the fact. */
+    readonly text: string;
+    /** What to do about it, in this order; with `Or`, where something else may be the cause. */
+    readonly fixes: readonly string[];
+  };
+}

@@ -19,7 +19,10 @@ if (ACCOUNT_AT + LONGEST_ACCOUNT > CHECKSUM_AT) throw new Error('an account does
 
 const REASONS: readonly NotedBreaker['openFor'][] = [undefined, 'invalid-nonce', 'locked-out'];
 
-/** Fills an all-zero `slot` with an account, but for its checksum. Throws RangeError for one that cannot be noted, which is a defect of the caller. */
+/**
+ * Fills an all-zero `slot` with an account, but for its checksum. Throws RangeError for one that cannot be noted, which
+ * is a defect of the caller.
+ */
 export function writeAccount(slot: Buffer, { account, level, atMs, breaker }: NotedAccount): void {
   const openFor = REASONS.indexOf(breaker.openFor);
   const { openedAtMs, probeAtMs, urgentAtMs, probeEveryMs, inARow, recent } = breaker;

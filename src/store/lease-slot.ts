@@ -13,7 +13,10 @@ const ID_STRING = 4;
 
 const PRIORITIES: readonly Priority[] = ['urgent', 'normal', 'background'];
 
-/** Fills an all-zero `slot` with a lease, but for its checksum. Throws RangeError for one that cannot be noted, which is a defect of the caller. */
+/**
+ * Fills an all-zero `slot` with a lease, but for its checksum. Throws RangeError for one that cannot be noted, which is
+ * a defect of the caller.
+ */
 export function writeLease(slot: Buffer, lease: NotedLease): void {
   const { account, token, sessionHash, requestId } = lease;
   const priority = PRIORITIES.indexOf(lease.priority);

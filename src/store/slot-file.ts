@@ -18,9 +18,9 @@ export interface SlotKind<Note, Key> {
   /** For how long after they were found wanting the notes count as doubtful, whole as they may be by then. */
   readonly doubtMs: number;
   /**
-   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and one whose boot cannot be
-   * told is believed. `allows`: a note relieves what is held back without it. Without notes all of it is doubtful, and
-   * one whose boot cannot be told is not believed.
+   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and one whose boot cannot
+   * be told is believed. `allows`: a note relieves what is held back without it. Without notes all of it is doubtful,
+   * and one whose boot cannot be told is not believed.
    */
   readonly meaning: 'forbids' | 'allows';
   /** What there is at most one note of. */

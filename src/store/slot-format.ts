@@ -10,7 +10,7 @@ const VERSION = 1;
 export interface SlotHeader {
   readonly bootId: string;
   readonly capacity: number;
-  /** On CLOCK_MONOTONIC. Until then whoever opens the notes must take them for damaged: they were found wanting before. */
+  /** On CLOCK_MONOTONIC. Until then whoever opens the notes must take them for damaged: they were found wanting. */
   readonly doubtUntilMs: number;
 }
 

@@ -328,6 +328,8 @@ export class Machine {
   /** Whether the notes of accounts are known to be all there are. */
   accountsComplete = true;
   policies: Policies;
+  /** Called after each write of the state, as the daemon does. */
+  written: () => void = () => {};
   #boots = 0;
 
   private constructor(options: MachineOptions) {
@@ -374,6 +376,7 @@ export class Machine {
       accountNotes: this.accountNotes,
       accountsFound: { accounts: [...this.accountNotes.slots.values()], complete: this.accountsComplete },
       policies: this.policies,
+      onWritten: () => this.written(),
       observer: this.#observer(),
       limits: this.limits,
     });

@@ -1,6 +1,6 @@
 import { surroundings } from '../../client/host.ts';
 import { findSocket } from '../../client/socket-path.ts';
-import type { AccountStatus, ExclusionPolicy, Outcome, Priority, Unit } from '../../protocol/messages.ts';
+import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
 import { askOnce } from '../ask.ts';
 import { formatDuration, paint, printJson, printLine } from '../output.ts';
 import { tableOf } from '../table.ts';
@@ -10,50 +10,6 @@ export interface WhyOptions {
   readonly count: number;
   readonly json: boolean;
   readonly socket?: string;
-}
-
-/** A call that has ended, never with its token. */
-export interface WhyCall {
-  readonly account: string;
-  readonly holder: string | null;
-  readonly pid: number | null;
-  readonly label: string | null;
-  readonly priority: Priority;
-  /** Null for a call that was granted before a restart of the daemon. */
-  readonly nonce: bigint | null;
-  /** The last one drawn under its lease. */
-  readonly lastNonce: bigint | null;
-  readonly waitedMs: number;
-  readonly heldMs: number;
-  readonly agoMs: number;
-  readonly ended: 'released' | 'expired' | 'preempted' | 'disconnected' | 'lost';
-  readonly outcome: Outcome;
-  /** The outcome was told after the lease had ended. */
-  readonly late: boolean;
-}
-
-export interface WhyResult {
-  readonly account: string;
-  readonly exclusive: ExclusionPolicy;
-  readonly unit: Unit;
-  /** How far its sequence is ahead of the clock; null for a counter. */
-  readonly leadMs: number | null;
-  /** Its calls under way. */
-  readonly held: number;
-  /** As in `status`; null for an account that is not in use. */
-  readonly status: AccountStatus | null;
-  /** Its last calls, the latest first, at most 100. */
-  readonly calls: readonly WhyCall[];
-  /** The latest call whose nonce was rejected, and the one that was granted before it in its lane. */
-  readonly rejected: { readonly call: WhyCall; readonly before: WhyCall | null } | null;
-  readonly verdict: {
-    readonly kind: 'none' | 'late' | 'out-of-order' | 'one-program' | 'foreign-use' | 'ahead' | 'unit';
-    readonly sure: 'certain' | 'likely' | 'possible';
-    /** For a person: the fact. */
-    readonly text: string;
-    /** What to do about it, in this order; with `Or`, where something else may be the cause. */
-    readonly fixes: readonly string[];
-  };
 }
 
 /** Shows an account's last calls, and what a rejected nonce was probably due to. */
@@ -66,14 +22,14 @@ export async function why(account: string, { count, json, socket }: WhyOptions):
 
 /** What a person reads: how the account stands, the verdict, the rejected call, and the last `count` calls. */
 export function linesOf(result: WhyResult, count: number): string[] {
-  const { account, exclusive, unit, leadMs, held, status, calls, rejected, verdict } = result;
+  const { account, exclusive, unit, leadMs, held, paused, status, calls, rejected, verdict } = result;
   const sequence = status === null ? '' : `sequence ${status.sequence}, `;
   const lead = leadMs === null ? '' : `, lead ${formatDuration(leadMs)}`;
   const lines = [
     `${paint('bold', account)}  ${sequence}${unit}${lead}, exclusion ${exclusive}, ${held} held, ` +
       `${status?.waiting ?? 0} waiting`,
   ];
-  if (status?.paused) {
+  if (paused) {
     lines.push(paint('yellow', `! it is paused: its calls are refused until \`nonced resume ${account}\``));
   }
   const breaker = status?.breaker ?? null;

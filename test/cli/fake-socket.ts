@@ -1,0 +1,62 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { vi } from 'vitest';
+import { MessageScanner } from '../../src/protocol/message-scanner.ts';
+import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
+
+/** A socket that gives the same answer to whatever it is asked. */
+export interface FakeSocket {
+  readonly path: string;
+  readonly asked: { readonly method: string; readonly params: unknown }[];
+  close(): Promise<void>;
+}
+
+export async function fakeSocket(name: string, answer: object): Promise<FakeSocket> {
+  const dir = mkdtempSync(join(tmpdir(), 'nonced-cli-'));
+  const asked: FakeSocket['asked'][number][] = [];
+  const open = new Set<Socket>();
+  const server = createServer((socket) => {
+    const scanner = new MessageScanner({ maxBytes: 4096, encoding: 'msgpack' });
+    open.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      scanner.push(chunk);
+      for (let frame = scanner.next(); frame !== undefined; frame = scanner.next()) {
+        const message = msgpackRpc.decode(frame);
+        if (message.kind !== 'request') throw new Error(`unexpected ${message.kind}`);
+        asked.push({ method: message.method, params: message.params });
+        socket.write(msgpackRpc.answer(message.id, answer));
+      }
+    });
+  });
+  server.listen(join(dir, name));
+  await once(server, 'listening');
+  return {
+    path: join(dir, name),
+    asked,
+    async close() {
+      for (const socket of open) socket.destroy();
+      server.close();
+      await once(server, 'close');
+      rmSync(dir, { recursive: true });
+    },
+  };
+}
+
+/** What `act` printed on standard output. */
+export async function printed(act: () => Promise<void>): Promise<string> {
+  let text = '';
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
+    text += chunk;
+    return true;
+  });
+  try {
+    await act();
+  } finally {
+    write.mockRestore();
+  }
+  return text;
+}

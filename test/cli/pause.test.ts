@@ -1,0 +1,56 @@
+import { dirname, join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { type PauseChange, pause, resume } from '../../src/cli/commands/pause.ts';
+import { type FakeSocket, fakeSocket, printed } from './fake-socket.ts';
+
+let daemon: FakeSocket | undefined;
+
+afterEach(async () => {
+  await daemon?.close();
+  daemon = undefined;
+});
+
+/** Runs the command beside a bots' socket, against an operator's one that answers `change`. */
+async function told(command: typeof pause, change: PauseChange, json = false) {
+  daemon = await fakeSocket('admin.sock', change);
+  const socket = join(dirname(daemon.path), 'nonced.sock');
+  const text = await printed(() => command('MASTER', { json, socket }));
+  return { text, asked: daemon.asked };
+}
+
+test('pause asks the operator’s socket, and says what it means and what ends it', async () => {
+  const { text, asked } = await told(pause, { before: 'running', after: 'paused' });
+  expect(asked).toEqual([{ method: 'pause', params: { account: 'MASTER' } }]);
+  expect(text).toContain('MASTER: running -> paused\n');
+  expect(text).toContain('refused with PAUSED; calls under way are not touched');
+  expect(text).toContain('It stays paused over restarts, until: nonced resume MASTER\n');
+});
+
+test('pause of an account that is paused says that nothing was changed', async () => {
+  const { text } = await told(pause, { before: 'paused', after: 'paused' });
+  expect(text).toContain('MASTER is paused already; nothing was changed\n');
+  expect(text).toContain('nonced resume MASTER');
+  expect(text).not.toContain('->');
+});
+
+test('resume asks the operator’s socket, and says that the circuit breaker is closed', async () => {
+  const { text, asked } = await told(resume, { before: 'paused', after: 'running' });
+  expect(asked).toEqual([{ method: 'resume-account', params: { account: 'MASTER' } }]);
+  expect(text).toBe(
+    'MASTER: paused -> running\nIts circuit breaker is closed as well: the next call goes to the exchange.\n',
+  );
+});
+
+test('resume of an account that was not paused still closes its circuit breaker', async () => {
+  const { text } = await told(resume, { before: 'running', after: 'running' });
+  expect(text).toContain('MASTER was not paused\n');
+  expect(text).toContain('circuit breaker is closed');
+});
+
+test.each([
+  ['pause', pause],
+  ['resume', resume],
+])('%s --json prints the change alone', async (_name, command) => {
+  const change = { before: 'running', after: 'paused' } as const;
+  expect(JSON.parse((await told(command, change, true)).text)).toEqual(change);
+});

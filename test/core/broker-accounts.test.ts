@@ -1,0 +1,671 @@
+import { describe, expect, test } from 'vitest';
+import type { Advanced } from '../../src/core/broker.ts';
+import type { Policies } from '../../src/core/policies.ts';
+import { ownSequenceOf } from '../../src/core/policy-plan.ts';
+import type { Nonce, Unit } from '../../src/core/ports.ts';
+import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
+import { BEGIN_MS, configured, stateWith } from './configured.ts';
+import { Machine, MAX_NONCE, noSpace, settled } from './simulation.ts';
+
+const HOUR_MS = 3_600_000;
+const NS_PER_MS = 1_000_000n;
+const DIGITS: Readonly<Record<Unit, number>> = { ns: 19, us: 16, ms: 13, s: 10, counter: 0 };
+
+/** Draws a bare nonce, however many writes that takes; throws where it is refused. */
+async function draw(machine: Machine, account: string, count = 1): Promise<Nonce> {
+  const bot = machine.connect();
+  const id = bot.nonce(account, count);
+  await settled();
+  return bot.drew(id);
+}
+
+/** What an `acquire` that may not wait is answered: its code, or that it was granted; nothing stays of it. */
+async function atOnce(machine: Machine, account = 'MASTER'): Promise<string | undefined> {
+  const bot = machine.connect();
+  const id = bot.acquire({ account, waitMs: 0 });
+  await settled();
+  const answer = bot.answer(id);
+  bot.disconnect();
+  return answer?.kind === 'refused' ? answer.refusal.code : answer?.kind;
+}
+
+/** Lets a write that is held land, and holds the next one. */
+async function land(machine: Machine): Promise<void> {
+  machine.store.land();
+  await settled();
+}
+
+const sequenceOf = (machine: Machine, account: string): string | undefined =>
+  machine.broker.status().accounts.find((one) => one.account === account)?.sequence;
+
+describe('I2: an account that nobody has drawn for', () => {
+  test('is granted once it is durable which sequence it draws from, and not before', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.held = true;
+    const bot = machine.connect();
+    const ids = [bot.acquire(), bot.nonce('USER:alice'), bot.acquire({ account: 'USER:bob', waitMs: 0 })];
+    await settled();
+    expect(ids.map((id) => bot.answer(id))).toEqual([undefined, undefined, undefined]);
+    machine.listen = (event) => {
+      if (event.kind !== 'answer' || event.answer.kind === 'refused') return;
+      expect(machine.store.acknowledged.accounts.get('MASTER')?.sequence).toBe('default');
+    };
+    await land(machine);
+    expect(bot.answer(ids[0] ?? 0)?.kind).toBe('granted');
+    expect(machine.store.durable.accounts.get('MASTER')).toEqual({ sequence: 'default', paused: false });
+    await land(machine);
+    expect(bot.answer(ids[1] ?? 0)?.kind).toBe('drawn');
+    expect([...machine.store.durable.accounts.keys()].sort()).toEqual(['MASTER', 'USER:alice', 'USER:bob']);
+  });
+
+  test('waits for that write alone: the others of its lane pass it while it hangs, whatever their priority', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: { KNOWN: 'default' } }) });
+    await draw(machine, 'KNOWN');
+    machine.store.held = true;
+    const bot = machine.connect();
+    const fresh = bot.acquire({ account: 'NEW', priority: 'urgent' });
+    for (let n = 0; n < 20; n += 1) {
+      const id = bot.acquire({ account: 'KNOWN', priority: 'background' });
+      bot.release(bot.grant(id).token);
+      await machine.advance(50);
+    }
+    expect(bot.answer(fresh)).toBeUndefined();
+    await land(machine);
+    expect(bot.answer(fresh)?.kind).toBe('granted');
+  });
+
+  test('ends no background lease while it is not enlisted, and then does', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: { KNOWN: 'default' } }) });
+    const poll = machine.connect();
+    const held = poll.acquire({ account: 'KNOWN', priority: 'background', ttlMs: 60_000 });
+    await settled();
+    poll.grant(held);
+    machine.store.held = true;
+    const bot = machine.connect();
+    const exit = bot.acquire({ account: 'NEW', priority: 'urgent', waitMs: 60_000 });
+    await machine.advance(9_000);
+    expect(poll.revokedTokens).toEqual([]);
+    await land(machine);
+    await machine.advance(0);
+    expect(poll.revokedTokens).toMatchObject([{ reason: 'preempted' }]);
+    expect(bot.answer(exit)?.kind).toBe('granted');
+  });
+
+  test('has nothing to wait for the second time, also after a crash and under another daemon', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    await draw(machine, 'MASTER');
+    expect(machine.store.durable.accounts.get('MASTER')?.sequence).toBe('default');
+    await machine.crashAndRestart();
+    await draw(machine, 'OTHER');
+    machine.store.held = true;
+    expect((await draw(machine, 'MASTER')) > 0n).toBe(true);
+  });
+
+  test('is refused NOT_DURABLE where the write fails, and tries again with the next one', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.failing = noSpace();
+    const bot = machine.connect();
+    const ids = [bot.acquire(), bot.nonce('USER:alice')];
+    await settled();
+    expect(ids.map((id) => bot.code(id))).toEqual(['NOT_DURABLE', 'NOT_DURABLE']);
+    expect(machine.store.durable.accounts.size).toBe(0);
+    machine.store.failing = undefined;
+    const again = bot.acquire({ waitMs: 60_000 });
+    await machine.advance(1_000);
+    expect(bot.answer(again)?.kind).toBe('granted');
+  });
+
+  test('a failed write refuses none of the accounts that the state knows', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: { KNOWN: 'default' } }) });
+    await draw(machine, 'KNOWN');
+    machine.store.failing = noSpace();
+    const bot = machine.connect();
+    const fresh = bot.acquire({ account: 'NEW' });
+    const held = bot.acquire({ account: 'KNOWN' });
+    const known = bot.acquire({ account: 'KNOWN' });
+    await settled();
+    expect([bot.code(fresh), bot.answer(held)?.kind, bot.answer(known)]).toEqual(['NOT_DURABLE', 'granted', undefined]);
+    bot.release(bot.grant(held).token);
+    expect(bot.answer(known)?.kind).toBe('granted');
+  });
+
+  for (const lands of [false, true]) {
+    test(`a crash while it is being written, which ${lands ? 'lands' : 'is lost'}, leaves nothing that was sent`, async () => {
+      const machine = await Machine.started({ state: stateWith() });
+      machine.store.held = true;
+      const bot = machine.connect();
+      const id = bot.acquire();
+      await settled();
+      machine.crash(lands);
+      expect(bot.answer(id)).toBeUndefined();
+      machine.store.held = false;
+      await machine.start();
+      expect(machine.store.durable.accounts.has('MASTER')).toBe(lands);
+      expect(await atOnce(machine)).toBe('granted');
+    });
+  }
+
+  test('waiters that go away before the write lands are not granted, and those behind them are', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.held = true;
+    const [gone, bot] = [machine.connect(), machine.connect()];
+    const lost = gone.acquire();
+    const cancelled = bot.acquire();
+    const late = bot.acquire({ waitMs: 2_000 });
+    const patient = bot.acquire();
+    const drawn = gone.nonce('USER:alice');
+    gone.disconnect();
+    bot.cancel(cancelled);
+    await machine.advance(2_000);
+    await land(machine);
+    expect([gone.answer(lost), gone.answer(drawn)]).toEqual([undefined, undefined]);
+    expect([bot.code(cancelled), bot.code(late), bot.answer(patient)?.kind]).toEqual([
+      'CANCELLED',
+      'WAIT_TIMEOUT',
+      'granted',
+    ]);
+  });
+
+  test('all that are new at once need a write or two, and not one each', async () => {
+    const machine = await Machine.started({ state: stateWith(), exclusive: 'account' });
+    const bot = machine.connect();
+    const before = machine.store.writes;
+    for (let n = 0; n < 100; n += 1) bot.acquire({ account: `USER:${n}` });
+    await settled();
+    expect(machine.broker.status().totals.grants).toBe(0);
+    await machine.advance(1);
+    expect(machine.broker.status().totals.grants).toBeLessThanOrEqual(100);
+    expect(machine.store.writes - before).toBeLessThan(8);
+  });
+
+  test('a daemon whose disk hangs while only new accounts wait for it is no use to anybody', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.held = true;
+    machine.connect().acquire({ waitMs: 60_000 });
+    await machine.advance(11_000);
+    expect(machine.broker.isOverdue).toBe(true);
+  });
+
+  test('pausing and resuming do not enlist it: it goes where the configuration sends it', async () => {
+    const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' } }) });
+    await machine.broker.setPaused('MASTER', true);
+    await machine.broker.setPaused('MASTER', false);
+    machine.policies = configured({ sequences: { alt: 'us' }, accounts: { MASTER: { sequence: 'alt' } } });
+    await machine.stopAndRestart();
+    expect(String(await draw(machine, 'MASTER'))).toHaveLength(16);
+  });
+});
+
+describe('past 4,096 accounts', () => {
+  const crowd = Object.fromEntries(Array.from({ length: 4_096 }, (_, n) => [`USER:${n}`, 'default']));
+  const ALT = configured({ sequences: { alt: 'us' }, accounts: { ALT: { sequence: 'alt' } } });
+
+  test('those of the default sequence are granted as before, over a restart too', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: crowd }) });
+    const first = await draw(machine, 'late');
+    expect(await draw(machine, 'later')).toBeGreaterThan(first);
+    await machine.crashAndRestart();
+    expect(await draw(machine, 'late')).toBeGreaterThan(first);
+    expect(machine.store.durable.accounts.size).toBe(4_097);
+  });
+
+  test('one of another sequence is refused, and draws from no other', async () => {
+    const state = stateWith({ accounts: crowd, sequences: { alt: 'us' } });
+    const machine = await Machine.started({ state, policies: ALT });
+    expect(await atOnce(machine, 'ALT')).toBe('LIMIT');
+    const bot = machine.connect();
+    expect(bot.code(bot.nonce('ALT'))).toBe('LIMIT');
+  });
+
+  test('also once others have filled it: a key that takes 16 digits is never given 19', async () => {
+    const state = stateWith({ accounts: crowd, sequences: { alt: 'us' } });
+    const machine = await Machine.started({ state, policies: ALT });
+    await draw(machine, 'late');
+    expect(await atOnce(machine, 'ALT')).toBe('LIMIT');
+  });
+
+  test('4,096 accounts are enlisted one after the other, and the next one is one of the crowd', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    const bot = machine.connect();
+    for (let n = 0; n < 4_097; n += 1) {
+      bot.nonce(`USER:${n}`);
+      if (n % 500 === 499) await settled();
+    }
+    await settled();
+    const { accounts } = machine.store.durable;
+    expect([accounts.size, accounts.get('*')]).toEqual([4_097, { sequence: 'default', paused: false }]);
+  });
+});
+
+/** What may send MASTER elsewhere: a restart with another configuration, or following it while running. */
+const CHANGES = {
+  'a restart': async (machine: Machine, policies: Policies): Promise<void> => {
+    machine.policies = policies;
+    await machine.stopAndRestart();
+  },
+  'a crash and a start': async (machine: Machine, policies: Policies): Promise<void> => {
+    machine.policies = policies;
+    await machine.crashAndRestart();
+  },
+  follow: async (machine: Machine, policies: Policies): Promise<void> => {
+    machine.policies = policies;
+    expect(await machine.broker.follow(policies)).not.toHaveProperty('code');
+  },
+} as const;
+
+const onAlt = (unit: Unit = 'ns'): Policies =>
+  configured({ sequences: { alt: unit }, accounts: { MASTER: { sequence: 'alt' } } });
+
+for (const [how, change] of Object.entries(CHANGES)) {
+  describe(`I2: by ${how}`, () => {
+    test('an account goes to a new sequence and back, and each nonce is greater than all before it', async () => {
+      const machine = await Machine.started({ state: stateWith() });
+      let last: bigint = await draw(machine, 'MASTER', 1_000);
+      for (let round = 0; round < 6; round += 1) {
+        await change(machine, round % 2 === 0 ? onAlt() : configured({ sequences: { alt: 'ns' } }));
+        const first = await draw(machine, 'MASTER', 1_000);
+        expect(sequenceOf(machine, 'MASTER')).toBe(round % 2 === 0 ? 'alt' : 'default');
+        expect(first).toBeGreaterThan(last);
+        last = first + 999n;
+        // Neither is it led up by more than the reserve of each.
+        expect(last - nonceFloorAt(machine.clock.wallMs(), 'ns')).toBeLessThan(30_000n * NS_PER_MS);
+      }
+    });
+
+    test('one that stays has its nonces from where it has had them, and who is left behind is not raised', async () => {
+      const state = stateWith({ sequences: { alt: 'us' }, accounts: { MASTER: 'default' } });
+      const machine = await Machine.started({ state });
+      const first = await draw(machine, 'MASTER');
+      await change(machine, onAlt('us'));
+      expect(sequenceOf(machine, 'MASTER')).toBe(sequenceOf(machine, 'MASTER') && 'default');
+      const second = await draw(machine, 'MASTER');
+      expect(second).toBeGreaterThan(first);
+      expect(String(second)).toHaveLength(DIGITS.ns);
+      const { alt } = machine.store.durable.sequences;
+      expect(String(alt?.ceiling)).toHaveLength(DIGITS.us);
+    });
+
+    test('an account with a sequence of its own keeps it', async () => {
+      const machine = await Machine.started({ state: stateWith() });
+      const first = await draw(machine, 'MASTER');
+      const by = 600_000n * NS_PER_MS;
+      await machine.broker.advance({ account: 'MASTER', target: { kind: 'by', nonces: by }, maxLeadMs: HOUR_MS });
+      await change(machine, onAlt());
+      expect((await draw(machine, 'MASTER')) - first).toBeGreaterThanOrEqual(by);
+      expect(sequenceOf(machine, 'MASTER')).toBe(ownSequenceOf('MASTER'));
+      expect((await draw(machine, 'USER:alice')) - first).toBeLessThan(by);
+    });
+
+    test('an account stays where the other would have to be lifted by over a minute', async () => {
+      const ahead = nonceFloorAt(BEGIN_MS, 'ns') + 70_000n * NS_PER_MS;
+      const state = stateWith({
+        sequences: { ahead: { unit: 'ns', ceiling: ahead, max: MAX_NONCE } },
+        accounts: { MASTER: 'ahead' },
+      });
+      const machine = await Machine.started({
+        state,
+        policies: configured({ accounts: { MASTER: { sequence: 'ahead' } } }),
+      });
+      const first = await draw(machine, 'MASTER');
+      await change(machine, configured({}));
+      expect(await draw(machine, 'MASTER')).toBeGreaterThan(first);
+      expect((await draw(machine, 'USER:alice')) - nonceFloorAt(BEGIN_MS, 'ns')).toBeLessThan(10_000n * NS_PER_MS);
+    });
+
+    test('a new sequence begins above all that any of its unit has given out', async () => {
+      const machine = await Machine.started({ state: stateWith() });
+      const first = await draw(machine, 'USER:alice', 1_000);
+      await change(machine, onAlt());
+      expect(await draw(machine, 'MASTER')).toBeGreaterThanOrEqual(first + 1_000n);
+    });
+
+    test('a lower max ends a sequence there: nothing above it is handed out', async () => {
+      const state = stateWith({
+        sequences: { alt: { unit: 'counter', ceiling: 100n, max: MAX_NONCE } },
+        accounts: { MASTER: 'alt' },
+      });
+      const to = (max: bigint) =>
+        configured({ sequences: { alt: { unit: 'counter', max } }, accounts: { MASTER: { sequence: 'alt' } } });
+      const machine = await Machine.started({ state, policies: to(10_000n) });
+      await draw(machine, 'MASTER', 50);
+      const last = await draw(machine, 'MASTER');
+      await change(machine, to(last));
+      expect(await atOnce(machine)).toBe('LIMIT');
+      await change(machine, to(20_000n));
+      expect(await draw(machine, 'MASTER')).toBeGreaterThan(last);
+    });
+  });
+}
+
+describe('follow', () => {
+  test('is refused, and changes nothing, where a unit differs or a new one is unknown', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    await draw(machine, 'MASTER');
+    const before = machine.store.durable;
+    for (const sequences of [{ default: 'ms' }, { alt: 'us' }] as const) {
+      const accounts = { MASTER: { exchange: 'other', pacing: { max: 1, perSecond: 1 } } };
+      expect(await machine.broker.follow(configured({ sequences, accounts }))).toMatchObject({ code: 'BAD_REQUEST' });
+    }
+    expect(machine.store.durable).toBe(before);
+    expect(machine.broker.status().accounts[0]).toMatchObject({ exchange: 'default', pace: null });
+  });
+
+  test('tells who stays where it is', async () => {
+    const state = stateWith({ sequences: { alt: 'us' }, accounts: { MASTER: 'default' } });
+    const machine = await Machine.started({ state });
+    expect(await machine.broker.follow(onAlt('us'))).toEqual({ kept: [expect.stringContaining('account MASTER')] });
+  });
+
+  test('a write that fails changes nothing, and it can be asked for again', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    await draw(machine, 'MASTER');
+    machine.store.failing = noSpace();
+    expect(await machine.broker.follow(onAlt())).toMatchObject({ code: 'NOT_DURABLE' });
+    await draw(machine, 'MASTER');
+    expect(sequenceOf(machine, 'MASTER')).toBe('default');
+    expect(machine.broker.status().sequences.map(({ name }) => name)).toEqual(['default']);
+    machine.store.failing = undefined;
+    expect(await machine.broker.follow(onAlt())).toEqual({ kept: [] });
+    const nonce = await draw(machine, 'MASTER');
+    expect(sequenceOf(machine, 'MASTER')).toBe('alt');
+    expect(nonce).toBeLessThan(machine.store.durable.sequences['alt']?.ceiling ?? 0n);
+  });
+
+  test('I2: nonces that are drawn while it is being written lie below those after it', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    await draw(machine, 'MASTER');
+    machine.store.held = true;
+    const followed = machine.broker.follow(onAlt());
+    const bot = machine.connect();
+    let during = 0n;
+    for (let n = 0; n < 50; n += 1) {
+      await machine.advance(20);
+      during = bot.drew(bot.nonce('MASTER', 1_000)) + 999n;
+    }
+    expect(sequenceOf(machine, 'MASTER')).toBe('default');
+    machine.store.land();
+    await followed;
+    machine.store.held = false;
+    await settled();
+    expect(await draw(machine, 'MASTER')).toBeGreaterThan(during);
+    expect(sequenceOf(machine, 'MASTER')).toBe('alt');
+  });
+
+  test('I2: also where a write of the ceiling was under way before, which raised what it had drawn from', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
+    await draw(machine, 'MASTER');
+    machine.store.held = true;
+    await machine.advance(4_000);
+    // Half of the reserve is gone: a write begins.
+    const bot = machine.connect();
+    bot.drew(bot.nonce('MASTER'));
+    expect(machine.store.pending).toBeDefined();
+    const followed = machine.broker.follow(onAlt());
+    await land(machine);
+    expect(machine.store.pending).toBeDefined();
+    await machine.advance(4_000);
+    const during = bot.drew(bot.nonce('MASTER', 1_000)) + 999n;
+    await land(machine);
+    await followed;
+    machine.store.held = false;
+    machine.store.settle();
+    await settled();
+    expect(await draw(machine, 'MASTER')).toBeGreaterThan(during);
+    expect(sequenceOf(machine, 'MASTER')).toBe('alt');
+  });
+
+  test('I2: a crash while it is being written, landed or not, leads nobody down', async () => {
+    for (const lands of [false, true]) {
+      for (const configuredAfter of [onAlt(), configured({})]) {
+        const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
+        await draw(machine, 'MASTER');
+        machine.store.held = true;
+        void machine.broker.follow(onAlt());
+        const during = await draw(machine, 'MASTER', 1_000);
+        machine.crash(lands);
+        machine.store.held = false;
+        machine.policies = configuredAfter;
+        await machine.start();
+        expect(await draw(machine, 'MASTER')).toBeGreaterThan(during + 999n);
+      }
+    }
+  });
+
+  test('an account that is waiting to be enlisted goes where the new configuration sends it', async () => {
+    const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' } }) });
+    machine.store.held = true;
+    // A write for somebody else is under way when MASTER asks, and when the configuration changes.
+    void machine.broker.setPaused('USER:bob', true);
+    const bot = machine.connect();
+    const ids = [bot.acquire({ ttlMs: 60_000 }), bot.nonce('MASTER')] as const;
+    const followed = machine.broker.follow(onAlt('us'));
+    machine.store.held = false;
+    machine.store.settle();
+    expect(await followed).toEqual({ kept: [] });
+    await settled();
+    // It has never had a nonce, and its key takes 16 digits.
+    expect(String(bot.grant(ids[0]).nonce)).toHaveLength(DIGITS.us);
+    expect(String(bot.drew(ids[1]))).toHaveLength(DIGITS.us);
+  });
+
+  test('an account that asks while the change is being written goes where it sends it', async () => {
+    const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' } }) });
+    machine.store.held = true;
+    const followed = machine.broker.follow(onAlt('us'));
+    const bot = machine.connect();
+    const ids = [bot.acquire(), bot.nonce('MASTER')] as const;
+    machine.store.held = false;
+    machine.store.settle();
+    await followed;
+    await settled();
+    expect(String(bot.grant(ids[0]).nonce)).toHaveLength(DIGITS.us);
+    expect(String(bot.drew(ids[1]))).toHaveLength(DIGITS.us);
+  });
+
+  test('a waiter whose unit is no longer that of its account is refused', async () => {
+    const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' }, accounts: { OTHER: 'default' } }) });
+    const holder = machine.connect();
+    const held = holder.acquire({ account: 'OTHER' });
+    await settled();
+    holder.grant(held);
+    const bot = machine.connect();
+    const id = bot.acquire({ unit: 'ns' });
+    await machine.broker.follow(onAlt('us'));
+    holder.disconnect();
+    await settled();
+    expect(bot.code(id)).toBe('UNIT_MISMATCH');
+  });
+
+  test('I4: a live lease of an account that changes exchanges holds the lane of the new one', async () => {
+    const machine = await Machine.started();
+    const [bot, other] = [machine.connect(), machine.connect()];
+    const held = bot.acquire();
+    await settled();
+    const { token } = bot.grant(held);
+    const moved = configured({ accounts: { MASTER: { exchange: 'other' }, 'USER:alice': { exchange: 'other' } } });
+    await machine.broker.follow(moved);
+    const ids = [other.acquire({ account: 'USER:alice' }), other.acquire({ account: 'USER:bob' })];
+    expect(ids.map((id) => other.answer(id)?.kind)).toEqual([undefined, 'granted']);
+    bot.release(token);
+    expect(other.answer(ids[0] ?? 0)?.kind).toBe('granted');
+  });
+
+  test('I6: nobody loses its place by it', async () => {
+    const machine = await Machine.started();
+    const holder = machine.connect('holder');
+    const held = holder.acquire();
+    const names = ['one', 'two', 'three', 'four'];
+    const accounts = ['USER:alice', 'MASTER', 'USER:bob', 'MASTER'];
+    const bots = names.map((name, n) => {
+      const bot = machine.connect(name);
+      return { bot, id: bot.acquire({ account: accounts[n] ?? '' }) };
+    });
+    await machine.broker.follow(configured({ others: { pacing: { max: 9, perSecond: 1_000 } } }));
+    await machine.advance(10);
+    holder.release(holder.grant(held).token);
+    for (const { bot, id } of bots) bot.release(bot.grant(id).token);
+    expect(machine.grantOrder.slice(1)).toEqual(names);
+  });
+
+  test('two at once: the one that was asked for last holds', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
+    const first = await draw(machine, 'MASTER');
+    await Promise.all([machine.broker.follow(onAlt()), machine.broker.follow(configured({ sequences: { alt: 'ns' } }))]);
+    expect(await draw(machine, 'MASTER')).toBeGreaterThan(first);
+    expect(sequenceOf(machine, 'MASTER')).toBe('default');
+  });
+});
+
+describe('advance with an account', () => {
+  const by = (nonces: bigint) => ({ kind: 'by', nonces }) as const;
+  const advance = (machine: Machine, account: string, nonces: bigint) =>
+    machine.broker.advance({ account, target: by(nonces), maxLeadMs: HOUR_MS });
+  const TEN_MINUTES = 600_000n * NS_PER_MS;
+
+  test('gives it a sequence of its own of the same unit, and raises no other account', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    const first = await draw(machine, 'MASTER');
+    const other = await draw(machine, 'USER:alice');
+    const advanced = (await advance(machine, 'MASTER', TEN_MINUTES)) as Advanced;
+    expect(advanced).toMatchObject({ sequence: 'account:MASTER', unit: 'ns', accounts: ['MASTER'] });
+    expect(advanced.after - advanced.before).toBe(TEN_MINUTES);
+    expect(await draw(machine, 'MASTER')).toBe(advanced.after);
+    expect(advanced.after - first).toBeGreaterThanOrEqual(TEN_MINUTES);
+    expect((await draw(machine, 'USER:alice')) - other).toBeLessThan(10_000n * NS_PER_MS);
+    expect(machine.store.durable.accounts.get('MASTER')?.sequence).toBe('account:MASTER');
+  });
+
+  for (const restart of ['crashAndRestart', 'stopAndRestart'] as const) {
+    test(`survives ${restart === 'crashAndRestart' ? 'a crash' : 'a restart'}`, async () => {
+      const machine = await Machine.started({ state: stateWith() });
+      const first = await draw(machine, 'MASTER');
+      await advance(machine, 'MASTER', TEN_MINUTES);
+      const second = await draw(machine, 'MASTER');
+      await machine[restart]();
+      const third = await draw(machine, 'MASTER');
+      expect(third).toBeGreaterThan(second);
+      expect((await draw(machine, 'USER:alice')) - first).toBeLessThan(20_000n * NS_PER_MS);
+    });
+  }
+
+  test('I2: of nothing at all leads it no way down', async () => {
+    for (const nonces of [0n, 1n, -TEN_MINUTES]) {
+      const machine = await Machine.started({ state: stateWith() });
+      const first = await draw(machine, 'MASTER', 1_000);
+      await advance(machine, 'MASTER', nonces);
+      expect(await draw(machine, 'MASTER')).toBeGreaterThan(first + 999n);
+    }
+  });
+
+  test('I2: nonces that are drawn while it is being written lie below those after it', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    await draw(machine, 'MASTER');
+    machine.store.held = true;
+    const advanced = advance(machine, 'MASTER', 1n);
+    const bot = machine.connect();
+    await machine.advance(900);
+    const during = bot.drew(bot.nonce('MASTER', 1_000)) + 999n;
+    machine.store.held = false;
+    machine.store.settle();
+    await advanced;
+    expect(await draw(machine, 'MASTER')).toBeGreaterThan(during);
+  });
+
+  test('a second one raises the own sequence further, and two at once make only one', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    const first = await draw(machine, 'MASTER');
+    const both = await Promise.all([advance(machine, 'MASTER', TEN_MINUTES), advance(machine, 'MASTER', TEN_MINUTES)]);
+    for (const each of both) expect(each).toMatchObject({ sequence: 'account:MASTER' });
+    const second = await draw(machine, 'MASTER');
+    expect(second - first).toBeGreaterThanOrEqual(TEN_MINUTES);
+    expect(second - first).toBeLessThan(TEN_MINUTES + 20_000n * NS_PER_MS);
+    await advance(machine, 'MASTER', TEN_MINUTES);
+    expect((await draw(machine, 'MASTER')) - second).toBeGreaterThanOrEqual(TEN_MINUTES);
+    expect(machine.broker.status().sequences.map(({ name }) => name)).toEqual(['default', 'account:MASTER']);
+  });
+
+  test('of an account that has never drawn enlists it there, and it is granted without another write', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    await advance(machine, 'MASTER', 1n);
+    await draw(machine, 'USER:alice');
+    machine.store.held = true;
+    expect(await atOnce(machine)).toBe('granted');
+    expect(sequenceOf(machine, 'MASTER')).toBe('account:MASTER');
+  });
+
+  test('while the account waits to be enlisted: it draws from its own sequence alone', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.held = true;
+    void machine.broker.setPaused('USER:bob', true);
+    const bot = machine.connect();
+    const ids = [bot.acquire(), bot.nonce('MASTER')] as const;
+    const advanced = advance(machine, 'MASTER', TEN_MINUTES);
+    machine.store.held = false;
+    machine.store.settle();
+    const { after } = (await advanced) as Advanced;
+    await settled();
+    const nonces = [bot.grant(ids[0]).nonce, bot.drew(ids[1])].sort();
+    expect(nonces[0]).toBeGreaterThanOrEqual(after);
+    expect(machine.store.durable.accounts.get('MASTER')?.sequence).toBe('account:MASTER');
+  });
+
+  test('a write that fails changes nothing', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    const first = await draw(machine, 'MASTER');
+    machine.store.failing = noSpace();
+    expect(await advance(machine, 'MASTER', TEN_MINUTES)).toMatchObject({ code: 'NOT_DURABLE' });
+    machine.store.failing = undefined;
+    expect((await draw(machine, 'MASTER')) - first).toBeLessThan(10_000n * NS_PER_MS);
+    expect(machine.broker.status().sequences.map(({ name }) => name)).toEqual(['default']);
+    await machine.crashAndRestart();
+    expect((await draw(machine, 'MASTER')) - first).toBeLessThan(20_000n * NS_PER_MS);
+  });
+
+  test('of several accounts at once each gets its own, and none is raised by the others', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    const first = await draw(machine, 'A');
+    await Promise.all(['A', 'B', 'C'].map((account, n) => advance(machine, account, BigInt(n + 1) * TEN_MINUTES)));
+    for (const [n, account] of ['A', 'B', 'C'].entries()) {
+      const lead = (await draw(machine, account)) - first;
+      expect(lead).toBeGreaterThanOrEqual(BigInt(n + 1) * TEN_MINUTES - 1n);
+      expect(lead).toBeLessThan(BigInt(n + 1) * TEN_MINUTES + 20_000n * NS_PER_MS);
+    }
+  });
+
+  test('is refused past 64 sequences, and a shared one is still raised', async () => {
+    const sequences = Object.fromEntries(Array.from({ length: 62 }, (_, n) => [`s${n}`, 'ns' as const]));
+    const machine = await Machine.started({ state: stateWith({ sequences }) });
+    expect(await advance(machine, 'A', 1n)).toMatchObject({ sequence: 'account:A' });
+    expect(await advance(machine, 'B', 1n)).toMatchObject({ code: 'LIMIT' });
+    expect(await advance(machine, 'A', 1n)).toMatchObject({ sequence: 'account:A' });
+    // The state that was written can be started with.
+    await machine.crashAndRestart();
+  });
+
+  test('and follow at once, whichever is first: the account goes nowhere but up, in the unit that the new configuration says', async () => {
+    for (const advanceFirst of [true, false]) {
+      const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
+      const first = await draw(machine, 'MASTER');
+      const asked = advanceFirst
+        ? [advance(machine, 'MASTER', TEN_MINUTES), machine.broker.follow(onAlt())]
+        : [machine.broker.follow(onAlt()), advance(machine, 'MASTER', TEN_MINUTES)];
+      for (const each of await Promise.all(asked)) expect(each).not.toHaveProperty('code');
+      expect((await draw(machine, 'MASTER')) - first).toBeGreaterThanOrEqual(TEN_MINUTES);
+      expect((await draw(machine, 'USER:alice')) - first).toBeLessThan(20_000n * NS_PER_MS);
+    }
+  });
+
+  test('an advance that is asked for while a configuration is being written goes by that configuration', async () => {
+    const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' } }) });
+    machine.store.held = true;
+    const followed = machine.broker.follow(onAlt('us'));
+    // Never drawn: its sequence is what the configuration says.
+    const advanced = advance(machine, 'MASTER', 5n);
+    machine.store.held = false;
+    machine.store.settle();
+    await followed;
+    const done = await advanced;
+    if (!('code' in done)) expect(done.unit).toBe('us');
+    expect(String(await draw(machine, 'MASTER'))).toHaveLength(DIGITS.us);
+  });
+});
