@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { NO_POLICIES, type Policies } from '../core/policies.ts';
 import { startingState } from '../core/policy-plan.ts';
@@ -21,10 +21,19 @@ export function configurationFile(asked: string | undefined): ConfigurationFile 
 
 /** Reads the configuration. Throws ExitError where it is bad: then nothing of it holds. */
 export async function readConfiguration(file: ConfigurationFile | undefined): Promise<Policies> {
-  if (file === undefined || (file.mayBeMissing && !existsSync(file.path))) return NO_POLICIES;
+  if (file === undefined || (file.mayBeMissing && isMissing(file.path))) return NO_POLICIES;
   // The schema's library takes its time to load, and a daemon without a configuration should not wait for it.
   const { readPolicyFile } = await import('../daemon/policy-file.ts');
   return readPolicyFile(file.path);
+}
+
+/** Only what is surely not there: a link that leads nowhere, or a directory that may not be entered, is a mistake. */
+function isMissing(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
