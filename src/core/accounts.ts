@@ -5,7 +5,7 @@ import type { Ledger } from './ledger.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
 import { LeakyBucket } from './pacing.ts';
 import type { Pacing, Policies } from './policies.ts';
-import type { AccountNotes, AccountNotesFound, NotedAccount } from './ports.ts';
+import { type AccountNotes, type AccountNotesFound, type NotedAccount, UNCOUNTED } from './ports.ts';
 
 export interface AccountTableOptions {
   readonly limit: number;
@@ -38,8 +38,9 @@ export class AccountTable {
   readonly #ledger: Ledger;
   readonly #notes: AccountNotes;
   readonly #failed: (error: Error) => void;
-  /** When buckets of which nobody knows what was used counted as full; undefined where it is known of all. */
-  readonly #fullAtMs: number | undefined;
+  readonly #startedAtMs: number;
+  /** What is not noted has not been used. */
+  readonly #isComplete: boolean;
   #policies: Policies;
 
   constructor({ limit, ledger, policies, notes, found, nowMs, failed }: AccountTableOptions) {
@@ -48,7 +49,8 @@ export class AccountTable {
     this.#policies = policies;
     this.#notes = notes;
     this.#failed = failed;
-    this.#fullAtMs = found.complete ? undefined : nowMs;
+    this.#startedAtMs = nowMs;
+    this.#isComplete = found.complete;
     for (const noted of found.accounts) this.#noted.add(this.#make(noted.account, nowMs, noted));
   }
 
@@ -109,25 +111,26 @@ export class AccountTable {
         // Where it was not paced nobody has counted, and the exchange's own counter may be full.
         const level = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
         account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, account.bucket?.underWay);
+        this.note(account, nowMs);
       }
     }
   }
 
-  /** Notes what the account has used and how its breaker stands, where there is anything to note. */
+  isNoted(account: Account): boolean {
+    return this.#noted.has(account);
+  }
+
+  /** Notes what the account has used and how its breaker stands. */
   note(account: Account, nowMs: number): void {
     const { name, bucket, breaker } = account;
     this.#noting(() => {
-      if (bucket !== undefined || !breaker.isPristine) {
-        this.#noted.add(account);
-        this.#notes.note({
-          account: name,
-          level: bucket?.level(nowMs) ?? 0,
-          atMs: nowMs,
-          breaker: breaker.noted(),
-        });
-      } else if (this.#noted.delete(account)) {
-        this.#notes.strike(name);
-      }
+      this.#noted.add(account);
+      this.#notes.note({
+        account: name,
+        level: bucket?.level(nowMs) ?? UNCOUNTED,
+        atMs: nowMs,
+        breaker: breaker.noted(),
+      });
     });
   }
 
@@ -179,9 +182,9 @@ export class AccountTable {
   }
 
   #bucket(pacing: Pacing, noted: NotedAccount | undefined, nowMs: number): LeakyBucket {
-    if (noted !== undefined) return new LeakyBucket(pacing, noted.level, noted.atMs);
-    if (this.#fullAtMs === undefined) return new LeakyBucket(pacing, 0, nowMs);
-    return new LeakyBucket(pacing, pacing.max, this.#fullAtMs);
+    if (noted !== undefined && noted.level < UNCOUNTED) return new LeakyBucket(pacing, noted.level, noted.atMs);
+    const isUnused = noted === undefined && this.#isComplete;
+    return new LeakyBucket(pacing, isUnused ? 0 : pacing.max, isUnused ? nowMs : this.#startedAtMs);
   }
 
   #exchange(name: string): Exchange {

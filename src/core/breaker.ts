@@ -56,7 +56,7 @@ export class Breaker {
 
   /** Whether it remembers anything: one that does not can be forgotten. */
   get isPristine(): boolean {
-    return !this.isOpen && this.#now.recent === 0;
+    return !this.isOpen && this.#now.recent === 0 && this.#now.inARow === 0;
   }
 
   noted(): NotedBreaker {
@@ -84,14 +84,14 @@ export class Breaker {
     return true;
   }
 
-  /** A call that was granted at `grantedAtMs` ended. True where that opened or closed the breaker. */
-  ended(outcome: Outcome, grantedAtMs: number, nowMs: number): boolean {
+  /** A call that began no earlier than `begunAtMs` ended. True where that opened or closed the breaker. */
+  ended(outcome: Outcome, begunAtMs: number, nowMs: number): boolean {
     if (outcome === 'unknown' || outcome === 'unused') return false;
     // The usual case, which every release comes through.
     if (outcome === 'ok' && this.isPristine) return false;
     const rejected = outcome === 'invalid-nonce';
     // A call from before it opened proves nothing about now.
-    const proves = grantedAtMs >= this.#now.openedAtMs;
+    const proves = begunAtMs >= this.#now.openedAtMs;
     const inARow = rejected ? this.#now.inARow + 1 : outcome === 'ok' ? 0 : this.#now.inARow;
     const recent = ((this.#now.recent << 1) | (rejected ? 1 : 0)) & RECENT_MASK;
     this.#now = { ...this.#now, inARow, recent };

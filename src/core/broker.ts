@@ -250,7 +250,11 @@ export class Broker {
   /** Whether a write of the state has been under way for so long that the disk must be hung. */
   get isOverdue(): boolean {
     // Inside the durable ceilings it grants without the disk: only where somebody waits for it, it is no use to anybody.
-    return this.#ledger.isOverdue && (this.#draws.size > 0 || [...this.#blocked].some(({ waiting }) => waiting > 0));
+    const isWaitedFor = (): boolean =>
+      this.#draws.size > 0 ||
+      [...this.#blocked].some(({ waiting }) => waiting > 0) ||
+      [...this.#unlisted].some(({ parked }) => parked);
+    return this.#ledger.isOverdue && isWaitedFor();
   }
 
   /** What is exclusive now. */
@@ -347,9 +351,7 @@ export class Broker {
   /** A bare nonce, the first of `count` consecutive ones, without any exclusivity. Answers `drawn` or `refused`. */
   nonce(client: Client, id: RequestId, accountName: string, count: number): void {
     const account = this.#admit(client, id, accountName);
-    if (account === undefined) return;
-    if (account.paused) client.peer.refused(id, paused(account.name));
-    else this.#draw(client, id, account, count, undefined);
+    if (account !== undefined) this.#draw(client, id, account, count, undefined);
   }
 
   /** Queues for the account's lane. Answers `granted` or `refused`, now or later. */
@@ -458,11 +460,10 @@ export class Broker {
 
   /** Raises a sequence for ever, durably. Answers the lowest nonce that could have come next, before and after. */
   async advance(params: AdvanceParams): Promise<Refusal | Advanced> {
-    const policy = this.#accounts.policies.of(params.account ?? '');
     let planned: AdvancePlan | undefined;
     let { target } = params;
     const refused = await this.#commit(() => {
-      const plan = this.#ledger.planAdvance({ ...params, target }, policy);
+      const plan = this.#ledger.planAdvance({ ...params, target }, this.#accounts.policies.of(params.account ?? ''));
       if ('code' in plan) return plan;
       planned = plan;
       // By so much above what was the last one when it was asked for, and not when its write begins.
@@ -497,6 +498,8 @@ export class Broker {
       const plan = this.#ledger.planPolicies(policies);
       if ('code' in plan) return plan;
       kept = plan.kept;
+      // Not written along: who has never drawn draws first from where these policies say.
+      this.#ledger.forgetNewcomers();
       const inEffect = () => {
         this.#ledger.forgetNewcomers();
         this.#accounts.follow(policies, this.#clock.monotonicMs());
@@ -582,10 +585,11 @@ export class Broker {
       account.refusedUnits = { count: (account.refusedUnits?.count ?? 0) + 1, unit };
       return unitMismatch(account, unit);
     }
-    const owner = key === undefined ? undefined : this.#accounts.claim(account, key);
-    if (owner?.kind === 'taken') return keyMismatch(account, owner.by);
-    if (owner?.kind === 'changed') this.#observer.keyChanged(account.name);
-    return refusalOf(account, priority, cost, nowMs);
+    const refused = refusalOf(account, priority, cost, nowMs);
+    if (refused !== undefined || key === undefined) return refused;
+    const claim = this.#accounts.claim(account, key);
+    if (claim?.kind === 'changed') this.#observer.keyChanged(account.name);
+    return claim?.kind === 'taken' ? keyMismatch(account, claim.by) : undefined;
   }
 
   /** Looks whether a new request may come in, and answers it where it may not. */
@@ -704,7 +708,7 @@ export class Broker {
       this.#observer.rejected(call, this.#ended.before(call));
     }
     const before = breaker.noted();
-    const changed = ended(account, outcome, lease.grantedAtMs, nowMs);
+    const changed = ended(account, outcome, lease.begunAtMs, nowMs);
     if (breaker.noted() !== before || outcome === 'rate-limited') this.#accounts.note(account, nowMs);
     if (changed.breaker) this.#observer.breakerChanged(account.name, breaker.trouble);
     if (changed.exchange) this.#observer.exchangeChanged(exchange.name, exchange.downSinceMs !== undefined);
@@ -768,6 +772,7 @@ export class Broker {
       priority: waiter.priority,
       label: waiter.label,
       grantedAtMs: nowMs,
+      begunAtMs: nowMs,
       waitedMs,
       nonce: drawn.nonce,
       lastNonce: (drawn.nonce + BigInt(count - 1)) as Nonce,
@@ -783,7 +788,8 @@ export class Broker {
     // I4: noted before the grant is sent, so that a daemon that dies in between leaves a closed lane, not an open one.
     if (!this.#leases.note(lease)) return false;
     const isProbe = pass(account, waiter.priority, waiter.cost, nowMs);
-    if (account.bucket !== undefined || isProbe) this.#accounts.note(account, nowMs);
+    if (account.bucket !== undefined || isProbe || !this.#accounts.isNoted(account))
+      this.#accounts.note(account, nowMs);
     // Looked at again: a note that cannot be kept ends everything.
     if (this.#phase !== 'granting') return false;
     lane.granted(waiter, nowMs);
@@ -818,6 +824,8 @@ export class Broker {
       priority: noted.priority,
       label: undefined,
       grantedAtMs: this.#startedAtMs,
+      // Or when it was last renewed.
+      begunAtMs: noted.expiresAtMs - noted.ttlMs,
       waitedMs: 0,
       nonce: undefined,
       lastNonce: undefined,
@@ -885,8 +893,9 @@ export class Broker {
   #drawNow(draw: Draw): boolean {
     const { client, id, account, count, under } = draw;
     const nowMs = this.#clock.monotonicMs();
-    // While the draw waited its lease may have ended, or come to cover another lane, and the account have used its pace.
-    const refused = under === undefined ? undefined : this.#uncovered(under.lease, account, under.cost, nowMs);
+    // While the draw waited the account may have been paused or used its pace, and the lease have come to cover another lane.
+    const refused =
+      under === undefined ? bareRefusal(account) : this.#uncovered(under.lease, account, under.cost, nowMs);
     if (refused !== undefined) {
       client.peer.refused(id, refused);
       return true;
@@ -908,17 +917,19 @@ export class Broker {
     account.nonces += count;
     account.usedAtMs = nowMs;
     const last = (taken.nonce + BigInt(count - 1)) as Nonce;
+    let isProbe = false;
     if (under === undefined) {
       account.bare = { count: (account.bare?.count ?? 0) + count, last };
     } else {
       under.lease.lastNonce = last;
       if (account !== under.lease.account) under.lease.alsoFor = account.name;
       under.lease.costs.set(account, (under.lease.costs.get(account) ?? 0) + under.cost);
-      account.bucket?.add(under.cost, nowMs);
-      if (account.bucket !== undefined) this.#accounts.note(account, nowMs);
+      isProbe = pass(account, under.lease.priority, under.cost, nowMs);
+      if (account.bucket !== undefined || isProbe) this.#accounts.note(account, nowMs);
       if (this.#phase !== 'granting') return false;
     }
     client.peer.drawn(id, taken.nonce, count);
+    if (isProbe) this.#sweep((other) => other === account || other.exchange === account.exchange);
     return true;
   }
 
@@ -991,4 +1002,9 @@ export class Broker {
     this.#lanes.switchTo(policy, this.#leases.values());
     for (const lane of this.#lanes.all()) this.#pump(lane);
   }
+}
+
+/** Why a bare nonce is refused. It is nobody's call as far as the daemon knows, so that only a pause counts. */
+function bareRefusal(account: Account): Refusal | undefined {
+  return account.paused ? paused(account.name) : undefined;
 }

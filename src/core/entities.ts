@@ -82,6 +82,8 @@ export interface Lease extends Deadline {
   readonly priority: Priority;
   readonly label: string | undefined;
   readonly grantedAtMs: number;
+  /** When its call can have begun at the earliest: what its outcome says of its account is no older. */
+  readonly begunAtMs: number;
   readonly waitedMs: number;
   /** The nonce it was granted with, and the last one drawn under it; undefined after a restart. */
   readonly nonce: Nonce | undefined;

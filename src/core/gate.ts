@@ -52,11 +52,11 @@ export interface Changes {
   readonly exchange: boolean;
 }
 
-/** A call that was granted at `grantedAtMs` has ended with `outcome`. */
-export function ended(account: Account, outcome: Outcome, grantedAtMs: number, nowMs: number): Changes {
+/** A call that began no earlier than `begunAtMs` has ended with `outcome`. */
+export function ended(account: Account, outcome: Outcome, begunAtMs: number, nowMs: number): Changes {
   if (outcome === 'rate-limited') account.bucket?.fill(nowMs);
   return {
-    breaker: account.breaker.ended(outcome, grantedAtMs, nowMs),
+    breaker: account.breaker.ended(outcome, begunAtMs, nowMs),
     exchange: account.exchange.ended(outcome, nowMs),
   };
 }

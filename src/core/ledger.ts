@@ -153,14 +153,12 @@ export class Ledger {
   /** I2: nothing may be drawn for an account before it is durable which sequence it draws from. */
   enlist(account: Account): Enlisting {
     const durable = this.#register.sequenceOf(account.name);
-    if (durable === undefined) {
-      if (!this.#register.enlist(account.name, account.sequence.name)) return 'crowded';
-      this.#writer.request();
-      return 'under-way';
-    }
-    account.sequence = this.#sequence(durable);
-    account.enlisted = true;
-    return 'enlisted';
+    if (durable !== undefined) account.sequence = this.#sequence(durable);
+    account.enlisted = this.#register.allows(account.name, account.sequence.name);
+    if (account.enlisted) return 'enlisted';
+    if (!this.#register.enlist(account.name, account.sequence.name)) return 'crowded';
+    this.#writer.request();
+    return 'under-way';
   }
 
   /** Draws from `sequence`, and has its ceiling raised where it is time to. */

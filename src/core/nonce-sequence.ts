@@ -39,6 +39,8 @@ export class NonceSequence {
   #max: bigint;
   #last: bigint;
   #ceiling: bigint;
+  /** What is handed out lies below: the ceiling, or right above `max` if that is lower. */
+  #end: bigint;
   #halfway: bigint;
   #issued = 0;
   #wanted = 0;
@@ -50,6 +52,7 @@ export class NonceSequence {
     this.unit = durable.unit;
     this.#max = durable.max;
     this.#ceiling = durable.ceiling;
+    this.#end = min(durable.ceiling, durable.max + 1n);
     this.#last = durable.ceiling - 1n;
     this.#halfway = this.#last;
   }
@@ -91,11 +94,11 @@ export class NonceSequence {
   take(floor: bigint, count: number, sparing: boolean): Taken {
     const span = BigInt(count);
     let first = max(this.#last + 1n, floor);
-    if (first + span > this.#ceiling) {
+    if (first + span > this.#end) {
       if (first + span - 1n > this.#max) return EXHAUSTED;
       // I1: only what lies below a durable ceiling is handed out.
       first = this.#last + 1n;
-      if (!sparing || first + span > this.#ceiling) {
+      if (!sparing || first + span > this.#end) {
         this.#wanted = Math.max(this.#wanted, count);
         return NEEDS_CEILING;
       }
@@ -130,6 +133,7 @@ export class NonceSequence {
   /** Uses a ceiling that has become durable. */
   adopt(proposal: Proposal): void {
     this.#ceiling = max(this.#ceiling, proposal.ceiling);
+    this.#end = min(this.#ceiling, this.#max + 1n);
     this.#halfway = proposal.halfway;
     this.#wanted = 0;
     this.#drawnSinceRaise = false;
@@ -143,8 +147,9 @@ export class NonceSequence {
   }
 
   /** An operator has said anew how high the exchange goes. */
-  limit(max: bigint): void {
-    this.#max = max;
+  limit(highest: bigint): void {
+    this.#max = highest;
+    this.#end = min(this.#ceiling, highest + 1n);
   }
 
   durable(ceiling: bigint): DurableSequence {

@@ -140,10 +140,13 @@ export interface NotedBreaker {
   readonly recent: number;
 }
 
+/** The level of a bucket that nobody has counted: the account was used without pacing. */
+export const UNCOUNTED = Number.MAX_SAFE_INTEGER;
+
 /** What is noted of an account outside the process, so that a crash neither empties its bucket nor closes its breaker. */
 export interface NotedAccount {
   readonly account: string;
-  /** What was in the bucket at `atMs`, on CLOCK_MONOTONIC. 0 without pacing. */
+  /** What was in the bucket at `atMs`, on CLOCK_MONOTONIC; UNCOUNTED without pacing. */
   readonly level: number;
   readonly atMs: number;
   readonly breaker: NotedBreaker;

@@ -35,9 +35,16 @@ export class Register {
     return this.#newcomers.size > 0;
   }
 
-  /** The sequence that the account has durably drawn from. */
+  /** The sequence that the account has durably drawn from; undefined for one that is not told apart. */
   sequenceOf(account: string): string | undefined {
-    return this.#accounts.get(account)?.sequence ?? this.#accounts.get(EVERYBODY)?.sequence;
+    return this.#accounts.get(account)?.sequence;
+  }
+
+  /** Whether the account may draw from `sequence`: that it does is durable. */
+  allows(account: string, sequence: string): boolean {
+    const durable = this.sequenceOf(account);
+    // One that is not told apart may have drawn from the default, and its key never takes fewer digits again.
+    return durable === undefined ? this.#accounts.get(EVERYBODY)?.sequence === sequence : durable === sequence;
   }
 
   isPaused(account: string): boolean {
@@ -46,7 +53,7 @@ export class Register {
 
   /** Lets the account draw from `sequence` once the next write of the state is durable. False where there is no room. */
   enlist(account: string, sequence: string): boolean {
-    const isKnown = this.#accounts.has(account);
+    const isKnown = this.#accounts.has(account) || this.#newcomers.has(account);
     const hasRoom = isKnown || this.#accounts.size + this.#newcomers.size < MOST_ACCOUNTS;
     if (!hasRoom && sequence !== DEFAULT_SEQUENCE) return false;
     this.#newcomers.set(hasRoom ? account : EVERYBODY, { sequence });
