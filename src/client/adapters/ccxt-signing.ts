@@ -1,0 +1,114 @@
+import type { Unit } from '../../protocol/messages.ts';
+import { badRequest } from '../options.ts';
+import { fingerprintOf } from './fingerprint.ts';
+
+/** What ccxt hands from `sign` to `fetch`. */
+export interface SignedRequest {
+  url: string;
+  method: string;
+  headers?: Readonly<Record<PropertyKey, unknown>> | undefined;
+  body?: unknown;
+}
+
+export type SignArguments = readonly [path: unknown, api?: unknown, method?: string, ...rest: unknown[]];
+export type Sign = (...args: SignArguments) => SignedRequest;
+
+/** Marks the headers of a draft. A symbol, for it survives being copied and is never sent. */
+const DRAFT = Symbol('nonced draft');
+
+/** No exchange takes it twice, and those that count upwards not even once. */
+const NO_NONCE = 0n;
+
+const DIGITS: Readonly<Record<Exclude<Unit, 'counter'>, number>> = { ns: 19, us: 16, ms: 13, s: 10 };
+
+/** A private call as ccxt signed it before it had a nonce: enough to tell what it is, and to sign it again. */
+export class Draft {
+  readonly path: string;
+  readonly method: string;
+  /** Fingerprint of the API key it is for. */
+  readonly key: string;
+  readonly #again: (nonce: bigint) => SignedRequest;
+  readonly #keyNow: () => string;
+
+  constructor([path, , method = 'GET']: SignArguments, keyNow: () => string, again: (nonce: bigint) => SignedRequest) {
+    this.path = String(path);
+    this.method = method;
+    this.key = keyNow();
+    this.#again = again;
+    this.#keyNow = keyNow;
+  }
+
+  /** Throws BAD_REQUEST for a nonce that is not of `unit`, and where the key is another by now: nothing may be sent. */
+  sign(nonce: bigint, unit: Unit): SignedRequest {
+    // Within an `exclusive` of the bot's the unit is not looked at, and too many digits are taken once and for ever.
+    if (unit !== 'counter' && String(nonce).length !== DIGITS[unit]) {
+      throw badRequest(`the turn around this call gave the nonce ${nonce}, which is not in ${unit}; make it outside`);
+    }
+    if (this.#keyNow() !== this.key) {
+      throw badRequest('apiKey was changed while the call waited for its turn; use an exchange object for each key');
+    }
+    return this.#again(nonce);
+  }
+}
+
+/** The draft that a request's headers bear, if it needs a nonce. */
+export function draftIn(headers: unknown): Draft | undefined {
+  if (typeof headers !== 'object' || headers === null || !(DRAFT in headers)) return undefined;
+  return headers[DRAFT] instanceof Draft ? headers[DRAFT] : undefined;
+}
+
+export interface SigningPorts {
+  /** The exchange's own, together with what a bot has put around it. */
+  readonly sign: Sign;
+  /** Throws ccxt's AuthenticationError where a credential is missing. */
+  readonly checkCredentials: () => void;
+  readonly apiKey: () => string;
+  /** What `nonce()` answers when no request is being signed. */
+  readonly nonceElsewhere: () => number;
+}
+
+/**
+ * One exchange object's `sign` and `nonce`. Signing is synchronous from its first to its last step, so that no two calls
+ * can get each other's nonce.
+ */
+export class Signing {
+  readonly #ports: SigningPorts;
+  #under: { readonly nonce: bigint; asked: boolean } | undefined;
+
+  constructor(ports: SigningPorts) {
+    this.#ports = ports;
+  }
+
+  /** In place of ccxt's: a request that needs a nonce gets none yet, and is marked. */
+  sign(...args: SignArguments): SignedRequest {
+    const { request, asked } = this.#with(NO_NONCE, args);
+    if (!asked) return request;
+    this.#ports.checkCredentials();
+    const keyNow = () => fingerprintOf(this.#ports.apiKey());
+    const draft = new Draft(args, keyNow, (nonce) => this.#with(nonce, args).request);
+    return { ...request, headers: { ...request.headers, [DRAFT]: draft } };
+  }
+
+  /**
+   * In place of ccxt's: the nonce of the request that is being signed, a number where it can be one and digits where
+   * not, as some exchanges write it into JSON.
+   */
+  nonce(): number | string {
+    if (this.#under === undefined) return this.#ports.nonceElsewhere();
+    this.#under.asked = true;
+    const { nonce } = this.#under;
+    return nonce <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(nonce) : String(nonce);
+  }
+
+  #with(nonce: bigint, args: SignArguments): { readonly request: SignedRequest; readonly asked: boolean } {
+    const outer = this.#under;
+    const under = { nonce, asked: false };
+    this.#under = under;
+    try {
+      const request = this.#ports.sign(...args);
+      return { request, asked: under.asked };
+    } finally {
+      this.#under = outer;
+    }
+  }
+}

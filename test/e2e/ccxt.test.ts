@@ -1,0 +1,212 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import ccxt from 'ccxt';
+import { connect, type Nonced } from 'nonced';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type CcxtBotOptions, type CcxtBotReport, krakenObject } from '../fixtures/ccxt-bot.ts';
+import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { eventually } from '../fixtures/eventually.ts';
+import { type Exchange, startExchange } from '../fixtures/exchange.ts';
+import type { FaultAction } from '../fixtures/exchange-faults.ts';
+import type { ApiKey } from '../fixtures/exchange-keys.ts';
+import { run } from '../fixtures/shell.ts';
+
+const BOT = resolve('build/test/fixtures/ccxt-bot-process.js');
+
+const MARKETS = [
+  {
+    ...{ id: 'XXBTZUSD', symbol: 'BTC/USD', base: 'BTC', quote: 'USD', baseId: 'XXBT', quoteId: 'ZUSD' },
+    ...{ type: 'spot', spot: true, precision: { amount: 1e-8, price: 0.1 }, limits: {}, info: {} },
+  },
+];
+
+let place: ReturnType<typeof daemonPlace>;
+let daemon: DaemonProcess;
+let exchange: Exchange;
+let keys: ApiKey[];
+
+beforeEach(async () => {
+  place = daemonPlace();
+  daemon = await startDaemonProcess(place);
+  exchange = await startExchange({ delayMs: [0, 5] });
+  keys = ['MASTER', 'USER:alice'].map((account) => exchange.addKey({ account }));
+});
+
+afterEach(async () => {
+  await daemon.end('SIGTERM');
+  await exchange.close();
+  place.remove();
+});
+
+async function runBot(options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> {
+  const usual = { socket: place.socket, url: exchange.url, keys, calls: 25, publicCalls: 5, timeoutMs: 5_000 };
+  const { code, stdout, stderr } = await run(process.execPath, [BOT, JSON.stringify({ ...usual, ...options })]);
+  if (code !== 0) throw new Error(`the bot ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as CcxtBotReport;
+}
+
+/** Two processes, each with one object for each of the two keys: four clients that do not know of one another. */
+async function runTwo(options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> {
+  const reports = await Promise.all([runBot(options), runBot(options)]);
+  const sum = (of: (report: CcxtBotReport) => number) => reports.reduce((total, report) => total + of(report), 0);
+  const texts = new Set(reports.flatMap(({ errors }) => Object.keys(errors)));
+  return {
+    accepted: sum(({ accepted }) => accepted),
+    publicAnswers: sum(({ publicAnswers }) => publicAnswers),
+    errors: Object.fromEntries([...texts].map((text) => [text, sum(({ errors }) => errors[text] ?? 0)])),
+    placed: reports.flatMap(({ placed }) => placed),
+  };
+}
+
+async function grants(): Promise<number> {
+  await using client = await connect({ socket: place.socket });
+  return (await client.status()).totals.grants;
+}
+
+describe.each([false, true])('with streams: %s', (streams) => {
+  test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async () => {
+    expect(await runTwo({ streams })).toEqual({ accepted: 100, publicAnswers: 20, errors: {}, placed: [] });
+    expect(exchange.report()).toMatchObject({ calls: 100, accepted: 100, repeatedNonces: 0, maxInFlightOverall: 1 });
+    expect(await grants()).toBe(100);
+  });
+
+  test('the same without the adapter is rejected', async () => {
+    const { accepted, errors } = await runTwo({ streams, socket: undefined });
+    expect(accepted).toBeLessThan(90);
+    expect(errors['InvalidNonce']).toBe(100 - accepted);
+  });
+});
+
+test('with a lane for each account, one call at a time of each key', async () => {
+  await runNonced(['set-exclusive', 'account', '--socket', place.socket]);
+  expect(await runTwo({})).toMatchObject({ accepted: 100, errors: {} });
+  expect(exchange.report()).toMatchObject({ accepted: 100, maxInFlightPerKey: 1 });
+});
+
+test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each time with a nonce of its own', async () => {
+  const faults: readonly FaultAction[] = [
+    { kind: 'reset' },
+    { kind: 'reset', carriedOut: true },
+    { kind: 'status', status: 502 },
+    { kind: 'invalid-nonce' },
+    { kind: 'stall-body' },
+  ];
+  for (const fault of faults) {
+    // Three in a row, and the daemon would take the exchange for being down.
+    exchange.injectFault({ ...fault, calls: 2 });
+    expect(await runBot({ maxRetries: 2, calls: 5, timeoutMs: 500 })).toMatchObject({ accepted: 10, errors: {} });
+  }
+  const calls = faults.length * (10 + 2);
+  expect(exchange.report()).toMatchObject({ calls, repeatedNonces: 0 });
+  expect(await grants()).toBe(calls);
+});
+
+test('orders are never sent twice, whatever goes wrong, and none that was placed is told to have failed for sure', async () => {
+  exchange.injectFault({ kind: 'reset', carriedOut: true, calls: 2 });
+  exchange.injectFault({ kind: 'status', status: 503, carriedOut: true, calls: 2 });
+  exchange.injectFault({ kind: 'stall-body', calls: 2 });
+  exchange.injectFault({ kind: 'hang', calls: 2 });
+  const report = await runTwo({ orders: true, maxRetries: 3, calls: 5, timeoutMs: 300 });
+  const { orders, duplicateOrders } = exchange.report();
+  expect(duplicateOrders).toBe(0);
+  expect(exchange.report().calls).toBe(20);
+  expect(report.accepted).toBe(12);
+  expect(orders).toBe(18);
+  expect(Object.values(report.errors).reduce((sum, count) => sum + count, 0)).toBe(8);
+  expect(Object.keys(report.errors).filter((error) => error.includes('sent false'))).toEqual([]);
+});
+
+test('a body that stalls holds the lane no longer than the timeout and 3 s, and the next call goes on', async () => {
+  await using client = await connect({ name: 'stall', socket: place.socket });
+  const [key] = keys as [ApiKey];
+  const kraken = krakenObject({ url: exchange.url, timeoutMs: 200 }, key, client);
+  exchange.injectFault({ kind: 'stall-body', calls: 1 });
+  const stalled = kraken.request('AddOrder', 'private', 'POST', {
+    pair: 'XBTUSD',
+    type: 'buy',
+    ordertype: 'market',
+    volume: '1',
+  });
+  const failed = expect(stalled).rejects.toThrow(ccxt.RequestTimeout);
+  await eventually('the order is placed', () => exchange.report().orders === 1);
+  expect(await kraken.request('Balance', 'private', 'POST')).toMatchObject({ error: [] });
+  await failed;
+});
+
+test('an order that timed out is found by its reference', async () => {
+  await using client = await connect({ name: 'look', socket: place.socket });
+  const [key] = keys as [ApiKey];
+  const kraken = krakenObject({ url: exchange.url, timeoutMs: 200 }, key, client);
+  kraken.setMarkets(MARKETS);
+  exchange.injectFault({ kind: 'hang', carriedOut: true, calls: 1 });
+  const placed = kraken.createOrder('BTC/USD', 'limit', 'buy', 1.25, 37_500, { clientOrderId: 'mine' });
+  await expect(placed).rejects.toThrow(ccxt.RequestTimeout);
+  const { result } = await kraken.request('OpenOrders', 'private', 'POST');
+  expect(Object.values(result.open)).toEqual([expect.objectContaining({ cl_ord_id: 'mine' })]);
+  const [found] = await kraken.fetchOpenOrders('BTC/USD');
+  expect(found?.clientOrderId).toBe('mine');
+  expect(exchange.report()).toMatchObject({ orders: 1, duplicateOrders: 0 });
+});
+
+test('what its page shows runs as it stands, also where an order got no answer', async () => {
+  const page = readFileSync('docs/adapters/ccxt.md', 'utf8');
+  const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code = '']) => code);
+  // ccxt takes its addresses from the object, and the exchange here lists no markets.
+  const here = `kraken.urls.api = { public: '${exchange.url}', private: '${exchange.url}' };
+    kraken.setMarkets(${JSON.stringify(MARKETS)});\n`;
+  const program = resolve('build/page-of-ccxt.mjs');
+  writeFileSync(
+    program,
+    blocks.join('\n').replace(/^const kraken = .*\n/m, (line) => line + here),
+  );
+  exchange.injectFault({ kind: 'reset', method: 'AddOrder', calls: 1, carriedOut: true });
+  const [key] = keys as [ApiKey];
+  const env = { NONCED_SOCKET: place.socket, KRAKEN_KEY: key.key, KRAKEN_SECRET: key.secret };
+  const { code, stdout, stderr } = await run(process.execPath, [program], env);
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\[\]\nfound \[ 'O\w+-\w+-\w+' \]\n$/);
+  expect(exchange.report()).toMatchObject({ orders: 1, duplicateOrders: 0, invalidNonce: 0 });
+});
+
+describe('where the daemon refuses or is not there, nothing is sent', () => {
+  let client: Nonced;
+  let kraken: ReturnType<typeof krakenObject>;
+
+  beforeEach(async () => {
+    client = await connect({ name: 'refused', socket: place.socket, connectTimeoutMs: 200 });
+    kraken = krakenObject({ url: exchange.url, timeoutMs: 1_000, maxRetries: 1 }, keys[0] as ApiKey, client);
+  });
+
+  afterEach(() => client.close());
+
+  test('no daemon: an ExchangeNotAvailable that says so', async () => {
+    await daemon.end('SIGKILL');
+    const failed = kraken.request('Balance', 'private', 'POST');
+    await expect(failed).rejects.toThrow(ccxt.ExchangeNotAvailable);
+    await expect(failed).rejects.toMatchObject({ cause: { code: 'UNAVAILABLE', sent: false } });
+    expect(exchange.report().calls).toBe(0);
+    await kraken.fetchTime();
+  });
+
+  test('another unit: an ExchangeError that says so', async () => {
+    const { withNonced } = await import('nonced/ccxt');
+    const bitso = new (withNonced(ccxt.bitso, { client }))({ apiKey: 'k', secret: 's' });
+    const failed = bitso.request('balance', 'private', 'GET');
+    await expect(failed).rejects.toThrow(ccxt.ExchangeError);
+    await expect(failed).rejects.toMatchObject({ cause: { code: 'UNIT_MISMATCH', sent: false } });
+  });
+
+  test('two objects on one account in one process, one of them inside an exclusive of the bot', async () => {
+    const second = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, keys[0] as ApiKey, client);
+    await Promise.all([
+      client.exclusive({ account: 'MASTER' }, async () => {
+        await kraken.request('Balance', 'private', 'POST');
+        await kraken.request('OpenOrders', 'private', 'POST');
+      }),
+      ...Array.from({ length: 5 }, () => second.request('Balance', 'private', 'POST')),
+    ]);
+    expect(exchange.report()).toMatchObject({ accepted: 7, invalidNonce: 0, maxInFlightOverall: 1 });
+    expect(await grants()).toBe(6);
+  });
+});
