@@ -1,0 +1,1811 @@
+"""A client of nonced, the daemon that hands every bot of a host its next nonce and the turn to use it.
+
+    import nonced
+
+    with nonced.exclusive(account='MASTER', unit='ns') as grant:
+        answer = private_call('Balance', nonce=grant.nonce, timeout=grant.remaining_s())
+
+One file, nothing but the standard library, Python 3.9 or later, Linux and macOS. Copy it beside your bot.
+
+It fails closed: without a daemon it raises `NoncedError` with the code `UNAVAILABLE` and never makes up a nonce.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextvars
+import errno
+import itertools
+import json
+import logging
+import os
+import random
+import re
+import secrets
+import signal
+import socket
+import stat
+import threading
+import time
+import weakref
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
+
+__all__ = [
+    'Client',
+    'ERROR_CODES',
+    'Exclusive',
+    'Grant',
+    'NoncedError',
+    'OUTCOMES',
+    'PRIORITIES',
+    'acquire',
+    'exclusive',
+    'nonce',
+    'status',
+]
+__version__ = '0.1.0'
+
+ERROR_CODES = (
+    'BAD_REQUEST',
+    'UNKNOWN_METHOD',
+    'TOO_LARGE',
+    'CANCELLED',
+    'WAIT_TIMEOUT',
+    'LIMIT',
+    'PACED',
+    'NESTED_LANE',
+    'LEASE_LOST',
+    'NOT_DURABLE',
+    'PAUSED',
+    'QUARANTINED',
+    'EXCHANGE_DOWN',
+    'UNIT_MISMATCH',
+    'KEY_MISMATCH',
+    'FORBIDDEN',
+    'SHUTTING_DOWN',
+    'UNAVAILABLE',
+)
+OUTCOMES = (
+    'unknown',
+    'ok',
+    'unsettled',
+    'unavailable',
+    'invalid-nonce',
+    'rate-limited',
+    'locked-out',
+    'unused',
+)
+PRIORITIES = ('urgent', 'normal', 'background')
+
+T = TypeVar('T')
+
+_log = logging.getLogger('nonced')
+
+_SERVICE_SOCKET = '/run/nonced/nonced.sock'
+# What the kernel takes, less the byte that ends it.
+_MAX_PATH_BYTES = 107
+_MAX_MESSAGE_BYTES = 4096
+# An answer is far smaller, but for `status`, which lists at most a hundred of a kind.
+_MAX_ANSWER_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
+
+_CONNECT_TIMEOUT_MS = 5_000.0
+_DEFAULT_WAIT_MS = {'urgent': 15_000.0, 'normal': 30_000.0, 'background': 30_000.0}
+# The daemon's own, to compare a `max_hold_ms` with.
+_DEFAULT_TTL_MS = {'urgent': 30_000, 'normal': 20_000, 'background': 10_000}
+_NONCE_WAIT_MS = 30_000.0
+# A daemon that has not answered by then, this long after the wait it was told, is not going to.
+_ANSWER_GRACE_S = 2.0
+# How long a release may keep its caller, whose call has been made. After that the keeper sees to it.
+_RELEASE_WAIT_S = 1.0
+# Nothing we send is larger than a page: a daemon that does not take it in this time hangs.
+_SEND_WAIT_S = 1.0
+# The daemon keeps a lane closed for 2 s after its restart: whoever holds something must be back well before.
+_KEEPER_TICK_S = 0.2
+_KEEPER_IDLE_TICKS = 10
+# A keeper that was not seen for so long is not there, or of no use.
+_KEEPER_STALLED_S = 1.0
+# Longer than a release is waited for.
+_LOCKED_TICKS = 10
+_LONGEST_REST_S = 0.25
+_LONGEST_MARGIN_S = 1.0
+_MARGIN_SHARE = 0.1
+_MOST_IDLE_CONNECTIONS = 16
+
+# A script may have given SIGPIPE its default back, and a daemon that went away must not end the bot.
+_SEND_FLAGS = getattr(socket, 'MSG_NOSIGNAL', 0)
+
+_DOWN, _GREETING, _UP = 'down', 'greeting', 'up'
+
+
+class NoncedError(Exception):
+    """An expected "no". Look at `code`, never at the text.
+
+    `sent` is False where nothing went to the exchange because of this request, so that it may be asked again, and
+    'unknown' where a turn ended that had begun: what was sent by then may have arrived. `retry_after_ms` says when
+    asking again may succeed, or is None.
+    """
+
+    code: str
+    message: str
+    sent: Union[bool, str]
+    retry_after_ms: Optional[float]
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        sent: Union[bool, str] = False,
+        retry_after_ms: Optional[float] = None,
+    ) -> None:
+        # All of them are args, so that a pool of processes can hand the error on.
+        super().__init__(code, message, sent, retry_after_ms)
+        self.code = code
+        self.message = message
+        self.sent = sent
+        self.retry_after_ms = retry_after_ms
+
+    def __str__(self) -> str:
+        return f'{self.code}: {self.message}'
+
+
+def _lease_lost(message: str) -> NoncedError:
+    return NoncedError('LEASE_LOST', message, 'unknown')
+
+
+def _waited_too_long() -> NoncedError:
+    return NoncedError('WAIT_TIMEOUT', 'no answer came in time; see `nonced status` for who holds the lane')
+
+
+def _bad_request(message: str) -> NoncedError:
+    return NoncedError('BAD_REQUEST', message)
+
+
+# --- Where the daemon is: the same places in the same order as every other client, or two would find two daemons.
+
+
+class _Place(NamedTuple):
+    path: str
+    # Must be the user's alone before anything is said there; None where an administrator or the caller vouches for it.
+    own_directory: Optional[str]
+
+
+def _find_socket(asked: Optional[str]) -> _Place:
+    explicit = asked if asked is not None else os.environ.get('NONCED_SOCKET') or None
+    if explicit is not None:
+        return _checked_length(_Place(explicit, None))
+    service = _Place(_SERVICE_SOCKET, None)
+    # A daemon that root starts is the service's stand-in and binds there too.
+    if os.getuid() == 0 or _exists(_SERVICE_SOCKET):
+        return service
+    own = _own_places()
+    return _checked_length(next((place for place in own if _exists(place.path)), own[0]))
+
+
+def _own_places() -> List[_Place]:
+    temporary = _own_place(os.path.join(_temporary_directory(), f'nonced-{os.getuid()}'))
+    told = os.environ.get('XDG_RUNTIME_DIR')
+    # cron sets no XDG_RUNTIME_DIR, and its bots must find the daemon that was started in a shell.
+    runtime = told or f'/run/user/{os.getuid()}'
+    if not _exists(runtime):
+        return [temporary]
+    xdg = _own_place(os.path.join(runtime, 'nonced'))
+    return [xdg, temporary] if told else [temporary, xdg]
+
+
+def _own_place(directory: str) -> _Place:
+    return _Place(os.path.join(directory, 'nonced.sock'), directory)
+
+
+def _temporary_directory() -> str:
+    # Not tempfile's, which looks for a directory it can write to: the daemon goes by these alone.
+    for name in ('TMPDIR', 'TMP', 'TEMP'):
+        directory = os.environ.get(name)
+        if directory:
+            return directory.rstrip('/') or '/'
+    return '/tmp'
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError as error:
+        # Anything else, EACCES above all, is no proof that nothing is there: connecting will tell what is wrong.
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return True
+
+
+def _checked_length(place: _Place) -> _Place:
+    size = len(os.fsencode(place.path))
+    if size <= _MAX_PATH_BYTES:
+        return place
+    raise NoncedError(
+        'UNAVAILABLE',
+        f'socket path {place.path} is {size} bytes long and the system takes {_MAX_PATH_BYTES}; '
+        'set NONCED_SOCKET to a shorter one',
+    )
+
+
+def _check_owner(place: _Place) -> None:
+    """Raises UNAVAILABLE if somebody else could hand out nonces in our name."""
+    if place.own_directory is None:
+        return
+    try:
+        stats = os.lstat(place.own_directory)
+    except FileNotFoundError:
+        return  # Connecting will fail by itself.
+    if stat.S_ISDIR(stats.st_mode) and stats.st_uid == os.getuid() and not stats.st_mode & 0o022:
+        return
+    raise NoncedError(
+        'UNAVAILABLE',
+        f'{place.own_directory} is not a directory that only user {os.getuid()} can write to; remove it, or set '
+        "NONCED_SOCKET to the daemon's socket",
+    )
+
+
+def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
+    if isinstance(trouble, NoncedError) and trouble.code == 'UNAVAILABLE':
+        return trouble
+    name = errno.errorcode.get(getattr(trouble, 'errno', None) or 0)
+    if name in ('EACCES', 'EPERM'):
+        message = (
+            f'may not connect to {path} ({name}); it is for another user or group, see ls -l; as a service: join the '
+            'group nonced, then restart the bot'
+        )
+    else:
+        hint = (
+            'start it with `systemctl start nonced`'
+            if path.startswith('/run/nonced/')
+            else 'start it with `nonced serve`, or say where it is: NONCED_SOCKET'
+        )
+        message = f'no daemon answers at {path} ({name or trouble or "no answer in time"}); {hint}'
+    return NoncedError('UNAVAILABLE', message)
+
+
+# --- Processes: a child that was forked has copies of everything and owns none of it.
+
+
+class _Process:
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+
+
+_process = _Process()
+_clients: Dict[int, 'weakref.ref[Client]'] = {}
+
+
+def _here() -> _Process:
+    # A fork that Python was not told of (from C) runs no hooks.
+    if _process.pid != os.getpid():
+        _forked()
+    return _process
+
+
+def _forked() -> None:
+    global _process
+    _process = _Process()
+    for reference in list(_clients.values()):
+        client = reference()
+        if client is not None:
+            client._forked()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forked)
+
+
+# --- What comes in. A daemon may be newer: fields that are not known here are not looked at. What is known must be as
+# promised, or the connection counts as broken.
+
+
+class _Broken(Exception):
+    """The daemon makes no sense."""
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, str) and re.fullmatch(r'[0-9]{1,20}', value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise _Broken
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float('inf'):
+        return value
+    raise _Broken
+
+
+def _fields(value: Any) -> Dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise _Broken
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise _Broken
+
+
+def _short_int(digits: str) -> int:
+    # Python would take seconds over a million digits, or refuse them.
+    if len(digits) > 20:
+        raise ValueError('an integer is too long')
+    return int(digits)
+
+
+def _message(line: bytes) -> Dict[str, Any]:
+    try:
+        return _fields(json.loads(line.decode('utf-8'), parse_int=_short_int))
+    except (ValueError, RecursionError):
+        raise _Broken from None
+
+
+def _refusal(error: Any) -> NoncedError:
+    """An error as the daemon sent it. A code that is not known here becomes BAD_REQUEST, which nothing retries."""
+    outside = error if isinstance(error, dict) else {}
+    data = outside.get('data')
+    inside = data if isinstance(data, dict) else {}
+    code = inside.get('code')
+    message = next(
+        (text for text in (inside.get('message'), outside.get('message')) if isinstance(text, str)),
+        'the daemon gave no reason',
+    )
+    if code not in ERROR_CODES:
+        message = f'{code}: {message}' if isinstance(code, str) else message
+        code = 'BAD_REQUEST'
+    try:
+        retry_after_ms: Optional[float] = _duration(inside.get('retryAfterMs'))
+    except _Broken:
+        retry_after_ms = None
+    return NoncedError(code, message, False, retry_after_ms)
+
+
+class _Drawn(NamedTuple):
+    nonce: int
+    count: int
+
+
+def _read_drawn(result: Any) -> _Drawn:
+    fields = _fields(result)
+    return _Drawn(_integer(fields.get('nonce')), int(_duration(fields.get('count'))))
+
+
+class _Held(NamedTuple):
+    token: int
+    account: str
+    id: Any
+    ttl_s: float
+
+
+def _read_held(held: Any) -> _Held:
+    fields = _fields(held)
+    return _Held(
+        _integer(fields.get('token')),
+        _text(fields.get('account')),
+        fields.get('id'),
+        _duration(fields.get('ttlMs')) / 1000,
+    )
+
+
+def _read_status(result: Any) -> Dict[str, Any]:
+    fields = _fields(result)
+    sequences = fields.get('sequences')
+    if not isinstance(sequences, list):
+        raise _Broken
+    _text(fields.get('exclusive'))
+    read = []
+    for sequence in sequences:
+        each = _fields(sequence)
+        read.append({**each, 'last': _integer(each.get('last')), 'ceiling': _integer(each.get('ceiling'))})
+    return {**fields, 'sequences': read}
+
+
+# --- Leases
+
+
+class _Lease:
+    """A lease as its holder sees it: over a little earlier than for the daemon, by when things were sent."""
+
+    def __init__(self, connection: '_Connection', token: int, account: str, ttl_s: float, ends_at: float) -> None:
+        self.connection = connection
+        self.process = connection.process
+        self.token = token
+        self.account = account
+        self.ttl_s = ttl_s
+        # On the monotonic clock, and never later than the daemon's own deadline.
+        self.ends_at = ends_at
+        self.state = 'held'  # then 'lost' or 'released'
+        # Set by the with-statement that was left without its end being seen: the keeper releases it.
+        self.orphaned = False
+        self.renew_until: Optional[float] = None
+        self.renew_at = float('inf')
+        self._margin_s = _margin_s(ttl_s)
+        self._why = ''
+        self._over = False
+
+    def time_left_s(self) -> float:
+        """How long something may still be begun under it."""
+        return self.ends_at - self._margin_s - time.monotonic()
+
+    def ended(self) -> Optional[NoncedError]:
+        """Why nothing can be done under it any more, or None."""
+        if self.process is not _here():
+            return _lease_lost('the lease is of the process that this one was forked from; acquire one of your own')
+        if self.state == 'released':
+            return _lease_lost('the lease was released; do first what is to be done under it')
+        gone = self.connection.client._ended
+        if self.state == 'held' and gone is not None:
+            self.lose(gone.message)
+        if self.state == 'lost':
+            return _lease_lost(self._why)
+        # Once anybody has been told that it is about to end, no renewal that comes late takes that back.
+        self._over = self._over or self.time_left_s() <= 0
+        if self._over:
+            return _lease_lost('the lease is about to end; ask for a longer ttl_ms, or renew it')
+        return None
+
+    def must_last(self) -> None:
+        error = self.ended()
+        if error is not None:
+            raise error
+
+    def lose(self, why: str) -> None:
+        if self.state == 'held':
+            self.state, self._why = 'lost', why
+
+    def extend(self, ends_at: float, ttl_s: float) -> None:
+        if self._over:
+            return
+        self.ends_at = ends_at
+        self._margin_s = _margin_s(ttl_s)
+        self.plan_renewal()
+
+    def plan_renewal(self) -> None:
+        wanted = self.renew_until is not None and self.renew_until > self.ends_at
+        # Half-way, so that a restart of the daemon in between is survived.
+        self.renew_at = self.ends_at - self.ttl_s / 2 if wanted else float('inf')
+
+
+def _margin_s(ttl_s: float) -> float:
+    return min(_LONGEST_MARGIN_S, ttl_s * _MARGIN_SHARE)
+
+
+# --- The connection
+
+
+class _Request:
+    """A request that survives its connection: the same id goes out on each until it is answered."""
+
+    def __init__(
+        self,
+        id: int,
+        method: str,
+        params: Callable[[float], Dict[str, Any]],
+        read: Callable[[Any, '_Request'], Any],
+        lease: Optional[_Lease] = None,
+    ) -> None:
+        self.id = id
+        self.method = method
+        self.params = params
+        self.read = read
+        self.lease = lease
+        # When it went out on this connection; None while it has not.
+        self.sent_at: Optional[float] = None
+        self.done = False
+        self.result: Any = None
+        self.error: Optional[NoncedError] = None
+
+    def answer(self, result: Any) -> None:
+        self.result, self.done = result, True
+
+    def refuse(self, error: NoncedError) -> None:
+        if self.lease is not None and error.code == 'LEASE_LOST':
+            # The daemon knows better: what we still count as ours is not, and a call under it may be on its way.
+            self.lease.lose(error.message)
+            error = _lease_lost(error.message)
+        self.error, self.done = error, True
+
+
+class _Granted(NamedTuple):
+    lease: _Lease
+    # None where the answer that had it got lost.
+    nonce: Optional[int]
+    waited_ms: float
+
+
+class _Connection:
+    """A connection to the daemon for one turn at a time, made again whenever it breaks and is wanted.
+
+    One turn only, so that whatever goes wrong in the middle of a wait can be mended by closing it: the daemon then
+    forgets the wait, and ends the lease if it had just granted one.
+    """
+
+    def __init__(self, client: 'Client', process: _Process) -> None:
+        self.client = client
+        self.process = process
+        # Its owner and the keeper take turns. A signal handler of the owner may come back in.
+        self.lock = threading.RLock()
+        self.state = _DOWN
+        self.lease: Optional[_Lease] = None
+        self.owed: Optional[_Request] = None
+        self._owed_until = 0.0
+        # How many times in a row the keeper has found it locked.
+        self._unseen = 0
+        self._session = secrets.token_hex(16)
+        self._ids = itertools.count(1)
+        self._socket: Optional[socket.socket] = None
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._pending: Dict[int, _Request] = {}
+        self._hello: Tuple[int, float] = (0, 0.0)
+        # The daemon is about to go, and takes nothing more.
+        self._draining = False
+        self._trouble: Optional[BaseException] = None
+        self._refused: Optional[NoncedError] = None
+        self._failures = 0
+        self._eager_until = 0.0
+        self._try_at = 0.0
+
+    def __del__(self) -> None:
+        # Its making may have been interrupted.
+        if getattr(self, '_socket', None) is not None:
+            self.close()
+
+    @property
+    def idle(self) -> bool:
+        return self.state == _UP and self.lease is None and self.owed is None and not self._pending
+
+    def request(
+        self,
+        method: str,
+        params: Callable[[float], Dict[str, Any]],
+        read: Callable[[Any, _Request], Any],
+        lease: Optional[_Lease] = None,
+    ) -> _Request:
+        return _Request(next(self._ids), method, params, read, lease)
+
+    def ask(self, request: _Request, give_up_at: float) -> Any:
+        """Asks on as many connections as it takes. Raises a refusal, LEASE_LOST, UNAVAILABLE or WAIT_TIMEOUT."""
+        if not self.lock.acquire(timeout=max(0.0, give_up_at - time.monotonic())):
+            raise _waited_too_long()
+        try:
+            self._pending[request.id] = request
+            self._wait_for(request, give_up_at)
+        except NoncedError:
+            # Its answer, should it come, would be one that nobody takes: a grant, or a place in the queue. Under a
+            # lease it is at most a nonce.
+            if request.sent_at is not None and not request.done and request.lease is None and request is not self.owed:
+                self._break(None)
+            raise
+        except BaseException as error:
+            # Interrupted anywhere, in the middle of a message perhaps. Closing it makes all clear again.
+            self._break(error)
+            if request.lease is not None:
+                request.lease.lose('the program was interrupted while it talked to the daemon')
+            raise
+        finally:
+            if request is not self.owed or request.done:
+                self._pending.pop(request.id, None)
+            self.lock.release()
+        if request.error is not None:
+            raise request.error
+        return request.result
+
+    def _wait_for(self, request: _Request, give_up_at: float) -> None:
+        outage_at: Optional[float] = None
+        while not request.done:
+            now = time.monotonic()
+            if self.client._ended is not None:
+                raise self.client._ended
+            if request.lease is not None and request is not self.owed:
+                request.lease.must_last()
+            if self.state == _UP:
+                outage_at = None
+                if now >= give_up_at:
+                    raise _waited_too_long()
+                if not self._send_unsent():
+                    self._receive(give_up_at - now)
+                continue
+            if outage_at is None:
+                outage_at = now
+            limit = min(give_up_at, outage_at + self.client._connect_timeout_s)
+            if now >= limit:
+                # Without a connection that is the cause, however long the caller was ready to wait.
+                raise _unavailable(self.client.socket, self._trouble)
+            if self.state == _GREETING:
+                self._receive(limit - now)
+            elif now < self._try_at:
+                time.sleep(min(self._try_at, limit) - now)
+            else:
+                self._connect()
+            if self._refused is not None:
+                raise self._refused
+
+    # What the keeper does while the owner makes its call.
+
+    def tend(self) -> bool:
+        """Reads what came in, comes back to a daemon that was restarted, renews. False: nothing is left to do."""
+        if not self.lock.acquire(blocking=False):
+            return self._still_used()
+        try:
+            self._unseen = 0
+            self._look()
+            lease = self.lease
+            if lease is not None and lease.state == 'held' and lease.orphaned:
+                lease.state = 'released'
+                self._owe(lease, 'unknown', False)
+            if not self._wanted():
+                return False
+            now = time.monotonic()
+            if self.state == _DOWN and now >= self._try_at:
+                self._connect()
+            if self.state == _UP:
+                if lease is not None and lease.state == 'held' and now >= lease.renew_at:
+                    self._renew_by_itself(lease, now)
+                self._send_unsent()
+            return True
+        except NoncedError as error:
+            self._trouble = error
+            return self._wanted()
+        finally:
+            self.lock.release()
+
+    def _still_used(self) -> bool:
+        """Somebody has the lock. False if it was taken for good, by one who was interrupted while taking it."""
+        lease = self.lease
+        given_up = self.owed is not None or lease is not None and lease.orphaned
+        self._unseen = self._unseen + 1 if given_up else 0
+        if self._unseen <= _LOCKED_TICKS:
+            return True
+        # Needs no lock. The daemon ends the lease with the connection.
+        self.shut_down()
+        return False
+
+    def look(self) -> None:
+        """Reads what came in, without waiting."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self._look()
+            except BaseException as error:
+                # Interrupted, and what was read is lost.
+                self._break(error)
+                raise
+            finally:
+                self.lock.release()
+
+    def _look(self) -> None:
+        # Bounded, for whoever floods us must not keep us.
+        for _ in range(64):
+            if self.state == _DOWN or not self._receive(0.0):
+                return
+
+    def _wanted(self) -> bool:
+        if self.process is not _here() or self.client._ended is not None:
+            return False
+        now = time.monotonic()
+        if self.owed is not None and not self.owed.done and now < self._owed_until:
+            return True
+        lease = self.lease
+        return lease is not None and lease.state == 'held' and now < lease.ends_at
+
+    def _renew_by_itself(self, lease: _Lease, now: float) -> None:
+        lease.renew_at = float('inf')
+        left_s = (lease.renew_until or now) - now
+        if left_s <= 0:
+            return
+        request = self.renewal(lease, max(1, round(min(lease.ttl_s, left_s) * 1000)))
+        self._pending[request.id] = request
+
+    # Requests
+
+    def renewal(self, lease: _Lease, ttl_ms: Optional[float]) -> _Request:
+        def params(now: float) -> Dict[str, Any]:
+            if ttl_ms is not None and ttl_ms > 0:
+                # If it shortens the lease, it may have done so before its answer comes.
+                lease.ends_at = min(lease.ends_at, now + ttl_ms / 1000)
+            return _given(token=str(lease.token), ttlMs=ttl_ms)
+
+        def read(result: Any, request: _Request) -> float:
+            renewed_s = _duration(_fields(result).get('ttlMs')) / 1000
+            # From when it was sent, for the daemon cannot have processed it earlier.
+            lease.extend((request.sent_at or 0.0) + renewed_s, renewed_s)
+            return renewed_s * 1000
+
+        return self.request('renew', params, read, lease)
+
+    def draw(
+        self,
+        lease: _Lease,
+        account: Optional[str] = None,
+        cost: Optional[float] = None,
+        count: Optional[int] = None,
+        give_up_at: float = float('inf'),
+    ) -> int:
+        """A further nonce under the lease. Waits while the account is paced, if the lease lasts that long."""
+        params = _given(
+            token=str(lease.token), account=None if account == lease.account else account, cost=cost, count=count
+        )
+        while True:
+            lease.must_last()
+            request = self.request('next', lambda _now: params, lambda result, _request: _read_drawn(result), lease)
+            try:
+                drawn = self.ask(request, min(give_up_at, time.monotonic() + lease.time_left_s()))
+            except NoncedError as error:
+                wait_s = (error.retry_after_ms or 0.0) / 1000
+                left_s = min(lease.time_left_s(), give_up_at - time.monotonic())
+                if error.code != 'PACED' or error.retry_after_ms is None or wait_s >= left_s:
+                    raise
+                time.sleep(wait_s)
+                continue
+            lease.must_last()
+            return drawn.nonce
+
+    def acquire(self, options: Dict[str, Any]) -> _Granted:
+        """A lease with time left and a nonce under it. However it is left, nothing stays behind that nobody holds."""
+        started_at = time.monotonic()
+        max_age_s = None if options['max_age_ms'] is None else options['max_age_ms'] / 1000
+        wait_until = started_at + _patience_s(options)
+        # Whatever comes after max_age_ms would be refused, so there is nothing to wait for.
+        give_up_at = wait_until + _ANSWER_GRACE_S
+        if max_age_s is not None:
+            give_up_at = min(give_up_at, started_at + max_age_s)
+        account = _account_of(options)
+        asked = 0
+
+        def params(now: float) -> Dict[str, Any]:
+            nonlocal asked
+            asked += 1
+            return _given(
+                account=options['account'],
+                key=options['key'],
+                unit=options['unit'],
+                priority=options['priority'],
+                cost=options['cost'],
+                ttlMs=options['ttl_ms'],
+                # What is left of the wait, so that a reconnection does not start it anew.
+                waitMs=max(0, round((wait_until - now) * 1000)),
+                label=options['label'],
+                count=options['count'],
+            )
+
+        def read(result: Any, request: _Request) -> _Granted:
+            drawn = _read_drawn(result)
+            fields = _fields(result)
+            token = _integer(fields.get('token'))
+            ttl_s = _duration(fields.get('ttlMs')) / 1000
+            waited_ms = _duration(fields.get('waitedMs'))
+            now = time.monotonic()
+            # The lease began when the daemon had let us wait, counted from when the request went out: never later
+            # than it did for the daemon, however late this process reads the answer.
+            begun_at = min((request.sent_at or now) + waited_ms / 1000, now)
+            # Made here and not by whoever waits: what ends it may be the next message that is read.
+            self.lease = _Lease(self, token, account, ttl_s, begun_at + ttl_s)
+            waited_ms = waited_ms if asked == 1 else (now - started_at) * 1000
+            return _Granted(self.lease, drawn.nonce, waited_ms)
+
+        while True:
+            lease, nonce, waited_ms = self.ask(self.request('acquire', params, read), give_up_at)
+            if nonce is None and lease.time_left_s() > 0:
+                # Granted by an answer that got lost. At no cost: the grant has been paid for.
+                try:
+                    nonce = self.draw(lease, cost=0, count=options['count'])
+                except NoncedError as error:
+                    if error.code != 'LEASE_LOST':
+                        self.release(lease, 'unused', False)
+                        raise
+                waited_ms = (time.monotonic() - started_at) * 1000
+            now = time.monotonic()
+            too_old = max_age_s is not None and now > started_at + max_age_s
+            if nonce is not None and not too_old and lease.ended() is None:
+                return _Granted(lease, nonce, waited_ms)
+            self.release(lease, 'unused', False)
+            if too_old:
+                raise _waited_too_long()
+            if now >= wait_until:
+                raise NoncedError(
+                    'LEASE_LOST',
+                    'the grant was read when its lease had run out; ask again, and look what stalls this process',
+                )
+
+    def release(self, lease: _Lease, outcome: str, used_own_clock: bool) -> bool:
+        """Ends the lease. True if this call ended it. Raises nothing of its own."""
+        if lease.state != 'held':
+            if self.lease is lease:
+                self.lease = None
+            return False
+        lease.state = 'released'
+        request = self._owe(lease, outcome, used_own_clock)
+        try:
+            return bool(self.ask(request, time.monotonic() + _RELEASE_WAIT_S))
+        except NoncedError:
+            return False
+        finally:
+            # Otherwise the daemon is away, and the keeper sees to it.
+            if request.done:
+                self.owed = self.lease = None
+
+    def _owe(self, lease: _Lease, outcome: str, used_own_clock: bool) -> _Request:
+        params = _given(token=str(lease.token), outcome=outcome, usedOwnClock=used_own_clock or None)
+
+        def read(result: Any, _request: _Request) -> bool:
+            released = _fields(result).get('released')
+            if not isinstance(released, bool):
+                raise _Broken
+            return released
+
+        request = self.request('release', lambda _now: params, read, lease)
+        self.owed, self._owed_until = request, lease.ends_at
+        self._pending[request.id] = request
+        return request
+
+    # The socket
+
+    def close(self) -> None:
+        """Closes our end of it. Says nothing to anybody, so a forked child may do it too."""
+        sock, self._socket = self._socket, None
+        self.state = _DOWN
+        if sock is not None:
+            sock.close()
+
+    def shut_down(self) -> None:
+        """Ends the connection for whoever waits on it, in whatever thread."""
+        sock = self._socket
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _connect(self) -> None:
+        client = self.client
+        try:
+            place = client._place_to_use()
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            # Before anything can go wrong: whoever is interrupted here closes it.
+            self._socket = sock
+            sock.settimeout(_SEND_WAIT_S)
+            sock.connect(place.path)
+            self._buffer.clear()
+            self._scanned = 0
+            self._draining = False
+            self._hello = (next(self._ids), time.monotonic())
+            hello = _given(name=client._name, pid=self.process.pid, session=self._session)
+            self.state = _GREETING
+            sock.sendall(_line(id=self._hello[0], method='hello', params=hello), _SEND_FLAGS)
+        except NoncedError as error:
+            self._break(error)
+            # Worth telling at once at the first connection. Later it may be a daemon that is just being restarted.
+            if client._instance is None:
+                raise
+        except OSError as error:
+            self._break(error)
+            if client._instance is None and error.errno in (errno.EACCES, errno.EPERM):
+                raise _unavailable(client.socket, error) from error
+
+    def _break(self, trouble: Optional[BaseException]) -> None:
+        self.close()
+        if trouble is not None:
+            self._trouble = trouble
+        for request in self._pending.values():
+            request.sent_at = None
+        now = time.monotonic()
+        if self._failures == 0:
+            self._eager_until = now + 1.0
+        self._failures += 1
+        # A daemon that was killed is back within a fraction of a second: doubled rests would sleep past it.
+        longest_s = 0.01 if now < self._eager_until else _LONGEST_REST_S
+        step_s = min(0.005 * 2 ** min(self._failures - 1, 10), longest_s)
+        # Half by chance: bots that lost the daemon at the same moment must not come back at the same moment.
+        self._try_at = now + step_s * (0.5 + random.random() / 2)
+
+    def _send_unsent(self) -> bool:
+        """Sends what has not gone out on this connection. False if there was nothing."""
+        sent = False
+        for request in list(self._pending.values()):
+            if request.sent_at is not None or self._draining or self._socket is None:
+                continue
+            now = time.monotonic()
+            try:
+                line = _line(id=request.id, method=request.method, params=request.params(now))
+            except (ValueError, TypeError):
+                self._pending.pop(request.id)
+                request.refuse(_bad_request(f'{request.method} was given what cannot be sent'))
+                return True
+            if len(line) > _MAX_MESSAGE_BYTES:
+                # The daemon would close the connection over it, and over each repetition.
+                self._pending.pop(request.id)
+                request.refuse(
+                    NoncedError('TOO_LARGE', f'a request is over {_MAX_MESSAGE_BYTES} bytes; shorten its label')
+                )
+                return True
+            request.sent_at = now
+            sent = True
+            try:
+                self._socket.settimeout(_SEND_WAIT_S)
+                self._socket.sendall(line, _SEND_FLAGS)
+            except OSError as error:
+                self._break(error)
+        return sent
+
+    def _receive(self, wait_s: float) -> bool:
+        """Reads what is there, or comes within `wait_s`. False if nothing did."""
+        sock = self._socket
+        if sock is None:
+            return False
+        try:
+            sock.settimeout(max(0.0, wait_s))
+            chunk = sock.recv(_CHUNK_BYTES)
+        except (BlockingIOError, socket.timeout):
+            return False
+        except OSError as error:
+            self._break(error)
+            return True
+        if not chunk:
+            self._break(ConnectionError('it closed the connection'))
+            return True
+        self._buffer += chunk
+        # Looked at each time round: a message may have broken the connection.
+        while self._socket is sock:
+            end = self._buffer.find(b'\n', self._scanned)
+            if end < 0:
+                self._scanned = len(self._buffer)
+                if self._scanned > _MAX_ANSWER_BYTES:
+                    self._break(ConnectionError('it sent a line without an end'))
+                break
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._scanned = 0
+            if not line.strip():
+                continue
+            try:
+                self._dispatch(_message(line))
+            except _Broken:
+                self._break(ConnectionError('its answer makes no sense'))
+        return True
+
+    def _dispatch(self, message: Dict[str, Any]) -> None:
+        if 'method' in message:
+            if 'id' in message:
+                raise _Broken
+            if message['method'] == 'revoked' and self.state == _UP:
+                token = _integer(_fields(message.get('params')).get('token'))
+                if self.lease is not None and self.lease.token == token:
+                    self.lease.lose('the daemon has ended the lease; a call that was sent may have arrived')
+            return  # Others may come from a newer daemon.
+        if 'result' not in message and 'error' not in message:
+            raise _Broken
+        id = message.get('id')
+        if self.state == _GREETING:
+            if id == self._hello[0]:
+                self._greeted(message)
+            return
+        request = self._pending.get(id) if type(id) is int else None
+        if request is None or request.sent_at is None:
+            return  # Given up on, or never asked.
+        if 'error' in message:
+            error = _refusal(message['error'])
+            if error.code == 'SHUTTING_DOWN':
+                # Crosses to the next daemon. Not by our closing: with this connection the lease on it would end.
+                request.sent_at = None
+                self._draining = True
+                return
+            request.refuse(error)
+        else:
+            request.answer(request.read(message['result'], request))
+        # Only now: an answer that makes no sense leaves the request where it was.
+        self._pending.pop(request.id, None)
+        self._failures = 0
+
+    def _greeted(self, message: Dict[str, Any]) -> None:
+        if 'error' in message:
+            error = _refusal(message['error'])
+            # A name that is too long, say: wrong for ever.
+            self._refused = error if error.code == 'BAD_REQUEST' else None
+            self._break(error)
+            return
+        fields = _fields(message['result'])
+        instance, policy = _text(fields.get('instance')), _text(fields.get('exclusive'))
+        held = fields.get('held')
+        if not isinstance(held, list):
+            raise _Broken
+        leases = [_read_held(each) for each in held]
+        other = self.client._meet(instance, policy)
+        if other is not None:
+            self._break(other)
+            return
+        self.state = _UP
+        self._trouble = None
+        self._reconcile(leases, self._hello[1])
+
+    def _reconcile(self, held: List[_Held], as_of: float) -> None:
+        """What the daemon says we hold is what we hold."""
+        lease = self.lease
+        found = False
+        for each in held:
+            ends_at = as_of + each.ttl_s
+            if lease is not None and lease.token == each.token:
+                found = True
+                lease.extend(ends_at, lease.ttl_s)
+                continue
+            waiting = self._pending.get(each.id) if type(each.id) is int else None
+            if waiting is not None and waiting.method == 'acquire' and lease is None:
+                # Granted to a request that still waits, by an answer that got lost.
+                lease = self.lease = _Lease(self, each.token, each.account, each.ttl_s, ends_at)
+                found = True
+                waiting.answer(_Granted(lease, None, 0.0))
+                self._pending.pop(waiting.id, None)
+                continue
+            self._notify('release', {'token': str(each.token), 'outcome': 'unused'})
+        if lease is not None and not found:
+            lease.lose('the lease ended while the daemon was away; a call that was sent may have arrived')
+
+    def _notify(self, method: str, params: Dict[str, Any]) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.settimeout(_SEND_WAIT_S)
+            self._socket.sendall(_line(method=method, params=params), _SEND_FLAGS)
+        except OSError as error:
+            self._break(error)
+
+
+def _line(**message: Any) -> bytes:
+    text = json.dumps({'jsonrpc': '2.0', **message}, separators=(',', ':'), allow_nan=False)
+    return text.encode('ascii') + b'\n'
+
+
+def _given(**fields: Any) -> Dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class _Keeper:
+    """A thread that tends to connections while their owners make their calls, and ends when there are none."""
+
+    def __init__(self) -> None:
+        # Added to and taken from in one step, which no signal handler and no fork finds half done.
+        self._connections: Dict[int, _Connection] = {}
+        # The one thread that goes on: others, of a start that was interrupted or overtaken, end by themselves.
+        self._number = 0
+        # When it was last seen at work, or started. No lock: one that is held when an interrupt comes stays so.
+        self._seen_at = float('-inf')
+
+    def watch(self, connection: _Connection) -> None:
+        self._connections[id(connection)] = connection
+        now = time.monotonic()
+        if now - self._seen_at < _KEEPER_STALLED_S:
+            return
+        self._seen_at = now
+        self._number += 1
+        try:
+            threading.Thread(target=self._run, args=(self._number,), name='nonced-keeper', daemon=True).start()
+        except RuntimeError as error:
+            # No more threads. Turns go on without being tended: over two seconds old, they do not survive a restart.
+            _log.warning('nonced keeps no watch over its leases: %s', error)
+
+    def unwatch(self, connection: _Connection) -> None:
+        self._connections.pop(id(connection), None)
+
+    def _run(self, number: int) -> None:
+        if hasattr(signal, 'pthread_sigmask'):
+            # Signals are the main thread's, which may be waiting for one in a system call.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        idle = 0
+        while number == self._number:
+            self._seen_at = time.monotonic()
+            time.sleep(self._tick_s())
+            connections = list(self._connections.values())
+            idle = 0 if connections else idle + 1
+            for connection in connections:
+                try:
+                    if connection.tend():
+                        continue
+                except Exception:  # One connection's trouble must not leave the others unwatched.
+                    _log.exception('nonced lost sight of a connection')
+                self.unwatch(connection)
+                if connection.owed is not None:
+                    connection.close()
+            connections = []
+            if idle >= _KEEPER_IDLE_TICKS:
+                self._seen_at = float('-inf')
+                # Looked at again: whoever came just before that saw us at work.
+                if not self._connections:
+                    return
+
+    def _tick_s(self) -> float:
+        renewed = [
+            lease.ttl_s / 10
+            for lease in (connection.lease for connection in list(self._connections.values()))
+            if lease is not None and lease.renew_until is not None
+        ]
+        return max(0.01, min([_KEEPER_TICK_S, *renewed]))
+
+
+# --- What is asked for
+
+
+def _check(name: str, value: Any, kind: str) -> None:
+    if value is None:
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    ok, expected = {
+        'text': (isinstance(value, str), 'a string'),
+        'number': (number, 'a number'),
+        'integer': (number and isinstance(value, int), 'an integer'),
+        'duration': (number and 0 <= value < float('inf'), 'milliseconds from 0'),
+        'flag': (isinstance(value, bool), 'True or False'),
+        'priority': (isinstance(value, str) and value in PRIORITIES, f'one of {", ".join(PRIORITIES)}'),
+        'outcome': (isinstance(value, str) and value in OUTCOMES, f'one of {", ".join(OUTCOMES)}'),
+    }[kind]
+    if not ok:
+        raise _bad_request(f'{name} is {value!r:.80}; give {expected}')
+
+
+_KINDS = {
+    'account': 'text',
+    'key': 'text',
+    'unit': 'text',
+    'priority': 'priority',
+    'cost': 'number',
+    'ttl_ms': 'integer',
+    'wait_ms': 'duration',
+    'max_age_ms': 'duration',
+    'max_hold_ms': 'duration',
+    'label': 'text',
+    'count': 'integer',
+}
+
+
+def _checked(**options: Any) -> Dict[str, Any]:
+    for name, value in options.items():
+        _check(name, value, _KINDS[name])
+    return options
+
+
+def _patience_s(options: Dict[str, Any]) -> float:
+    """How long a caller waits for its turn."""
+    wait_ms = options['wait_ms']
+    if wait_ms is None:
+        wait_ms = _DEFAULT_WAIT_MS[options['priority'] or 'normal']
+    max_age_ms = options['max_age_ms']
+    return (wait_ms if max_age_ms is None else min(wait_ms, max_age_ms)) / 1000
+
+
+def _account_of(options: Dict[str, Any]) -> str:
+    """The account a request without one is for, by the daemon's rule."""
+    if options['account'] is not None:
+        return options['account']
+    return 'default' if options['key'] is None else f'key:{options["key"]}'
+
+
+# --- What an `exclusive` found around itself. A context variable, so that it follows `asyncio.to_thread` and `run`.
+
+
+class _Scope:
+    def __init__(self, client: 'Client', lease: _Lease, parent: Optional['_Scope']) -> None:
+        self.client = client
+        self.lease = lease
+        self.parent = parent
+        self.ended = False
+        # One nested call at a time.
+        self.turn = threading.Lock()
+
+
+_scope: 'contextvars.ContextVar[Optional[_Scope]]' = contextvars.ContextVar('nonced', default=None)
+
+
+def _enclosing(client: 'Client') -> Optional[_Scope]:
+    """The nearest `exclusive` around this one that still runs and has not given its lease back by itself."""
+    here = _here()
+    scope = _scope.get()
+    while scope is not None and (
+        scope.client is not client
+        or scope.ended
+        or scope.lease.state == 'released'
+        or scope.lease.orphaned
+        or scope.lease.process is not here
+    ):
+        scope = scope.parent
+    return scope
+
+
+class Grant:
+    """The right to make one call, and the nonce to make it with.
+
+    Use it in the thread that was granted it. `outcome` may be set to say how the call ended; otherwise it is 'ok', or
+    'unknown' where an exception left the block.
+    """
+
+    def __init__(
+        self, client: 'Client', lease: _Lease, nonce: int, count: int, account: str, waited_ms: float, shared: bool
+    ) -> None:
+        #: The first of `count` consecutive ones, an exact int. Sign and send `str(grant.nonce)`.
+        self.nonce = nonce
+        self.count = count
+        self.account = account
+        #: How long the grant was waited for.
+        self.waited_ms = waited_ms
+        self._client = client
+        self._lease = lease
+        self._shared = shared
+        self._outcome: Optional[str] = None
+
+    def __repr__(self) -> str:
+        return f'<nonced.Grant account={self.account!r} nonce={self.nonce} left={self.expires_in_ms():.0f}ms>'
+
+    @property
+    def token(self) -> int:
+        """The lease's fencing token."""
+        return self._lease.token
+
+    @property
+    def ttl_ms(self) -> float:
+        """How long the lease was granted for."""
+        return self._lease.ttl_s * 1000
+
+    @property
+    def outcome(self) -> Optional[str]:
+        return self._outcome
+
+    @outcome.setter
+    def outcome(self, outcome: Optional[str]) -> None:
+        _check('outcome', outcome, 'outcome')
+        self._outcome = outcome
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is over, or about to be."""
+        if self._lease.state == 'held' and self._lease.process is _here():
+            self._lease.connection.look()
+        return self._lease.ended() is not None
+
+    def check(self) -> None:
+        """Raises LEASE_LOST if the lease is over or about to be: a tenth of its time ahead, at most a second."""
+        if self.lost:
+            self._lease.must_last()
+
+    def remaining_s(self) -> float:
+        """Seconds a call may take, for an HTTP library's `timeout`. Raises LEASE_LOST if there are none."""
+        self.check()
+        return max(0.001, self._lease.time_left_s())
+
+    def expires_in_ms(self) -> float:
+        """Milliseconds until the lease ends, by a clock that never steps; 0 once it is over."""
+        held = self._lease.state == 'held'
+        return max(0.0, (self._lease.ends_at - time.monotonic()) * 1000) if held else 0.0
+
+    def next(
+        self, *, account: Optional[str] = None, cost: Optional[float] = None, count: Optional[int] = None
+    ) -> int:
+        """Draws a further nonce under the same lease: a retry takes a new one.
+
+        Waits while the account is paced, if the lease lasts that long. Raises PACED, NESTED_LANE, LEASE_LOST or
+        UNAVAILABLE.
+        """
+        _checked(account=account, cost=cost, count=count)
+        self.check()
+        own = self.account if self._shared else None
+        return self._lease.connection.draw(self._lease, account if account is not None else own, cost, count)
+
+    def renew(self, ttl_ms: Optional[int] = None) -> float:
+        """Makes the lease last `ttl_ms` from now (left out: what it had) and answers that time. Raises LEASE_LOST."""
+        _checked(ttl_ms=ttl_ms)
+        self.check()
+        connection = self._lease.connection
+        renewed_ms = connection.ask(connection.renewal(self._lease, ttl_ms), self._lease.ends_at)
+        self.check()
+        return renewed_ms
+
+    def release(self, outcome: str = 'unknown', *, used_own_clock: bool = False) -> bool:
+        """Ends the lease, and says how the call ended.
+
+        True if this call ended it; False if it was over already, if it is the outer call's, or if nobody can tell
+        because the daemon went away. Raises only BAD_REQUEST, which ends nothing.
+        """
+        _check('outcome', outcome, 'outcome')
+        _check('used_own_clock', used_own_clock, 'flag')
+        if self._shared or self._lease.process is not _here():
+            return False
+        return self._client._release(self._lease, outcome, used_own_clock)
+
+    def __enter__(self) -> 'Grant':
+        return self
+
+    def __exit__(self, kind: Any, error: Optional[BaseException], _trace: Any) -> None:
+        self.release(self._outcome or ('ok' if kind is None else 'unknown'))
+
+
+class _Hold:
+    """The time between the beginning and the end of an `exclusive`."""
+
+    def __init__(self, client: 'Client', grant: Grant, outer: Optional[_Scope], shared: bool) -> None:
+        self.grant = grant
+        self.lease = grant._lease
+        self.own = not shared
+        self._outer = outer if shared else None
+        self._scope = _Scope(client, self.lease, outer)
+        self._before: Optional[contextvars.Token[Optional[_Scope]]] = None
+
+    def begin(self) -> Grant:
+        self._before = _scope.set(self._scope)
+        return self.grant
+
+    def end(self, error: Optional[BaseException]) -> None:
+        self._scope.ended = True
+        if self._before is not None:
+            try:
+                _scope.reset(self._before)
+            except ValueError:
+                pass  # Left in another context than entered: that it has ended is seen all the same.
+            self._before = None
+        if not self.own:
+            self._leave_turn()
+            return
+        if self.lease.process is not _here():
+            return  # A forked child has left the block too; the turn is its parent's.
+        lease = self.lease
+        lease.ended()
+        if error is None and (lease.state == 'lost' or lease.state == 'held' and self.grant.expires_in_ms() == 0):
+            _log.warning('the turn of %s was over before its call was; give it a longer ttl_ms', lease.account)
+        self.grant.release(self.grant.outcome or ('ok' if error is None else 'unknown'))
+
+    def forsake(self) -> None:
+        """Its end was interrupted. Waits for nothing and takes no lock: this may run in the middle of anything."""
+        self._scope.ended = True
+        if self.own:
+            # The keeper will see to it.
+            self.lease.orphaned = True
+        else:
+            self._leave_turn()
+
+    def _leave_turn(self) -> None:
+        outer, self._outer = self._outer, None
+        if outer is not None:
+            outer.turn.release()
+
+
+class Exclusive:
+    """A turn to come: what `exclusive` answers. Enter it with `with`, or hand a function to `run`."""
+
+    def __init__(self, client: 'Client', options: Dict[str, Any]) -> None:
+        self._client = client
+        self._options = options
+        self._hold: Optional[_Hold] = None
+        # What works for it until it has begun, to be dropped should that be interrupted.
+        self._connection: Optional[_Connection] = None
+
+    def __enter__(self) -> Grant:
+        if self._hold is not None:
+            raise _bad_request('this exclusive has been entered already; make another one')
+        try:
+            self._hold = self._client._begin(self)
+            return self._hold.begin()
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    def __exit__(self, _kind: Any, error: Optional[BaseException], _trace: Any) -> None:
+        hold = self._hold
+        if hold is None:
+            return
+        try:
+            hold.end(error)
+        except BaseException:
+            hold.forsake()
+            raise
+        self._hold = self._connection = None
+        if isinstance(error, NoncedError) and error.sent is False:
+            raise _after_beginning(error) from error
+
+    def _abandon(self, error: BaseException) -> None:
+        """Interrupted before it had begun: nobody would leave what was not entered."""
+        hold, connection = self._hold, self._connection
+        self._hold = self._connection = None
+        if connection is not None:
+            self._client._drop(connection)
+        if hold is not None:
+            hold.end(error)
+
+    def __del__(self) -> None:
+        # An interrupt can fall between the end of the block and the first line of __exit__.
+        hold = getattr(self, '_hold', None)
+        if hold is not None:
+            hold.forsake()
+
+    def run(self, work: Callable[[Grant], T]) -> T:
+        """Calls `work(grant)` in a thread of its own and answers what it does; LEASE_LOST when the turn is over first.
+
+        The only hard deadline that Python has: the caller goes on, whatever `work` hangs in. What `work` had sent by
+        then may have arrived, and its thread runs on until it ends by itself.
+        """
+        if not callable(work):
+            raise _bad_request(f'run was given {work!r:.80}; give a function that takes a grant')
+        hold: Optional[_Hold] = None
+        done = threading.Event()
+        ends: List[Tuple[Any, Optional[BaseException]]] = []
+
+        def worker() -> None:
+            result, error = None, None
+            try:
+                result = work(turn.begin())
+            except BaseException as caught:
+                error = caught
+            finally:
+                # Also when its caller was told that the lease was about to end: the lane is ours until it has.
+                turn.end(error)
+                ends.append((result, error))
+                done.set()
+
+        try:
+            hold = turn = self._client._begin(self)
+            # In a copy of our context, so that a nested call in there finds this turn.
+            context = contextvars.copy_context()
+            threading.Thread(target=context.run, args=(worker,), name='nonced-turn', daemon=True).start()
+        except BaseException as error:
+            self._hold = hold
+            self._abandon(error)
+            raise
+        self._connection = None
+        lease = turn.lease
+        while not done.wait(max(0.001, min(0.1, lease.time_left_s()))):
+            # Released by the function itself: it has what it wanted and goes on without.
+            while turn.own and lease.state == 'released' and not done.wait(0.1):
+                pass
+            over = None if done.is_set() else lease.ended()
+            if over is not None:
+                raise over
+        result, error = ends[0]
+        if error is None:
+            return result
+        if isinstance(error, NoncedError) and error.sent is False:
+            raise _after_beginning(error) from error
+        raise error
+
+
+def _after_beginning(error: NoncedError) -> NoncedError:
+    """What a block raised that had begun: what it asked for may have failed unsent, but not what it did before."""
+    return NoncedError(error.code, error.message, 'unknown', error.retry_after_ms)
+
+
+class Client:
+    """The way to the daemon. Make one for the whole program; threads may share it, and forked children too.
+
+    `socket` is the path of the daemon's socket; left out, it is `$NONCED_SOCKET`, the service's in `/run/nonced`, or
+    the user's own. `name` is what `nonced status` calls this bot. `connect_timeout_ms` is how long whoever waits does
+    so without a daemon. Nothing is connected before it is needed, and every turn has a connection of its own.
+    """
+
+    def __init__(
+        self,
+        socket: Optional[str] = None,
+        name: Optional[str] = None,
+        *,
+        connect_timeout_ms: float = _CONNECT_TIMEOUT_MS,
+    ) -> None:
+        _check('socket', socket, 'text')
+        _check('name', name, 'text')
+        _check('connect_timeout_ms', connect_timeout_ms, 'duration')
+        if socket is not None and '\0' in socket:
+            raise _bad_request('socket has a zero byte; give the path of the socket')
+        self._asked = socket
+        self._name = name
+        self._connect_timeout_s = connect_timeout_ms / 1000
+        self._place: Optional[_Place] = None
+        self._instance: Optional[str] = None
+        self._policy = 'global'
+        #: Why there will be no daemon any more.
+        self._ended: Optional[NoncedError] = None
+        self._start()
+        reference = weakref.ref(self, lambda _: _clients.pop(number, None))
+        number = id(self)
+        _clients[number] = reference
+
+    def _start(self) -> None:
+        self._process = _process
+        self._keeper = _Keeper()
+        self._idle: Deque[_Connection] = collections.deque()
+        self._all: Dict[int, 'weakref.ref[_Connection]'] = {}
+
+    def _forked(self) -> None:
+        """In the child. The sockets are still open in the parent: ours are closed without a word, so that its leases
+        neither end by us nor outlive it."""
+        inherited = [reference() for reference in self._all.values()]
+        self._start()
+        for connection in inherited:
+            if connection is not None:
+                connection.close()
+
+    @property
+    def socket(self) -> str:
+        """Path of the daemon's socket, as far as it is known."""
+        if self._place is not None:
+            return self._place.path
+        try:
+            return _find_socket(self._asked).path
+        except NoncedError:
+            return self._asked or ''
+
+    def exclusive(
+        self,
+        *,
+        account: Optional[str] = None,
+        key: Optional[str] = None,
+        unit: Optional[str] = None,
+        priority: Optional[str] = None,
+        cost: Optional[float] = None,
+        ttl_ms: Optional[int] = None,
+        wait_ms: Optional[float] = None,
+        max_age_ms: Optional[float] = None,
+        max_hold_ms: Optional[float] = None,
+        label: Optional[str] = None,
+        count: Optional[int] = None,
+    ) -> Exclusive:
+        """The turn of `account`, for a `with` statement.
+
+        Inside another `exclusive` of this client it shares the lease it finds, one such call at a time, each with a
+        fresh nonce; an account of another lane is refused with NESTED_LANE. `ttl_ms`, `max_hold_ms`, `key`, `unit` and
+        `label` say nothing then.
+
+        Entering it raises what `acquire` raises, and then nothing was sent. A NoncedError that leaves the block has
+        `sent` 'unknown': what was done before it may have arrived.
+        """
+        options = _checked(
+            account=account,
+            key=key,
+            unit=unit,
+            priority=priority,
+            cost=cost,
+            ttl_ms=ttl_ms,
+            wait_ms=wait_ms,
+            max_age_ms=max_age_ms,
+            max_hold_ms=max_hold_ms,
+            label=label,
+            count=count,
+        )
+        return Exclusive(self, options)
+
+    def acquire(
+        self,
+        *,
+        account: Optional[str] = None,
+        key: Optional[str] = None,
+        unit: Optional[str] = None,
+        priority: Optional[str] = None,
+        cost: Optional[float] = None,
+        ttl_ms: Optional[int] = None,
+        wait_ms: Optional[float] = None,
+        max_age_ms: Optional[float] = None,
+        label: Optional[str] = None,
+        count: Optional[int] = None,
+    ) -> Grant:
+        """Waits for the turn of `account`. The caller must release the grant, and is on its own inside `exclusive`.
+
+        Raises WAIT_TIMEOUT, UNAVAILABLE, or the daemon's refusal.
+        """
+        options = _checked(
+            account=account,
+            key=key,
+            unit=unit,
+            priority=priority,
+            cost=cost,
+            ttl_ms=ttl_ms,
+            wait_ms=wait_ms,
+            max_age_ms=max_age_ms,
+            label=label,
+            count=count,
+        )
+        return self._acquire({**options, 'max_hold_ms': None})
+
+    def nonce(
+        self, *, account: Optional[str] = None, count: Optional[int] = None, wait_ms: Optional[float] = None
+    ) -> int:
+        """Draws `count` nonces and answers the first, without any turn: for who orders the calls otherwise."""
+        _checked(account=account, count=count, wait_ms=wait_ms)
+        give_up_at = time.monotonic() + (_NONCE_WAIT_MS if wait_ms is None else wait_ms) / 1000
+        params = _given(account=account, count=count)
+        return self._ask('nonce', params, _read_drawn, give_up_at).nonce
+
+    def status(self) -> Dict[str, Any]:
+        """Who holds what and who waits: what `nonced status --json` prints, nonces as int."""
+        status = self._ask('status', {}, _read_status, time.monotonic() + self._connect_timeout_s)
+        self._policy = status['exclusive']
+        return status
+
+    def close(self) -> None:
+        """Ends all turns of this process, and whatever waits with CANCELLED. Not needed at the end of a program."""
+        if self._process is not _here():
+            return
+        if self._ended is None:
+            self._ended = NoncedError('CANCELLED', 'the client was closed; make another one')
+        while self._idle:
+            self._idle.popleft().close()
+        for reference in list(self._all.values()):
+            connection = reference()
+            if connection is not None:
+                connection.shut_down()
+
+    def __enter__(self) -> 'Client':
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.close()
+
+    # Connections. A deque, whose ends are taken and added to in one step: no lock that a fork or a signal could find.
+
+    def _take(self) -> _Connection:
+        process = _here()
+        if self._ended is not None:
+            raise self._ended
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = _Connection(self, process)
+            number = id(connection)
+            self._all[number] = weakref.ref(connection, lambda _: self._all.pop(number, None))
+            return connection
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.owed is not None and not connection.owed.done and connection.owed.error is None:
+            self._keeper.watch(connection)
+            return
+        self._keeper.unwatch(connection)
+        if connection.idle and self._ended is None and len(self._idle) < _MOST_IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _ask(self, method: str, params: Dict[str, Any], read: Callable[[Any], Any], give_up_at: float) -> Any:
+        connection = self._take()
+        try:
+            request = connection.request(method, lambda _now: params, lambda result, _request: read(result))
+            return connection.ask(request, give_up_at)
+        finally:
+            self._give_back(connection)
+
+    def _place_to_use(self) -> _Place:
+        # Once a daemon has answered somewhere, another one elsewhere would be another authority.
+        place = self._place if self._instance is not None and self._place is not None else _find_socket(self._asked)
+        self._place = place
+        _check_owner(place)
+        return place
+
+    def _meet(self, instance: str, policy: str) -> Optional[NoncedError]:
+        """A daemon has said who it is. Answers an error if it is not the one of before."""
+        was = self._instance or instance
+        if instance != was:
+            self._ended = NoncedError(
+                'UNAVAILABLE',
+                f'another nonced answers at {self.socket} (instance {instance}, it was {was}); make sure that its '
+                'state is the right one, then restart the bot',
+            )
+            return self._ended
+        self._instance, self._policy = instance, policy
+        return None
+
+    # Turns
+
+    def _acquire(self, options: Dict[str, Any], turn: Optional['Exclusive'] = None) -> Grant:
+        connection = self._take()
+        if turn is not None:
+            turn._connection = connection
+        try:
+            lease, nonce, waited_ms = connection.acquire(options)
+            if options['max_hold_ms'] is not None:
+                lease.renew_until = time.monotonic() + options['max_hold_ms'] / 1000
+                lease.plan_renewal()
+            self._keeper.watch(connection)
+            count = 1 if options['count'] is None else options['count']
+            return Grant(self, lease, nonce or 0, count, lease.account, waited_ms, shared=False)
+        except NoncedError:
+            if turn is not None:
+                turn._connection = None
+            self._give_back(connection)
+            raise
+        except BaseException:
+            self._drop(connection)
+            raise
+
+    def _drop(self, connection: _Connection) -> None:
+        """Interrupted: whatever the daemon has granted meanwhile ends with the connection."""
+        self._keeper.unwatch(connection)
+        if connection.lease is not None:
+            connection.lease.lose('the program was interrupted before the turn began')
+        connection.close()
+
+    def _release(self, lease: _Lease, outcome: str, used_own_clock: bool) -> bool:
+        connection = lease.connection
+        with connection.lock:
+            mine = connection.lease is lease
+            try:
+                return connection.release(lease, outcome, used_own_clock)
+            finally:
+                # Once only: afterwards it is for another turn.
+                if mine:
+                    self._give_back(connection)
+
+    def _begin(self, turn: 'Exclusive') -> _Hold:
+        outer = _enclosing(self)
+        return self._alone(turn, None) if outer is None else self._within(turn, outer)
+
+    def _alone(self, turn: 'Exclusive', outer: Optional[_Scope]) -> _Hold:
+        options = {**turn._options, 'ttl_ms': _shortest_ttl_ms(turn._options)}
+        return _Hold(self, self._acquire(options, turn), outer, shared=False)
+
+    def _within(self, turn: 'Exclusive', outer: _Scope) -> _Hold:
+        """Inside another exclusive: under its lease if the account's lane is the same."""
+        started_at = time.monotonic()
+        options = turn._options
+        patience_s = _patience_s(options)
+        lease = outer.lease
+        # Left out, and a key with it, it is the default account: as it would be outside.
+        account = _account_of(options)
+        lease.must_last()
+        # The policy may have been switched since we heard of it, in either direction: ask before refusing.
+        if account != lease.account and self._policy != 'global':
+            policy = self.status()['exclusive']
+            # Without lanes there is nothing to share, and nothing to deadlock over.
+            if policy == 'off':
+                return self._alone(turn, outer)
+            if policy == 'account':
+                raise _nested_lane(account, lease.account)
+        if not outer.turn.acquire(timeout=patience_s):
+            raise _waited_too_long()
+        try:
+            give_up_at = started_at + patience_s + _ANSWER_GRACE_S
+            nonce = lease.connection.draw(lease, account, options['cost'], options['count'], give_up_at)
+            waited_ms = (time.monotonic() - started_at) * 1000
+            if options['max_age_ms'] is not None and waited_ms > options['max_age_ms']:
+                raise _waited_too_long()
+            count = 1 if options['count'] is None else options['count']
+            return _Hold(self, Grant(self, lease, nonce, count, account, waited_ms, shared=True), outer, shared=True)
+        except BaseException:
+            outer.turn.release()
+            raise
+
+
+def _shortest_ttl_ms(options: Dict[str, Any]) -> Optional[int]:
+    """A lease that may not be held as long as it would last by itself is asked for no longer."""
+    ttl_ms, max_hold_ms = options['ttl_ms'], options['max_hold_ms']
+    usual_ms = _DEFAULT_TTL_MS[options['priority'] or 'normal'] if ttl_ms is None else ttl_ms
+    if max_hold_ms is None or max_hold_ms >= usual_ms:
+        return ttl_ms
+    return max(1, round(max_hold_ms))
+
+
+def _nested_lane(account: str, outer: str) -> NoncedError:
+    return NoncedError(
+        'NESTED_LANE',
+        f'exclusive for {account} inside one for {outer}, which has another lane: two lanes taken in two orders '
+        'deadlock; call it after the outer one',
+    )
+
+
+# --- Without a Client: the one of this program, made when it is first needed.
+
+_shared: Dict[str, Client] = {}
+
+
+def _client() -> Client:
+    # In one step: two threads that come first at once get the same one.
+    return _shared.get('client') or _shared.setdefault('client', Client())
+
+
+def exclusive(**options: Any) -> Exclusive:
+    """`Client().exclusive(...)` of the client that all of this program shares."""
+    return _client().exclusive(**options)
+
+
+def acquire(**options: Any) -> Grant:
+    """`Client().acquire(...)` of the client that all of this program shares."""
+    return _client().acquire(**options)
+
+
+def nonce(**options: Any) -> int:
+    """`Client().nonce(...)` of the client that all of this program shares."""
+    return _client().nonce(**options)
+
+
+def status() -> Dict[str, Any]:
+    """`Client().status()` of the client that all of this program shares."""
+    return _client().status()

@@ -1,0 +1,413 @@
+"""What the client makes of a daemon that is slow, broken, another one, or gone in the middle of a word."""
+
+import json
+import signal
+import threading
+import time
+import unittest
+
+from support import HELLO, FakeDaemon, eventually
+
+import nonced
+
+
+class WireTest(unittest.TestCase):
+    def client(self, serve, **options):
+        fake = FakeDaemon(serve)
+        self.addCleanup(fake.remove)
+        self.addCleanup(lambda: self.assertEqual(fake.failures, []))
+        client = nonced.Client(fake.path, 'test', **{'connect_timeout_ms': 1000, **options})
+        self.addCleanup(client.close)
+        return client
+
+    def test_it_says_who_it_is_and_what_it_wants_in_lines_that_end(self):
+        said = []
+
+        def serve(peer, _number):
+            said.append(peer.greet())
+            said.append(acquire := peer.expect('acquire'))
+            peer.grant(acquire)
+            said.append(release := peer.expect('release'))
+            peer.answer(release, {'released': True})
+
+        options = {'account': 'MASTER', 'unit': 'ns', 'priority': 'urgent', 'ttl_ms': 5000, 'wait_ms': 100}
+        with self.client(serve).exclusive(**options) as grant:
+            self.assertEqual((grant.nonce, grant.token), (1795364912801000000, 7))
+        hello, acquire, release = (each['params'] for each in said)
+        self.assertRegex(hello['session'], r'^[0-9a-f]{32}$')
+        self.assertEqual(hello['name'], 'test')
+        self.assertLessEqual(acquire.pop('waitMs'), 100)
+        self.assertEqual(acquire, {'account': 'MASTER', 'unit': 'ns', 'priority': 'urgent', 'ttlMs': 5000})
+        self.assertEqual(release, {'token': '7', 'outcome': 'ok'})
+        self.assertEqual(len({each['id'] for each in said}), 3)
+
+    def test_the_daemon_is_told_how_the_call_ended(self):
+        outcomes = []
+
+        def serve(peer, _number):
+            peer.greet()
+            while True:
+                peer.grant(peer.expect('acquire'))
+                release = peer.expect('release')
+                outcomes.append(release['params']['outcome'])
+                peer.answer(release, {'released': True})
+
+        client = self.client(serve)
+        with client.exclusive():
+            pass
+        with client.exclusive() as grant:
+            grant.outcome = 'invalid-nonce'
+        with self.assertRaises(ValueError), client.exclusive():
+            raise ValueError
+        with self.assertRaises(ValueError), client.exclusive() as grant:
+            grant.outcome = 'unsettled'
+            raise ValueError
+        client.acquire().release()
+        client.acquire().release('locked-out')
+        self.assertEqual(outcomes, ['ok', 'invalid-nonce', 'unknown', 'unsettled', 'unknown', 'locked-out'])
+
+    def test_answers_may_come_byte_by_byte_many_at_once_and_among_others(self):
+        def serve(peer, _number):
+            hello = peer.expect('hello')
+            told = {**HELLO, 'protocol': 9, 'exclusive': 'new', 'more': 1}
+            line = json.dumps({'jsonrpc': '2.0', 'id': hello['id'], 'result': told}).encode()
+            for at in range(len(line)):
+                peer.raw(line[at : at + 1])
+            peer.raw(b'\r\n\n\n{"jsonrpc":"2.0","method":"news","params":{"a":1}}\n')
+            request = peer.expect('nonce')
+            peer.raw(b'{"jsonrpc":"2.0","id":99,"result":{"nonce":"1","count":1}}\n')
+            peer.raw(b'{"jsonrpc":"2.0","id":null,"result":{"nonce":"1","count":1}}\n')
+            peer.raw(b'{"jsonrpc":"2.0","id":true,"result":{"nonce":"1","count":1}}\n')
+            peer.raw(b'{"jsonrpc":"2.0","method":"revoked","params":{"token":"5","reason":"expired"}}\n')
+            result = {'nonce': 18446744073709551615, 'count': 1}
+            peer.raw(json.dumps({'jsonrpc': '2.0', 'id': request['id'], 'result': result}).encode())
+            time.sleep(0.05)
+            peer.raw(b'\n')
+
+        self.assertEqual(self.client(serve).nonce(), 18446744073709551615)
+
+    def test_whatever_makes_no_sense_is_asked_again_on_another_connection(self):
+        answers = [
+            b'hello\n',
+            b'[]\n',
+            b'{"jsonrpc":"2.0"}\n',
+            b'\xff\xfe\n',
+            b'[' * 100_000 + b'\n',
+            b'{"jsonrpc":"2.0","id":1,"method":"acquire"}\n',
+            b'{"jsonrpc":"2.0","id":ID,"result":{"nonce":-5,"count":1}}\n',
+            b'{"jsonrpc":"2.0","id":ID,"result":{"nonce":"12e3","count":1}}\n',
+            b'{"jsonrpc":"2.0","id":ID,"result":{"nonce":"\xd9\xa1","count":1}}\n',
+            b'{"jsonrpc":"2.0","id":ID,"result":{"nonce":1.5,"count":1}}\n',
+            b'{"jsonrpc":"2.0","id":ID,"result":null}\n',
+            b'{"jsonrpc":"2.0","id":ID,"result":{"nonce":' + b'9' * 500_000 + b'}}\n',
+            b'x' * (1 << 20) + b'x' * 70_000,
+            b'{"jsonrpc":"2.0","id":ID,"res',
+            b'',
+        ]
+
+        def serve(peer, number):
+            peer.greet()
+            request = peer.expect('nonce')
+            if number > len(answers):
+                peer.answer(request, {'nonce': '17', 'count': 1})
+                peer.until_closed()
+            else:
+                peer.raw(answers[number - 1].replace(b'ID', str(request['id']).encode()))
+                if number < len(answers) - 1:
+                    peer.until_closed()
+
+        self.assertEqual(self.client(serve, connect_timeout_ms=20000).nonce(), 17)
+
+    def test_a_hello_that_makes_no_sense_or_never_comes_is_no_daemon(self):
+        def silent(peer, _number):
+            peer.until_closed()
+
+        def strange(peer, _number):
+            peer.answer(peer.expect('hello'), {'instance': 5})
+
+        for serve in (silent, strange):
+            with self.assertRaises(nonced.NoncedError) as error:
+                self.client(serve, connect_timeout_ms=200).nonce()
+            self.assertEqual((error.exception.code, error.exception.sent), ('UNAVAILABLE', False))
+
+    def test_a_refusal_is_raised_with_its_code_and_one_that_is_new_as_a_bad_request(self):
+        def serve(peer, _number):
+            peer.greet()
+            peer.refuse(peer.expect('acquire'), 'LIMIT', retryAfterMs=250)
+            peer.refuse(peer.expect('acquire'), 'QUARANTINED', retryAfterMs='soon')
+            peer.refuse(peer.expect('acquire'), 'NEWER')
+            request = peer.expect('acquire')
+            peer.say({'jsonrpc': '2.0', 'id': request['id'], 'error': 'nonsense'})
+            peer.grant(peer.expect('acquire'))
+            peer.until_closed()
+
+        client = self.client(serve)
+        unknown = ('BAD_REQUEST', None)
+        for code, retry_after_ms in (('LIMIT', 250), ('QUARANTINED', None), unknown, unknown):
+            with self.assertRaises(nonced.NoncedError) as error:
+                client.acquire()
+            self.assertEqual((error.exception.code, error.exception.retry_after_ms), (code, retry_after_ms))
+        self.assertEqual(client.acquire().token, 7)
+
+    def test_a_daemon_that_never_answers_is_given_up_and_a_late_grant_finds_no_taker(self):
+        closed = threading.Event()
+
+        def serve(peer, number):
+            peer.greet()
+            request = peer.expect('acquire')
+            if number > 1:
+                peer.grant(request, token=8)
+                peer.until_closed()
+                return
+            eventually('the client has given up', lambda: gave_up.is_set())
+            try:
+                peer.grant(request, token=7)
+                peer.until_closed()
+            finally:
+                closed.set()
+
+        gave_up = threading.Event()
+        client = self.client(serve)
+        with self.assertRaises(nonced.NoncedError) as error:
+            client.acquire(max_age_ms=100)
+        gave_up.set()
+        self.assertEqual((error.exception.code, error.exception.sent), ('WAIT_TIMEOUT', False))
+        # The connection is closed, so the daemon ends what it granted there.
+        self.assertTrue(closed.wait(20))
+        self.assertEqual(client.acquire().token, 8)
+
+    def test_a_grant_that_was_read_late_is_given_back_and_asked_for_again(self):
+        outcomes = []
+
+        def serve(peer, _number):
+            peer.greet()
+            request = peer.expect('acquire')
+            time.sleep(0.2)
+            peer.grant(request, token=7, ttl_ms=100)
+            release = peer.expect('release')
+            outcomes.append(release['params'])
+            peer.answer(release, {'released': False})
+            peer.grant(peer.expect('acquire'), token=8)
+            peer.until_closed()
+
+        self.assertEqual(self.client(serve).acquire(ttl_ms=100).token, 8)
+        self.assertEqual(outcomes, [{'token': '7', 'outcome': 'unused'}])
+
+    def test_a_grant_that_is_revoked_in_the_same_breath_is_not_begun_with(self):
+        def serve(peer, _number):
+            peer.greet()
+            request = peer.expect('acquire')
+            granted = {'nonce': '5', 'count': 1, 'token': '7', 'ttlMs': 20000, 'waitedMs': 0}
+            lines = [
+                {'jsonrpc': '2.0', 'id': request['id'], 'result': granted},
+                {'jsonrpc': '2.0', 'method': 'revoked', 'params': {'token': '7', 'reason': 'preempted'}},
+            ]
+            peer.raw(b''.join(json.dumps(line).encode() + b'\n' for line in lines))
+            peer.grant(peer.expect('acquire'), token=8)
+            peer.until_closed()
+
+        self.assertEqual(self.client(serve).acquire().token, 8)
+
+    def test_a_revoked_lease_is_over_at_once(self):
+        go = threading.Event()
+
+        def serve(peer, _number):
+            peer.greet()
+            peer.grant(peer.expect('acquire'))
+            go.wait(20)
+            peer.say({'jsonrpc': '2.0', 'method': 'revoked', 'params': {'token': '7', 'reason': 'preempted'}})
+            peer.until_closed()
+
+        with self.client(serve).exclusive() as grant:
+            grant.check()
+            go.set()
+            eventually('it is lost', lambda: grant.lost)
+            with self.assertRaises(nonced.NoncedError) as error:
+                grant.next()
+            self.assertEqual((error.exception.code, error.exception.sent), ('LEASE_LOST', 'unknown'))
+
+    def test_a_revocation_is_heard_while_a_further_nonce_is_waited_for(self):
+        def serve(peer, _number):
+            peer.greet()
+            peer.grant(peer.expect('acquire'))
+            peer.expect('next')
+            peer.say({'jsonrpc': '2.0', 'method': 'revoked', 'params': {'token': '7', 'reason': 'expired'}})
+            peer.until_closed()
+
+        with self.client(serve).exclusive() as grant, self.assertRaises(nonced.NoncedError) as error:
+            grant.next()
+        self.assertEqual(error.exception.code, 'LEASE_LOST')
+
+    def test_an_interrupt_while_a_further_nonce_is_waited_for_ends_the_turn(self):
+        closed = threading.Event()
+
+        def serve(peer, number):
+            peer.greet()
+            if number == 1:
+                peer.grant(peer.expect('acquire'))
+                peer.expect('next')
+            peer.until_closed()
+            closed.set()
+
+        def interrupt(_number, _frame):
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        with self.client(serve).exclusive() as grant:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with self.assertRaises(KeyboardInterrupt):
+                grant.next()
+            # What was half said on the connection cannot be taken back, so it is closed, and the lease with it.
+            self.assertTrue(closed.wait(20))
+            with self.assertRaises(nonced.NoncedError) as error:
+                grant.remaining_s()
+            self.assertEqual(error.exception.code, 'LEASE_LOST')
+
+    def test_a_paced_nonce_is_asked_for_again_if_the_lease_lasts_that_long(self):
+        def serve(peer, _number):
+            peer.greet()
+            peer.grant(peer.expect('acquire'))
+            peer.refuse(peer.expect('next'), 'PACED', retryAfterMs=20)
+            peer.answer(peer.expect('next'), {'nonce': '9', 'count': 1})
+            peer.refuse(peer.expect('next'), 'PACED', retryAfterMs=60000)
+            peer.until_closed()
+
+        with self.client(serve).exclusive() as grant:
+            self.assertEqual(grant.next(), 9)
+            with self.assertRaises(nonced.NoncedError) as error:
+                grant.next()
+            self.assertEqual(error.exception.code, 'PACED')
+
+    def test_a_grant_whose_answer_got_lost_is_found_by_the_id_of_its_request(self):
+        said = []
+
+        def serve(peer, number):
+            if number == 1:
+                said.append(peer.greet()['params']['session'])
+                said.append(peer.expect('acquire')['id'])
+                return
+            hello = peer.expect('hello')
+            said.append(hello['params']['session'])
+            held = [
+                {'token': '7', 'account': 'default', 'id': said[1], 'ttlMs': 20000},
+                {'token': '6', 'account': 'default', 'id': 12345, 'ttlMs': 20000},
+                {'token': '5', 'account': 'default', 'id': None, 'ttlMs': 20000},
+            ]
+            peer.answer(hello, {**HELLO, 'held': held})
+            said.append([peer.expect('release')['params'] for _ in range(2)])
+            drawn = peer.expect('next')
+            said.append(drawn['params'])
+            peer.answer(drawn, {'nonce': '41', 'count': 2})
+            peer.until_closed()
+
+        grant = self.client(serve).acquire(count=2)
+        self.assertEqual((grant.token, grant.nonce, grant.count), (7, 41, 2))
+        session, _id, again, released, drawn = said
+        self.assertEqual(session, again)
+        self.assertEqual([each['token'] for each in released], ['6', '5'])
+        self.assertEqual({each['outcome'] for each in released}, {'unused'})
+        self.assertEqual(drawn, {'token': '7', 'cost': 0, 'count': 2})
+
+    def test_a_wait_is_asked_again_with_what_is_left_of_it(self):
+        waits = []
+
+        def serve(peer, number):
+            peer.greet()
+            request = peer.expect('acquire')
+            waits.append((request['id'], request['params']['waitMs']))
+            time.sleep(0.1)
+            if number == 3:
+                peer.grant(request)
+                peer.until_closed()
+
+        grant = self.client(serve).acquire(wait_ms=5000)
+        self.assertEqual(len({id for id, _ in waits}), 1)
+        self.assertEqual(len(waits), 3)
+        self.assertTrue(waits[0][1] - 95 >= waits[1][1] >= waits[2][1] + 95, waits)
+        self.assertGreaterEqual(grant.waited_ms, 200)
+
+    def test_a_daemon_that_is_about_to_go_is_waited_for_without_closing(self):
+        seen = []
+
+        def serve(peer, number):
+            peer.greet()
+            request = peer.expect('acquire')
+            if number == 1:
+                peer.refuse(request, 'SHUTTING_DOWN')
+                peer.connection.settimeout(0.2)
+                try:
+                    seen.append(peer.lines.readline())
+                except OSError:
+                    seen.append('nothing more')
+                return
+            peer.grant(request)
+            peer.until_closed()
+
+        self.assertEqual(self.client(serve).acquire().token, 7)
+        self.assertEqual(seen, ['nothing more'])
+
+    def test_a_lease_that_the_next_daemon_does_not_list_is_over(self):
+        go = threading.Event()
+
+        def serve(peer, number):
+            peer.greet()
+            if number == 1:
+                peer.grant(peer.expect('acquire'))
+                go.wait(20)
+            else:
+                peer.until_closed()
+
+        with self.client(serve).exclusive() as grant:
+            go.set()
+            # Found out by the keeper: the program itself says nothing to the daemon.
+            eventually('it is lost', lambda: grant._lease.state == 'lost')
+            with self.assertRaises(nonced.NoncedError) as error:
+                grant.remaining_s()
+            self.assertEqual((error.exception.code, error.exception.sent), ('LEASE_LOST', 'unknown'))
+
+    def test_another_instance_ends_the_client_and_what_it_holds(self):
+        go = threading.Event()
+
+        def serve(peer, number):
+            peer.greet(instance='ab'[number > 1])
+            peer.grant(peer.expect('acquire'))
+            go.wait(20)
+
+        client = self.client(serve)
+        with client.exclusive() as grant:
+            go.set()
+            eventually('it is lost', lambda: grant.lost)
+        with self.assertRaises(nonced.NoncedError) as error:
+            client.acquire()
+        self.assertEqual(error.exception.code, 'UNAVAILABLE')
+        self.assertIn('another nonced answers', error.exception.message)
+
+    def test_a_release_that_finds_no_daemon_keeps_nobody_and_arrives_when_there_is_one(self):
+        back, arrived, released = threading.Event(), threading.Event(), []
+
+        def serve(peer, number):
+            if number == 1:
+                peer.greet()
+                peer.grant(peer.expect('acquire'))
+                return
+            back.wait(60)
+            try:
+                peer.greet(held=[{'token': '7', 'account': 'default', 'id': 2, 'ttlMs': 15000}])
+            except OSError:
+                return  # Given up on before: of the second in which the release was waited for.
+            release = peer.expect('release')
+            released.append(release['params'])
+            peer.answer(release, {'released': True})
+            arrived.set()
+
+        with self.client(serve).exclusive():
+            result = 'accepted'
+        # The block is left although nobody has answered yet.
+        back.set()
+        self.assertTrue(arrived.wait(20))
+        self.assertEqual((result, released), ('accepted', [{'token': '7', 'outcome': 'ok'}]))
+
+
+if __name__ == '__main__':
+    unittest.main()
