@@ -71,6 +71,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
       STATE_FILE,
       '/run/nonced',
       '/run/nonced/leases',
+      '/run/nonced/accounts',
       '/run/nonced/nonced.sock',
       '/run/nonced/admin.sock',
     ]);
@@ -79,9 +80,42 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
       '600 nonced:nonced /var/lib/nonced/state.json',
       '755 nonced:nonced /run/nonced',
       '600 nonced:nonced /run/nonced/leases',
+      '600 nonced:nonced /run/nonced/accounts',
       '660 nonced:nonced /run/nonced/nonced.sock',
       '600 nonced:nonced /run/nonced/admin.sock',
     ]);
+  });
+
+  test('a configuration in /etc/nonced is read at the start and by a reload; a bad one changes nothing', async () => {
+    const configure = (configuration: object | string) => {
+      const text = typeof configuration === 'string' ? configuration : JSON.stringify(configuration);
+      return machine.must(['sh', '-c', `printf '%s' '${text}' >/etc/nonced/config.json`]);
+    };
+    const pace = async () => {
+      await nextNonce(machine);
+      const { accounts } = JSON.parse(await machine.must(nonced('status', '--json'), { user: 'trader' }));
+      return accounts.find(({ account }: { account: string }) => account === 'default').pace?.max;
+    };
+    const reloaded = async (says: string) => {
+      const lines = async () => (await machine.must(['journalctl', '-u', 'nonced', '--no-pager'])).split(says).length;
+      const before = await lines();
+      await machine.must(['systemctl', 'reload', 'nonced']);
+      await eventually(says, async () => (await lines()) > before);
+    };
+    expect(await machine.must(['stat', '-c', '%a %U', '/etc/nonced'])).toBe('755 root');
+    expect(await pace()).toBeUndefined();
+    await configure({ exchanges: { default: { pacing: 'kraken-pro' } } });
+    await reloaded('holds from now on');
+    expect(await pace()).toBe(20);
+    await configure('{"exchanges": ');
+    await reloaded('nothing was changed');
+    expect(await pace()).toBe(20);
+    await configure({ exchanges: { default: { pacing: 'kraken-starter' } } });
+    await machine.must(['systemctl', 'restart', 'nonced']);
+    expect(await pace()).toBe(15);
+    await machine.must(['rm', '/etc/nonced/config.json']);
+    await reloaded('nothing is configured from now on');
+    expect(await pace()).toBeUndefined();
   });
 
   test('starts on the first connection', async () => {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT, ExitError } from '../../errors.ts';
 import { printJson, printLine, warn } from '../output.ts';
@@ -11,6 +11,7 @@ import {
   removeCopies,
 } from '../systemd/copies.ts';
 import {
+  CONFIG_DIR,
   COPIES_DIR,
   ENDED_FILE,
   RUNTIME_DIR,
@@ -51,6 +52,7 @@ export function install(options: InstallOptions): void {
   const files = installedFiles(program);
   const isUnit = ({ path }: { readonly path: string }) => path !== SYSUSERS_FILE;
   const changed = [...writeFiles(files.filter((file) => !isUnit(file)))];
+  mkdirSync(CONFIG_DIR, { recursive: true });
   mustRun('systemd-sysusers', [SYSUSERS_FILE]);
   const user = serviceUser();
   refuseUnusable(program, user);
@@ -132,6 +134,8 @@ export function uninstall({ json }: { readonly json: boolean }): void {
     for (const path of [RUNTIME_DIR, ENDED_FILE]) rmSync(path, { recursive: true, force: true });
   }
   if (removeCopies()) removed.push(COPIES_DIR);
+  // A configuration is the operator's, and stays.
+  if (existsSync(CONFIG_DIR) && readdirSync(CONFIG_DIR).length === 0) rmdirSync(CONFIG_DIR);
   const stateStays = existsSync(STATE_DIR);
   if (json) {
     printJson({ removed, stateKept: stateStays ? STATE_DIR : null });

@@ -3,6 +3,7 @@ export const UNIT_DIR = '/etc/systemd/system';
 export const SYSUSERS_FILE = '/etc/sysusers.d/nonced.conf';
 export const COPIES_DIR = '/usr/local/lib/nonced';
 export const STATE_DIR = '/var/lib/nonced';
+export const CONFIG_DIR = '/etc/nonced';
 export const RUNTIME_DIR = '/run/nonced';
 /** When the daemon last ended, kept by the unit. */
 export const ENDED_FILE = '/run/nonced.ended';
