@@ -39,8 +39,10 @@ export function readReleased(result: unknown): boolean | undefined {
   return typeof released === 'boolean' ? released : undefined;
 }
 
-export function readRevoked(params: unknown): bigint | undefined {
-  return isFields(params) ? integer(params['token']) : undefined;
+/** The reason is for people only: a newer daemon may have others. */
+export function readRevoked(params: unknown): { readonly token: bigint; readonly reason: unknown } | undefined {
+  const token = isFields(params) ? integer(params['token']) : undefined;
+  return token === undefined || !isFields(params) ? undefined : { token, reason: params['reason'] };
 }
 
 /** What this client needs of the answer to `hello`. */

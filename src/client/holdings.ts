@@ -113,10 +113,14 @@ export class Holdings implements LeaseKeeper, LeaseLoser {
   }
 
   /** The daemon ended a lease of ours. */
-  revoked(token: bigint): void {
+  revoked(token: bigint, reason: unknown): void {
     const lease = this.#leases.get(token);
-    if (lease !== undefined)
-      this.lost(lease, leaseLost('the daemon has ended the lease; a call that was sent may have arrived'));
+    if (lease === undefined) return;
+    const why =
+      reason === 'preempted'
+        ? 'an urgent caller has ended this background lease, which was held for over 3 s'
+        : 'the daemon has ended the lease, whose time was over';
+    this.lost(lease, leaseLost(`${why}; a call that was sent may have arrived`));
   }
 
   /** After a reconnection: what the daemon says we hold, as of `asOfMs`, is what we hold. */

@@ -23,7 +23,7 @@ export interface LinkOwner {
   forgetOwed(): void;
   /** The daemon has read everything up to the message of this number. */
   confirmed(sentNumber: number): void;
-  revoked(token: bigint): void;
+  revoked(token: bigint, reason: unknown): void;
   /** What the daemon says is held, as of `asOfMs`. */
   reconcile(held: Greeting['held'], asOfMs: number): void;
   /** There will be no daemon any more, for this reason. */
@@ -178,8 +178,8 @@ export class Link implements HoldingsLink, UplinkEvents {
         return;
       case 'notification': {
         // Others may come from a newer daemon.
-        const token = message.method === 'revoked' ? readRevoked(message.params) : undefined;
-        if (token !== undefined) this.#owner?.revoked(token);
+        const revoked = message.method === 'revoked' ? readRevoked(message.params) : undefined;
+        if (revoked !== undefined) this.#owner?.revoked(revoked.token, revoked.reason);
         return;
       }
     }
