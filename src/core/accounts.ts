@@ -109,7 +109,8 @@ export class AccountTable {
       account.exchange = this.#exchange(policy.exchange);
       if (!samePacing(account.bucket?.pacing, policy.pacing)) {
         // Where it was not paced nobody has counted, and the exchange's own counter may be full.
-        const level = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
+        const counted = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
+        const level = Math.min(counted, policy.pacing?.max ?? counted);
         account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, account.bucket?.underWay);
         this.note(account, nowMs);
       }
@@ -207,9 +208,13 @@ export class AccountTable {
   }
 }
 
-/** Nothing of it would be different if it were seen for the first time. */
-function isForgettable({ bucket, breaker }: Account, nowMs: number): boolean {
-  return breaker.isPristine && (bucket === undefined || bucket.level(nowMs) === 0);
+/** A closed breaker of an account that nobody has used for so long need not be remembered. */
+const BREAKER_MEMORY_MS = 3_600_000;
+
+/** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
+function isForgettable({ bucket, breaker, usedAtMs }: Account, nowMs: number): boolean {
+  const isDone = breaker.isPristine || (!breaker.isOpen && nowMs - usedAtMs > BREAKER_MEMORY_MS);
+  return isDone && (bucket === undefined || bucket.level(nowMs) === 0);
 }
 
 function samePacing(a: Pacing | undefined, b: Pacing | undefined): boolean {

@@ -418,12 +418,16 @@ export class Broker {
     const lease = this.#leases.own(client, token);
     if (this.#phase !== 'granting') return SHUTTING_DOWN;
     if (lease === undefined) return LEASE_LOST;
-    lease.ttlMs = Math.min(ttlMs ?? lease.ttlMs, longestTtlMs(lease.account));
-    lease.expiresAtMs = this.#clock.monotonicMs() + lease.ttlMs;
+    const nowMs = this.#clock.monotonicMs();
+    lease.ttlMs = ttlMs ?? lease.ttlMs;
+    const asked = nowMs + lease.ttlMs;
+    const allowed = nowMs + longestTtlMs(lease.account);
+    // I7: an outage shortens no lease that was granted before it, also not when its holder asks for more.
+    lease.expiresAtMs = Math.min(asked, Math.max(allowed, lease.expiresAtMs));
     // I7: a renewal that is not noted would not count after a restart, and so is not promised.
     if (!this.#leases.note(lease)) return SHUTTING_DOWN;
     this.#deadlines.reschedule(lease, lease.expiresAtMs);
-    return lease.ttlMs;
+    return leftMs(lease, nowMs);
   }
 
   /** Ends the client's lease and grants the lane to the next. True once; false where the client holds no such lease. */
@@ -846,6 +850,7 @@ export class Broker {
     this.#deadlines.remove(lease);
     lease.account.usedAtMs = nowMs;
     for (const [account, cost] of lease.costs) {
+      if (account !== lease.account) account.leases -= 1;
       if (account.bucket === undefined) continue;
       account.bucket.ended(cost, nowMs);
       this.#accounts.note(account, nowMs);
@@ -923,7 +928,7 @@ export class Broker {
     } else {
       under.lease.lastNonce = last;
       if (account !== under.lease.account) under.lease.alsoFor = account.name;
-      under.lease.costs.set(account, (under.lease.costs.get(account) ?? 0) + under.cost);
+      this.#charge(under.lease, account, under.cost);
       isProbe = pass(account, under.lease.priority, under.cost, nowMs);
       if (account.bucket !== undefined || isProbe) this.#accounts.note(account, nowMs);
       if (this.#phase !== 'granting') return false;
@@ -931,6 +936,13 @@ export class Broker {
     client.peer.drawn(id, taken.nonce, count);
     if (isProbe) this.#sweep((other) => other === account || other.exchange === account.exchange);
     return true;
+  }
+
+  /** The call of an account is made under the lease: until its end the account is in use. */
+  #charge(lease: Lease, account: Account, cost: number): void {
+    const before = lease.costs.get(account);
+    if (before === undefined) account.leases += 1;
+    lease.costs.set(account, (before ?? 0) + cost);
   }
 
   /** Why the lease gives no right to a further call of the account now, if so. */
@@ -983,13 +995,16 @@ export class Broker {
       else if (failure !== undefined) this.#refuseUndurable(draw, failure);
       else this.#watchWrite();
     }
-    for (const queue of [...this.#unlisted]) {
-      this.#unlisted.delete(queue);
+    const listed = new Set<LeaseLane>();
+    for (const queue of this.#unlisted) {
       if (!queue.parked) continue;
       const { lane } = queue.first;
       lane.unpark(queue);
-      this.#pump(lane, failure);
+      listed.add(lane);
     }
+    this.#unlisted.clear();
+    // I6: only now, or an urgent waiter of the same account would come after whoever was parked before it.
+    for (const lane of listed) this.#pump(lane, failure);
     const blocked = [...this.#blocked];
     this.#blocked.clear();
     for (const lane of blocked) this.#pump(lane, failure);

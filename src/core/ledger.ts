@@ -13,7 +13,7 @@ import {
   type StateStore,
   type Unit,
 } from './ports.ts';
-import { exhaustedBy, seconds } from './refusals.ts';
+import { CROWDED, exhaustedBy, seconds } from './refusals.ts';
 import { type AccountChange, Register } from './register.ts';
 import {
   type ClockState,
@@ -195,7 +195,6 @@ export class Ledger {
       return refusal('BAD_REQUEST', `sequence ${sequence.name} is a counter and has no now; give a number`);
     }
     const next = targetOf(target, before, nonceFloorAt(anchor?.wallMs ?? 0, unit));
-    if (next > sequence.max) return exhaustedBy(sequence, next);
     const meant = target.kind === 'to' ? otherUnitOf(next, unit) : undefined;
     if (meant !== undefined) {
       return refusal(
@@ -214,6 +213,7 @@ export class Ledger {
     // I2: until this is durable, the account may go on drawing below the ceiling of the sequence it leaves.
     const lowest = owner === undefined || owner.from === sequence ? before : owner.from.ceiling;
     const after = next > lowest ? next : lowest;
+    if (after > sequence.max) return exhaustedBy(sequence, after);
     const change = {
       ...owner?.change,
       lifts: new Map([[sequence, after]]),
@@ -295,6 +295,9 @@ export class Ledger {
   /** The account's own sequence, with the change that gives it one where it has none yet. */
   #ownSequence(account: string, policy: AccountPolicy): OwnSequence | Refusal {
     const from = this.sequenceOf(account, policy);
+    const mayHaveDrawn = this.#register.isCrowded && this.#register.sequenceOf(account) === undefined;
+    // I2: it may have had nonces of the default sequence, and its own would not be above them.
+    if (mayHaveDrawn && from.name !== DEFAULT_SEQUENCE) return CROWDED;
     const name = ownSequenceOf(account);
     if (from.name === name) return { sequence: from, from, change: {} };
     const accounts: ReadonlyMap<string, AccountChange> = new Map([[account, { sequence: name }]]);

@@ -17,12 +17,12 @@ export class LeakyBucket {
   /** What the calls cost that have been let through and have not ended. */
   #underWay: number;
 
-  /** `level` is what it holds at `nowMs`, at most `max`; `underWay` what of it belongs to calls that have not ended. */
+  /** `level` is what it holds at `nowMs`, over `max` too where it has held more before; `underWay` what of it belongs to calls that have not ended. */
   constructor(pacing: Pacing, level: number, nowMs: number, underWay = 0) {
     this.pacing = pacing;
     this.#msPerUnit = 1000 / pacing.perSecond;
     this.#underWay = underWay;
-    this.#emptyAtMs = nowMs + Math.min(level, pacing.max) * this.#msPerUnit;
+    this.#emptyAtMs = nowMs + level * this.#msPerUnit;
   }
 
   get underWay(): number {

@@ -31,6 +31,11 @@ export class Register {
     return this.#accounts;
   }
 
+  /** Whether some accounts are not told apart: whoever is not known may be one of them. */
+  get isCrowded(): boolean {
+    return this.#accounts.has(EVERYBODY);
+  }
+
   get hasNewcomers(): boolean {
     return this.#newcomers.size > 0;
   }
@@ -53,8 +58,8 @@ export class Register {
 
   /** Lets the account draw from `sequence` once the next write of the state is durable. False where there is no room. */
   enlist(account: string, sequence: string): boolean {
-    const isKnown = this.#accounts.has(account) || this.#newcomers.has(account);
-    const hasRoom = isKnown || this.#accounts.size + this.#newcomers.size < MOST_ACCOUNTS;
+    const isFull = this.#accounts.size + this.#newcomers.size >= MOST_ACCOUNTS && !this.#accounts.has(account);
+    const hasRoom = this.#newcomers.has(account) || !(isFull || this.isCrowded);
     if (!hasRoom && sequence !== DEFAULT_SEQUENCE) return false;
     this.#newcomers.set(hasRoom ? account : EVERYBODY, { sequence });
     return true;

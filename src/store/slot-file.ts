@@ -38,7 +38,26 @@ export interface SlotFileOptions {
   readonly monotonicMs: number;
   readonly capacity: number;
   /** Writes one whole slot and answers how many bytes it wrote; for tests to count and to fail. */
-  readonly writeAt?: (descriptor: number, slot: Buffer, position: number) => number;
+  readonly writeAt?: SlotFileSteps['writeAt'];
+  /** Left out: those on disk. */
+  readonly steps?: SlotFileSteps;
+}
+
+/** What a file of notes asks of its file system, so that a simulation can do without one. `open` and `make` throw ExitError. */
+export interface SlotFileSteps {
+  /** Opens the file and reads it whole; undefined where there is none. */
+  open(path: string): OpenedFile | undefined;
+  /** Makes the whole file under another name and renames it to `path`. Answers its open descriptor. */
+  make(path: string, bytes: Buffer): number;
+  /** Writes one whole slot and answers how many bytes it wrote. */
+  writeAt(descriptor: number, slot: Buffer, position: number): number;
+  close(descriptor: number): void;
+}
+
+/** A file of notes with what it held when it was opened. The descriptor is the caller's to close. */
+export interface OpenedFile {
+  readonly descriptor: number;
+  readonly bytes: Buffer;
 }
 
 export interface OpenedSlotFile<Note, Key> {
@@ -67,8 +86,8 @@ export function openSlotFile<Note, Key>(
   kind: SlotKind<Note, Key>,
   options: SlotFileOptions,
 ): OpenedSlotFile<Note, Key> {
-  const { dir, bootId, monotonicMs, capacity, writeAt = writeSlotAt } = options;
-  const before = readSlots(kind, dir, bootId);
+  const { dir, bootId, monotonicMs, capacity, steps = slotStepsOnDisk, writeAt = steps.writeAt } = options;
+  const before = readSlots(kind, dir, bootId, steps);
   const found = eachOnce(kind, before?.slots ?? []);
   // Remembered in the header: from now on the notes are whole, and a further crash must not make certainty of that.
   const wanting = before === undefined ? kind.meaning === 'allows' : before.damaged;
@@ -79,15 +98,16 @@ export function openSlotFile<Note, Key>(
   if (before !== undefined && !before.damaged && !doubtful && before.header?.capacity === capacity) {
     ({ descriptor, slots } = before);
   } else {
-    if (before !== undefined) closeSync(before.descriptor);
+    if (before !== undefined) steps.close(before.descriptor);
     slots = [...found, ...new Array<undefined>(Math.max(0, capacity - found.length))];
-    descriptor = makeAnew(kind, dir, { bootId, capacity: slots.length, doubtUntilMs }, found);
+    const header = { bootId, capacity: slots.length, doubtUntilMs };
+    descriptor = steps.make(join(dir, kind.name), bytesOf(kind, header, found));
   }
   return {
     slots: new Slots(kind, descriptor, slots, writeAt),
     found,
     doubtful,
-    close: () => closeSync(descriptor),
+    close: () => steps.close(descriptor),
   };
 }
 
@@ -105,13 +125,18 @@ export function isOfBoot(
 }
 
 /** Undefined where there are no notes of this boot. The descriptor is the caller's to close. */
-function readSlots<Note, Key>(kind: SlotKind<Note, Key>, dir: string, bootId: string): SlotsOnDisk<Note> | undefined {
-  const file = readFile(join(dir, kind.name));
+function readSlots<Note, Key>(
+  kind: SlotKind<Note, Key>,
+  dir: string,
+  bootId: string,
+  steps: SlotFileSteps,
+): SlotsOnDisk<Note> | undefined {
+  const file = steps.open(join(dir, kind.name));
   if (file === undefined) return undefined;
   const { descriptor, bytes } = file;
   const header = readHeader(bytes.subarray(0, SLOT_BYTES), kind.magic);
   if (header !== undefined && header.bootId !== bootId) {
-    closeSync(descriptor);
+    steps.close(descriptor);
     return undefined;
   }
   if (header === undefined && kind.meaning === 'allows') return { descriptor, slots: [], damaged: true, header };
@@ -141,7 +166,7 @@ function eachOnce<Note, Key>(kind: SlotKind<Note, Key>, slots: readonly (Note | 
   return [...new Map(notes.map((note) => [kind.keyOf(note), note])).values()];
 }
 
-function readFile(path: string): { descriptor: number; bytes: Buffer } | undefined {
+function readFile(path: string): OpenedFile | undefined {
   let descriptor: number;
   try {
     // Never through a planted link, and without waiting for somebody at the other end of a planted pipe.
@@ -174,17 +199,8 @@ function readFile(path: string): { descriptor: number; bytes: Buffer } | undefin
   }
 }
 
-/**
- * Makes the whole file under another name and renames it, so that a crash in the middle leaves the old notes, damaged
- * as they are, to be found again. Every byte is written, so that no later note can want for room.
- */
-function makeAnew<Note>(
-  kind: SlotKind<Note, unknown>,
-  dir: string,
-  header: SlotHeader,
-  notes: readonly Note[],
-): number {
-  const path = join(dir, `${kind.name}.new`);
+/** A whole file: its header, then the notes, then free slots. */
+function bytesOf<Note>(kind: SlotKind<Note, unknown>, header: SlotHeader, notes: readonly Note[]): Buffer {
   const bytes = Buffer.alloc((1 + header.capacity) * SLOT_BYTES);
   writeHeader(bytes.subarray(0, SLOT_BYTES), kind.magic, header);
   notes.forEach((note, index) => {
@@ -192,23 +208,33 @@ function makeAnew<Note>(
     kind.write(slot, note);
     seal(slot);
   });
+  return bytes;
+}
+
+/**
+ * Under another name first, so that a crash in the middle leaves the old notes, damaged as they are, to be found again.
+ * Every byte is written, so that no later note can want for room.
+ */
+function makeFile(path: string, bytes: Buffer): number {
+  const temporary = `${path}.new`;
   let descriptor: number | undefined;
   try {
-    removeIfThere(path);
-    descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    removeIfThere(temporary);
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    descriptor = openSync(temporary, flags, 0o600);
     if (writeSync(descriptor, bytes, 0, bytes.length, 0) < bytes.length) {
       throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
     }
-    renameSync(path, join(dir, kind.name));
+    renameSync(temporary, path);
     return descriptor;
   } catch (error) {
     if (descriptor !== undefined) closeSync(descriptor);
     try {
-      removeIfThere(path);
+      removeIfThere(temporary);
     } catch {
       // What failed first says more; the next start removes it.
     }
-    throw startFailure(error, `${path} cannot be made`);
+    throw startFailure(error, `${temporary} cannot be made`);
   }
 }
 
@@ -220,9 +246,12 @@ function removeIfThere(path: string): void {
   }
 }
 
-function writeSlotAt(descriptor: number, slot: Buffer, position: number): number {
-  return writeSync(descriptor, slot, 0, SLOT_BYTES, position);
-}
+export const slotStepsOnDisk: SlotFileSteps = {
+  open: readFile,
+  make: makeFile,
+  writeAt: (descriptor, slot, position) => writeSync(descriptor, slot, 0, SLOT_BYTES, position),
+  close: closeSync,
+};
 
 /** The notes in an open file: which slot each is in, and which slots are free. */
 export class Slots<Note, Key> {

@@ -96,7 +96,11 @@ describe('an open breaker', () => {
     for (const minutes of [1, 2, 4, 8, 15, 15, 15]) {
       const dueMs = nowMs + minutes * MINUTE_MS;
       expect(breaker.refuses('normal', nowMs)?.retryAfterMs).toBe(minutes * MINUTE_MS);
-      expect(breaker.refuses('background', dueMs - 1)).toEqual({ trouble: 'invalid-nonce', inARow: 3, retryAfterMs: 1 });
+      expect(breaker.refuses('background', dueMs - 1)).toEqual({
+        trouble: 'invalid-nonce',
+        inARow: 3,
+        retryAfterMs: 1,
+      });
       expect(breaker.refuses('normal', dueMs)).toBeUndefined();
       expect(breaker.passed('normal', dueMs)).toBe(true);
       // The probe is used up.

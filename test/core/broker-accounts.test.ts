@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Advanced } from '../../src/core/broker.ts';
 import type { Policies } from '../../src/core/policies.ts';
@@ -5,7 +6,7 @@ import { ownSequenceOf } from '../../src/core/policy-plan.ts';
 import type { Nonce, Unit } from '../../src/core/ports.ts';
 import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
 import { BEGIN_MS, configured, stateWith } from './configured.ts';
-import { Machine, MAX_NONCE, noSpace, settled } from './simulation.ts';
+import { MAX_NONCE, Machine, noSpace, settled } from './simulation.ts';
 
 const HOUR_MS = 3_600_000;
 const NS_PER_MS = 1_000_000n;
@@ -85,7 +86,8 @@ describe('I2: an account that nobody has drawn for', () => {
     const exit = bot.acquire({ account: 'NEW', priority: 'urgent', waitMs: 60_000 });
     await machine.advance(9_000);
     expect(poll.revokedTokens).toEqual([]);
-    await land(machine);
+    machine.store.held = false;
+    machine.store.land();
     await machine.advance(0);
     expect(poll.revokedTokens).toMatchObject([{ reason: 'preempted' }]);
     expect(bot.answer(exit)?.kind).toBe('granted');
@@ -124,9 +126,12 @@ describe('I2: an account that nobody has drawn for', () => {
     const held = bot.acquire({ account: 'KNOWN' });
     const known = bot.acquire({ account: 'KNOWN' });
     await settled();
-    expect([bot.code(fresh), bot.answer(held)?.kind, bot.answer(known)]).toEqual(['NOT_DURABLE', 'granted', undefined]);
+    // Whose turn it is not anyway hears of the disk when it is.
+    expect([bot.answer(fresh), bot.answer(held)?.kind, bot.answer(known)]).toEqual([undefined, 'granted', undefined]);
     bot.release(bot.grant(held).token);
-    expect(bot.answer(known)?.kind).toBe('granted');
+    bot.release(bot.grant(known).token);
+    await machine.advance(200);
+    expect(bot.code(fresh)).toBe('NOT_DURABLE');
   });
 
   for (const lands of [false, true]) {
@@ -166,15 +171,63 @@ describe('I2: an account that nobody has drawn for', () => {
     ]);
   });
 
+  test('I8: a switch of what is exclusive meanwhile loses nobody who waits to be enlisted', async () => {
+    for (const to of ['account', 'off'] as const) {
+      const machine = await Machine.started({ state: stateWith() });
+      machine.store.held = true;
+      const bot = machine.connect();
+      const ids = ['A', 'A', 'B'].map((account) => bot.acquire({ account, ttlMs: 10 }));
+      const drawn = bot.nonce('C');
+      const switched = machine.broker.setExclusive(to);
+      machine.store.held = false;
+      machine.store.settle();
+      expect(await switched).toEqual({ before: 'global', after: to });
+      await machine.advance(100);
+      expect(ids.map((id) => bot.answer(id)?.kind)).toEqual(['granted', 'granted', 'granted']);
+      expect(bot.drew(drawn)).toBeGreaterThan(0n);
+      expect(machine.broker.status().totals).toMatchObject({ waiting: 0, leases: 0, grants: 3 });
+    }
+  });
+
+  test('a clean stop while it is being enlisted leaves nothing that was sent, and the next daemon serves it', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.held = true;
+    const bot = machine.connect();
+    const ids = [bot.acquire(), bot.nonce('USER:alice')] as const;
+    await settled();
+    await machine.stop();
+    expect(ids.map((id) => bot.answer(id)?.kind)).not.toContain('granted');
+    expect(ids.map((id) => bot.answer(id)?.kind)).not.toContain('drawn');
+    machine.store.held = false;
+    await machine.start();
+    expect(await atOnce(machine)).toBe('granted');
+  });
+
+  test('I6: of several that were enlisted by one write the urgent one is first, and then the one that came first', async () => {
+    const machine = await Machine.started({ state: stateWith() });
+    machine.store.held = true;
+    void machine.broker.setPaused('USER:bob', true);
+    const asked = (['background', 'normal', 'urgent', 'normal'] as const).map((priority, n) => {
+      const bot = machine.connect(`${priority} ${n}`);
+      return { bot, id: bot.acquire({ account: `USER:${n}`, priority }) };
+    });
+    machine.store.held = false;
+    machine.store.settle();
+    for (let write = 0; write < 4; write += 1) await settled();
+    for (let turn = 0; turn < asked.length; turn += 1) {
+      const held = asked.find(({ bot }) => bot.client.leases.size > 0);
+      if (held !== undefined) held.bot.release(held.bot.grant(held.id).token);
+    }
+    expect(machine.grantOrder).toEqual(['urgent 2', 'normal 1', 'normal 3', 'background 0']);
+  });
+
   test('all that are new at once need a write or two, and not one each', async () => {
-    const machine = await Machine.started({ state: stateWith(), exclusive: 'account' });
+    const machine = await Machine.started({ state: stateWith({ exclusive: 'account' }) });
     const bot = machine.connect();
     const before = machine.store.writes;
     for (let n = 0; n < 100; n += 1) bot.acquire({ account: `USER:${n}` });
-    await settled();
-    expect(machine.broker.status().totals.grants).toBe(0);
-    await machine.advance(1);
-    expect(machine.broker.status().totals.grants).toBeLessThanOrEqual(100);
+    for (let write = 0; write < 4; write += 1) await settled();
+    expect(machine.broker.status().totals.grants).toBe(100);
     expect(machine.store.writes - before).toBeLessThan(8);
   });
 
@@ -222,6 +275,53 @@ describe('past 4,096 accounts', () => {
     const machine = await Machine.started({ state, policies: ALT });
     await draw(machine, 'late');
     expect(await atOnce(machine, 'ALT')).toBe('LIMIT');
+  });
+
+  const LATE = configured({ sequences: { alt: 'us' }, accounts: { late: { sequence: 'alt' } } });
+
+  /** One that has drawn 19 digits as one of many, and that the configuration now sends to 16. */
+  async function sentElsewhere(): Promise<{ machine: Machine; last: Nonce }> {
+    const machine = await Machine.started({ state: stateWith({ accounts: crowd, sequences: { alt: 'us' } }) });
+    const last = await draw(machine, 'late');
+    return { machine, last };
+  }
+
+  test('I2: whoever has drawn as one of many never draws lower, wherever a configuration sends it', async () => {
+    const { machine, last } = await sentElsewhere();
+    await machine.broker.follow(LATE);
+    const bot = machine.connect();
+    const id = bot.nonce('late');
+    await settled();
+    if (bot.code(id) === undefined) expect(bot.drew(id)).toBeGreaterThan(last);
+  });
+
+  test('I2: also where it has been paused and resumed', async () => {
+    const { machine, last } = await sentElsewhere();
+    await machine.broker.setPaused('late', true);
+    await machine.broker.setPaused('late', false);
+    await machine.broker.follow(LATE);
+    const bot = machine.connect();
+    const id = bot.nonce('late');
+    await settled();
+    if (bot.code(id) === undefined) expect(bot.drew(id)).toBeGreaterThan(last);
+  });
+
+  test('I2: and also where it is given a sequence of its own', async () => {
+    const { machine, last } = await sentElsewhere();
+    await machine.broker.follow(LATE);
+    await machine.broker.advance({ account: 'late', target: { kind: 'by', nonces: 1n }, maxLeadMs: HOUR_MS });
+    const bot = machine.connect();
+    const id = bot.nonce('late');
+    await settled();
+    if (bot.code(id) === undefined) expect(bot.drew(id)).toBeGreaterThan(last);
+  });
+
+  test('a sequence of its own can be given to one of many', async () => {
+    const { machine, last } = await sentElsewhere();
+    const by = 600_000n * NS_PER_MS;
+    await machine.broker.advance({ account: 'late', target: { kind: 'by', nonces: by }, maxLeadMs: HOUR_MS });
+    expect((await draw(machine, 'late')) - last).toBeGreaterThanOrEqual(by);
+    expect((await draw(machine, 'later')) - last).toBeLessThan(by);
   });
 
   test('4,096 accounts are enlisted one after the other, and the next one is one of the crowd', async () => {
@@ -463,7 +563,9 @@ describe('follow', () => {
   });
 
   test('a waiter whose unit is no longer that of its account is refused', async () => {
-    const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' }, accounts: { OTHER: 'default' } }) });
+    const machine = await Machine.started({
+      state: stateWith({ sequences: { alt: 'us' }, accounts: { OTHER: 'default' } }),
+    });
     const holder = machine.connect();
     const held = holder.acquire({ account: 'OTHER' });
     await settled();
@@ -510,7 +612,10 @@ describe('follow', () => {
   test('two at once: the one that was asked for last holds', async () => {
     const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
     const first = await draw(machine, 'MASTER');
-    await Promise.all([machine.broker.follow(onAlt()), machine.broker.follow(configured({ sequences: { alt: 'ns' } }))]);
+    await Promise.all([
+      machine.broker.follow(onAlt()),
+      machine.broker.follow(configured({ sequences: { alt: 'ns' } })),
+    ]);
     expect(await draw(machine, 'MASTER')).toBeGreaterThan(first);
     expect(sequenceOf(machine, 'MASTER')).toBe('default');
   });
@@ -552,8 +657,11 @@ describe('advance with an account', () => {
     for (const nonces of [0n, 1n, -TEN_MINUTES]) {
       const machine = await Machine.started({ state: stateWith() });
       const first = await draw(machine, 'MASTER', 1_000);
-      await advance(machine, 'MASTER', nonces);
-      expect(await draw(machine, 'MASTER')).toBeGreaterThan(first + 999n);
+      const { after } = (await advance(machine, 'MASTER', nonces)) as Advanced;
+      const next = await draw(machine, 'MASTER');
+      expect(next).toBeGreaterThan(first + 999n);
+      // And it is what the operator was told.
+      expect(next).toBe(after);
     }
   });
 
@@ -632,6 +740,16 @@ describe('advance with an account', () => {
     }
   });
 
+  test('I2: an own sequence is the account’s also where a repair of the state has lost who draws from it', async () => {
+    const ahead = nonceFloorAt(BEGIN_MS, 'ns') + TEN_MINUTES;
+    const own = { unit: 'ns', ceiling: ahead, max: MAX_NONCE } as const;
+    const state = stateWith({ sequences: { [ownSequenceOf('MASTER')]: own } });
+    const machine = await Machine.started({ state });
+    expect(await draw(machine, 'MASTER')).toBeGreaterThanOrEqual(ahead);
+    expect(await draw(machine, 'USER:alice')).toBeLessThan(ahead);
+    expect(machine.store.durable.accounts.get('MASTER')?.sequence).toBe(ownSequenceOf('MASTER'));
+  });
+
   test('is refused past 64 sequences, and a shared one is still raised', async () => {
     const sequences = Object.fromEntries(Array.from({ length: 62 }, (_, n) => [`s${n}`, 'ns' as const]));
     const machine = await Machine.started({ state: stateWith({ sequences }) });
@@ -669,3 +787,135 @@ describe('advance with an account', () => {
     expect(String(await draw(machine, 'MASTER'))).toHaveLength(DIGITS.us);
   });
 });
+
+const NAMES = ['A', 'B', 'C'] as const;
+const UNITS = { default: 'ns', alt: 'ns', micro: 'us', count: 'counter' } as const satisfies Record<string, Unit>;
+
+const name = fc.constantFrom(...NAMES);
+/** Which sequence each account is sent to. */
+const configuration = fc
+  .tuple(...NAMES.map(() => fc.constantFrom(...(Object.keys(UNITS) as (keyof typeof UNITS)[]))))
+  .map((sequences) =>
+    configured({
+      sequences: UNITS,
+      accounts: Object.fromEntries(NAMES.map((each, n) => [each, { sequence: sequences[n] ?? 'default' }])),
+    }),
+  );
+const nonces = fc.constantFrom(-5n, 0n, 1n, 40_000n, 30_000n * NS_PER_MS);
+
+const step = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('draw' as const), name, count: fc.constantFrom(1, 1, 300) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('call' as const), name, count: fc.constantFrom(1, 1, 300) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('follow' as const), to: configuration }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('advance' as const), name, by: nonces }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('pause' as const), name, paused: fc.boolean() }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(1, 300, 1_100, 6_000) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('step-wall' as const), ms: fc.constantFrom(-90_000, 700) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('hold' as const), held: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('land' as const), ok: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('crash' as const), lands: fc.boolean(), to: fc.option(configuration) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('stop' as const), to: fc.option(configuration) }) },
+);
+
+test('I1, I2: no configuration, advance, failed write or crash leads an account or a sequence down', async () => {
+  let drawn = 0;
+  let moved = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      configuration,
+      fc.array(step, { minLength: 15, maxLength: 60, size: 'max' }),
+      async (at, steps) => {
+        const state = stateWith({ sequences: { micro: 'us', count: 'counter' }, exclusive: 'off' });
+        const machine = await Machine.started({ state, policies: at });
+        const lastOf = new Map<string, bigint>();
+        const from = new Map<string, string>();
+        const asked = new Map<number, string>();
+        let objection: string | undefined;
+        const isAbove = (what: string, nonce: bigint, last: bigint): void => {
+          const before = lastOf.get(what) ?? -1n;
+          if (nonce <= before) objection ??= `${what}: ${nonce} after ${before}`;
+          lastOf.set(what, last);
+        };
+        machine.listen = (event) => {
+          if (event.kind !== 'answer' || event.answer.kind === 'refused') return;
+          const { nonce, count } = event.answer.kind === 'granted' ? event.answer.grant : event.answer;
+          const account = asked.get(Number(event.id)) ?? 'nobody';
+          const last = nonce + BigInt(count) - 1n;
+          const { accounts, sequences } = machine.store.acknowledged;
+          const sequence = accounts.get(account)?.sequence ?? 'none that is durable';
+          isAbove(`account ${account}`, nonce, last);
+          isAbove(`sequence ${sequence}`, nonce, last);
+          const { ceiling, max } = sequences[sequence] ?? { ceiling: -1n, max: -1n };
+          if (last >= ceiling || last > max)
+            objection ??= `${account}: ${last} of ${sequence}, which ends at ${ceiling}`;
+          if (accounts.get(account)?.paused === true) objection ??= `${account} is paused`;
+          if (from.has(account) && from.get(account) !== sequence) moved += 1;
+          from.set(account, sequence);
+          drawn += 1;
+        };
+        let bot = machine.connect();
+        let ids = 0;
+        for (const what of steps) {
+          switch (what.do) {
+            case 'draw':
+              asked.set(++ids, what.name);
+              bot.nonce(what.name, what.count, ids);
+              break;
+            case 'call':
+              asked.set(++ids, what.name);
+              bot.acquire({ account: what.name, count: what.count, ttlMs: 500 }, ids);
+              break;
+            case 'follow': {
+              const { broker } = machine;
+              void broker.follow(what.to).then((followed) => {
+                if (!('code' in followed) && broker === machine.broker) machine.policies = what.to;
+              });
+              break;
+            }
+            case 'advance':
+              void machine.broker.advance({
+                account: what.name,
+                target: { kind: 'by', nonces: what.by },
+                maxLeadMs: Infinity,
+              });
+              break;
+            case 'pause':
+              void machine.broker.setPaused(what.name, what.paused);
+              break;
+            case 'pass':
+              await machine.advance(what.ms);
+              break;
+            case 'step-wall':
+              machine.clock.stepWall(what.ms);
+              break;
+            case 'hold':
+              machine.store.held = what.held;
+              if (!what.held) machine.store.settle();
+              break;
+            case 'land':
+              if (what.ok) machine.store.land();
+              else machine.store.fail(noSpace());
+              break;
+            case 'crash':
+            case 'stop':
+              if (what.do === 'stop') await machine.stop();
+              else machine.crash(what.lands);
+              machine.policies = what.to ?? machine.policies;
+              await machine.start();
+              bot = machine.connect();
+              break;
+          }
+          await settled();
+          if (objection !== undefined) throw new Error(objection);
+        }
+      },
+    ),
+    { numRuns: 1_500 },
+  );
+  // It says nothing where nobody draws, or nobody is moved.
+  expect(drawn).toBeGreaterThan(5_000);
+  expect(moved).toBeGreaterThan(200);
+}, 60_000);

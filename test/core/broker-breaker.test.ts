@@ -28,7 +28,8 @@ async function end(machine: Machine, account: string, ...outcomes: Outcome[]): P
 }
 
 /** What was last noted, for comparing. */
-const lasts = (machine: Machine) => machine.broker.status().sequences.map(({ name, last, ceiling }) => [name, last, ceiling]);
+const lasts = (machine: Machine) =>
+  machine.broker.status().sequences.map(({ name, last, ceiling }) => [name, last, ceiling]);
 
 async function quarantined(trouble: 'invalid-nonce' | 'locked-out' = 'invalid-nonce'): Promise<Machine> {
   const machine = await Machine.started({ exclusive: 'account' });
@@ -110,7 +111,7 @@ describe('the circuit breaker of an account', () => {
     await machine.advance(MINUTE_MS);
     await end(machine, 'MASTER', 'ok');
     expect(await atOnce(machine)).toBe('granted');
-    expect(machine.accountNotes.slots.size).toBe(0);
+    expect(machine.accountNotes.slots.get('MASTER')?.breaker.openFor).toBeUndefined();
     expect(machine.observed.filter((what) => what === 'breakerChanged')).toHaveLength(2);
   });
 
@@ -173,7 +174,9 @@ describe('the circuit breaker of an account', () => {
     expect(bot.answer(bot.next(token, 'MASTER'))?.kind).toBe('drawn');
     expect(bot.code(bot.next(token, 'MASTER'))).toBe('QUARANTINED');
     await machine.advance(10_000);
-    expect(bot.answer(bot.next(token, 'MASTER'))?.kind).toBe('drawn');
+    const again = bot.next(token, 'MASTER');
+    await settled();
+    expect(bot.answer(again)?.kind).toBe('drawn');
   });
 
   test('next is refused while it is open, and the lease stays', async () => {
@@ -320,6 +323,19 @@ describe('an exchange that is down', () => {
     const id = bot.acquire({ account: 'A', ttlMs: 1_000 });
     await settled();
     expect(bot.grant(id).ttlMs).toBe(1_000);
+  });
+
+  test('I7: who renews a lease from before it went down loses none of the time that he has', async () => {
+    const machine = await Machine.started({ exclusive: 'account' });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ account: 'A', ttlMs: 60_000 }));
+    await end(machine, 'B', 'unsettled', 'unsettled', 'unsettled');
+    expect(await atOnce(machine, { account: 'B' })).toBe('EXCHANGE_DOWN');
+    bot.renew(token);
+    await machine.advance(59_999);
+    expect(bot.revokedTokens).toEqual([]);
+    await machine.advance(1);
+    expect(bot.revokedTokens).toMatchObject([{ token, reason: 'expired' }]);
   });
 
   test('urgent calls are let through one after the other, and use no probe up', async () => {

@@ -39,7 +39,11 @@ describe('pacing', () => {
     test(`under ${exclusive}: a burst of the bucket is granted at once, and then each call when its cost has drained`, async () => {
       const { machine, bot } = await exhausted(exclusive);
       const ids = [bot.acquire(), bot.acquire(), bot.acquire({ cost: 2 })] as const;
-      for (const [id, ms] of [[ids[0], 500], [ids[1], 500], [ids[2], 1_000]] as const) {
+      for (const [id, ms] of [
+        [ids[0], 500],
+        [ids[1], 500],
+        [ids[2], 1_000],
+      ] as const) {
         await machine.advance(ms - 1);
         expect(bot.answer(id)).toBeUndefined();
         await machine.advance(1);
@@ -249,6 +253,113 @@ describe('pacing', () => {
     expect(bot.answer(waiting)).toBeUndefined();
     await machine.advance(1);
     expect(bot.answer(waiting)?.kind).toBe('granted');
+  });
+});
+
+describe('a call that takes long', () => {
+  const SLOW = { max: 2, perSecond: 1 };
+
+  for (const how of ['released', 'expired', 'disconnected'] as const) {
+    test(`counts as of its end, for that is how late it may have arrived, also where it is ${how}`, async () => {
+      const machine = await Machine.started({ policies: pacing('MASTER', SLOW) });
+      const [slow, bot] = [machine.connect(), machine.connect()];
+      const { token } = slow.grant(slow.acquire({ cost: 2, ttlMs: 9_000 }));
+      const next = bot.acquire({ cost: 2, waitMs: 60_000 });
+      await machine.advance(how === 'expired' ? 9_000 : 5_000);
+      if (how === 'released') slow.release(token);
+      if (how === 'disconnected') slow.disconnect();
+      await machine.advance(1_999);
+      expect(bot.answer(next)).toBeUndefined();
+      await machine.advance(1);
+      expect(bot.answer(next)?.kind).toBe('granted');
+    });
+  }
+
+  test('counts for each account that a nonce was drawn for under it', async () => {
+    const machine = await Machine.started({ policies: pacedBy(2, 1) });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ account: 'USER:alice' }));
+    bot.next(token, 'MASTER', 1, 'a', 2);
+    await machine.advance(10_000);
+    bot.release(token);
+    expect(await atOnce(machine, { cost: 1 })).toBe('WAIT_TIMEOUT');
+    expect(await atOnce(machine, { account: 'USER:alice', cost: 1 })).toBe('granted');
+    expect(await atOnce(machine, { account: 'USER:alice', cost: 2 })).toBe('WAIT_TIMEOUT');
+  });
+
+  test('is noted with that when it ends', async () => {
+    const machine = await Machine.started({ policies: pacing('MASTER', SLOW) });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ cost: 2 }));
+    await machine.advance(10_000);
+    bot.release(token);
+    await machine.crashAndRestart();
+    expect(await atOnce(machine)).toBe('WAIT_TIMEOUT');
+    await machine.advance(1_000);
+    expect(await atOnce(machine)).toBe('granted');
+  });
+
+  test('and a crash while it is under way lets it count as one that costs 1 as of its end', async () => {
+    const machine = await Machine.started({ policies: pacing('MASTER', SLOW) });
+    const bot = machine.connect('bot', 'session');
+    const { token } = bot.grant(bot.acquire());
+    await machine.crashAndRestart();
+    const back = machine.connect('bot', 'session');
+    await machine.advance(10_000);
+    expect(back.release(token)).toBe(true);
+    expect(await atOnce(machine, { cost: 2 })).toBe('WAIT_TIMEOUT');
+    expect(await atOnce(machine, { cost: 1 })).toBe('granted');
+  });
+
+  test('a bucket that holds more than its maximum by that still does after a crash', async () => {
+    const machine = await Machine.started({ policies: pacing('MASTER', SLOW) });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ cost: 2 }));
+    await machine.advance(2_000);
+    expect(bot.answer(bot.next(token, undefined, 1, 'n', 2))?.kind).toBe('drawn');
+    // Both may have arrived just now: 4.
+    bot.release(token);
+    await machine.crashAndRestart();
+    await machine.advance(2_999);
+    expect(await atOnce(machine)).toBe('WAIT_TIMEOUT');
+    await machine.advance(1);
+    expect(await atOnce(machine)).toBe('granted');
+  });
+
+  test('of another account keeps that one from being forgotten, with its note', async () => {
+    const machine = await Machine.started({ limits: { accounts: 2 }, policies: pacedBy(2, 1) });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ account: 'A', ttlMs: 60_000 }));
+    // Half a unit, which has drained long before the lease ends.
+    bot.next(token, 'B', 1, 'n', 0.5);
+    await machine.advance(5_000);
+    await atOnce(machine, { account: 'C', cost: 0 });
+    await machine.advance(5_000);
+    bot.release(token);
+    const other = machine.connect();
+    const id = other.acquire({ account: 'B', cost: 2, waitMs: 0 });
+    await settled();
+    // It may have arrived with the release.
+    expect(other.code(id)).toBe('WAIT_TIMEOUT');
+  });
+
+  test('of an account that was forgotten meanwhile does not overwrite what is noted of it since', async () => {
+    const machine = await Machine.started({ exclusive: 'off', limits: { accounts: 2 }, policies: pacedBy(2, 1) });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ account: 'A', cost: 0, ttlMs: 60_000 }));
+    await machine.broker.setExclusive('global');
+    bot.next(token, 'B', 1, 'n', 0.5);
+    await machine.advance(5_000);
+    await machine.broker.setExclusive('off');
+    // B is forgotten for C, and C for B, which gets locked out.
+    await atOnce(machine, { account: 'C', cost: 0 });
+    await machine.advance(1);
+    const id = bot.acquire({ account: 'B', cost: 0 });
+    await settled();
+    bot.release(bot.grant(id).token, false, 'locked-out');
+    expect(machine.accountNotes.slots.get('B')?.breaker.openFor).toBe('locked-out');
+    bot.release(token);
+    expect(machine.accountNotes.slots.get('B')?.breaker.openFor).toBe('locked-out');
   });
 });
 
@@ -486,7 +597,12 @@ describe('with waiters that are paced, a switch of what is exclusive', () => {
     await machine.broker.follow(configured({ accounts }));
     await machine.advance(500);
     expect(bot.answer(paced)?.kind).toBe('granted');
-    expect(machine.broker.status().lanes.map(({ lane }) => lane).sort()).toEqual(['default', 'other']);
+    expect(
+      machine.broker
+        .status()
+        .lanes.map(({ lane }) => lane)
+        .sort(),
+    ).toEqual(['default', 'other']);
   });
 });
 

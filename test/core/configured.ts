@@ -32,10 +32,12 @@ export function configured({ sequences = {}, accounts = {}, others = {} }: Confi
 }
 
 /** Everybody has the same bucket. */
-export const pacedBy = (max: number, perSecond: number): Policies => configured({ others: { pacing: { max, perSecond } } });
+export const pacedBy = (max: number, perSecond: number): Policies =>
+  configured({ others: { pacing: { max, perSecond } } });
 
 /** One account is paced, and nobody else. */
-export const pacing = (account: string, of: Pacing): Policies => configured({ accounts: { [account]: { pacing: of } } });
+export const pacing = (account: string, of: Pacing): Policies =>
+  configured({ accounts: { [account]: { pacing: of } } });
 
 export interface Stateful {
   readonly sequences?: Readonly<Record<string, Unit | DurableSequence>>;

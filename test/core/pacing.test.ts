@@ -36,6 +36,10 @@ describe('LeakyBucket', () => {
     expect(bucket.freeAtMs(0)).toBeLessThanOrEqual(NOW_MS);
     bucket.add(0, NOW_MS);
     expect(bucket.level(NOW_MS)).toBe(15);
+    // Calls that were let through together can hold more than fits.
+    bucket.add(9, NOW_MS);
+    expect(bucket.freeAtMs(0)).toBeLessThanOrEqual(NOW_MS);
+    expect(bucket.freeAtMs(1)).toBe(NOW_MS + 20_000);
   });
 
   test('one that an exchange says is full is full, and is not made emptier by it', () => {
@@ -47,9 +51,47 @@ describe('LeakyBucket', () => {
     expect(bucket.level(NOW_MS + 500)).toBe(15);
   });
 
-  test('what it is begun with counts up to its maximum', () => {
-    expect(new LeakyBucket(PACING, 40, NOW_MS).level(NOW_MS)).toBe(15);
-    expect(new LeakyBucket(PACING, Number.POSITIVE_INFINITY, NOW_MS).level(NOW_MS)).toBe(15);
+  test('a call counts as if it had come as late as it can have: when it ended', () => {
+    const bucket = new LeakyBucket(PACING, 0, NOW_MS);
+    bucket.add(15, NOW_MS);
+    expect([bucket.level(NOW_MS + 20_000), bucket.underWay]).toEqual([5, 15]);
+    bucket.ended(15, NOW_MS + 20_000);
+    expect([bucket.level(NOW_MS + 20_000), bucket.underWay]).toEqual([15, 0]);
+    expect(bucket.freeAtMs(1)).toBe(NOW_MS + 22_000);
+  });
+
+  test('and the others that are still under way count then too, for the exchange may not have met them yet', () => {
+    const bucket = new LeakyBucket(PACING, 0, NOW_MS);
+    bucket.add(4, NOW_MS);
+    bucket.add(6, NOW_MS);
+    bucket.ended(4, NOW_MS + 60_000);
+    expect([bucket.level(NOW_MS + 60_000), bucket.underWay]).toEqual([10, 6]);
+    bucket.ended(6, NOW_MS + 61_000);
+    expect([bucket.level(NOW_MS + 61_000), bucket.underWay]).toEqual([9.5, 0]);
+  });
+
+  test('a call that ends sooner than the bucket has drained changes nothing', () => {
+    const bucket = new LeakyBucket(PACING, 12, NOW_MS);
+    bucket.add(2, NOW_MS);
+    bucket.ended(2, NOW_MS + 1_000);
+    expect(bucket.level(NOW_MS + 1_000)).toBe(13.5);
+    bucket.add(0, NOW_MS + 1_000);
+    bucket.ended(0, NOW_MS + 1_000);
+    expect(bucket.level(NOW_MS + 1_000)).toBe(13.5);
+  });
+
+  test('one under another pacing that calls are under way in counts them when they end', () => {
+    const bucket = new LeakyBucket(PACING, 3, NOW_MS, 3);
+    bucket.ended(3, NOW_MS + 10_000);
+    expect(bucket.level(NOW_MS + 10_000)).toBe(3);
+    // One that was begun without them is not led below nothing.
+    const unaware = new LeakyBucket(PACING, 0, NOW_MS);
+    unaware.ended(3, NOW_MS);
+    expect([unaware.level(NOW_MS), unaware.underWay]).toEqual([0, 0]);
+  });
+
+  test('what it is begun with counts, also what is over its maximum', () => {
+    expect(new LeakyBucket(PACING, 40, NOW_MS).level(NOW_MS)).toBe(40);
     expect(new LeakyBucket(PACING, 6, NOW_MS - 4_000).level(NOW_MS)).toBe(4);
   });
 

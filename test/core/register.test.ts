@@ -68,12 +68,14 @@ describe('Register', () => {
     expect(register.draft()).toBe(register.accounts);
   });
 
-  test('past 4,096 accounts those of the default sequence count as one, and are known as such', () => {
+  test('past 4,096 accounts those of the default sequence count as one, and are told apart no more', () => {
     const register = crowdedRegister();
+    expect(register.allows('late', 'default')).toBe(false);
     expect(register.enlist('late', 'default')).toBe(true);
     written(register);
     expect(register.accounts.size).toBe(MOST + 1);
-    expect([register.sequenceOf('late'), register.sequenceOf('later')]).toEqual(['default', 'default']);
+    expect([register.allows('late', 'default'), register.allows('later', 'default')]).toEqual([true, true]);
+    expect([register.allows('late', 'alt'), register.allows('USER:1', 'alt')]).toEqual([false, false]);
   });
 
   test('I2: past them no account of another sequence is enlisted, unless it is named already', () => {
@@ -84,6 +86,17 @@ describe('Register', () => {
     expect(named.enlist('PAUSED', 'alt')).toBe(true);
     written(named);
     expect(named.accounts.get('PAUSED')).toEqual({ sequence: 'alt', paused: true });
+  });
+
+  test('I2: one that may have drawn as one of many is not enlisted elsewhere, though its name is known by a pause', () => {
+    const crowded = crowdedRegister();
+    crowded.enlist('late', 'default');
+    written(crowded);
+    for (const paused of [true, false]) {
+      const register = new Register(new Map([...crowded.accounts, ['late', { sequence: undefined, paused }]]));
+      expect(register.enlist('late', 'alt')).toBe(false);
+      expect(register.enlist('late', 'default')).toBe(true);
+    }
   });
 
   test('newcomers count against the limit too', () => {
