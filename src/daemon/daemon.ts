@@ -8,7 +8,7 @@ import { TOKEN_SEQUENCE } from '../core/ledger.ts';
 import { DEFAULT_SEQUENCE, NO_POLICIES, type Policies } from '../core/policies.ts';
 import { startingState } from '../core/policy-plan.ts';
 import type { DurableSequence, DurableState, ObservedCall, Observer, Unit } from '../core/ports.ts';
-import { nonceFloorAt } from '../core/sequence-clock.ts';
+import { describeUnit, nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { openAccountNotes } from '../store/account-notes.ts';
 import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
@@ -57,6 +57,8 @@ export interface DaemonOptions {
 export interface Daemon {
   readonly socket: string;
   readonly adminSocket: string;
+  /** What it hands out and what is exclusive, in words. */
+  terms(): string;
   /** In one line, for a person. */
   summary(): string;
   /** Grants are made, and the state can be written. */
@@ -230,6 +232,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return {
       socket,
       adminSocket,
+      terms: () => termsOf(broker.status()),
       summary: () => summaryOf(broker.status()),
       isHealthy: () => !broker.isOverdue,
       async follow(policies) {
@@ -249,6 +252,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undoAll();
     throw error;
   }
+}
+
+function termsOf({ sequences, exclusive }: ReturnType<Broker['status']>): string {
+  const units = sequences.map(({ name, unit }) => `${name} in ${describeUnit(unit)}`);
+  return `sequence ${units.join(', ')}; exclusion ${exclusive}`;
 }
 
 function summaryOf({ totals, sequences, durability, exclusive }: ReturnType<Broker['status']>): string {

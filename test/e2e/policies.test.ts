@@ -195,6 +195,7 @@ test('rejected nonces are logged with who held the lane before, and three in a r
     retryAfterMs: expect.any(Number),
   });
   const log = running.log();
+  expect(log).toMatch(/is ready: .*; sequence default in ns \(19 digits\); exclusion global/);
   expect(log).toContain(`debug: granted ${nonces[0]} to unlucky (pid ${process.pid}, A) for account A`);
   expect(log).toMatch(
     new RegExp(`warn: the exchange rejected nonce ${nonces[0]} of account A, .*unlucky.*held by the one before`),

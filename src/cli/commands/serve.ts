@@ -57,7 +57,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     failed(error);
     return;
   }
-  log.info(`nonced ${VERSION} is ready: socket ${daemon.socket}, state ${found.stateDir}`);
+  log.info(`nonced ${VERSION} is ready: socket ${daemon.socket}, state ${found.stateDir}; ${daemon.terms()}`);
   if (process.stderr.isTTY) {
     log.info('Try in another terminal: npx nonced nonce    npx nonced status    Stop with Ctrl-C.');
   }
