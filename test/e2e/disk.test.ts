@@ -213,6 +213,8 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
     });
     await start(place);
     const bot = await connect(place);
+    // An account that has never drawn would need a write before its first nonce.
+    await bot.ask('nonce');
     fillUp(place);
     const nonces: bigint[] = [];
     const refusals: string[] = [];

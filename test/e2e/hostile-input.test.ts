@@ -535,7 +535,11 @@ test('with 1,000 accounts at work the next one hears LIMIT, and idle ones are fo
   expect(await late.ask('nonce', { account: 'busy-1' })).toMatchObject({ count: 1 });
   busy.destroy();
   await eventually('they are gone', async () => (await status()).totals.waiting === 0);
-  for (let index = 0; index < ACCOUNTS + 100; index += 1) late.request('nonce', { account: `idle-${index}` }, index);
+  // Not all at once: an account that is waiting for its first nonce is at work.
+  for (let index = 0; index < ACCOUNTS + 100; index += 1) {
+    late.request('nonce', { account: `idle-${index}` }, index);
+    if (index % 500 === 499) await late.count(2 + index + 1);
+  }
   await late.count(2 + ACCOUNTS + 100);
   expect(late.messages.slice(2).every((message) => message.kind === 'answer')).toBe(true);
 });
