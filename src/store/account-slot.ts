@@ -66,6 +66,9 @@ export function readAccount(slot: Buffer, nowMs: number): NotedAccount | undefin
   // What lies in the future would make a bucket drain backwards. Times of a closed breaker mean nothing.
   const { level, atMs, breaker } = noted;
   if (!isAmount(level) || !(atMs <= nowMs)) return undefined;
+  // It is to be written again as it is.
+  if (![atMs, breaker.openedAtMs, breaker.probeAtMs, breaker.urgentAtMs, breaker.probeEveryMs].every(Number.isFinite))
+    return undefined;
   return breaker.openFor === undefined || breaker.openedAtMs <= nowMs ? noted : undefined;
 }
 

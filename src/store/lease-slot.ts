@@ -60,10 +60,13 @@ export function readLease(slot: Buffer): NotedLease | undefined {
   const accountLength = slot.readUInt8(AT.accountLength);
   const idAt = ACCOUNT_AT + accountLength;
   const idLength = slot.readUInt8(AT.idLength);
-  if (token > BigInt(Number.MAX_SAFE_INTEGER) || priority === undefined) return undefined;
+  if (token < 1n || token > BigInt(Number.MAX_SAFE_INTEGER) || priority === undefined) return undefined;
   if (accountLength < 1 || accountLength > LONGEST_ACCOUNT || idAt + idLength > CHECKSUM_AT) return undefined;
+  const account = slot.toString('latin1', ACCOUNT_AT, idAt);
+  // It is to be written again as it is.
+  if (!isAccount(account)) return undefined;
   return {
-    account: slot.toString('latin1', ACCOUNT_AT, idAt),
+    account,
     token: Number(token) as Token,
     priority,
     ttlMs: slot.readUInt32LE(AT.ttl),

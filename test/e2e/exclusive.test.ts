@@ -223,7 +223,7 @@ test('a daemon that stops cleanly repeats nothing, skips nothing and leaves no s
     const { stdout: inspected } = await runNonced(['inspect', '--json', '--state-dir', own.stateDir]);
     expect(JSON.parse(inspected).sequences.default.ceiling).toBe(String(BigInt(stdout) + 1n));
     expect(readdirSync(own.stateDir)).toEqual(['state.json']);
-    expect(readdirSync(own.runtimeDir)).toEqual(['leases']);
+    expect(readdirSync(own.runtimeDir).toSorted()).toEqual(['accounts', 'leases']);
     const second = await startDaemonProcess(own);
     const { stdout: next } = await runNonced(['nonce', '--socket', own.socket]);
     expect(BigInt(next)).toBeGreaterThan(BigInt(stdout));
