@@ -1,9 +1,10 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { NO_POLICIES, type Policies } from '../core/policies.ts';
-import { startingState } from '../core/policy-plan.ts';
+import { describeProblem, startingState } from '../core/policy-plan.ts';
+import type { DurableState } from '../core/ports.ts';
 import { nonceFloorAt } from '../core/sequence-clock.ts';
-import { ExitError } from '../errors.ts';
+import { EXIT, ExitError } from '../errors.ts';
 import { readStateFile } from '../store/state-file.ts';
 
 /** Where the configuration lies. The service's own may be missing: then nothing is configured. */
@@ -36,28 +37,33 @@ function isMissing(path: string): boolean {
   }
 }
 
-/** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
-export async function problemsOf(
-  { path }: ConfigurationFile,
-  stateDir: string,
-  wallMs: number,
-): Promise<{ readonly problems: readonly string[]; readonly againstState: boolean }> {
-  const { checkPolicyFile, readPolicyFile } = await import('../daemon/policy-file.ts');
-  const problems = checkPolicyFile(path);
-  if (problems.length > 0) return { problems, againstState: false };
-  const state = stateOf(stateDir);
-  if (state === undefined) return { problems, againstState: false };
-  const starting = startingState(state, readPolicyFile(path), (unit) => nonceFloorAt(wallMs, unit));
-  return { problems: 'problem' in starting ? [`${path}: ${starting.problem}`] : [], againstState: true };
+export interface Checked {
+  readonly problems: readonly string[];
+  /** Why the state was not looked at; undefined where it was. */
+  readonly unseen: string | undefined;
 }
 
-/** Undefined where there is none that this user may read. */
-function stateOf(stateDir: string) {
+/** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
+export async function problemsOf({ path }: ConfigurationFile, stateDir: string, wallMs: number): Promise<Checked> {
+  const { checkPolicyFile, readPolicyFile } = await import('../daemon/policy-file.ts');
+  const problems = checkPolicyFile(path);
+  if (problems.length > 0) return { problems, unseen: undefined };
+  const found = stateOf(stateDir);
+  if (typeof found === 'string') return { problems, unseen: found };
+  const starting = startingState(found, readPolicyFile(path), (unit) => nonceFloorAt(wallMs, unit));
+  return {
+    problems: 'problem' in starting ? [`${path}: ${describeProblem(starting, stateDir)}`] : [],
+    unseen: undefined,
+  };
+}
+
+/** Or why there is none that this user may read. */
+function stateOf(stateDir: string): DurableState | string {
   try {
     const reading = readStateFile(stateDir, 'anyone');
-    return reading.kind === 'state' ? reading.state.state : undefined;
+    return reading.kind === 'state' ? reading.state.state : 'there is no state.json';
   } catch (error) {
-    if (error instanceof ExitError) return undefined;
-    throw error;
+    if (!(error instanceof ExitError)) throw error;
+    return error.exitCode === EXIT.noPermission ? 'only its owner may read it' : error.message;
   }
 }

@@ -56,6 +56,10 @@ function parseListed(text: string): number {
 }
 
 function parseSequence(text: string): string {
+  const [, account] = /^account:(.+)$/.exec(text) ?? [];
+  if (account !== undefined) {
+    throw new InvalidArgumentError(`that is the own sequence of an account; say --account ${account}.`);
+  }
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) {
     throw new InvalidArgumentError(
       'give 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.',
@@ -220,9 +224,9 @@ Examples:
       'after',
       `
 Examples:
-  nonced advance --account MASTER --by 5m     one key has seen higher nonces
-  nonced advance --to now                     the clock jumped, and is right
-  nonced advance --to 1790000000000000000     everybody on the default sequence`,
+  nonced advance --account MASTER --to 1790000000000000000     one key has seen higher nonces
+  nonced advance --to now                                      the clock jumped, and is right
+  nonced advance --by 5m                                       everybody on the default sequence`,
     )
     .action(async (options) => (await import('./commands/advance.ts')).advance(options));
 
@@ -242,7 +246,7 @@ Examples:
     .description('read the state file without a daemon')
     .addOption(stateDirOption())
     .option('--json', 'as JSON, for scripts', false)
-    .addHelpText('after', '\nExample:\n  nonced inspect --state-dir /var/lib/nonced')
+    .addHelpText('after', '\nExample:\n  sudo -u nonced nonced inspect --state-dir /var/lib/nonced')
     .action(async (options) => (await import('./commands/inspect.ts')).inspect(options));
 
   nonced
@@ -264,7 +268,7 @@ Examples:
       'after',
       `
 Examples:
-  nonced init --floor now                  a first state, in nanoseconds
+  nonced init --floor now --unit ns        a first state, in nanoseconds
   nonced init --floor now --unit ms        a first state for keys that sign with milliseconds
   nonced init --floor 1790000000000000000  raise or repair a state while no daemon runs`,
     )

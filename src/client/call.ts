@@ -86,5 +86,7 @@ export class PlainCall<T> extends Call<T> {
 }
 
 export function waitedTooLong(): NoncedError {
-  return new NoncedError(refusal('WAIT_TIMEOUT', 'no answer came in time; see `nonced status` for who holds the lane'));
+  return new NoncedError(
+    refusal('WAIT_TIMEOUT', 'not granted in time (waitMs, maxAgeMs); see `nonced status` for who holds the lane'),
+  );
 }

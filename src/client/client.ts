@@ -246,14 +246,15 @@ function obstacleTo(lease: Lease, signal: AbortSignal | undefined): NoncedError 
 }
 
 function outcomeOf(end: CallEnd, { outcome }: ExclusiveOptions): Outcome {
-  const usual = end.ok ? 'ok' : 'unknown';
   try {
     const told = outcome?.(end);
-    // The daemon would refuse any other without a word, and the lane would stay taken for as long as the lease lasts.
-    return told !== undefined && isOutcome(told) ? told : usual;
+    if (told === undefined) return end.ok ? 'ok' : 'unknown';
+    // The daemon would refuse a word it does not know, and the lane would stay taken for as long as the lease lasts. And
+    // it is not taken for `ok`: a misspelt rejection would close the account's circuit breaker.
+    return isOutcome(told) ? told : 'unknown';
   } catch {
     // The call has been made, and its result matters more than what the hook stumbled over.
-    return usual;
+    return 'unknown';
   }
 }
 

@@ -12,8 +12,8 @@ export function unavailable(path: string, reason: Error | undefined): NoncedErro
 
 function startHint(path: string): string {
   return path.startsWith('/run/nonced/')
-    ? 'start it with `systemctl start nonced`'
-    : 'start it with `nonced serve`, or say where it is: NONCED_SOCKET';
+    ? 'start it with `systemctl start nonced`, or say where it is: NONCED_SOCKET, --socket'
+    : 'start it with `nonced serve`, or say where it is: NONCED_SOCKET, --socket';
 }
 
 /** Waiting cures no permission: a process gets its groups when it starts. */

@@ -35,6 +35,7 @@ export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, 
       noncesPerSecond: uptimeMs > 0 ? (1000 * nonces) / uptimeMs : 0,
     },
     sequences: sequences.slice(0, LISTED),
+    paused: firstOf(ledger.paused(), (name) => name),
     exchanges: firstOf(accounts.exchanges(), ({ name, downSinceMs }) => ({
       exchange: name,
       downForMs: downSinceMs === undefined ? null : Math.round(nowMs - downSinceMs),

@@ -98,7 +98,14 @@ export interface AcquireParams {
   readonly count: number;
 }
 
-export type PauseState = 'running' | 'paused';
+type PauseState = 'running' | 'paused';
+
+export interface PauseChange {
+  readonly before: PauseState;
+  readonly after: PauseState;
+  /** Whether the account has ever drawn: otherwise its label may be misspelt. */
+  readonly isKnown: boolean;
+}
 
 export interface NextParams {
   readonly token: Token;
@@ -486,13 +493,14 @@ export class Broker {
    * Stops an account, or lets it go on, durably. Calls under way are not touched. Letting it go on also closes its
    * circuit breaker: the operator knows that the cause is gone.
    */
-  async setPaused(accountName: string, pausing: boolean): Promise<Refusal | { before: PauseState; after: PauseState }> {
+  async setPaused(accountName: string, pausing: boolean): Promise<Refusal | PauseChange> {
+    const isKnown = this.#ledger.isKnown(accountName);
     const before = this.#ledger.isPaused(accountName) ? 'paused' : 'running';
     const refused = await this.#commit(() => ({
       ...this.#ledger.planPause(accountName, pausing),
       inEffect: () => this.#pausedOrResumed(accountName, pausing),
     }));
-    return refused ?? { before, after: pausing ? 'paused' : 'running' };
+    return refused ?? { before, after: pausing ? 'paused' : 'running', isKnown };
   }
 
   /** Goes by other policies from now on. Answers what an operator should hear of it; where refused nothing has changed. */
@@ -544,6 +552,7 @@ export class Broker {
     return {
       ...whyOf(record, this.#ended, nowMs),
       paused: this.#ledger.isPaused(accountName),
+      isKnown: this.#ledger.isKnown(accountName),
       status: account === undefined ? null : statusOfAccount(account, nowMs),
     };
   }

@@ -13,7 +13,7 @@ import {
   type StateStore,
   type Unit,
 } from './ports.ts';
-import { CROWDED, exhaustedBy, seconds } from './refusals.ts';
+import { CROWDED, exhaustedBy, notAbove, span } from './refusals.ts';
 import { type AccountChange, Register } from './register.ts';
 import {
   type ClockState,
@@ -138,6 +138,16 @@ export class Ledger {
     return this.#writer.commit(plan);
   }
 
+  /** Accounts that an operator has stopped, in use or not. */
+  paused(): string[] {
+    return [...this.#register.accounts].filter(([, { paused }]) => paused).map(([name]) => name);
+  }
+
+  /** Whether the account has ever drawn from this state, as far as it knows. */
+  isKnown(account: string): boolean {
+    return this.#register.sequenceOf(account) !== undefined;
+  }
+
   isPaused(account: string): boolean {
     return this.#register.isPaused(account);
   }
@@ -199,15 +209,16 @@ export class Ledger {
     if (meant !== undefined) {
       return refusal(
         'BAD_REQUEST',
-        `${next} is in ${describeUnit(meant)}, and sequence ${sequence.name} in ${describeUnit(unit)}`,
+        `${next} is in ${describeUnit(meant)}, and sequence ${sequence.name} in ${describeUnit(unit)}; give one of as many digits`,
       );
     }
+    if (account !== undefined && target.kind === 'to' && next < before) return notAbove(account, next, before - 1n);
     const leadMs = nonceSpanMs(next - this.#floor(unit), unit) ?? 0;
     if (leadMs > maxLeadMs) {
       return refusal(
         'BAD_REQUEST',
-        `${next} is ${seconds(leadMs)} ahead of the clock, and that cannot be undone; ` +
-          'to go on all the same: a higher maxLeadMs (nonced advance: --yes up to 24 h, --force any distance)',
+        `${next} is ${span(leadMs)} ahead of the clock, and that cannot be undone; ` +
+          'if it is meant: --yes (up to 24 h) or --force (any distance); in the protocol, a higher maxLeadMs',
       );
     }
     // I2: until this is durable, the account may go on drawing below the ceiling of the sequence it leaves.
@@ -229,7 +240,10 @@ export class Ledger {
       policies,
       (unit) => this.#floor(unit),
     );
-    if ('problem' in plan) return refusal('BAD_REQUEST', plan.problem);
+    if ('problem' in plan) {
+      const { problem, init } = plan;
+      return refusal('BAD_REQUEST', init === undefined ? problem : `${problem}: nonced init ${init}`);
+    }
     const added: NonceSequence[] = [];
     const limits = new Map<NonceSequence, bigint>();
     for (const [name, durable] of plan.sequences) {

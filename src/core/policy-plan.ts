@@ -23,6 +23,13 @@ export interface PolicyPlan {
 export interface PolicyProblem {
   /** The fact, then the fix. */
   readonly problem: string;
+  /** The arguments of the `nonced init` that is the fix, where that is one. */
+  readonly init?: string;
+}
+
+/** With the command for the state in `stateDir`. */
+export function describeProblem({ problem, init }: PolicyProblem, stateDir: string): string {
+  return init === undefined ? problem : `${problem}: nonced init ${init} --state-dir ${stateDir}`;
 }
 
 /** No sequence is lifted further ahead of the clock by the move of an account: the others that draw from it would pay. */
@@ -62,7 +69,8 @@ export function planPolicies(
       return {
         problem:
           `sequences.${name} is new, and the state has no sequence in ${unit} that it could go on from; make it first, ` +
-          `above all its keys have seen, while the daemon is stopped: nonced init --sequence ${name} --unit ${unit} --floor now`,
+          'above all its keys have seen, while the daemon is stopped',
+        init: `--sequence ${name} --unit ${unit} --floor now`,
       };
     }
     const sequence = { unit, ceiling, max };

@@ -9,7 +9,17 @@ import { describeUnit } from './sequence-clock.ts';
 /** How long a client that was turned away for want of room should wait. */
 const FULL_RETRY_MS = 1_000;
 
-export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+const MINUTE_MS = 60_000;
+
+/** 40 ms, 2.5 s */
+export const seconds = (ms: number): string => (ms < 100 ? `${Math.ceil(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
+/** 2.5 s, 42 min, 3.5 h */
+export function span(ms: number): string {
+  if (ms < 2 * MINUTE_MS) return seconds(ms);
+  const minutes = ms / MINUTE_MS;
+  return minutes < 120 ? `${minutes.toFixed(0)} min` : `${(minutes / 60).toFixed(1)} h`;
+}
 
 export const LEASE_LOST = refusal(
   'LEASE_LOST',
@@ -59,7 +69,8 @@ export function keyMismatch(account: Account, owner: Account): Refusal {
   return refusal(
     'KEY_MISMATCH',
     `the key of account ${account.name} is known as account ${owner.name}: under two labels its calls would overtake ` +
-      `each other; use one label for it everywhere`,
+      `each other; use one label for it everywhere. If ${owner.name} was the mistake, correct it in all bots and ` +
+      'restart the daemon, which forgets it',
   );
 }
 
@@ -128,6 +139,10 @@ export function exhausted(sequence: NonceSequence): Refusal {
 /** An operator wants a sequence to go on at `next`. */
 export function exhaustedBy(sequence: NonceSequence, next: bigint): Refusal {
   return refusal('BAD_REQUEST', `${next} is past the highest nonce of sequence ${sequence.name}, ${sequence.max}`);
+}
+
+export function notAbove(account: string, next: bigint, last: bigint): Refusal {
+  return refusal('BAD_REQUEST', `${next} is not above what account ${account} has had, ${last}; nothing was changed`);
 }
 
 export function notDurable(failure: Error): Refusal {

@@ -1,6 +1,7 @@
 import type { CallEnding, EndedCall, GrantedCall } from './ended-calls.ts';
 import { type AccountRecord, asksForLonger, type Evidence, isSilent, type OneProgram } from './evidence.ts';
 import type { Unit } from './ports.ts';
+import { span } from './refusals.ts';
 import { DIGITS, describeUnit } from './sequence-clock.ts';
 
 /** What a person is told, who may have been woken by it: no more than is known. */
@@ -13,7 +14,6 @@ export interface Words {
 
 /** A sequence this far ahead of the clock is ahead of every program that makes its nonces from it. */
 const LONG_LEAD_MS = 60_000;
-const MINUTE_MS = 60_000;
 
 type Parts = readonly (string | undefined)[];
 
@@ -146,11 +146,13 @@ export function foreignWords(record: AccountRecord, evidence: Evidence): Words {
   );
 }
 
-function outside({ leadMs, unit }: AccountRecord): string {
+function outside({ leadMs, unit, advancedAtMs }: AccountRecord): string {
   const isFarAhead = leadMs !== undefined && leadMs > LONG_LEAD_MS;
-  const lead = isFarAhead
-    ? ` The sequence is ${span(leadMs)} ahead of the clock: it has a finer unit than ${describeUnit(unit)}, or no clock.`
-    : '';
+  const why =
+    advancedAtMs === undefined
+      ? `so that it sends nonces of a finer unit than ${describeUnit(unit)}, or does not follow the clock`
+      : 'as an operator has raised it: if calls are accepted since, this is over';
+  const lead = isFarAhead ? ` The sequence is ${span(leadMs)} ahead of the clock, ${why}.` : '';
   return `Something that does not ask this daemon has probably used the key with a higher nonce.${lead}`;
 }
 
@@ -285,12 +287,6 @@ function who({ holder, pid, label }: GrantedCall): string {
   const details = present([pid === undefined ? undefined : `pid ${pid}`, label]);
   const name = holder ?? 'a program without a name';
   return details.length === 0 ? name : `${name} (${details.join(', ')})`;
-}
-
-function span(ms: number): string {
-  if (ms < 2 * MINUTE_MS) return `${(ms / 1000).toFixed(1)} s`;
-  const minutes = ms / MINUTE_MS;
-  return minutes < 120 ? `${minutes.toFixed(0)} min` : `${(minutes / 60).toFixed(1)} h`;
 }
 
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

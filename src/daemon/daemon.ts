@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
 import { TOKEN_SEQUENCE } from '../core/ledger.ts';
 import { DEFAULT_SEQUENCE, NO_POLICIES, type Policies } from '../core/policies.ts';
-import { startingState } from '../core/policy-plan.ts';
+import { describeProblem, startingState } from '../core/policy-plan.ts';
 import type { DurableSequence, DurableState, ObservedCall, Observer, Unit } from '../core/ports.ts';
 import { describeUnit, nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
@@ -162,8 +162,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const starting = startingState(before?.state ?? freshState('ns', wallMs), policies, (unit) =>
       nonceFloorAt(wallMs, unit),
     );
-    if ('problem' in starting)
-      throw new ExitError(EXIT.config, `the configuration does not fit the state: ${starting.problem}`);
+    if ('problem' in starting) {
+      throw new ExitError(
+        EXIT.config,
+        before === undefined
+          ? `there is no state in ${stateDir} yet, and the configuration needs one that is made by hand, with the unit of ` +
+              `the sequence default: nonced init --floor now --unit UNIT --state-dir ${stateDir}. Then start again: ` +
+              'where a further sequence is to be made, the message says how'
+          : `the configuration does not fit the state: ${describeProblem(starting, stateDir)}`,
+      );
+    }
     const { state } = starting;
     for (const kept of starting.kept) log.warn(kept);
     if (before === undefined) {
@@ -238,7 +246,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       async follow(policies) {
         const followed = await broker.follow(policies);
         switchboard.arm();
-        if ('code' in followed) throw new ExitError(EXIT.config, followed.message);
+        if ('code' in followed) {
+          throw new ExitError(EXIT.config, `it does not fit the state in ${stateDir}: ${followed.message}`);
+        }
         for (const kept of followed.kept) log.warn(kept);
       },
       async stop() {

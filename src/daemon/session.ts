@@ -16,6 +16,7 @@ import {
   MAX_TTL_MS,
   MAX_WAIT_MS,
   type NonceResult,
+  type PauseResult,
   PROTOCOL,
   type ReleaseResult,
   type RenewResult,
@@ -231,10 +232,10 @@ export class Session implements Peer {
         this.#change<AdvanceResult>(id, broker.advance(request));
         break;
       case 'pause':
-        this.#change<ChangeResult>(id, broker.setPaused(request.account, true));
+        this.#change<PauseResult>(id, broker.setPaused(request.account, true));
         break;
       case 'resume-account':
-        this.#change<ChangeResult>(id, broker.setPaused(request.account, false));
+        this.#change<PauseResult>(id, broker.setPaused(request.account, false));
         break;
       case 'set-exclusive':
         this.#change<ChangeResult>(id, broker.setExclusive(request.policy));

@@ -186,6 +186,11 @@ export interface ChangeResult {
   readonly after: bigint | string;
 }
 
+export interface PauseResult extends ChangeResult {
+  /** Whether the account has ever drawn: otherwise its label may be misspelt. */
+  readonly isKnown: boolean;
+}
+
 export interface AdvanceResult extends ChangeResult {
   readonly sequence: string;
   readonly unit: Unit;
@@ -212,6 +217,8 @@ export interface StatusResult {
     readonly noncesPerSecond: number;
   };
   readonly sequences: readonly SequenceStatus[];
+  /** Accounts that an operator has stopped, in use or not. */
+  readonly paused: readonly string[];
   readonly exchanges: readonly {
     readonly exchange: string;
     /** Null while it answers; otherwise how long it has counted as down. */
@@ -313,6 +320,8 @@ export interface WhyResult {
   /** Its calls under way. */
   readonly held: number;
   readonly paused: boolean;
+  /** Whether it has ever drawn a nonce here. */
+  readonly isKnown: boolean;
   /** As in `status`; null for an account that is not in use. */
   readonly status: AccountStatus | null;
   /** Its last calls, the latest first, at most 100. */

@@ -22,7 +22,7 @@ export function startFailure(error: unknown, fact: string): ExitError {
   if (code === 'EACCES' || code === 'EPERM') {
     return new ExitError(
       EXIT.noPermission,
-      `${fact}: ${reason}; nonced runs as user ${ourUser()} (ls -ld tells whose it is): give it to that user, or name another one`,
+      `${fact}: ${reason}; this is user ${ourUser()}: run it as the owner, whom ls -ld tells (sudo -u OWNER …), or name another directory`,
       {
         cause: error,
       },

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
-import { type PauseChange, pause, resume } from '../../src/cli/commands/pause.ts';
+import { afterEach, expect, test, vi } from 'vitest';
+import { pause, resume } from '../../src/cli/commands/pause.ts';
+import type { PauseResult } from '../../src/protocol/messages.ts';
 import { type FakeSocket, fakeSocket, printed } from './fake-socket.ts';
 
 let daemon: FakeSocket | undefined;
@@ -11,7 +12,7 @@ afterEach(async () => {
 });
 
 /** Runs the command beside a bots' socket, against an operator's one that answers `change`. */
-async function told(command: typeof pause, change: PauseChange, json = false) {
+async function told(command: typeof pause, change: PauseResult, json = false) {
   daemon = await fakeSocket('admin.sock', change);
   const socket = join(dirname(daemon.path), 'nonced.sock');
   const text = await printed(() => command('MASTER', { json, socket }));
@@ -19,7 +20,7 @@ async function told(command: typeof pause, change: PauseChange, json = false) {
 }
 
 test('pause asks the operator’s socket, and says what it means and what ends it', async () => {
-  const { text, asked } = await told(pause, { before: 'running', after: 'paused' });
+  const { text, asked } = await told(pause, { before: 'running', after: 'paused', isKnown: true });
   expect(asked).toEqual([{ method: 'pause', params: { account: 'MASTER' } }]);
   expect(text).toContain('MASTER: running -> paused\n');
   expect(text).toContain('refused with PAUSED; calls under way are not touched');
@@ -27,14 +28,14 @@ test('pause asks the operator’s socket, and says what it means and what ends i
 });
 
 test('pause of an account that is paused says that nothing was changed', async () => {
-  const { text } = await told(pause, { before: 'paused', after: 'paused' });
+  const { text } = await told(pause, { before: 'paused', after: 'paused', isKnown: true });
   expect(text).toContain('MASTER is paused already; nothing was changed\n');
   expect(text).toContain('nonced resume MASTER');
   expect(text).not.toContain('->');
 });
 
 test('resume asks the operator’s socket, and says that the circuit breaker is closed', async () => {
-  const { text, asked } = await told(resume, { before: 'paused', after: 'running' });
+  const { text, asked } = await told(resume, { before: 'paused', after: 'running', isKnown: true });
   expect(asked).toEqual([{ method: 'resume-account', params: { account: 'MASTER' } }]);
   expect(text).toBe(
     'MASTER: paused -> running\nIts circuit breaker is closed as well: the next call goes to the exchange.\n',
@@ -42,7 +43,7 @@ test('resume asks the operator’s socket, and says that the circuit breaker is 
 });
 
 test('resume of an account that was not paused still closes its circuit breaker', async () => {
-  const { text } = await told(resume, { before: 'running', after: 'running' });
+  const { text } = await told(resume, { before: 'running', after: 'running', isKnown: true });
   expect(text).toContain('MASTER was not paused\n');
   expect(text).toContain('circuit breaker is closed');
 });
@@ -51,6 +52,26 @@ test.each([
   ['pause', pause],
   ['resume', resume],
 ])('%s --json prints the change alone', async (_name, command) => {
-  const change = { before: 'running', after: 'paused' } as const;
+  const change = { before: 'running', after: 'paused', isKnown: false } as const;
   expect(JSON.parse((await told(command, change, true)).text)).toEqual(change);
+});
+
+test.each([
+  ['pause', pause],
+  ['resume', resume],
+])('%s of an account that has never drawn warns that its label may be misspelt', async (_name, command) => {
+  const warned: string[] = [];
+  const write = vi.spyOn(process.stderr, 'write').mockImplementation((chunk) => {
+    warned.push(String(chunk));
+    return true;
+  });
+  try {
+    await told(command, { before: 'running', after: 'paused', isKnown: false });
+    expect(warned.join('')).toContain('is the label right?');
+    warned.length = 0;
+    await told(command, { before: 'running', after: 'paused', isKnown: true });
+    expect(warned).toEqual([]);
+  } finally {
+    write.mockRestore();
+  }
 });

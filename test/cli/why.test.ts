@@ -52,6 +52,7 @@ const result = (over: Partial<WhyResult> = {}): WhyResult => ({
   unit: 'ns',
   leadMs: -129,
   held: 1,
+  isKnown: true,
   paused: false,
   status,
   ...over,

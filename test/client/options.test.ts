@@ -174,10 +174,13 @@ test('a getter that throws rejects', async () => {
   }
 });
 
-test.each(['okay', 5, null, Promise.resolve('ok')])('an outcome hook that answers %o says nothing', async (told) => {
-  const { daemon, client } = await connected();
-  const call = client.exclusive({ outcome: () => told as 'ok' }, () => 'placed');
-  (await daemon.hear('acquire')).grant({ token: 1n });
-  expect(await call).toBe('placed');
-  expect((await daemon.hear('release')).params).toEqual({ token: 1n, outcome: 'ok' });
-});
+test.each(['okay', 5, null, Promise.resolve('ok')])(
+  'an outcome hook that answers %o is no word, and least of all ok',
+  async (told) => {
+    const { daemon, client } = await connected();
+    const call = client.exclusive({ outcome: () => told as 'ok' }, () => 'placed');
+    (await daemon.hear('acquire')).grant({ token: 1n });
+    expect(await call).toBe('placed');
+    expect((await daemon.hear('release')).params).toEqual({ token: 1n, outcome: 'unknown' });
+  },
+);

@@ -218,7 +218,7 @@ describe('the circuit breaker of an account', () => {
 
   test('resume closes it, durably, though nothing was paused', async () => {
     const machine = await quarantined('locked-out');
-    expect(await machine.broker.setPaused('MASTER', false)).toEqual({ before: 'running', after: 'running' });
+    expect(await machine.broker.setPaused('MASTER', false)).toMatchObject({ before: 'running', after: 'running' });
     expect(await atOnce(machine)).toBe('granted');
     await machine.crashAndRestart();
     expect(await atOnce(machine)).not.toBe('QUARANTINED');
@@ -388,7 +388,7 @@ describe('pause', () => {
     const { token } = holder.grant(holder.acquire());
     const waiting = [bot.acquire(), bot.acquire({ priority: 'urgent' })];
     const other = bot.acquire({ account: 'USER:alice' });
-    expect(await machine.broker.setPaused('MASTER', true)).toEqual({ before: 'running', after: 'paused' });
+    expect(await machine.broker.setPaused('MASTER', true)).toMatchObject({ before: 'running', after: 'paused' });
     expect(waiting.map((id) => bot.code(id))).toEqual(['PAUSED', 'PAUSED']);
     expect(bot.code(bot.acquire({ priority: 'urgent', cost: 0 }))).toBe('PAUSED');
     expect(bot.code(bot.nonce('MASTER'))).toBe('PAUSED');
@@ -409,7 +409,7 @@ describe('pause', () => {
     expect(await atOnce(machine)).toBe('PAUSED');
     await machine.reboot(machine.clock.wallMs());
     expect(await atOnce(machine)).toBe('PAUSED');
-    expect(await machine.broker.setPaused('MASTER', false)).toEqual({ before: 'paused', after: 'running' });
+    expect(await machine.broker.setPaused('MASTER', false)).toMatchObject({ before: 'paused', after: 'running' });
     await machine.stopAndRestart();
     expect(await atOnce(machine)).toBe('granted');
   });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Policies } from '../../src/core/policies.ts';
 import {
   countOfOperators,
+  describeProblem,
   ownSequenceOf,
   type PolicyPlan,
   type PolicyProblem,
@@ -41,7 +42,7 @@ function planOf(...args: Parameters<typeof outcomeOf>): PolicyPlan {
 function problemOf(...args: Parameters<typeof outcomeOf>): string {
   const plan = outcomeOf(...args);
   if (!('problem' in plan)) throw new Error('the policies were accepted');
-  return plan.problem;
+  return describeProblem(plan, 'DIR');
 }
 
 const toAlt = (unit: Unit = 'ns'): Policies =>
@@ -68,7 +69,9 @@ describe('a sequence', () => {
   test('that is new, of a unit that no sequence of the state has, is refused with the command that makes it', () => {
     for (const unit of ['us', 'ms', 's', 'counter'] as const) {
       const sequences = { default: at(FLOOR_NS), '#tokens': at(FLOOR_NS, 'us') };
-      expect(problemOf(sequences, {}, toAlt(unit))).toContain(`nonced init --sequence alt --unit ${unit}`);
+      expect(problemOf(sequences, {}, toAlt(unit))).toContain(
+        `nonced init --sequence alt --unit ${unit} --floor now --state-dir DIR`,
+      );
     }
   });
 

@@ -91,7 +91,7 @@ describe.each(KINDS)('a %s directory', (role, prepare) => {
       const failure = await asNobody(() => refusalOf(() => prepare(dir)));
       expect(failure.exitCode, dir).toBe(EXIT.noPermission);
       expect(failure.message).toContain(dir);
-      expect(failure.message).toMatch(/give it to|chmod u\+rwx/);
+      expect(failure.message).toMatch(/as the owner|chmod u\+rwx/);
     }
   });
 

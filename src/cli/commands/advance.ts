@@ -1,6 +1,6 @@
 import { connect } from '../../client/index.ts';
 import { EXIT, ExitError } from '../../errors.ts';
-import type { AdvanceResult, Unit } from '../../protocol/messages.ts';
+import type { AdvanceResult, Unit, WhyResult } from '../../protocol/messages.ts';
 import { adminSocket, askOnce } from '../ask.ts';
 import { allowedLeadMs, printJson, printLine } from '../output.ts';
 import { nonceSpan } from '../units.ts';
@@ -18,10 +18,11 @@ export interface AdvanceOptions {
 
 /** Raises a sequence of the running daemon, for ever. */
 export async function advance(options: AdvanceOptions): Promise<void> {
-  const { to, by, sequence, account, json, socket } = options;
+  const { to, by, sequence, account, yes, force, json, socket } = options;
   if (to === undefined && by === undefined) {
     throw new ExitError(EXIT.usage, 'say how far: --to NONCE, --to now, or --by 5m');
   }
+  if (account !== undefined && !yes && !force) await refuseUnknown(account, socket);
   const target = to === undefined ? { by: nonceSpan(by ?? 0, await unitOf(options)) } : { to };
   const done = await askOnce<AdvanceResult>(adminSocket(socket), 'advance', {
     ...(sequence === undefined ? {} : { sequence }),
@@ -43,6 +44,16 @@ export async function advance(options: AdvanceOptions): Promise<void> {
   printLine('This cannot be undone.');
   const accounts = done.accounts.length > 0 ? done.accounts.join(', ') : 'none has used it since the daemon started';
   printLine(`Accounts that draw from it: ${accounts}`);
+}
+
+/** A misspelt label would get a sequence of its own for ever, and there are only so many. */
+async function refuseUnknown(account: string, socket: string | undefined): Promise<void> {
+  const { isKnown } = await askOnce<WhyResult>(adminSocket(socket), 'why', { account });
+  if (isKnown) return;
+  throw new ExitError(
+    EXIT.usage,
+    `no account ${account} has drawn a nonce here; \`nonced status\` lists those that did. If the label is right: --yes`,
+  );
 }
 
 /** The unit of the sequence that is to be raised, to make nonces of a time. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
+import { DEFAULT_SEQUENCE } from '../../core/policies.ts';
 import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
 import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/sequence-clock.ts';
 import { BOT_SOCKET } from '../../daemon/config.ts';
@@ -36,6 +37,13 @@ export async function init(options: InitOptions): Promise<void> {
   }
   await changeOffline(stateDir, readOrSalvage, (found) => {
     const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
+    if (before === undefined && options.sequence !== DEFAULT_SEQUENCE) {
+      throw new ExitError(
+        EXIT.usage,
+        `there is no state in ${stateDir} yet; make it first, with the unit of the sequence ${DEFAULT_SEQUENCE}: ` +
+          `nonced init --floor now --unit UNIT --state-dir ${stateDir}; then this command again`,
+      );
+    }
     const fresh = freshState(options.unit ?? 'ns', wallMs);
     const sequence = raised(options, ownSequence(before?.sequences, options.sequence), wallMs);
     if (found.kind === 'salvaged')

@@ -29,6 +29,7 @@ export function inspect({ stateDir, json }: InspectOptions): void {
       locked,
       checksum: 'ok',
       ...state,
+      accounts: Object.fromEntries(state.accounts),
     });
     return;
   }
@@ -37,7 +38,7 @@ export function inspect({ stateDir, json }: InspectOptions): void {
   printLine(
     locked
       ? `locked: a daemon is running (pid ${pid}, socket ${socket})`
-      : `not locked: no daemon is running (the last one was pid ${pid}, socket ${socket})`,
+      : `not locked: no daemon is running (it was last written by pid ${pid}, for socket ${socket})`,
   );
   if (retiredAtMs !== undefined) {
     printLine(`retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`);
@@ -45,4 +46,6 @@ export function inspect({ stateDir, json }: InspectOptions): void {
   for (const [name, { unit, ceiling, max }] of Object.entries(state.sequences)) {
     printLine(`sequence ${name} (${unit}): ceiling ${ceiling}, max ${max}`);
   }
+  const paused = [...state.accounts].filter(([, account]) => account.paused).map(([name]) => name);
+  printLine(`${state.accounts.size} accounts${paused.length > 0 ? `; paused: ${paused.join(', ')}` : ''}`);
 }

@@ -94,9 +94,13 @@ async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promis
 
 async function checkConfiguration(file: ConfigurationFile | undefined, stateDir: string): Promise<void> {
   if (file === undefined) throw new ExitError(EXIT.usage, 'say which configuration: --config FILE');
-  const { problems, againstState } = await problemsOf(file, stateDir, systemClock().wallMs());
+  const { problems, unseen } = await problemsOf(file, stateDir, systemClock().wallMs());
   if (problems.length === 0) {
-    printLine(`${file.path} is good${againstState ? `, and fits the state in ${stateDir}` : ''}`);
+    printLine(
+      unseen === undefined
+        ? `${file.path} is good, and fits the state in ${stateDir}`
+        : `${file.path} is good by itself. Whether it fits the state in ${stateDir} is not known: ${unseen}`,
+    );
     return;
   }
   for (const problem of problems) printError(problem);

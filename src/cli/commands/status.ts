@@ -42,7 +42,7 @@ export async function status({ json, check, socket }: StatusOptions): Promise<vo
 /** What is unusual, worst first. */
 export function findings(status: Status): { readonly severity: Severity; readonly text: string }[] {
   const found: { severity: Severity; text: string }[] = [];
-  const { durability, clock, sequences, lanes, exchanges, accounts } = status;
+  const { durability, clock, sequences, lanes, exchanges, accounts, paused } = status;
   if (durability.state === 'retrying') {
     found.push({ severity: 2, text: `the state cannot be written: ${durability.problem}` });
   }
@@ -61,13 +61,15 @@ export function findings(status: Status): { readonly severity: Severity; readonl
     if (downForMs === null) continue;
     found.push({ severity: 2, text: `exchange ${exchange} has not answered for ${formatDuration(downForMs)}` });
   }
-  for (const { account, breaker, paused } of accounts) {
+  for (const { account, breaker } of accounts) {
     if (breaker !== null)
       found.push({
         severity: 2,
         text: `account ${account} is quarantined: ${TROUBLE[breaker.openFor]} (nonced why ${account})`,
       });
-    if (paused) found.push({ severity: 1, text: `account ${account} is paused (nonced resume ${account})` });
+  }
+  for (const account of paused) {
+    found.push({ severity: 1, text: `account ${account} is paused (nonced resume ${account})` });
   }
   for (const { name, leadMs } of sequences) {
     if (leadMs !== null && leadMs > LONG_LEAD_MS) {
@@ -149,7 +151,7 @@ function printStatus(status: Status): void {
 function paceText(pace: Status['accounts'][number]['pace']): string {
   if (pace === null) return '-';
   const next = pace.nextFreeMs === 0 ? '' : `, next in ${formatDuration(pace.nextFreeMs)}`;
-  return `${pace.level.toFixed(1)} of ${pace.max}${next}`;
+  return `${pace.level.toFixed(1)} of ${pace.max} used${next}`;
 }
 
 function section<T>(
