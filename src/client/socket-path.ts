@@ -34,7 +34,7 @@ export interface Surroundings {
  * where a daemon of this user would be. Throws UNAVAILABLE for a path over 107 bytes.
  */
 export function findSocket(asked: string | undefined, around: Surroundings): SocketPlace {
-  const explicit = asked ?? (around.environment['NONCED_SOCKET'] || undefined);
+  const explicit = asked || around.environment['NONCED_SOCKET'] || undefined;
   if (explicit !== undefined) return checkedLength({ path: explicit, ownDirectory: undefined });
 
   const service = { path: SERVICE_SOCKET, ownDirectory: undefined };

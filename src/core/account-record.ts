@@ -1,3 +1,4 @@
+import { LISTED } from './broker-status.ts';
 import type { EndedCalls, GrantedCall } from './ended-calls.ts';
 import type { Account, Lease } from './entities.ts';
 import type { AccountRecord } from './evidence.ts';
@@ -39,7 +40,8 @@ export interface RecordParts {
 /** What is known of an account's calls. */
 export function recordOf({ name, account, ended, leases, ledger, exclusive, policies }: RecordParts): AccountRecord {
   const sequence = account?.sequence ?? ledger.sequenceOf(name, policies.of(name));
-  const calls = ended.of(name);
+  // The verdict compares calls with each other: of more than are listed, it would keep others waiting.
+  const calls = ended.of(name).slice(0, LISTED);
   return {
     account: name,
     calls,

@@ -1,7 +1,7 @@
 import type { Breaker } from './breaker.ts';
 import type { Deadline } from './deadline-queue.ts';
 import type { Exchange } from './exchange.ts';
-import type { Lane, Queued } from './lane.ts';
+import type { AccountQueue, Lane, Queued } from './lane.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
 import type { LeakyBucket } from './pacing.ts';
 import type { Nonce, Peer, Priority, RequestId, Token, Unit } from './ports.ts';
@@ -99,3 +99,16 @@ export interface Lease extends Deadline {
   /** I7: when it ends by its TTL. `dueMs` is sooner for one whose holder has not come back. */
   expiresAtMs: number;
 }
+
+/** When lanes that were closed for a damaged note open again. */
+export interface Reopening extends Deadline {
+  readonly kind: 'reopening';
+}
+
+/** When those who wait for a write of the ceiling go on without it, because it is slow. */
+export interface SlowWrite extends Deadline {
+  readonly kind: 'slow-write';
+}
+
+/** Whatever falls due at a time. */
+export type Due = Waiter | AccountQueue<Waiter> | Lease | LeaseLane | Reopening | SlowWrite;

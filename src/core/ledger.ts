@@ -1,28 +1,13 @@
 import type { Clock } from '../clock.ts';
-import { type Refusal, refusal } from '../errors.ts';
-import { CeilingWriter, type ChangePlan, type Committed, type DurableChange } from './ceiling-writer.ts';
+import { CeilingWriter, type ChangePlan, type Committed } from './ceiling-writer.ts';
 import type { Account } from './entities.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
-import { type AccountPolicy, DEFAULT_SEQUENCE, type Policies } from './policies.ts';
-import { countOfOperators, ownSequenceOf, planPolicies } from './policy-plan.ts';
-import {
-  type DurableState,
-  type ExclusionPolicy,
-  MOST_SEQUENCES,
-  type Observer,
-  type StateStore,
-  type Unit,
-} from './ports.ts';
-import { CROWDED, exhaustedBy, notAbove, span } from './refusals.ts';
-import { type AccountChange, Register } from './register.ts';
-import {
-  type ClockState,
-  describeUnit,
-  nonceFloorAt,
-  nonceSpanMs,
-  otherUnitOf,
-  SequenceClock,
-} from './sequence-clock.ts';
+import { OperatorPlans } from './operator-plans.ts';
+import type { AccountPolicy } from './policies.ts';
+import { ownSequenceOf } from './policy-plan.ts';
+import type { DurableState, ExclusionPolicy, Observer, StateStore, Unit } from './ports.ts';
+import { Register } from './register.ts';
+import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
 
 /** The sequence that tokens are drawn from. */
 export const TOKEN_SEQUENCE = '#tokens';
@@ -33,26 +18,6 @@ const LEAD_WARNING_MS = 60_000;
 export const SLOW_WRITE_MS = 1_000;
 /** A write that takes longer has met a disk that hangs. */
 const HUNG_WRITE_MS = 10_000;
-
-export interface AdvanceParams {
-  /** Undefined: that of the account, or the default one. */
-  readonly sequence?: string | undefined;
-  /** The account is given a sequence of its own first. */
-  readonly account?: string | undefined;
-  readonly target:
-    | { readonly kind: 'to'; readonly nonce: bigint }
-    | { readonly kind: 'by'; readonly nonces: bigint }
-    | { readonly kind: 'now' };
-  readonly maxLeadMs: number;
-}
-
-export interface AdvancePlan {
-  readonly sequence: NonceSequence;
-  /** The lowest nonce that could have come next, and that which will. */
-  readonly before: bigint;
-  readonly after: bigint;
-  readonly change: DurableChange;
-}
 
 /** Whether it is durable that an account draws from its sequence. */
 export type Enlisting =
@@ -74,6 +39,8 @@ export interface LedgerOptions {
 /** The sequences, the clock they follow, and the durable ceilings they stay below (I1, I2, I10). */
 export class Ledger {
   readonly tokens: NonceSequence;
+  /** What an operator's requests come to; to be made durable by `commit`. */
+  readonly plans: OperatorPlans;
   readonly #clock: Clock;
   readonly #sequenceClock: SequenceClock;
   readonly #sequences: Map<string, NonceSequence>;
@@ -101,6 +68,14 @@ export class Ledger {
       register: this.#register,
       exclusive: state.exclusive,
       seenWallMs: state.seenWallMs,
+    });
+    this.plans = new OperatorPlans({
+      tokens: this.tokens,
+      sequences: this.#sequences,
+      register: this.#register,
+      sequenceClock: this.#sequenceClock,
+      floor: (unit) => this.#floor(unit),
+      sequenceOf: (account, policy) => this.sequenceOf(account, policy),
     });
   }
 
@@ -188,83 +163,6 @@ export class Ledger {
     if (sequence.wantsRaise) this.#writer.request();
   }
 
-  /** What an operator's request to raise a sequence comes to, or why it is refused. */
-  planAdvance(params: AdvanceParams, policy: AccountPolicy): AdvancePlan | Refusal {
-    const { account, target, maxLeadMs } = params;
-    const owner = account === undefined ? undefined : this.#ownSequence(account, policy);
-    if (owner !== undefined && 'code' in owner) return owner;
-    const name = params.sequence ?? DEFAULT_SEQUENCE;
-    const sequence = owner?.sequence ?? this.#sequences.get(name);
-    if (sequence === undefined || sequence === this.tokens) {
-      return refusal('BAD_REQUEST', `there is no sequence ${name}; \`nonced status\` lists them`);
-    }
-    const { unit } = sequence;
-    const before = (owner?.from ?? sequence).last + 1n;
-    const anchor = target.kind === 'now' ? this.#sequenceClock.anchorHere() : undefined;
-    if (anchor !== undefined && unit === 'counter') {
-      return refusal('BAD_REQUEST', `sequence ${sequence.name} is a counter and has no now; give a number`);
-    }
-    const next = targetOf(target, before, nonceFloorAt(anchor?.wallMs ?? 0, unit));
-    const meant = target.kind === 'to' ? otherUnitOf(next, unit) : undefined;
-    if (meant !== undefined) {
-      return refusal(
-        'BAD_REQUEST',
-        `${next} is in ${describeUnit(meant)}, and sequence ${sequence.name} in ${describeUnit(unit)}; give one of as many digits`,
-      );
-    }
-    if (account !== undefined && target.kind === 'to' && next < before) return notAbove(account, next, before - 1n);
-    const leadMs = nonceSpanMs(next - this.#floor(unit), unit) ?? 0;
-    if (leadMs > maxLeadMs) {
-      return refusal(
-        'BAD_REQUEST',
-        `${next} is ${span(leadMs)} ahead of the clock, and that cannot be undone; ` +
-          'if it is meant: --yes (up to 24 h) or --force (any distance); in the protocol, a higher maxLeadMs',
-      );
-    }
-    // I2: until this is durable, the account may go on drawing below the ceiling of the sequence it leaves.
-    const lowest = owner === undefined || owner.from === sequence ? before : owner.from.ceiling;
-    const after = next > lowest ? next : lowest;
-    if (after > sequence.max) return exhaustedBy(sequence, after);
-    const change = {
-      ...owner?.change,
-      lifts: new Map([[sequence, after]]),
-      ...(anchor === undefined ? {} : { anchor }),
-    };
-    return { sequence, before, after, change };
-  }
-
-  /** What must become durable for other policies to hold, and what an operator should hear of it. */
-  planPolicies(policies: Policies): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
-    const plan = planPolicies(
-      { sequences: this.#durableSequences(), accounts: this.#register.accounts },
-      policies,
-      (unit) => this.#floor(unit),
-    );
-    if ('problem' in plan) {
-      const { problem, init } = plan;
-      return refusal('BAD_REQUEST', init === undefined ? problem : `${problem}: nonced init ${init}`);
-    }
-    const added: NonceSequence[] = [];
-    const limits = new Map<NonceSequence, bigint>();
-    for (const [name, durable] of plan.sequences) {
-      const known = this.#sequences.get(name);
-      if (known === undefined) added.push(new NonceSequence(name, durable));
-      else limits.set(known, durable.max);
-    }
-    const lifts = new Map<NonceSequence, bigint>();
-    for (const sequence of [...this.#sequences.values(), ...added]) {
-      const lift = plan.lifts.get(sequence.name);
-      // A new one is written with a reserve of its own, so that its first nonce need not wait.
-      if (lift !== undefined || added.includes(sequence)) lifts.set(sequence, lift ?? 0n);
-    }
-    return { change: { added, limits, lifts, accounts: plan.accounts }, kept: plan.kept };
-  }
-
-  /** The change that stops an account, or lets it go on. */
-  planPause(account: string, paused: boolean): DurableChange {
-    return { accounts: new Map([[account, { paused }]]) };
-  }
-
   /** Accounts that waited to be enlisted under other policies do so anew. */
   forgetNewcomers(): void {
     this.#register.forgetNewcomers();
@@ -302,31 +200,6 @@ export class Ledger {
     return this.#writingForMs() >= SLOW_WRITE_MS ? 'slow' : 'durable';
   }
 
-  #durableSequences() {
-    return new Map([...this.#sequences].map(([name, sequence]) => [name, sequence.durable(sequence.ceiling)] as const));
-  }
-
-  /** The account's own sequence, with the change that gives it one where it has none yet. */
-  #ownSequence(account: string, policy: AccountPolicy): OwnSequence | Refusal {
-    const from = this.sequenceOf(account, policy);
-    const mayHaveDrawn = this.#register.isCrowded && this.#register.sequenceOf(account) === undefined;
-    // I2: it may have had nonces of the default sequence, and its own would not be above them.
-    if (mayHaveDrawn && from.name !== DEFAULT_SEQUENCE) return CROWDED;
-    const name = ownSequenceOf(account);
-    if (from.name === name) return { sequence: from, from, change: {} };
-    const accounts: ReadonlyMap<string, AccountChange> = new Map([[account, { sequence: name }]]);
-    const known = this.#sequences.get(name);
-    if (known !== undefined) return { sequence: known, from, change: { accounts } };
-    if (countOfOperators(this.#sequences.keys()) >= MOST_SEQUENCES) {
-      return refusal(
-        'LIMIT',
-        `there are ${MOST_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,
-      );
-    }
-    const sequence = new NonceSequence(name, from.durable(from.ceiling));
-    return { sequence, from, change: { accounts, added: [sequence] } };
-  }
-
   #sequence(name: string): NonceSequence {
     const sequence = this.#sequences.get(name);
     if (sequence === undefined) throw new Error(`the state has no sequence ${name}`);
@@ -354,23 +227,5 @@ export class Ledger {
       this.#ahead.add(sequence);
       this.#observer.ahead(sequence.name, leadMs);
     }
-  }
-}
-
-/** A sequence of one account alone, and that which the account has drawn from so far. */
-interface OwnSequence {
-  readonly sequence: NonceSequence;
-  readonly from: NonceSequence;
-  readonly change: DurableChange;
-}
-
-function targetOf(target: AdvanceParams['target'], before: bigint, now: bigint): bigint {
-  switch (target.kind) {
-    case 'to':
-      return target.nonce;
-    case 'by':
-      return before + target.nonces;
-    case 'now':
-      return now;
   }
 }

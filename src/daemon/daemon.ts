@@ -229,6 +229,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ] as const) {
       listening.push(await listen({ path, descriptor: passed[role], role, mode, maxConnections }, switchboard, log));
     }
+    // Looked at again: a note may have failed since the start, and nothing may be granted then.
+    if (failed !== undefined) throw cannotStart(failed);
     broker.open();
     switchboard.arm();
 

@@ -168,3 +168,16 @@ describe('after a failure for good', () => {
     for (const change of changes) expect(await change).toMatchObject({ code: 'NOT_DURABLE' });
   });
 });
+
+test('I8: after a failed write who wants more than is durable hears so, and the next one who does not is granted at once', async () => {
+  const machine = await Machine.started({ unit: 's' });
+  const bot = machine.connect();
+  const held = bot.acquire();
+  await settled();
+  machine.store.failing = noSpace();
+  const large = bot.acquire({ count: 1_000 });
+  const small = bot.acquire();
+  bot.release(bot.grant(held).token);
+  await settled();
+  expect([bot.code(large), bot.answer(small)?.kind]).toEqual(['NOT_DURABLE', 'granted']);
+});

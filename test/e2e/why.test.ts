@@ -245,6 +245,7 @@ test('one program: only the calls of one that makes its own nonces are rejected'
 });
 
 test('a paused account says so, and its calls are refused until it is resumed', async () => {
+  await bot.nonce({ account: 'PAUSED' });
   const paused = await runNonced(['pause', 'PAUSED', '--socket', place.socket]);
   expect(paused).toMatchObject({ code: 0, stderr: '' });
   expect(paused.stdout).toContain('PAUSED: running -> paused');

@@ -78,7 +78,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     expect(modes.split('\n')).toEqual([
       '700 nonced:nonced /var/lib/nonced',
       '600 nonced:nonced /var/lib/nonced/state.json',
-      '755 nonced:nonced /run/nonced',
+      '711 nonced:nonced /run/nonced',
       '600 nonced:nonced /run/nonced/leases',
       '600 nonced:nonced /run/nonced/accounts',
       '660 nonced:nonced /run/nonced/nonced.sock',

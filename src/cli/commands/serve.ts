@@ -26,6 +26,8 @@ export async function serve(options: ServeOptions): Promise<void> {
     await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
     return;
   }
+  // Whatever a library makes in our directories is nobody else's to write to.
+  process.umask(0o077);
   // A log that nobody reads any more must not end the daemon.
   process.stderr.on('error', () => {});
   const log = createLog({

@@ -1,0 +1,133 @@
+/**
+ * When a lease ends and what its end tells. It ends by its holder, its time, an urgent waiter or its connection; by its
+ * time no earlier than its TTL after the last renewal (I7). How the call went is told to its account and exchange, and
+ * remembered for whoever asks why a nonce was rejected.
+ */
+import type { Clock } from '../clock.ts';
+import type { Refusal } from '../errors.ts';
+import { callOf } from './account-record.ts';
+import type { AccountTable } from './accounts.ts';
+import { leftMs } from './broker-status.ts';
+import type { DeadlineQueue } from './deadline-queue.ts';
+import type { EndedCalls } from './ended-calls.ts';
+import type { Client, Due, Lease, LeaseLane } from './entities.ts';
+import type { Foundation } from './foundation.ts';
+import { ended, longestTtlMs } from './gate.ts';
+import type { Grants } from './grants.ts';
+import type { LeaseTable } from './leases.ts';
+import type { Ledger } from './ledger.ts';
+import type { Phase } from './phase.ts';
+import type { LeaseEnd, Observer, Outcome, RevokeReason, Token } from './ports.ts';
+import { LEASE_LOST, SHUTTING_DOWN } from './refusals.ts';
+
+export class LeaseEnds {
+  readonly #clock: Clock;
+  readonly #phase: Phase;
+  readonly #ledger: Ledger;
+  readonly #accounts: AccountTable;
+  readonly #leases: LeaseTable;
+  readonly #deadlines: DeadlineQueue<Due>;
+  readonly #ended: EndedCalls;
+  readonly #observer: Observer;
+  readonly #grants: Grants;
+
+  constructor(foundation: Foundation, grants: Grants) {
+    this.#clock = foundation.clock;
+    this.#phase = foundation.phase;
+    this.#ledger = foundation.ledger;
+    this.#accounts = foundation.accounts;
+    this.#leases = foundation.leases;
+    this.#deadlines = foundation.deadlines;
+    this.#ended = foundation.ended;
+    this.#observer = foundation.observer;
+    this.#grants = grants;
+  }
+
+  /** Lets the lease's TTL begin anew. Answers its TTL in milliseconds. */
+  renew(client: Client, token: Token, ttlMs: number | undefined): number | Refusal {
+    const lease = this.#leases.own(client, token);
+    if (!this.#phase.isGranting) return SHUTTING_DOWN;
+    if (lease === undefined) return LEASE_LOST;
+    const nowMs = this.#clock.monotonicMs();
+    lease.ttlMs = ttlMs ?? lease.ttlMs;
+    const asked = nowMs + lease.ttlMs;
+    const allowed = nowMs + longestTtlMs(lease.account);
+    // I7: an outage shortens no lease that was granted before it, also not when its holder asks for more.
+    lease.expiresAtMs = Math.min(asked, Math.max(allowed, lease.expiresAtMs));
+    // I7: a renewal that is not noted would not count after a restart, and so is not promised.
+    if (!this.#leases.note(lease)) return SHUTTING_DOWN;
+    this.#deadlines.reschedule(lease, lease.expiresAtMs);
+    return leftMs(lease, nowMs);
+  }
+
+  /** Ends the client's lease and grants the lane to the next. True once; false where the client holds no such lease. */
+  release(client: Client, token: Token, outcome: Outcome, usedOwnClock: boolean): boolean {
+    const lease = this.#leases.own(client, token);
+    if (lease === undefined) {
+      // I5: it changes nothing but what is remembered of the call, for whoever asks why it failed.
+      const late = this.#ended.tellLate(token, client, outcome, this.#clock.monotonicMs());
+      if (late?.outcome === 'invalid-nonce') this.#observer.rejected(late, this.#ended.before(late));
+      return false;
+    }
+    if (usedOwnClock) this.#ledger.liftToNow(lease.account.sequence);
+    this.end(lease, 'released', outcome, usedOwnClock);
+    this.#learn(lease, outcome);
+    this.#grants.pump(lease.lane);
+    return true;
+  }
+
+  /** Ends hung background leases for an urgent waiter, if there is one that may begin. */
+  preempt(lane: LeaseLane, nowMs: number): void {
+    for (let urgent = lane.urgent; urgent !== undefined; urgent = lane.urgent) {
+      if (!this.#grants.mayBegin(lane, urgent, nowMs)) continue;
+      for (const lease of [...lane.leases]) this.revoke(lease, 'preempted');
+      return;
+    }
+  }
+
+  /** Ends a lease that its holder has not given back, tells him, and grants the lane to the next. */
+  revoke(lease: Lease, how: RevokeReason | 'lost'): void {
+    this.end(lease, how, 'unknown', false);
+    if (how !== 'lost') lease.client?.peer.revoked(lease.token, how);
+    this.#grants.pump(lease.lane);
+  }
+
+  /** Ends a lease. Whoever calls this must `pump` its lane afterwards (I8). */
+  end(lease: Lease, how: LeaseEnd, outcome: Outcome, ownClock: boolean): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#leases.end(lease);
+    this.#deadlines.remove(lease);
+    lease.account.usedAtMs = nowMs;
+    for (const [account, cost] of lease.costs) {
+      if (account !== lease.account) account.leases -= 1;
+      if (account.bucket === undefined) continue;
+      account.bucket.ended(cost, nowMs);
+      this.#accounts.note(account, nowMs);
+    }
+    const call = { ...callOf(lease), endedAtMs: nowMs, ended: how, ownClock, outcome, toldAtMs: nowMs, late: false };
+    // Whose lease was ended for him may still tell how the call went.
+    this.#ended.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
+  }
+
+  /** What the end of a call says of its account and exchange. */
+  #learn(lease: Lease, outcome: Outcome): void {
+    if (outcome === 'unknown' || outcome === 'unused') return;
+    const { account } = lease;
+    const { exchange, breaker } = account;
+    const nowMs = this.#clock.monotonicMs();
+    if (outcome === 'ok') account.okAtMs = nowMs;
+    if (outcome === 'invalid-nonce') {
+      account.rejected += 1;
+      const call = callOf(lease);
+      this.#observer.rejected(call, this.#ended.before(call));
+    }
+    const before = breaker.noted();
+    const changed = ended(account, outcome, lease.begunAtMs, nowMs);
+    if (breaker.noted() !== before || outcome === 'rate-limited') this.#accounts.note(account, nowMs);
+    if (changed.breaker) this.#observer.breakerChanged(account.name, breaker.trouble);
+    if (changed.exchange) this.#observer.exchangeChanged(exchange.name, exchange.downSinceMs !== undefined);
+    if (changed.breaker || changed.exchange) {
+      this.#grants.sweep((other) => other === account || (changed.exchange && other.exchange === exchange));
+    }
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * What an operator changes: what is exclusive, how high a sequence stands, who is paused, what is configured. Each change
+ * is durable first and then in effect; where it is refused or its write fails, nothing has changed. None lowers a
+ * sequence, and only `advance` raises one at will (I10).
+ */
+import type { Clock } from '../clock.ts';
+import type { Refusal } from '../errors.ts';
+import type { AccountTable } from './accounts.ts';
+import { firstOf } from './broker-status.ts';
+import type { DurableChange } from './ceiling-writer.ts';
+import type { Foundation } from './foundation.ts';
+import type { Grants } from './grants.ts';
+import type { LaneMap } from './lanes.ts';
+import type { Ledger } from './ledger.ts';
+import type { AdvanceParams, AdvancePlan } from './operator-plans.ts';
+import type { Phase } from './phase.ts';
+import type { Policies } from './policies.ts';
+import type { ExclusionPolicy, Observer, Unit } from './ports.ts';
+import { notDurable, SHUTTING_DOWN } from './refusals.ts';
+
+type PauseState = 'running' | 'paused';
+
+export interface PauseChange {
+  readonly before: PauseState;
+  readonly after: PauseState;
+  /** Whether the account has ever drawn: otherwise its label may be misspelt. */
+  readonly isKnown: boolean;
+}
+
+export interface Advanced {
+  readonly sequence: string;
+  readonly before: bigint;
+  readonly after: bigint;
+  readonly unit: Unit;
+  readonly accounts: readonly string[];
+}
+
+export class Operations {
+  readonly #clock: Clock;
+  readonly #phase: Phase;
+  readonly #ledger: Ledger;
+  readonly #accounts: AccountTable;
+  readonly #lanes: LaneMap;
+  readonly #grants: Grants;
+  readonly #observer: Observer;
+
+  constructor({ clock, phase, ledger, accounts, lanes, observer }: Foundation, grants: Grants) {
+    this.#clock = clock;
+    this.#phase = phase;
+    this.#ledger = ledger;
+    this.#accounts = accounts;
+    this.#lanes = lanes;
+    this.#grants = grants;
+    this.#observer = observer;
+  }
+
+  /** Switches what is exclusive, durably. Live leases stay; waiters are queued anew in the order of their arrival. */
+  async setExclusive(policy: ExclusionPolicy): Promise<Refusal | { before: ExclusionPolicy; after: ExclusionPolicy }> {
+    let before = this.#lanes.policy;
+    const refused = await this.#commit(() => {
+      before = this.#lanes.policy;
+      return { exclusive: policy, inEffect: () => this.#grants.switchTo(policy) };
+    });
+    return refused ?? { before, after: policy };
+  }
+
+  /** Raises a sequence for ever, durably. Answers the lowest nonce that could have come next, before and after. */
+  async advance(params: AdvanceParams): Promise<Refusal | Advanced> {
+    let planned: AdvancePlan | undefined;
+    let { target } = params;
+    const refused = await this.#commit(() => {
+      const plan = this.#ledger.plans.advance({ ...params, target }, this.#accounts.policies.of(params.account ?? ''));
+      if ('code' in plan) return plan;
+      planned = plan;
+      // By so much above what was the last one when it was asked for, and not when its write begins.
+      if (target.kind === 'by') target = { kind: 'to', nonce: plan.after };
+      const inEffect = () => this.#accounts.advanced(plan.sequence, this.#clock.monotonicMs());
+      return { ...plan.change, inEffect };
+    });
+    if (refused !== undefined || planned === undefined) return refused ?? SHUTTING_DOWN;
+    const { sequence, before, after } = planned;
+    const sharing = [...this.#accounts.values()].filter((account) => account.sequence === sequence);
+    const accounts = params.account === undefined ? firstOf(sharing, ({ name }) => name) : [params.account];
+    return { sequence: sequence.name, before, after, unit: sequence.unit, accounts };
+  }
+
+  /**
+   * Stops an account, or lets it go on, durably. Calls under way are not touched. Letting it go on also closes its
+   * circuit breaker: the operator knows that the cause is gone.
+   */
+  async setPaused(accountName: string, pausing: boolean): Promise<Refusal | PauseChange> {
+    const isKnown = this.#ledger.isKnown(accountName);
+    let before: PauseState = 'running';
+    const refused = await this.#commit(() => {
+      before = this.#ledger.isPaused(accountName) ? 'paused' : 'running';
+      const inEffect = () => this.#pausedOrResumed(accountName, pausing);
+      return { ...this.#ledger.plans.pause(accountName, pausing), inEffect };
+    });
+    return refused ?? { before, after: pausing ? 'paused' : 'running', isKnown };
+  }
+
+  /** Goes by other policies from now on. Answers what an operator should hear of it; where refused nothing has changed. */
+  async follow(policies: Policies): Promise<Refusal | { readonly kept: readonly string[] }> {
+    let kept: readonly string[] = [];
+    const refused = await this.#commit(() => {
+      const plan = this.#ledger.plans.policies(policies);
+      if ('code' in plan) return plan;
+      kept = plan.kept;
+      // Not written along: who has never drawn draws first from where these policies say.
+      this.#ledger.forgetNewcomers();
+      const inEffect = () => {
+        this.#ledger.forgetNewcomers();
+        this.#accounts.follow(policies, this.#clock.monotonicMs());
+        this.#grants.switchTo(this.#lanes.policy);
+      };
+      return { ...plan.change, inEffect };
+    });
+    return refused ?? { kept };
+  }
+
+  /** Makes a change durable. Answers why not; then nothing has changed. */
+  async #commit(plan: () => DurableChange | Refusal): Promise<Refusal | undefined> {
+    if (!this.#phase.isGranting) return SHUTTING_DOWN;
+    const committed = await this.#ledger.commit(() => {
+      const change = plan();
+      if ('code' in change) return change;
+      // Looked at again: the daemon may have been told to stop while the change was being written.
+      return { ...change, inEffect: () => this.#phase.isGranting && change.inEffect?.() };
+    });
+    switch (committed.kind) {
+      case 'durable':
+        return undefined;
+      case 'refused':
+        return committed.refusal;
+      case 'failed':
+        return this.#phase.isStopped ? SHUTTING_DOWN : notDurable(committed.error);
+    }
+  }
+
+  #pausedOrResumed(accountName: string, pausing: boolean): void {
+    const account = this.#accounts.get(accountName);
+    if (account === undefined) return;
+    account.paused = pausing;
+    if (pausing) {
+      this.#grants.sweep((other) => other === account);
+    } else {
+      if (account.breaker.isOpen) this.#observer.breakerChanged(accountName, undefined);
+      account.breaker.close();
+      this.#accounts.note(account, this.#clock.monotonicMs());
+    }
+  }
+}
