@@ -7,37 +7,41 @@ import { type AdapterOptions, outcomeOfTransportCode, PrivateCalls } from './pri
 
 export type { AdapterOptions } from './private-calls.ts';
 
-/** What an answer is to the SDK: Kraken's whole body. */
-export interface KrakenResponse {
+/** What an answer is to the SDK: Kraken's whole body. Nobody checks that the result is what the caller says it is. */
+export interface KrakenResponse<Result = unknown> {
   readonly error: readonly string[];
-  readonly result?: unknown;
+  readonly result: Result;
 }
 
-export type KrakenCallback = (error: Error | null, response: KrakenResponse | null) => void;
+export type KrakenCallback<Result = unknown> = (error: Error | null, response: KrakenResponse<Result> | null) => void;
 export type KrakenParams = Readonly<Record<string, unknown>>;
 
 /** A client of the SDK, which has no types of its own. */
 export interface KrakenClient {
-  readonly config: { readonly key: string; readonly secret: string; readonly timeout?: unknown };
-  api(
+  readonly config: {
+    readonly key?: string | undefined;
+    readonly secret?: string | undefined;
+    readonly timeout?: unknown;
+  };
+  api<Result = unknown>(
     method: string,
-    params?: KrakenParams | KrakenCallback | null,
-    callback?: KrakenCallback,
-  ): Promise<KrakenResponse>;
-  publicMethod(
+    params?: KrakenParams | KrakenCallback<Result> | null,
+    callback?: KrakenCallback<Result>,
+  ): Promise<KrakenResponse<Result>>;
+  publicMethod<Result = unknown>(
     method: string,
-    params?: KrakenParams | KrakenCallback | null,
-    callback?: KrakenCallback,
-  ): Promise<KrakenResponse>;
-  privateMethod(
+    params?: KrakenParams | KrakenCallback<Result> | null,
+    callback?: KrakenCallback<Result>,
+  ): Promise<KrakenResponse<Result>>;
+  privateMethod<Result = unknown>(
     method: string,
-    params?: KrakenParams | KrakenCallback | null,
-    callback?: KrakenCallback,
-  ): Promise<KrakenResponse>;
+    params?: KrakenParams | KrakenCallback<Result> | null,
+    callback?: KrakenCallback<Result>,
+  ): Promise<KrakenResponse<Result>>;
 }
 
-/** The class that kraken-api 1 exports. */
-export type KrakenClientClass = new (key: string, secret: string, options?: string | object) => KrakenClient;
+/** The class that kraken-api 1 exports. Without a key and a secret it makes public calls only. */
+export type KrakenClientClass = new (key?: string, secret?: string, options?: string | object) => KrakenClient;
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 
@@ -46,20 +50,24 @@ const DEFAULT_TIMEOUT_MS = 5_000;
  * a `nonce` among the parameters is not looked at. Public calls are left as they are. Throws BAD_REQUEST for wrong
  * options. Private calls reject as the SDK's do, and with NoncedErrors; a callback is called once, with the same.
  */
-export function withNonced<SDK extends KrakenClientClass>(KrakenClient: SDK, options: AdapterOptions): SDK {
+export function withNonced<SDK extends new (...made: never[]) => KrakenClient>(
+  KrakenClient: SDK,
+  options: AdapterOptions,
+): SDK {
   if (typeof KrakenClient !== 'function') {
     throw badRequest("withNonced was given no class; give it kraken-api's: import KrakenClient from 'kraken-api'");
   }
   const calls = new PrivateCalls(options, systemClock());
-  const Base: KrakenClientClass = KrakenClient;
+  // A class of the bot's own may ask for other arguments; here they are only passed on.
+  const Base = KrakenClient as unknown as KrakenClientClass;
 
   class NoncedKrakenClient extends Base {
-    override privateMethod(
+    override privateMethod<Result = unknown>(
       method: string,
-      params?: KrakenParams | KrakenCallback | null,
-      callback?: KrakenCallback,
-    ): Promise<KrakenResponse> {
-      const response = this.#call(method, typeof params === 'function' ? {} : (params ?? {}));
+      params?: KrakenParams | KrakenCallback<Result> | null,
+      callback?: KrakenCallback<Result>,
+    ): Promise<KrakenResponse<Result>> {
+      const response = this.#call<Result>(method, typeof params === 'function' ? {} : (params ?? {}));
       const told = typeof params === 'function' ? params : callback;
       if (typeof told === 'function') {
         response.then(
@@ -70,7 +78,7 @@ export function withNonced<SDK extends KrakenClientClass>(KrakenClient: SDK, opt
       return response;
     }
 
-    async #call(method: string, params: KrakenParams): Promise<KrakenResponse> {
+    async #call<Result>(method: string, params: KrakenParams): Promise<KrakenResponse<Result>> {
       const { key, secret, timeout } = this.config;
       if (typeof key !== 'string' || typeof secret !== 'string' || key === '' || secret === '') {
         throw badRequest(`${method} needs an API key; make the client with a key and its secret`);
@@ -82,7 +90,7 @@ export function withNonced<SDK extends KrakenClientClass>(KrakenClient: SDK, opt
         publicKey: key,
         timeoutMs: typeof timeout === 'number' ? timeout : DEFAULT_TIMEOUT_MS,
         // The SDK signs and sends the nonce as the text it is given, and makes none where there is one.
-        send: (nonce) => super.privateMethod(method, { ...copy, nonce }),
+        send: (nonce) => super.privateMethod<Result>(method, { ...copy, nonce }),
         outcomeOfError: outcomeOfSdkError,
       });
     }
