@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type DaemonPlace, type DaemonProcess, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { eventually } from '../fixtures/eventually.ts';
+import { type Encoding, RawConnection } from '../fixtures/raw-connection.ts';
+
+const CONNECTIONS = 1_024;
+const MEBIBYTE = 1024 * 1024;
+/** How far the daemon's memory may lie above its first afterwards: what the runtime has claimed and not given back. */
+const MEMORY_SLACK = 128 * MEBIBYTE;
+
+let place: DaemonPlace;
+let daemon: DaemonProcess;
+let firstMemory: number;
+const clients: RawConnection[] = [];
+
+beforeEach(async () => {
+  place = daemonPlace();
+  daemon = await startDaemonProcess(place);
+  await served();
+  firstMemory = residentBytes();
+});
+
+afterEach(async () => {
+  for (const connection of clients.splice(0)) connection.destroy();
+  await eventually('nothing is left of the crowd', async () => {
+    const { connections, leases, waiting } = await totals();
+    return connections === 1 && leases === 0 && waiting === 0;
+  });
+  await served();
+  expect(residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
+  expect(await daemon.end('SIGTERM')).toBe(0);
+  place.remove();
+});
+
+async function client(encoding: Encoding = 'json'): Promise<RawConnection> {
+  const connection = await RawConnection.open(place.socket, encoding);
+  clients.push(connection);
+  return connection;
+}
+
+/** Somebody else gets a turn, and gives it back. */
+async function served(): Promise<void> {
+  const somebody = await RawConnection.open(place.socket);
+  const { token } = await somebody.ask('acquire', { account: 'SOMEBODY' });
+  expect(await somebody.ask('release', { token })).toEqual({ released: true });
+  somebody.destroy();
+}
+
+async function totals(): Promise<Record<'connections' | 'leases' | 'waiting' | 'accounts', number>> {
+  const operator = await RawConnection.open(place.adminSocket);
+  try {
+    return (await operator.ask('status'))['totals'] as Record<
+      'connections' | 'leases' | 'waiting' | 'accounts',
+      number
+    >;
+  } finally {
+    operator.destroy();
+  }
+}
+
+function residentBytes(): number {
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8')) ?? [];
+  return Number(kilobytes) * 1024;
+}
+
+describe.skipIf(process.platform !== 'linux')('a crowd', () => {
+  test('of 1,000 that send a byte a second is no message, no lease and no obstacle, and is answered in the end', async () => {
+    const drips: { connection: RawConnection; rest: Buffer }[] = [];
+    for (let n = 0; n < 1_000; n += 1) {
+      const connection = await client(n % 2 === 0 ? 'json' : 'msgpack');
+      drips.push({ connection, rest: Buffer.from(connection.codec.request(1, 'nonce', { account: 'SLOW' })) });
+    }
+    for (let second = 0; second < 4; second += 1) {
+      for (const drip of drips) {
+        drip.connection.send(drip.rest.subarray(0, 1));
+        drip.rest = drip.rest.subarray(1);
+      }
+      await served();
+      expect(await totals()).toMatchObject({ connections: 1_001, leases: 0, waiting: 0 });
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+    expect(drips.every(({ connection }) => connection.messages.length === 0)).toBe(true);
+    for (const { connection, rest } of drips) connection.send(rest);
+    await Promise.all(drips.map(({ connection }) => connection.answer(1)));
+  });
+
+  test('of 5,000 connections gets the 1,024 there are; the operator is served, and so is who comes when they have gone', async () => {
+    // The kernel takes in more than the daemon does: those are closed, and nothing is said to them. Where they come
+    // faster than they are taken in, the kernel says so, and the bot comes again.
+    const batch = 100;
+    for (let opened = 0; opened < 5_000; opened += batch) {
+      await Promise.all(
+        Array.from({ length: batch }, () => eventually('a connection', () => client().catch(() => undefined))),
+      );
+    }
+    const [first, ...others] = clients.slice(0, CONNECTIONS);
+    await Promise.all(clients.slice(CONNECTIONS).map((one) => one.closed()));
+    expect(await totals()).toMatchObject({ connections: CONNECTIONS + 1 });
+    expect(clients.filter(({ messages }) => messages.length > 0)).toEqual([]);
+    expect(others.filter(({ isClosed }) => isClosed)).toEqual([]);
+    expect(await first?.ask('nonce')).toMatchObject({ count: 1 });
+    // Its log grows with the powers of two and not with the connections.
+    expect(
+      daemon
+        .log()
+        .split('\n')
+        .filter((line) => line.includes('connections refused')).length,
+    ).toBeLessThanOrEqual(13);
+  });
+
+  test.each(['json', 'msgpack'] as const)(
+    'one that asks for 100,000 turns in %s without waiting is answered each time, and others have their turn',
+    async (encoding) => {
+      const greedy = await client(encoding);
+      const asked = 100_000;
+      const batch = 250;
+      const held: string[] = [];
+      let looked = 0;
+      for (let id = 1; id <= asked; id += batch) {
+        greedy.send(
+          Buffer.concat(
+            Array.from({ length: batch }, (_, n) =>
+              greedy.codec.request(id + n, 'acquire', { account: 'GREEDY', waitMs: 600_000 }),
+            ),
+          ),
+        );
+        // All but those that wait hear so at once. Who asked for more without listening would be cut off: 256 KiB.
+        await greedy.count(Math.max(0, id - 1_000));
+        for (; looked < greedy.messages.length; looked += 1) {
+          const message = greedy.messages[looked];
+          if (message?.kind === 'answer') held.push(String((message.result as { token: bigint | string }).token));
+        }
+      }
+      await greedy.count(asked - 999);
+      expect(greedy.messages).toHaveLength(asked - 999);
+      expect(held).toHaveLength(1);
+      expect(
+        greedy.messages.filter((message) => message.kind === 'error' && message.error.code === 'LIMIT'),
+      ).toHaveLength(asked - 1_000);
+      expect(await totals()).toMatchObject({ leases: 1, waiting: 999 });
+      // Behind 999 others that want the same for longer: who goes away makes room at once.
+      const other = await client();
+      const turn = other.request('acquire');
+      await eventually('it waits too', async () => (await totals()).waiting === 1_000);
+      greedy.destroy();
+      expect(await other.answer(turn)).toMatchObject({ count: 1 });
+    },
+  );
+
+  test.each(['json', 'msgpack'] as const)(
+    'of 50 that read nothing of what they ask in %s is cut off, and all others are served meanwhile',
+    async (encoding) => {
+      const deaf = await Promise.all(Array.from({ length: 50 }, () => client(encoding)));
+      for (const one of deaf) one.pause();
+      const chunk = Buffer.concat(
+        Array.from({ length: 400 }, (_, id) => Buffer.from(deaf[0]?.codec.request(id, 'status', {}) ?? [])),
+      );
+      await eventually('all are cut off', async () => {
+        for (const one of deaf) if (one.unsentBytes < 65_536) one.send(chunk);
+        await served();
+        return (await totals()).connections === 1;
+      });
+      expect(residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
+    },
+  );
+});

@@ -1,0 +1,118 @@
+import { expect, test, vi } from 'vitest';
+import type { ExclusionPolicy } from '../../src/core/ports.ts';
+import type { Codec } from '../../src/protocol/messages.ts';
+import { settled } from '../core/simulation.ts';
+import { type Caller, codecOf, cpuMsOf, Host } from './host.ts';
+import { FUZZ_TIMEOUT_MS } from './runs.ts';
+
+// What one message costs is bounded whatever lies behind it: everything that a daemon may hold at once is there, and
+// the processor's time is taken, the least of three. No clock on the wall, which others on the machine would slow down.
+
+// Making so much busy takes its time where the machine is busy itself.
+vi.setConfig({ testTimeout: FUZZ_TIMEOUT_MS });
+
+const MOST_CPU_MS = 50;
+const ENCODINGS = ['json', 'msgpack'] as const;
+const TURNS = 3;
+
+/** A daemon that remembers 1,000 ended calls of one account, each with this outcome. */
+async function busyHost(encoding: Codec['encoding'], exclusive: ExclusionPolicy, outcome: string): Promise<Host> {
+  const host = await Host.started({ exclusive });
+  const codec = codecOf(encoding);
+  const bot = host.connect();
+  bot.send(codec.request(1, 'hello', { name: 'x'.repeat(64), pid: 1 }));
+  await settled();
+  // All at once where that may be, for an account whose nonces are rejected is let through no more.
+  const atOnce = exclusive === 'off' ? 500 : 1;
+  for (let ended = 0; ended < 1_000; ended += atOnce) {
+    bot.received.length = 0;
+    for (let id = 1; id <= atOnce; id += 1)
+      bot.send(codec.request(id, 'acquire', { account: 'A', label: 'y'.repeat(64) }));
+    await settled();
+    for (const message of bot.messages()) {
+      if (message.kind !== 'answer') throw new Error('not granted');
+      const { token } = message.result as { token: bigint | string };
+      bot.send(codec.notification('release', { token: BigInt(token), outcome }));
+    }
+    await settled();
+    const operator = host.connect('admin');
+    operator.send(codec.request(1, 'resume-account', { account: 'A' }));
+    await settled();
+    operator.hangUp();
+  }
+  bot.hangUp();
+  return host;
+}
+
+/** Milliseconds of the processor for one message. */
+async function costOf(host: Host, caller: Caller, bytes: Uint8Array): Promise<number> {
+  const measured: number[] = [];
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    measured.push(cpuMsOf(() => caller.send(bytes)));
+    await settled();
+    caller.received.length = 0;
+  }
+  expect(host.machine.observed).not.toContain('failed');
+  return Math.min(...measured);
+}
+
+test.each(ENCODINGS)(
+  '%s: status and why cost little with 1,000 accounts, 1,000 calls that ended and 10,000 waiting',
+  async (encoding) => {
+    const codec = codecOf(encoding);
+    const host = await busyHost(encoding, 'account', 'ok');
+    for (let crowd = 0; crowd < 11; crowd += 1) {
+      const one = host.connect();
+      for (let n = 0; n < 1_000; n += 1)
+        one.send(codec.request(n + 1, 'acquire', { account: `A${n % 999}`, waitMs: 600_000 }));
+      await settled();
+    }
+    expect(host.machine.broker.status().totals).toMatchObject({ accounts: 1_000, waiting: 10_000 });
+    const asker = host.connect();
+    for (const [method, params] of [
+      ['status', {}],
+      ['why', { account: 'A' }],
+      ['acquire', { account: 'A5', waitMs: 0 }],
+      ['nonce', { account: 'A5' }],
+      ['nonce', { account: 'new' }],
+    ] as const) {
+      const ms = await costOf(host, asker, codec.request(1, method, params));
+      expect(ms, method).toBeLessThan(MOST_CPU_MS);
+    }
+  },
+);
+
+// 500 leases of one account at once are no longer anybody's turn, but under `off` nothing forbids it.
+test('why costs little when the exchange has rejected 1,000 calls of an account', async () => {
+  const host = await busyHost('json', 'off', 'invalid-nonce');
+  const ms = await costOf(host, host.connect(), codecOf('json').request(1, 'why', { account: 'A' }));
+  expect(ms).toBeLessThan(MOST_CPU_MS);
+});
+
+// A read of a socket brings up to 3,000 of them.
+test.each(ENCODINGS)(
+  '%s: 300 requests for why in one read leave the others their turn in between',
+  async (encoding) => {
+    const host = await busyHost(encoding, 'account', 'ok');
+    const why = codecOf(encoding).request(1, 'why', { account: 'A' });
+    const asker = host.connect();
+    const chunk = Buffer.concat(Array.from({ length: 300 }, () => why));
+    // All that is done in one turn of the event loop.
+    expect(cpuMsOf(() => asker.send(chunk))).toBeLessThan(5 * MOST_CPU_MS);
+  },
+);
+
+test('a client that leaves its answers unread is cut off in the same turn, however many it asks for', async () => {
+  for (const encoding of ENCODINGS) {
+    const host = await busyHost(encoding, 'account', 'ok');
+    const why = codecOf(encoding).request(1, 'why', { account: 'A' });
+    const deaf = host.connect();
+    deaf.deaf = true;
+    deaf.send(Buffer.concat(Array.from({ length: Math.floor(65_536 / why.length) }, () => why)));
+    await settled();
+    expect(deaf.state).toBe('cut');
+    // 256 KiB, what comes together before it is handed over, and one answer.
+    expect(deaf.unsentBytes).toBeLessThan(262_144 + 65_536 + 65_536);
+    await host.expectNothingLeft();
+  }
+});
