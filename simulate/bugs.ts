@@ -1,0 +1,271 @@
+/** A change of the compiled program. */
+export interface Change {
+  /** The compiled file, below `src/`. */
+  readonly file: string;
+  /** Text that is there exactly once, and what takes its place. */
+  readonly from: string;
+  readonly to: string;
+}
+
+/** A deliberate bug. */
+export interface Bug extends Change {
+  readonly name: string;
+  /** Where one change is not enough. */
+  readonly also?: readonly Change[];
+}
+
+export const BUGS: readonly Bug[] = [
+  {
+    name: 'the reply goes out before the ceiling is durable',
+    file: 'core/ceiling-writer.js',
+    from: 'const failure = await store.write(next);',
+    to: 'for (const [sequence, proposal] of proposals) sequence.adopt(proposal);\n        const failure = await store.write(next);',
+  },
+  {
+    name: 'the directory is not synced',
+    file: 'store/state-file.js',
+    from: 'await this.#steps.syncDirectory(this.#dirFd);',
+    to: '',
+  },
+  {
+    name: 'the ceiling is read at the start but the sequence begins below it',
+    file: 'core/nonce-sequence.js',
+    from: 'this.#last = durable.ceiling - 1n;',
+    to: 'this.#last = durable.ceiling - 1000000000n;',
+  },
+  {
+    name: 'the ceiling is read at the start, and used as if it had been raised',
+    file: 'core/nonce-sequence.js',
+    from: 'this.#end = min(durable.ceiling, durable.max + 1n);',
+    to: 'this.#end = durable.ceiling + 5000000000n;',
+  },
+  {
+    name: 'a lease is released by whoever knows its token',
+    file: 'core/lease-ends.js',
+    from: 'release(client, token, outcome, usedOwnClock) {\n        const lease = this.#leases.own(client, token);',
+    to: 'release(client, token, outcome, usedOwnClock) {\n        const lease = [...this.#leases.values()].find((one) => one.token === token);',
+  },
+  {
+    name: 'a token is not checked against its connection',
+    file: 'core/leases.js',
+    from: 'return lease?.client === client ? lease : undefined;',
+    to: 'return lease;',
+  },
+  {
+    name: 'the nonce is drawn when the request is queued',
+    file: 'core/grants.js',
+    from: 'const drawn = this.#ledger.take(account.sequence, count);',
+    to: 'const drawn = waiter.early ?? this.#ledger.take(account.sequence, count);',
+    also: [
+      {
+        file: 'core/admission.js',
+        from: 'lane.enqueue(waiter);',
+        to: "lane.enqueue(waiter);\n        const early = account.enlisted ? this.#ledger.take(account.sequence, params.count) : undefined;\n        if (early?.kind === 'taken') waiter.early = early;",
+      },
+    ],
+  },
+  {
+    name: 'after a stall leases are expired before the input that waits is read',
+    file: 'daemon/switchboard.js',
+    from: 'this.#afterInput(() => {',
+    to: '((done) => done())(() => {',
+  },
+  {
+    name: 'a release does not wake the next waiter',
+    file: 'core/lease-ends.js',
+    from: 'this.#learn(lease, outcome);\n        this.#grants.pump(lease.lane);',
+    to: 'this.#learn(lease, outcome);',
+  },
+  {
+    name: 'a cancelled waiter stays in its queue',
+    file: 'core/admission.js',
+    from: 'this.#room.drop(waiting);\n        client.peer.refused(id, CANCELLED);',
+    to: 'client.peer.refused(id, CANCELLED);',
+  },
+  {
+    name: 'the notes of leases are ignored at the start',
+    file: 'core/restart.js',
+    from: 'for (const noted of found.leases) {',
+    to: 'for (const noted of []) {',
+  },
+  {
+    name: 'pacing lets one call too many through',
+    file: 'core/pacing.js',
+    from: 'this.#emptyAtMs - (this.pacing.max - cost) * this.#msPerUnit',
+    to: 'this.#emptyAtMs - (this.pacing.max - cost + 1) * this.#msPerUnit',
+  },
+  {
+    name: 'a lease is not noted before its grant is sent',
+    file: 'core/leases.js',
+    from: 'this.#notes.note({ ...lease, account: lease.account.name });',
+    to: '',
+  },
+  {
+    name: 'the lane of a holder from before a restart opens at once',
+    file: 'core/restart.js',
+    from: 'export const RETURN_MS = 2_000;',
+    to: 'export const RETURN_MS = 0;',
+  },
+  {
+    name: 'damaged notes do not close the lanes',
+    file: 'core/restart.js',
+    from: 'this.#allClosed = found.damaged;',
+    to: 'this.#allClosed = false;',
+  },
+  {
+    name: 'the checksum of the state is not looked at',
+    file: 'store/state-format.js',
+    from: 'return serialiseBody(body).equals(bytes);',
+    to: 'return true;',
+  },
+  {
+    name: 'a lease of a closed connection lives on',
+    file: 'core/broker.js',
+    from: "this.#ends.end(lease, 'disconnected', 'unknown', false);",
+    to: '',
+  },
+  {
+    name: 'a waiter of a closed connection stays in its queue',
+    file: 'core/broker.js',
+    from: 'lanes.add(waiting.lane);\n            this.#room.drop(waiting);',
+    to: 'lanes.add(waiting.lane);',
+  },
+  {
+    name: 'a renewal does not move the end of its lease',
+    file: 'core/lease-ends.js',
+    from: 'this.#deadlines.reschedule(lease, lease.expiresAtMs);\n        return leftMs(lease, nowMs);',
+    to: 'return leftMs(lease, nowMs);',
+  },
+  {
+    name: 'a renewal is not noted',
+    file: 'core/lease-ends.js',
+    from: 'if (!this.#leases.note(lease))\n            return SHUTTING_DOWN;',
+    to: '',
+  },
+  {
+    name: 'an urgent waiter preempts whatever lease there is',
+    file: 'core/lane.js',
+    from: "if (lease.priority !== 'background')\n                return undefined;",
+    to: '',
+  },
+  {
+    name: 'waiters are served by arrival alone',
+    file: 'core/lane.js',
+    from: 'return this.#passedOver >= AGED_SHARE - 1 ? oldest : byPriority;',
+    to: 'return oldest;',
+  },
+  {
+    name: 'an account draws before it is durable from which sequence',
+    file: 'core/ledger.js',
+    from: "return 'under-way';",
+    to: "account.enlisted = true;\n            return 'enlisted';",
+  },
+  {
+    name: 'a switch of the exclusion policy takes effect before it is durable',
+    file: 'core/operations.js',
+    from: 'before = this.#lanes.policy;\n            return { exclusive: policy',
+    to: 'before = this.#lanes.policy;\n            this.#grants.switchTo(policy);\n            return { exclusive: policy',
+  },
+  {
+    name: 'a clock from a wrong future is followed',
+    file: 'core/sequence-clock.js',
+    from: "return this.#state === 'followed' ? wallMs : yardstickMs;",
+    to: 'return wallMs;',
+  },
+  {
+    name: 'a raised ceiling is used a little further than it is durable',
+    file: 'core/nonce-sequence.js',
+    from: 'this.#ceiling = max(this.#ceiling, proposal.ceiling);',
+    to: 'this.#ceiling = max(this.#ceiling, proposal.ceiling) + 1000000n;',
+  },
+  {
+    name: 'the ceiling is off by one',
+    file: 'core/nonce-sequence.js',
+    from: 'if (first + span > this.#end) {\n            if (first',
+    to: 'if (first + span > this.#end + 1n) {\n            if (first',
+  },
+  {
+    name: 'a bucket is empty after a crash',
+    file: 'core/accounts.js',
+    from: 'return new LeakyBucket(pacing, noted.level, noted.atMs);',
+    to: 'return new LeakyBucket(pacing, 0, nowMs);',
+  },
+  {
+    name: 'a new session is told of nothing that it holds',
+    file: 'core/leases.js',
+    from: 'if (lease.sessionHash !== sessionHash)\n                continue;',
+    to: 'continue;',
+  },
+  {
+    name: 'a clean stop writes a ceiling below the last nonce',
+    file: 'core/ceiling-writer.js',
+    from: 'sequence.durable(sequence.last + 1n)',
+    to: 'sequence.durable(sequence.last - 10n)',
+  },
+  {
+    name: 'nobody is granted for having waited long',
+    file: 'core/lane.js',
+    from: 'return this.#passedOver >= AGED_SHARE - 1 ? oldest : byPriority;',
+    to: 'return byPriority;',
+  },
+  {
+    name: 'a request under an id that waits already is taken as well',
+    file: 'core/admission.js',
+    from: 'if (client.waiting.has(id)) {',
+    to: 'if (false) {',
+  },
+  {
+    name: 'nobody is told that he has waited too long',
+    file: 'core/broker.js',
+    from: 'due.client.peer.refused(due.id, waitTimeout(due, nowMs));',
+    to: '',
+  },
+  {
+    name: 'who waits for a write of the ceiling is not served after it',
+    file: 'core/broker.js',
+    from: 'this.#serveBlocked(failure);\n        this.#onWritten?.();',
+    to: 'this.#onWritten?.();',
+  },
+  {
+    name: 'the timer is not set again after it has fired',
+    file: 'daemon/switchboard.js',
+    from: 'this.#broker.expire();\n                this.arm();',
+    to: 'this.#broker.expire();',
+  },
+  {
+    name: 'a failed write is not tried again',
+    file: 'core/ceiling-writer.js',
+    from: 'const timer = this.#options.clock.after(this.#retryMs, () => this.#start());',
+    to: 'const timer = this.#options.clock.after(this.#retryMs, () => { });',
+  },
+  {
+    name: 'an account that moves to another sequence is led down',
+    file: 'core/policy-plan.js',
+    from: 'lifts.set(to, had.ceiling > (lifts.get(to) ?? 0n) ? had.ceiling : (lifts.get(to) ?? 0n));',
+    to: '',
+  },
+  {
+    name: 'the client counts its lease from when the answer came',
+    file: 'client/acquire-call.js',
+    from: 'const endsAtMs = Math.min((this.sentAtMs ?? nowMs) + granted.waitedMs, nowMs) + ttlMs;',
+    to: 'const endsAtMs = nowMs + ttlMs;',
+  },
+  {
+    name: 'rejected nonces do not open the breaker',
+    file: 'core/breaker.js',
+    from: 'const opens = rejected &&',
+    to: 'const opens = false &&',
+  },
+  {
+    name: 'a restart closes the breaker',
+    file: 'core/accounts.js',
+    from: 'new Breaker(noted?.breaker)',
+    to: 'new Breaker()',
+  },
+  {
+    name: 'a call counts as if it had arrived when it was granted',
+    file: 'core/pacing.js',
+    from: 'this.#emptyAtMs = Math.max(this.#emptyAtMs, nowMs + this.#underWay * this.#msPerUnit);',
+    to: '',
+  },
+];

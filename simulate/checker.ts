@@ -1,0 +1,1110 @@
+import { type ReadState, readState } from './durable-states.ts';
+import type { History } from './history.ts';
+import type { WireTap } from './network.ts';
+import type { Fields, WireMessage } from './wire-reader.ts';
+
+/** What an account's configuration says, as far as it can be seen from outside. */
+export interface AccountTerms {
+  readonly exchange: string;
+  readonly pacing: { readonly max: number; readonly perSecond: number } | undefined;
+}
+
+/** What the checker may look at beside the wires. */
+export interface Ground {
+  nowMs(): number;
+  wallMs(): number;
+  uptimeMs(): number;
+  /** Whatever the state file might hold after a power cut at this instant. */
+  possible(): readonly (Buffer | undefined)[];
+  /** The daemon runs, and has caught up with what a stall had held up. */
+  isDaemonRunning(): boolean;
+  /** No step of the disk is under way, and none has failed for as long as it takes to be tried again. */
+  isDiskAtRest(): boolean;
+  termsOf(account: string): AccountTerms;
+}
+
+export class Violation extends Error {
+  readonly invariant: string;
+
+  constructor(invariant: string, what: string) {
+    super(`${invariant}: ${what}`);
+    this.invariant = invariant;
+  }
+}
+
+/** How long the lane of a holder that has not come back stays closed. */
+const RETURN_MS = 2_000;
+/** What the least patient request gets for a write of the ceiling. */
+const GRACE_MS = 1_500;
+/** A timer may come so much late. */
+const TIMER_MS = 2;
+const AGED_MS = 5_000;
+/** What fractions of a bucket may come to by rounding. */
+const TINY = 1e-6;
+const REJECTIONS = 3;
+const PROBE_MS = 60_000;
+const URGENT_EVERY_MS = 10_000;
+/** A jump of the wall clock within one boot that is followed, and some time for a start that it falls into. */
+const FOLLOWED_MS = 3_600_000;
+const PREEMPT_MS = 3_000;
+const NS_PER_MS = 1_000_000n;
+/** The sequence of an account that is on its way from one to another. */
+const MOVING = 'moving';
+const RANK: Readonly<Record<string, number>> = { urgent: 0, normal: 1, background: 2 };
+const WAIT_MS: Readonly<Record<string, number>> = { urgent: 15_000, normal: 30_000, background: 30_000 };
+
+interface Waiting {
+  readonly line: Line;
+  readonly id: unknown;
+  readonly account: string;
+  readonly priority: string;
+  readonly count: number;
+  readonly cost: number;
+  readonly arrival: number;
+  readonly sinceMs: number;
+  readonly dueMs: number;
+}
+
+interface Draw {
+  readonly line: Line;
+  readonly id: unknown;
+  readonly account: string | undefined;
+  readonly token: bigint | undefined;
+  readonly cost: number;
+  readonly sinceMs: number;
+}
+
+/** One connection. */
+interface Line {
+  readonly number: number;
+  readonly role: 'bot' | 'admin';
+  readonly client: string;
+  session: string | undefined;
+  saidHello: boolean;
+  isOpen: boolean;
+  /** Requests that have been read and not answered. */
+  readonly open: Map<unknown, Waiting | Draw | Fields>;
+  /** Requests under an id that is waiting already: they are to be refused. */
+  readonly twice: Map<unknown, number>;
+  /** Tokens whose renewal lies in the daemon's buffer. */
+  readonly unread: Map<bigint, number>;
+}
+
+interface Lease {
+  readonly token: bigint;
+  readonly account: string;
+  readonly priority: string;
+  readonly session: string | undefined;
+  readonly grantedAtMs: number;
+  line: Line | undefined;
+  expiresAtMs: number;
+  /** For one whose holder has not come back after a restart. */
+  closedUntilMs: number;
+  /** Given up or not: nobody can tell from outside. */
+  isDoubtful: boolean;
+}
+
+interface Sent {
+  /** Its place among all that was sent in its turn. */
+  readonly place: number;
+  readonly line: Line;
+  readonly message: WireMessage;
+  readonly states: readonly ReadState[];
+}
+
+interface Death {
+  readonly keepsNotes: boolean;
+  /** By one of its effects, with the turn half done. */
+  readonly inMidTurn: boolean;
+}
+
+interface Drawn {
+  readonly place: number;
+  readonly line: Line;
+  readonly account: string;
+  readonly first: bigint;
+  readonly last: bigint;
+  readonly token: bigint | undefined;
+  readonly states: readonly ReadState[];
+}
+
+/** What is known of an account's circuit breaker. */
+interface Breaker {
+  inARow: number;
+  openedAtMs: number | undefined;
+  urgentAtMs: number;
+}
+
+/** How the last grants of a lane went: for the share of the aged. */
+interface LaneHistory {
+  readonly aheadOfTurn: boolean[];
+  passedOver: number;
+}
+
+/**
+ * Judges a run by what went over the wires and what was durable at each instant. It knows the rules and none of the
+ * daemon's code: it reads the bytes itself, and its lanes, leases, queues and buckets are its own.
+ */
+export class Checker implements WireTap {
+  readonly #ground: Ground;
+  readonly #history: History;
+  readonly #lines = new Map<number, Line>();
+  readonly #live = new Map<bigint, Lease>();
+  readonly #ended = new Set<bigint>();
+  readonly #lastOfAccount = new Map<string, bigint>();
+  readonly #lastOfSequence = new Map<string, bigint>();
+  readonly #laneHistories = new Map<string, LaneHistory>();
+  /** The exchange's own counters, and what each call will add. */
+  readonly #counters = new Map<string, { level: number; atMs: number }>();
+  readonly #costOf = new Map<bigint, number>();
+  readonly #uncounted = new Set<string>();
+  readonly #breakers = new Map<string, Breaker>();
+  /** Accounts whose breaker an operator may have closed at any time. */
+  readonly #unjudged = new Set<string>();
+  readonly #meters = new Map<string, { level: number; atMs: number }>();
+  /** Of this turn. */
+  #reads: { line: Line; message: WireMessage }[] = [];
+  #sents: Sent[] = [];
+  #arrivals = 0;
+  /** How many had arrived when this turn began. */
+  #turnArrivals = 0;
+  /** Switches of the policy that are on their way, after which the share of the aged is counted anew. */
+  #switches = 0;
+  #endedNow: Lease[] = [];
+  /** Leases that ran out, and whose holders must have known. */
+  readonly #expired = new Set<bigint>();
+  #lastToken = 0n;
+  #phase: 'none' | 'open' | 'stopping' = 'none';
+  #policy = 'global';
+  #openedAtMs = 0;
+  #closedUntilMs = 0;
+  /** Notes have been damaged: what they say of leases is not held against the daemon. */
+  #notesDoubtfulUntilMs = -1;
+  #notesDamagedUntilMs = -1;
+  #clockCountsFromMs = 0;
+  #mayBeUnreadable = false;
+  #states: readonly ReadState[] = [];
+  #problem: string | undefined;
+  #objection: Violation | undefined;
+  /** The daemon was ended in this turn, perhaps in the middle of it. */
+  #death: Death | undefined;
+  /** A change of the policy is durable, and a stopped daemon has not heard of it. */
+  #isPolicyUnsure = false;
+  #wasOff = false;
+  #issued = 0n;
+  #restarts = 0n;
+  #highestWallMs: number;
+  #advancedTo = 0n;
+  #anchor: { readonly wallMs: number; readonly uptimeMs: number } | undefined;
+  #isClockLoose = false;
+  #wallWasStepped = false;
+  #preemptable: Waiting[] = [];
+  grants = 0;
+  nonces = 0;
+  readonly answers = new Map<string, number>();
+
+  constructor(ground: Ground, history: History) {
+    this.#ground = ground;
+    this.#history = history;
+    this.#highestWallMs = ground.wallMs();
+  }
+
+  // The wires.
+
+  connected(number: number, role: 'bot' | 'admin', client: string): void {
+    this.#history.note(`${client} connects`, { connection: number });
+    this.#lines.set(number, {
+      number,
+      role,
+      client,
+      session: undefined,
+      saidHello: false,
+      isOpen: true,
+      open: new Map(),
+      twice: new Map(),
+      unread: new Map(),
+    });
+  }
+
+  arrived(number: number, message: WireMessage): void {
+    const token = renewedBy(message);
+    const unread = this.#lines.get(number)?.unread;
+    if (token !== undefined) unread?.set(token, (unread.get(token) ?? 0) + 1);
+  }
+
+  read(number: number, message: WireMessage): void {
+    const line = this.#line(number);
+    const token = renewedBy(message);
+    if (token !== undefined) line.unread.set(token, Math.max(0, (line.unread.get(token) ?? 0) - 1));
+    this.#history.note(`${line.client}#${number} asks`, message);
+    this.#reads.push({ line, message });
+  }
+
+  sent(number: number, message: WireMessage): void {
+    const line = this.#line(number);
+    this.#history.note(`${line.client}#${number} is told`, message);
+    const nonce = message.kind === 'answer' ? message.result['nonce'] : undefined;
+    if (nonce !== undefined && this.#problem !== undefined) {
+      // Thrown here it would end up in the middle of the daemon's code.
+      this.#objection ??= new Violation('I1', `nonce ${nonce} is sent while ${this.#problem}`);
+    }
+    this.#sents.push({ place: this.#sents.length, line, message, states: this.#states });
+  }
+
+  ended(number: number): void {
+    const line = this.#line(number);
+    if (!line.isOpen) return;
+    this.#history.note(`${line.client}#${number} ends`);
+    this.#closeLine(line);
+  }
+
+  // What happens to the machine.
+
+  /** Something of what is or might be durable has changed. */
+  diskChanged(): void {
+    const states: ReadState[] = [];
+    this.#problem = undefined;
+    for (const bytes of this.#ground.possible()) {
+      const read = readState(bytes);
+      if (typeof read !== 'string') states.push(read);
+      // What cannot be read is refused, and so never leads anybody down; but only a disk that lies may come to that.
+      else if (read === 'absent' || !this.#mayBeUnreadable)
+        this.#problem = `the state may be ${read} after a power cut`;
+    }
+    this.#states = states;
+    const [policy, ...others] = new Set(states.map(({ exclusive }) => exclusive));
+    if (this.#phase !== 'open' || policy === undefined || others.length > 0 || policy === this.#policy) return;
+    this.#setPolicy(policy);
+    this.#isPolicyUnsure = !this.#ground.isDaemonRunning();
+  }
+
+  #setPolicy(policy: string): void {
+    this.#policy = policy;
+    this.#wasOff ||= policy === 'off';
+    this.#laneHistories.clear();
+  }
+
+  shortWrites(): void {
+    this.#mayBeUnreadable = true;
+    this.diskChanged();
+  }
+
+  /** A note may be lost; for certain, where a byte of one that is in use was changed. */
+  notesDamaged(how: 'perhaps' | 'for certain'): void {
+    this.#notesDoubtfulUntilMs = this.#ground.nowMs() + 700_000;
+    if (how === 'for certain') this.#notesDamagedUntilMs = this.#ground.nowMs() + 600_000;
+  }
+
+  /** The notes of accounts are lost. */
+  breakersForgotten(): void {
+    this.#breakers.clear();
+  }
+
+  /** The daemon does not run for so long; for a while after it writes may count as slow. */
+  stalled(ms: number): void {
+    this.#clockCountsFromMs = Math.max(this.#clockCountsFromMs, this.#ground.nowMs() + ms + 2_000);
+  }
+
+  wallStepped(): void {
+    this.#wallWasStepped = true;
+    // The first daemon of this boot has looked at the clock already, or not.
+    if (this.#anchor === undefined) this.#isClockLoose = true;
+  }
+
+  /** I10: a wall clock over an hour ahead of where the time since boot puts it must not be followed. */
+  timePassed(): void {
+    const wallMs = this.#ground.wallMs();
+    if (this.#anchor === undefined) {
+      // The first daemon of this boot may look at the clock at any time now.
+      this.#highestWallMs = Math.max(this.#highestWallMs, wallMs);
+      return;
+    }
+    const yardstickMs = this.#anchor.wallMs + this.#ground.uptimeMs() - this.#anchor.uptimeMs;
+    const believedMs = Math.ceil(wallMs - yardstickMs > FOLLOWED_MS ? yardstickMs : wallMs);
+    if (believedMs > this.#highestWallMs) this.#highestWallMs = believedMs;
+  }
+
+  rebooted(): void {
+    this.#anchor = undefined;
+  }
+
+  /** From here on nobody can tell how far the daemon may believe the clock. */
+  clockIsLoose(): void {
+    this.#isClockLoose = true;
+  }
+
+  /** The daemon goes by a configuration, which may be what it was. */
+  reconfigured(isOther: boolean): void {
+    this.#laneHistories.clear();
+    if (!isOther) return;
+    this.#meters.clear();
+    this.#counters.clear();
+  }
+
+  daemonOpened(bytes: Buffer | undefined, wasDamaged: boolean): void {
+    // Thrown here, by a promise of the host's, it would be nobody's.
+    if (wasDamaged) this.#objection ??= new Violation('I9', 'a daemon serves from a state that had been damaged');
+    const nowMs = this.#ground.nowMs();
+    const state = readState(bytes);
+    if (typeof state === 'string') {
+      this.#objection ??= new Violation('I9', `a daemon serves although its state was ${state}`);
+      return;
+    }
+    this.#phase = 'open';
+    // A clock that is behind is no yardstick, and nobody sees from outside when it becomes one.
+    if (this.#anchor === undefined && this.#ground.wallMs() < this.#highestWallMs - 60_000) this.#isClockLoose = true;
+    this.#anchor ??= { wallMs: this.#ground.wallMs(), uptimeMs: this.#ground.uptimeMs() };
+    this.#openedAtMs = nowMs;
+    this.#setPolicy(state.exclusive);
+    this.#isPolicyUnsure = false;
+    this.#closedUntilMs = this.#notesDamagedUntilMs > nowMs ? nowMs + RETURN_MS : 0;
+    for (const lease of this.#live.values()) {
+      lease.closedUntilMs = Math.min(lease.expiresAtMs, nowMs + RETURN_MS);
+    }
+    this.#history.note('the daemon is open', { exclusive: this.#policy });
+  }
+
+  daemonStops(): void {
+    this.#phase = 'stopping';
+  }
+
+  /** The daemon is gone, by whatever cause. With the power go the notes, and everybody who held a lease. */
+  daemonDied(how: string, keepsNotes: boolean, inMidTurn: boolean): void {
+    this.#history.note(`the daemon is gone: ${how}`);
+    this.#death = { keepsNotes, inMidTurn };
+  }
+
+  #bury({ keepsNotes, inMidTurn }: Death): void {
+    this.#death = undefined;
+    this.#phase = 'none';
+    this.#switches = 0;
+    this.#restarts += 1n;
+    // What calls under way had cost is not noted.
+    this.#counters.clear();
+    this.#costOf.clear();
+    this.#laneHistories.clear();
+    for (const line of this.#lines.values()) line.isOpen = false;
+    this.#lines.clear();
+    const nowMs = this.#ground.nowMs();
+    // The daemon may have died before it could strike their notes.
+    for (const lease of keepsNotes ? this.#endedNow : []) {
+      this.#ended.delete(lease.token);
+      this.#live.set(lease.token, { ...lease, isDoubtful: true });
+    }
+    for (const lease of this.#live.values()) {
+      const isOver = lease.line === undefined && lease.closedUntilMs <= nowMs;
+      if (!keepsNotes) this.#endLease(lease);
+      // It was given up without a word, unless the daemon had no time for that.
+      else if (isOver || (inMidTurn && mayEndBy(lease, nowMs))) lease.isDoubtful = true;
+      lease.closedUntilMs = Number.POSITIVE_INFINITY;
+      lease.line = undefined;
+    }
+    if (keepsNotes) return;
+    this.#notesDamagedUntilMs = -1;
+    this.#breakers.clear();
+  }
+
+  /** Tokens that are worth stealing. */
+  liveTokens(): bigint[] {
+    return [...this.#live.keys()];
+  }
+
+  coverage(): ReadonlyMap<string, number> {
+    return new Map([...this.answers, ['grants', this.grants], ['nonces', this.nonces]]);
+  }
+
+  /** A bot's library lets it begin a call: its lease must not be one that has run out by then. */
+  callBegins(bot: string, token: bigint): void {
+    if (this.#expired.has(token)) {
+      this.#objection ??= new Violation('client', `${bot} begins a call under ${token}, which has run out`);
+    }
+  }
+
+  /**
+   * A call has arrived, and the exchange counts it. However long each took, those that come within their leases, one
+   * after the other, never pass the limit.
+   */
+  exchangeCounts(account: string, token: bigint, nonce: bigint): void {
+    const { pacing } = this.#ground.termsOf(account);
+    const nowMs = this.#ground.nowMs();
+    const lease = this.#live.get(token);
+    const cost = this.#costOf.get(nonce);
+    this.#costOf.delete(nonce);
+    if (this.#wasOff || this.#uncounted.has(account)) return;
+    if (pacing === undefined || cost === undefined || lease?.line === undefined || lease.expiresAtMs <= nowMs) return;
+    const level = this.#fill(this.#counters, account, cost, pacing.perSecond);
+    if (cost > 0 && level > pacing.max + TINY) {
+      this.#objection ??= new Violation(
+        'pacing',
+        `the exchange counts ${level.toFixed(3)} of ${pacing.max} for ${account}`,
+      );
+    }
+  }
+
+  /** Answers what a leaky bucket holds after one more call. */
+  #fill(
+    buckets: Map<string, { level: number; atMs: number }>,
+    account: string,
+    cost: number,
+    perSecond: number,
+  ): number {
+    const nowMs = this.#ground.nowMs();
+    const bucket = buckets.get(account) ?? { level: 0, atMs: nowMs };
+    buckets.set(account, bucket);
+    bucket.level = Math.max(0, bucket.level - ((nowMs - bucket.atMs) / 1000) * perSecond) + cost;
+    bucket.atMs = nowMs;
+    return bucket.level;
+  }
+
+  /** The exchange has rejected a call that was made under a lease. */
+  exchangeRejected(account: string, token: bigint, nonce: bigint): void {
+    const lease = this.#live.get(token);
+    if (lease === undefined || this.#wasOff || this.#phase !== 'open') return;
+    if (lease.expiresAtMs <= this.#ground.nowMs() || lease.line === undefined) return;
+    this.#objection ??= new Violation(
+      'I4',
+      `the exchange rejects ${nonce} of ${account} although its call came within its lease`,
+    );
+  }
+
+  // A turn.
+
+  endTurn(): void {
+    if (this.#reads.length > 0 || this.#sents.length > 0) this.#judgeTurn();
+    this.#preemptable = [];
+    if (this.#objection !== undefined) throw this.#objection;
+    if (this.#death !== undefined) this.#bury(this.#death);
+    this.#endedNow = [];
+    if (this.#phase !== 'open' || !this.#ground.isDaemonRunning()) return;
+    this.#isPolicyUnsure = false;
+    this.#atRest();
+  }
+
+  /** Nothing is left waiting once time has passed. */
+  atEnd(): void {
+    for (const line of this.#lines.values()) {
+      if (line.isOpen && line.open.size > 0) throw new Violation('I8', `${line.client} is never answered`);
+    }
+  }
+
+  #judgeTurn(): void {
+    this.#turnArrivals = this.#arrivals;
+    const reads = this.#reads;
+    const sents = this.#sents;
+    this.#reads = [];
+    this.#sents = [];
+    const answered = new Map<Line, Map<unknown, Sent[]>>();
+    for (const sent of sents) {
+      const { message, line } = sent;
+      this.#count(message);
+      if (message.kind !== 'answer' && message.kind !== 'refusal') continue;
+      const ofLine = answered.get(line) ?? new Map<unknown, Sent[]>();
+      answered.set(line, ofLine);
+      const ofId = ofLine.get(message.id);
+      if (ofId === undefined) ofLine.set(message.id, [sent]);
+      else ofId.push(sent);
+    }
+    const drawn: Drawn[] = [];
+    const grants: { readonly waiting: Waiting; readonly sent: Sent }[] = [];
+    // First what had been asked before this turn: its cause lies before what is read in it.
+    const before = new Set(sents.filter(({ line, message }) => 'id' in message && line.open.has(message.id)));
+    for (const { line, message } of sents) if (message.kind === 'notification') this.#revoked(line, message.params);
+    const draws = sents.filter((sent) => before.has(sent) && isDrawn(sent));
+    for (const sent of draws) this.#answered(sent, drawn, grants);
+    for (const { line, message } of reads) this.#readOne(line, message, answered, drawn, grants);
+    for (const sent of sents) {
+      if (sent.message.kind === 'notification' || draws.includes(sent)) continue;
+      this.#answered(sent, drawn, grants);
+    }
+    grants.sort((a, b) => (tokenOf(a.sent) < tokenOf(b.sent) ? -1 : 1));
+    for (const { waiting, sent } of grants) this.#granted(waiting, sent, drawn);
+    this.#judgeNonces(drawn);
+  }
+
+  #count(message: WireMessage): void {
+    const kind = message.kind === 'refusal' ? message.code : message.kind === 'notification' ? 'revoked' : undefined;
+    if (kind !== undefined) this.answers.set(kind, (this.answers.get(kind) ?? 0) + 1);
+  }
+
+  #readOne(
+    line: Line,
+    message: WireMessage,
+    answered: ReadonlyMap<Line, ReadonlyMap<unknown, readonly Sent[]>>,
+    drawn: Drawn[],
+    grants: { readonly waiting: Waiting; readonly sent: Sent }[],
+  ): void {
+    const nowMs = this.#ground.nowMs();
+    if (message.kind === 'notification') {
+      const { method, params } = message;
+      if (method === 'release') this.#release(line, params);
+      if (method === 'cancel') {
+        const waiting = line.open.get(params['id']);
+        const answer = answered.get(line)?.get(params['id']);
+        if (waiting !== undefined && answer === undefined && this.#isServing && line.isOpen) {
+          throw new Violation('I6', `${line.client} cancels ${params['id']} and is not answered`);
+        }
+      }
+      return;
+    }
+    if (message.kind !== 'request') return;
+    const { id, method, params } = message;
+    if (line.open.has(id)) {
+      line.twice.set(id, (line.twice.get(id) ?? 0) + 1);
+      return;
+    }
+    const answer = answered.get(line)?.get(id)?.[0];
+    switch (method) {
+      case 'hello':
+        if (!line.saidHello) line.session = params['session'] as string | undefined;
+        line.open.set(id, { hello: !line.saidHello });
+        line.saidHello = true;
+        break;
+      case 'acquire': {
+        const priority = String(params['priority'] ?? 'normal');
+        line.open.set(id, {
+          line,
+          id,
+          account: String(params['account'] ?? 'default'),
+          priority,
+          count: Number(params['count'] ?? 1),
+          cost: Number(params['cost'] ?? 1),
+          arrival: this.#arrivals++,
+          sinceMs: nowMs,
+          dueMs: nowMs + Number(params['waitMs'] ?? WAIT_MS[priority]),
+        } satisfies Waiting);
+        break;
+      }
+      case 'nonce':
+      case 'next': {
+        const token = method === 'next' ? asBigint(params['token']) : undefined;
+        const own = token === undefined ? 'default' : this.#live.get(token)?.account;
+        line.open.set(id, {
+          line,
+          id,
+          account: params['account'] === undefined ? own : String(params['account']),
+          token,
+          cost: Number(params['cost'] ?? 1),
+          sinceMs: nowMs,
+        } satisfies Draw);
+        // Here, while its lease is as it was when it was asked: a release may follow in the same turn.
+        if (answer !== undefined && isDrawn(answer)) this.#answered(answer, drawn, grants);
+        break;
+      }
+      case 'renew':
+        line.open.set(id, { answered: true });
+        this.#renewed(line, params, answer);
+        break;
+      case 'release': {
+        line.open.set(id, { answered: true });
+        const was = this.#release(line, params);
+        const said = answer?.message.kind === 'answer' ? answer.message.result['released'] : undefined;
+        if (said !== undefined && said !== was) {
+          throw new Violation(
+            'I5',
+            `${line.client} is told released: ${said} of ${params['token']}, which it ${was ? 'held' : 'did not hold'}`,
+          );
+        }
+        break;
+      }
+      case 'advance':
+        line.open.set(id, { admin: method });
+        this.#advances(params);
+        break;
+      case 'set-exclusive':
+        line.open.set(id, { admin: method });
+        this.#switches += 1;
+        break;
+      case 'resume-account':
+        line.open.set(id, { admin: method });
+        // It takes effect when it is durable, whether or not anybody hears so.
+        this.#unjudged.add(String(params['account']));
+        break;
+      default:
+        line.open.set(id, { admin: method });
+    }
+  }
+
+  /** I10: so far an operator may have raised a sequence by this. */
+  #advances({ to, by }: Fields): void {
+    const highest = [
+      ...this.#lastOfSequence.values(),
+      this.#advancedTo,
+      BigInt(this.#highestWallMs + 5_001) * NS_PER_MS,
+    ];
+    const base = highest.reduce((a, b) => (a > b ? a : b));
+    const target = by === undefined ? asBigint(to) : base + asBigint(by);
+    if (target > this.#advancedTo) this.#advancedTo = target;
+  }
+
+  get #isServing(): boolean {
+    return this.#phase === 'open' && this.#death === undefined;
+  }
+
+  #renewed(line: Line, params: Fields, answer: Sent | undefined): void {
+    if (answer === undefined) {
+      if (this.#isServing && line.isOpen) throw new Violation('answers', `${line.client} renews and hears nothing`);
+      return;
+    }
+    const lease = this.#live.get(asBigint(params['token']));
+    const isHolder = lease !== undefined && lease.line === line;
+    const { message } = answer;
+    if (message.kind === 'refusal') {
+      if (isHolder && message.code === 'LEASE_LOST')
+        throw new Violation('I7', `the holder of ${lease.token} cannot renew it`);
+      return;
+    }
+    if (message.kind !== 'answer') return;
+    if (!isHolder) throw new Violation('I5', `${line.client} renews ${params['token']}, which it does not hold`);
+    lease.expiresAtMs = this.#ground.nowMs() + Number(message.result['ttlMs']);
+  }
+
+  /** Answers whether the connection held it. */
+  #release(line: Line, { token, outcome }: Fields): boolean {
+    const lease = this.#live.get(asBigint(token));
+    if (lease === undefined || lease.line !== line) return false;
+    this.#endLease(lease);
+    this.#learn(lease, outcome);
+    return true;
+  }
+
+  #learn({ account, grantedAtMs }: Lease, outcome: unknown): void {
+    const breaker = this.#breakers.get(account) ?? { inARow: 0, openedAtMs: undefined, urgentAtMs: 0 };
+    this.#breakers.set(account, breaker);
+    // The daemon may have died before it learnt this.
+    if (this.#death !== undefined || this.#notesDoubtfulUntilMs > this.#ground.nowMs()) this.#breakers.delete(account);
+    if (outcome === 'ok') {
+      breaker.inARow = 0;
+      // A call from before it opened proves nothing.
+      if (breaker.openedAtMs !== undefined && grantedAtMs >= breaker.openedAtMs) this.#breakers.delete(account);
+    }
+    if (outcome !== 'invalid-nonce') return;
+    breaker.inARow += 1;
+    if (breaker.inARow >= REJECTIONS) breaker.openedAtMs ??= this.#ground.nowMs();
+  }
+
+  /** After three rejected nonces in a row nothing passes for a minute but an urgent call every ten seconds. */
+  #checkBreaker({ account, priority }: Waiting): void {
+    const breaker = this.#breakers.get(account);
+    const nowMs = this.#ground.nowMs();
+    const openedAtMs = breaker?.openedAtMs;
+    if (breaker === undefined || openedAtMs === undefined || this.#unjudged.has(account)) return;
+    if (nowMs <= openedAtMs || nowMs >= openedAtMs + PROBE_MS) return;
+    if (priority === 'urgent' && nowMs >= breaker.urgentAtMs) breaker.urgentAtMs = nowMs + URGENT_EVERY_MS;
+    else throw new Violation('breaker', `${priority} of ${account} passes after ${breaker.inARow} rejected nonces`);
+  }
+
+  #answered(sent: Sent, drawn: Drawn[], grants: { readonly waiting: Waiting; readonly sent: Sent }[]): void {
+    const { line, message } = sent;
+    if (message.kind !== 'answer' && message.kind !== 'refusal') return;
+    const { id } = message;
+    const asked = line.open.get(id);
+    if (asked === undefined) {
+      // Answered already in this turn, where it was read; or bytes that were no message.
+      if (message.kind === 'refusal' && ['BAD_REQUEST', 'TOO_LARGE'].includes(message.code)) return;
+      if (drawn.some((one) => one.line === line && message.kind === 'answer' && one.first === message.result['nonce']))
+        return;
+      throw new Violation('answers', `${line.client} hears of ${String(id)}, for which it does not wait`);
+    }
+    const twice = line.twice.get(id) ?? 0;
+    if (twice > 0 && message.kind === 'refusal' && message.code === 'BAD_REQUEST') {
+      line.twice.set(id, twice - 1);
+      return;
+    }
+    line.open.delete(id);
+    const nowMs = this.#ground.nowMs();
+    if (isWaiting(asked)) {
+      if (message.kind === 'answer') grants.push({ waiting: asked, sent });
+      else if (message.code === 'WAIT_TIMEOUT' && nowMs < asked.dueMs) {
+        throw new Violation('I8', `${line.client} is told to have waited too long ${asked.dueMs - nowMs} ms too soon`);
+      }
+      return;
+    }
+    if (isDraw(asked)) {
+      if (message.kind !== 'answer') return;
+      let account = asked.account;
+      if (asked.token !== undefined) {
+        const lease = this.#live.get(asked.token);
+        if (lease === undefined || lease.line !== line) {
+          throw new Violation('I5', `${line.client} draws under ${asked.token}, which it does not hold`);
+        }
+        account ??= lease.account;
+        const other = this.#lane(account);
+        if (other !== this.#lane(lease.account))
+          throw new Violation('I4', `a nonce of ${account} is drawn under a lease of another lane`);
+        this.#pace(account, asked.cost);
+        // Calls under one lease may overlap, and then the bucket promises less.
+        this.#uncounted.add(account);
+      }
+      drawn.push(this.#drawn(sent, account ?? 'default', message.result, undefined));
+      return;
+    }
+    if ('admin' in asked && asked['admin'] === 'set-exclusive') {
+      this.#switches -= 1;
+      this.#laneHistories.clear();
+    }
+    if ('hello' in asked && message.kind === 'answer') this.#greeted(line, message.result);
+  }
+
+  /** I4, I5: a client is told of all leases of its session that are still closed for it, and of no other. */
+  #greeted(line: Line, result: Fields): void {
+    const nowMs = this.#ground.nowMs();
+    const isDoubtful = this.#notesDoubtfulUntilMs > nowMs;
+    const held = (result['held'] ?? []) as readonly Fields[];
+    const told = new Map(held.map((one) => [asBigint(one['token']), one]));
+    for (const lease of this.#live.values()) {
+      const isIts = lease.line === undefined && lease.session !== undefined && lease.session === line.session;
+      if (isIts && lease.closedUntilMs > nowMs && !told.has(lease.token) && !isDoubtful && !lease.isDoubtful) {
+        throw new Violation('I4', `${line.client} comes back in time and is not told that it holds ${lease.token}`);
+      }
+      const one = told.get(lease.token);
+      if (one === undefined) continue;
+      if (!isIts && !isDoubtful)
+        throw new Violation('I5', `${line.client} is told that it holds ${lease.token}, which is not its`);
+      lease.line = line;
+      lease.isDoubtful = false;
+      told.delete(lease.token);
+    }
+    for (const [token, one] of told) {
+      // Noted by a daemon that was killed before it could send the grant.
+      if (this.#ended.has(token) && !isDoubtful)
+        throw new Violation('I5', `${line.client} is told that it holds ${token}, which has ended`);
+      this.#noteToken(token);
+      this.#live.set(token, {
+        token,
+        account: String(one['account']),
+        priority: 'unknown',
+        session: line.session,
+        grantedAtMs: nowMs,
+        line,
+        // It tells whole milliseconds.
+        expiresAtMs: nowMs + Number(one['ttlMs']) - 1,
+        closedUntilMs: 0,
+        isDoubtful: false,
+      });
+    }
+  }
+
+  #granted(waiting: Waiting, sent: Sent, drawn: Drawn[]): void {
+    const { line } = waiting;
+    const { message, states } = sent;
+    if (message.kind !== 'answer') return;
+    const { result } = message;
+    const nowMs = this.#ground.nowMs();
+    const token = tokenOf(sent);
+    this.grants += 1;
+    if (token <= this.#lastToken) throw new Violation('I5', `token ${token} is granted after ${this.#lastToken}`);
+    this.#noteToken(token);
+    for (const state of states) {
+      if ((state.ceilingOf.get('#tokens') ?? 0n) <= token)
+        throw new Violation('I1', `token ${token} is not below a durable ceiling`);
+    }
+    this.#checkBreaker(waiting);
+    const lane = this.#lane(waiting.account);
+    if (lane !== undefined && !this.#isPolicyUnsure) {
+      this.#checkFree(lane, waiting);
+      this.#checkOrder(lane, waiting);
+    }
+    if (Number(result['waitedMs']) > nowMs - waiting.sinceMs + 1) {
+      throw new Violation('answers', `a grant says to have been waited for longer than it was`);
+    }
+    this.#pace(waiting.account, waiting.cost);
+    this.#costOf.set(asBigint(result['nonce']), waiting.cost);
+    drawn.push(this.#drawn(sent, waiting.account, result, token));
+    this.#live.set(token, {
+      token,
+      account: waiting.account,
+      priority: waiting.priority,
+      session: line.session,
+      grantedAtMs: nowMs,
+      line: line.isOpen ? line : undefined,
+      expiresAtMs: nowMs + Number(result['ttlMs']),
+      closedUntilMs: 0,
+      isDoubtful: false,
+    });
+  }
+
+  #noteToken(token: bigint): void {
+    if (token > this.#lastToken) this.#lastToken = token;
+  }
+
+  #drawn({ place, line, states }: Sent, account: string, result: Fields, token: bigint | undefined): Drawn {
+    const first = asBigint(result['nonce']);
+    const count = Number(result['count']);
+    this.nonces += count;
+    return { place, line, account, first, last: first + BigInt(count) - 1n, token, states };
+  }
+
+  #judgeNonces(drawn: readonly Drawn[]): void {
+    if (drawn.length === 0) return;
+    const nowMs = this.#ground.nowMs();
+    const lastOfLine = new Map<string, bigint>();
+    const named = drawn.map((one) => ({ ...one, sequence: this.#sequenceOf(one) }));
+    const settled = named.filter(({ sequence }) => sequence !== MOVING);
+    for (const { line, sequence, first, last } of settled.toSorted((a, b) => a.place - b.place)) {
+      // On one connection they leave in the order in which they were drawn.
+      const key = `${line.number}/${sequence}`;
+      if (first <= (lastOfLine.get(key) ?? 0n))
+        throw new Violation('I2', `nonces reach ${line.client} in the wrong order`);
+      lastOfLine.set(key, last);
+    }
+    // I3: grants of one turn, in the order of their tokens.
+    const lastGranted = new Map<string, bigint>();
+    for (const { token, sequence, first, last } of settled) {
+      if (token === undefined) continue;
+      if (first <= (lastGranted.get(sequence) ?? 0n))
+        throw new Violation('I3', `nonce ${first} was drawn before its grant`);
+      lastGranted.set(sequence, last);
+    }
+    named.sort((a, b) => (a.first < b.first ? -1 : 1));
+    for (const { account, sequence, first, last, states } of named) {
+      const ofAccount = this.#lastOfAccount.get(account) ?? -1n;
+      if (first <= ofAccount) throw new Violation('I2', `account ${account} has had ${ofAccount} and is sent ${first}`);
+      const ofSequence = this.#lastOfSequence.get(sequence) ?? -1n;
+      if (first <= ofSequence) {
+        throw new Violation('I2', `sequence ${sequence} has given ${ofSequence} and now gives ${first}`);
+      }
+      this.#lastOfAccount.set(account, last);
+      if (sequence !== MOVING) this.#lastOfSequence.set(sequence, last);
+      for (const state of states) {
+        const ceiling = state.ceilingOf.get(state.sequenceOf(account) ?? '') ?? 0n;
+        if (last >= ceiling) {
+          throw new Violation('I1', `nonce ${last} is sent, and the durable ceiling may be ${ceiling}`);
+        }
+      }
+      this.#issued += last - first + 1n;
+      this.#checkAllowance(last);
+      const isClockRight = !this.#wallWasStepped && this.#ground.isDiskAtRest() && this.#phase === 'open';
+      if (isClockRight && first <= BigInt(this.#ground.wallMs()) * NS_PER_MS && nowMs > this.#clockCountsFromMs) {
+        throw new Violation('I3', `nonce ${first} was not drawn from the clock of now`);
+      }
+    }
+  }
+
+  /**
+   * I2: it is durable, whatever the power does, which sequence an account draws from before it draws. While it moves to
+   * another that may be either; both must be above what it has had.
+   */
+  #sequenceOf({ account, states }: Drawn): string {
+    const names = new Set(states.map((state) => state.sequenceOf(account)));
+    const [name] = names;
+    if (name === undefined || names.has(undefined)) {
+      throw new Violation('I2', `${account} draws before it is durable from which sequence`);
+    }
+    return names.size === 1 ? name : MOVING;
+  }
+
+  /** I10: time, use, and a reserve. A crash skips what its process had put aside, which is a little more than its use. */
+  #checkAllowance(last: bigint): void {
+    if (this.#isClockLoose) return;
+    const fromTime = BigInt(this.#highestWallMs + 5_001) * NS_PER_MS;
+    const base = fromTime > this.#advancedTo ? fromTime : this.#advancedTo;
+    const allowed = base + 4n * this.#issued + (this.#restarts + 1n) * 6_000n;
+    if (last > allowed)
+      throw new Violation('I10', `nonce ${last} is ${last - allowed} above all that time and use allow`);
+  }
+
+  #lane(account: string): string | undefined {
+    if (this.#policy === 'off') return undefined;
+    return this.#policy === 'account' ? `account ${account}` : `exchange ${this.#ground.termsOf(account).exchange}`;
+  }
+
+  #holders(lane: string): Lease[] {
+    return [...this.#live.values()].filter(({ account }) => this.#lane(account) === lane);
+  }
+
+  *#waitingIn(lane: string | undefined): Iterable<Waiting> {
+    for (const { open } of this.#lines.values()) {
+      for (const one of open.values()) if (isWaiting(one) && this.#lane(one.account) === lane) yield one;
+    }
+  }
+
+  /** I4 */
+  #checkFree(lane: string, { account, priority }: Waiting): void {
+    const nowMs = this.#ground.nowMs();
+    if (this.#closedUntilMs > nowMs)
+      throw new Violation('I4', `${account} is granted while damaged notes keep all lanes closed`);
+    for (const lease of this.#holders(lane)) {
+      // Nobody is told that the lane of a holder that did not come back is open again.
+      const isOver = lease.closedUntilMs <= nowMs || lease.isDoubtful || isPreempted(lease, priority, nowMs);
+      if (lease.line === undefined && isOver) this.#endLease(lease);
+      else
+        throw new Violation('I4', `${account} is granted while ${lease.token} of ${lease.account} is live in its lane`);
+    }
+  }
+
+  /** I6 */
+  #checkOrder(lane: string, granted: Waiting): void {
+    // Whoever was read in this turn, and later, may have come after the grant.
+    const line = [...this.#waitingIn(lane)].filter(
+      ({ arrival }) => arrival < this.#turnArrivals || arrival < granted.arrival,
+    );
+    for (const other of line) {
+      const isBehind =
+        other.account === granted.account && other.priority === granted.priority && other.arrival < granted.arrival;
+      if (isBehind) throw new Violation('I6', `${granted.account} is granted before one of its own that came earlier`);
+    }
+    const isSimple = [granted, ...line].every(({ account }) => this.#mayPass(account));
+    if (!isSimple || this.#switches > 0) {
+      this.#laneHistories.delete(lane);
+      return;
+    }
+    const all = [granted, ...line];
+    const byTurn = all.reduce((a, b) => (inTurn(a, b) <= 0 ? a : b));
+    const oldest = all.reduce((a, b) => (a.arrival < b.arrival ? a : b));
+    const history = this.#laneHistories.get(lane) ?? { aheadOfTurn: [], passedOver: 0 };
+    this.#laneHistories.set(lane, history);
+    const hasAged = this.#ground.nowMs() - oldest.sinceMs > AGED_MS;
+    const isAhead = granted !== byTurn;
+    if (isAhead) {
+      const why = `${granted.priority} of ${granted.account} before ${byTurn.priority} of ${byTurn.account}`;
+      if (granted !== oldest || !hasAged) throw new Violation('I6', `${why}, which has been waiting for its turn`);
+      if (history.aheadOfTurn.slice(-7).includes(true)) throw new Violation('I6', `${why}: more than one of eight`);
+    }
+    history.aheadOfTurn.push(isAhead);
+    history.passedOver = hasAged && granted !== oldest ? history.passedOver + 1 : 0;
+    if (history.passedOver > 7)
+      throw new Violation('I6', `the oldest in ${lane} is passed over ${history.passedOver} times`);
+  }
+
+  /** Nothing but its lane keeps the account from being granted. */
+  #mayPass(account: string): boolean {
+    return (
+      this.#ground.termsOf(account).pacing === undefined &&
+      this.#states.every((state) => state.sequenceOf(account) !== undefined)
+    );
+  }
+
+  /** Over any window of t seconds no more than max + perSecond × t. */
+  #pace(account: string, cost: number): void {
+    const { pacing } = this.#ground.termsOf(account);
+    if (pacing === undefined) return;
+    const level = this.#fill(this.#meters, account, cost, pacing.perSecond);
+    if (cost > 0 && level > pacing.max + TINY) {
+      throw new Violation('pacing', `${account} comes to ${level.toFixed(3)} of ${pacing.max}`);
+    }
+  }
+
+  #revoked(line: Line, params: Fields): void {
+    const token = asBigint(params['token']);
+    const lease = this.#live.get(token);
+    const nowMs = this.#ground.nowMs();
+    if (lease === undefined || lease.line !== line)
+      throw new Violation('I5', `${line.client} loses ${token}, which it does not hold`);
+    if (params['reason'] === 'expired') {
+      this.#expired.add(token);
+      if (nowMs < lease.expiresAtMs)
+        throw new Violation('I7', `${token} ends ${lease.expiresAtMs - nowMs} ms before its time`);
+      if ((line.unread.get(token) ?? 0) > 0)
+        throw new Violation('I7', `${token} ends although its renewal lies unread`);
+    } else {
+      const heldMs = nowMs - lease.grantedAtMs;
+      if (lease.priority !== 'background' && lease.priority !== 'unknown')
+        throw new Violation('I7', `a ${lease.priority} lease is preempted`);
+      if (heldMs < PREEMPT_MS && lease.priority !== 'unknown')
+        throw new Violation('I7', `a lease is preempted after ${heldMs} ms`);
+      const lane = this.#lane(lease.account);
+      if (lane === undefined) throw new Violation('I7', 'a lease is preempted where nothing is exclusive');
+      const waiting = [...this.#waitingIn(lane)].filter(({ priority }) => priority === 'urgent');
+      this.#preemptable.push(...waiting);
+      if (this.#preemptable.length === 0) throw new Violation('I7', 'a lease is preempted for nobody');
+    }
+    this.#endLease(lease);
+  }
+
+  #endLease(lease: Lease): void {
+    this.#live.delete(lease.token);
+    this.#ended.add(lease.token);
+    this.#endedNow.push(lease);
+  }
+
+  #closeLine(line: Line): void {
+    line.isOpen = false;
+    for (const [id, asked] of line.open) if (!isDraw(asked)) line.open.delete(id);
+    // After a stop the leases cross to the next daemon.
+    if (this.#phase !== 'open') return;
+    for (const lease of this.#live.values()) if (lease.line === line) this.#endLease(lease);
+  }
+
+  /** I8 and the deadlines, when all that could go on in this turn has gone on. */
+  #atRest(): void {
+    const nowMs = this.#ground.nowMs();
+    const isDiskAtRest = this.#ground.isDiskAtRest();
+    for (const lease of this.#live.values()) {
+      if (lease.line !== undefined && nowMs > lease.expiresAtMs + TIMER_MS) {
+        throw new Violation('I7', `${lease.token} goes on after its time`);
+      }
+    }
+    for (const line of this.#lines.values()) {
+      if (!line.isOpen) continue;
+      for (const asked of line.open.values()) {
+        if (isWaiting(asked)) this.#checkPatience(asked, nowMs, isDiskAtRest);
+        else if (isDraw(asked) && isDiskAtRest && nowMs > asked.sinceMs + TIMER_MS) {
+          throw new Violation('I8', `${line.client} draws a nonce and waits for nothing`);
+        }
+      }
+    }
+  }
+
+  #checkPatience(waiting: Waiting, nowMs: number, isDiskAtRest: boolean): void {
+    const { account, line } = waiting;
+    if (nowMs > Math.max(waiting.dueMs, waiting.sinceMs + GRACE_MS) + TIMER_MS) {
+      throw new Violation('I8', `${line.client} waits for ${account} past its time`);
+    }
+    if (!isDiskAtRest || nowMs < this.#openedAtMs + RETURN_MS + TIMER_MS || nowMs < waiting.sinceMs + TIMER_MS) return;
+    const lane = this.#lane(account);
+    if (
+      lane !== undefined &&
+      this.#holders(lane).some((lease) => lease.line !== undefined || lease.closedUntilMs + TIMER_MS > nowMs)
+    )
+      return;
+    const { pacing } = this.#ground.termsOf(account);
+    if (pacing === undefined) throw new Violation('I8', `${line.client} waits for ${account}, whose lane is free`);
+  }
+
+  #line(number: number): Line {
+    const line = this.#lines.get(number);
+    if (line === undefined) throw new Violation('answers', `connection ${number} is of a daemon that is gone`);
+    return line;
+  }
+}
+
+function inTurn(a: Waiting, b: Waiting): number {
+  return (RANK[a.priority] ?? 0) - (RANK[b.priority] ?? 0) || a.arrival - b.arrival;
+}
+
+/** An urgent call ends a hung background lease, also that of a holder who has not come back and cannot be told. */
+function isPreempted(lease: Lease, by: string, nowMs: number): boolean {
+  return by === 'urgent' && lease.priority === 'background' && nowMs - lease.grantedAtMs >= PREEMPT_MS;
+}
+
+/** Whether its end may have been noted, and nobody told, before the daemon died. */
+function mayEndBy({ priority, expiresAtMs }: Lease, nowMs: number): boolean {
+  return priority === 'background' || priority === 'unknown' || expiresAtMs <= nowMs;
+}
+
+function isWaiting(asked: Waiting | Draw | Fields): asked is Waiting {
+  return 'arrival' in asked;
+}
+
+function isDraw(asked: Waiting | Draw | Fields): asked is Draw {
+  return 'line' in asked && !('arrival' in asked);
+}
+
+/** The answer to a `nonce` or a `next`: that to an `acquire` has a token. */
+function isDrawn({ message }: Sent): boolean {
+  return message.kind === 'answer' && 'nonce' in message.result && !('token' in message.result);
+}
+
+function tokenOf({ message }: Sent): bigint {
+  return message.kind === 'answer' ? asBigint(message.result['token']) : 0n;
+}
+
+function renewedBy(message: WireMessage): bigint | undefined {
+  return message.kind === 'request' && message.method === 'renew' ? asBigint(message.params['token']) : undefined;
+}
+
+function asBigint(value: unknown): bigint {
+  if (typeof value === 'bigint') return value;
+  if (typeof value === 'number' && Number.isInteger(value)) return BigInt(value);
+  return typeof value === 'string' && /^\d+$/.test(value) ? BigInt(value) : -1n;
+}

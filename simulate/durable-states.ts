@@ -1,0 +1,37 @@
+/** A state file as the checker reads it: by its own eyes, not by the daemon's code. */
+export interface ReadState {
+  readonly ceilingOf: ReadonlyMap<string, bigint>;
+  /** Which sequence an account has durably drawn from. */
+  sequenceOf(account: string): string | undefined;
+  readonly exclusive: string;
+  readonly paused: readonly string[];
+}
+
+const READ = new WeakMap<Buffer, ReadState | 'unreadable'>();
+
+/** What a state file says; `unreadable` where it is none, `absent` where there is no file. */
+export function readState(bytes: Buffer | undefined): ReadState | 'unreadable' | 'absent' {
+  if (bytes === undefined) return 'absent';
+  const known = READ.get(bytes);
+  if (known !== undefined) return known;
+  const read = parse(bytes);
+  READ.set(bytes, read);
+  return read;
+}
+
+function parse(bytes: Buffer): ReadState | 'unreadable' {
+  let raw: Record<string, unknown>;
+  try {
+    raw = JSON.parse(bytes.toString()) as Record<string, unknown>;
+  } catch {
+    return 'unreadable';
+  }
+  const sequences = Object.entries((raw['sequences'] ?? {}) as Record<string, { readonly ceiling: string }>);
+  const accounts = new Map(Object.entries((raw['accounts'] ?? {}) as Record<string, string>));
+  return {
+    ceilingOf: new Map(sequences.map(([name, { ceiling }]) => [name, BigInt(ceiling)])),
+    sequenceOf: (account) => accounts.get(account) ?? accounts.get('*'),
+    exclusive: String(raw['exclusive']),
+    paused: (raw['paused'] ?? []) as string[],
+  };
+}

@@ -1,0 +1,39 @@
+import type { Host } from './host.ts';
+
+export class RejectedNonce extends Error {}
+export class NoAnswer extends Error {}
+
+/** The exchange: for each key the highest nonce it has accepted. A call that is on its way arrives whatever becomes of its bot. */
+export class Exchange {
+  readonly #host: Host;
+  readonly #last = new Map<string, bigint>();
+  /** Keys that somebody else has used too. */
+  readonly #foreign = new Set<string>();
+  #downUntilMs = 0;
+
+  constructor(host: Host) {
+    this.#host = host;
+  }
+
+  /** A program that nobody knows of uses the key with a nonce of its own. */
+  foreignUse(account: string): void {
+    this.#foreign.add(account);
+    this.#last.set(account, (BigInt(this.#host.clock.wallMs()) + 30_000n) * 1_000_000n);
+  }
+
+  goDown(ms: number): void {
+    this.#downUntilMs = this.#host.world.nowMs + ms;
+  }
+
+  /** A call arrives. Throws what the exchange answers. */
+  judge(account: string, token: bigint, nonce: bigint): void {
+    const { world, checker, history } = this.#host;
+    if (world.nowMs < this.#downUntilMs) throw new NoAnswer('no answer');
+    checker.exchangeCounts(account, token, nonce);
+    const accepted = nonce > (this.#last.get(account) ?? 0n);
+    history.note(`the exchange ${accepted ? 'accepts' : 'rejects'} ${nonce} of ${account}`);
+    if (accepted) this.#last.set(account, nonce);
+    else if (!this.#foreign.has(account)) checker.exchangeRejected(account, token, nonce);
+    if (!accepted) throw new RejectedNonce('invalid nonce');
+  }
+}

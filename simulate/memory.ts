@@ -1,0 +1,60 @@
+import type { SlotFileSteps } from '../src/store/slot-file.ts';
+
+export const RUNTIME_DIR = '/run/nonced';
+
+/** Files in memory: they outlive every process, and a reboot takes them away. */
+export class SimulatedMemory {
+  readonly #files = new Map<string, { bytes: Buffer }>();
+  readonly #opened: { bytes: Buffer }[] = [];
+  /** While it is set, a write of a slot comes out short, or fails. */
+  trouble: 'short' | 'ENOSPC' | undefined;
+  /** Called before a slot is written; answers false where the process is gone by then. */
+  hit: () => boolean = () => true;
+
+  reboot(): void {
+    this.#files.clear();
+    this.#opened.length = 0;
+  }
+
+  /** Changes a byte of a file, if it has one there. Answers whether. */
+  damage(name: string, at: number): boolean {
+    const file = this.#files.get(`${RUNTIME_DIR}/${name}`);
+    if (file === undefined || at >= file.bytes.length) return false;
+    file.bytes.writeUInt8(file.bytes.readUInt8(at) ^ 0x55, at);
+    return true;
+  }
+
+  /** Positions of the slots in use. */
+  used(name: string): number[] {
+    const bytes = this.#files.get(`${RUNTIME_DIR}/${name}`)?.bytes ?? Buffer.alloc(0);
+    const used: number[] = [];
+    for (let at = 128; at < bytes.length; at += 128) if (bytes.readUInt32LE(at + 124) !== 0) used.push(at);
+    return used;
+  }
+
+  readonly steps: SlotFileSteps = {
+    open: (path) => {
+      const file = this.#files.get(path);
+      return file && { descriptor: this.#open(file), bytes: Buffer.from(file.bytes) };
+    },
+    make: (path, bytes) => {
+      const file = { bytes: Buffer.from(bytes) };
+      this.#files.set(path, file);
+      return this.#open(file);
+    },
+    writeAt: (descriptor, slot, position) => {
+      // A killed process computes on to the end of its turn, and hears that all is well.
+      if (!this.hit()) return slot.length;
+      if (this.trouble === 'ENOSPC') throw Object.assign(new Error('ENOSPC: simulated, write'), { code: 'ENOSPC' });
+      const length = this.trouble === 'short' ? slot.length / 2 : slot.length;
+      const file = this.#opened[descriptor];
+      if (file !== undefined) slot.copy(file.bytes, position, 0, length);
+      return length;
+    },
+    close: () => {},
+  };
+
+  #open(file: { bytes: Buffer }): number {
+    return this.#opened.push(file) - 1;
+  }
+}
