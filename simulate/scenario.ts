@@ -69,7 +69,7 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'configure'; readonly config: number }
 );
 
-export type StepKind = Step['kind'];
+type StepKind = Step['kind'];
 
 /** All that a seed decides before a run; the rest is decided in it, by streams of the same seed. */
 export interface Scenario {
