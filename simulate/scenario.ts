@@ -69,8 +69,6 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'configure'; readonly config: number }
 );
 
-type StepKind = Step['kind'];
-
 /** All that a seed decides before a run; the rest is decided in it, by streams of the same seed. */
 export interface Scenario {
   readonly seed: number;
