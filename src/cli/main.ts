@@ -246,7 +246,7 @@ Examples:
     .description('read the state file without a daemon')
     .addOption(stateDirOption())
     .option('--json', 'as JSON, for scripts', false)
-    .addHelpText('after', '\nExample:\n  sudo -u nonced nonced inspect --state-dir /var/lib/nonced')
+    .addHelpText('after', '\nExamples:\n  nonced inspect\n  sudo -u nonced nonced inspect --state-dir /var/lib/nonced')
     .action(async (options) => (await import('./commands/inspect.ts')).inspect(options));
 
   nonced

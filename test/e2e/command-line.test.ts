@@ -15,7 +15,21 @@ import { eventually } from '../fixtures/eventually.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 import type { RunResult } from '../fixtures/shell.ts';
 
-const COMMANDS = ['serve', 'nonce', 'exec', 'status', 'advance', 'set-exclusive', 'inspect', 'init'];
+const COMMANDS = [
+  'serve',
+  'nonce',
+  'exec',
+  'status',
+  'why',
+  'pause',
+  'resume',
+  'advance',
+  'set-exclusive',
+  'inspect',
+  'init',
+  'retire',
+  'adopt',
+];
 const HOUR_NS = 3_600_000_000_000n;
 const DIGITS_OF_MS = 13;
 
