@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // Most of the time goes by in waiting for processes: two files at once, also where there are only two cores.
+    maxWorkers: 2,
     projects: [
       {
         test: {
