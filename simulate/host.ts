@@ -1,9 +1,15 @@
 import { Broker, DEFAULT_LIMITS } from '../src/core/broker.ts';
-import { type AccountPolicy, DEFAULT_EXCHANGE, DEFAULT_SEQUENCE, type Policies } from '../src/core/policies.ts';
+import {
+  type AccountPolicy,
+  DEFAULT_EXCHANGE,
+  DEFAULT_SEQUENCE,
+  MAX_NONCE,
+  type Policies,
+} from '../src/core/policies.ts';
 import { startingState } from '../src/core/policy-plan.ts';
 import type { DurableState, Observer } from '../src/core/ports.ts';
 import { nonceFloorAt } from '../src/core/sequence-clock.ts';
-import { freshState, MAX_NONCE } from '../src/daemon/daemon.ts';
+import { freshState } from '../src/daemon/daemon.ts';
 import { Switchboard } from '../src/daemon/switchboard.ts';
 import { openAccountNotes } from '../src/store/account-notes.ts';
 import { openLeaseNotes } from '../src/store/lease-notes.ts';

@@ -5,7 +5,7 @@ import { NonceSequence, type Taken } from './nonce-sequence.ts';
 import { OperatorPlans } from './operator-plans.ts';
 import type { AccountPolicy } from './policies.ts';
 import { ownSequenceOf } from './policy-plan.ts';
-import type { DurableState, ExclusionPolicy, Observer, StateStore, Unit } from './ports.ts';
+import type { DurableState, Observer, StateStore, Unit } from './ports.ts';
 import { Register } from './register.ts';
 import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
 
@@ -77,11 +77,6 @@ export class Ledger {
       floor: (unit) => this.#floor(unit),
       sequenceOf: (account, policy) => this.sequenceOf(account, policy),
     });
-  }
-
-  /** The exclusion policy that is durable. */
-  get exclusive(): ExclusionPolicy {
-    return this.#writer.exclusive;
   }
 
   /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
@@ -179,11 +174,11 @@ export class Ledger {
   }
 
   status() {
-    const wallMs = this.#sequenceClock.nowMs();
     const sequences = [...this.#sequences.values()].filter((sequence) => sequence !== this.tokens);
     return {
-      sequences: sequences.map(({ name, unit, last, ceiling, issued }) => {
-        const leadMs = nonceSpanMs(last - nonceFloorAt(wallMs, unit), unit);
+      sequences: sequences.map((sequence) => {
+        const { name, unit, last, ceiling, issued } = sequence;
+        const leadMs = this.leadMs(sequence);
         return { name, unit, last, ceiling, leadMs: leadMs === undefined ? null : Math.round(leadMs), issued };
       }),
       durability: {

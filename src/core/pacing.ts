@@ -45,6 +45,11 @@ export class LeakyBucket {
     this.#underWay += cost;
   }
 
+  /** A call is under way that the level counts already: it was let through before a restart. `ended` must follow. */
+  resumed(cost: number): void {
+    this.#underWay += cost;
+  }
+
   /** A call that was let through has ended. */
   ended(cost: number, nowMs: number): void {
     this.#emptyAtMs = Math.max(this.#emptyAtMs, nowMs + this.#underWay * this.#msPerUnit);

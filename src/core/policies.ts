@@ -4,6 +4,9 @@ import type { Unit } from './ports.ts';
 export const DEFAULT_EXCHANGE = 'default';
 export const DEFAULT_SEQUENCE = 'default';
 
+/** The highest nonce of a sequence that nothing is said of: what most exchanges store it in is signed. */
+export const MAX_NONCE = 2n ** 63n - 1n;
+
 /** A leaky bucket: a call adds its cost, and may be made where that does not pass `max`. */
 export interface Pacing {
   readonly max: number;

@@ -80,8 +80,8 @@ export class Restart {
       this.#allClosed = true;
       return;
     }
-    // What it cost is not noted. An order costs nothing, and most other calls this.
-    account.bucket?.add(1, this.#startedAtMs);
+    // What it cost is in the level that was noted, but not told apart. An order costs nothing, and most other calls this.
+    account.bucket?.resumed(1);
     this.#leases.hold({
       kind: 'lease',
       token: noted.token,

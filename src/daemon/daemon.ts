@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
 import { TOKEN_SEQUENCE } from '../core/ledger.ts';
-import { DEFAULT_SEQUENCE, NO_POLICIES, type Policies } from '../core/policies.ts';
+import { DEFAULT_SEQUENCE, MAX_NONCE, NO_POLICIES, type Policies } from '../core/policies.ts';
 import { describeProblem, startingState } from '../core/policy-plan.ts';
 import type { DurableSequence, DurableState, ObservedCall, Observer, Unit } from '../core/ports.ts';
 import { describeUnit, nonceFloorAt } from '../core/sequence-clock.ts';
@@ -26,8 +26,6 @@ import { Switchboard } from './switchboard.ts';
 
 const MAX_CONNECTIONS = 1_024;
 const MAX_ADMIN_CONNECTIONS = 64;
-/** Highest nonce of a sequence: what most exchanges store it in is signed. */
-export const MAX_NONCE = 2n ** 63n - 1n;
 /** Tokens are JavaScript numbers in many clients. */
 export const MAX_TOKEN = 2n ** 53n - 1n;
 const LOCK_WAIT_SECONDS = 1;

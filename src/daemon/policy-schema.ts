@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Pacing, SequencePolicy } from '../core/policies.ts';
+import { MAX_NONCE, type Pacing, type SequencePolicy } from '../core/policies.ts';
 import { MOST_SEQUENCES } from '../core/ports.ts';
 import { nonceFloorAt } from '../core/sequence-clock.ts';
 import { UNITS } from '../protocol/messages.ts';
@@ -36,7 +36,6 @@ export const PRESETS = {
   'kraken-pro': { max: 20, perSecond: 1 },
 } as const satisfies Readonly<Record<string, Pacing>>;
 
-const DEFAULT_MAX = 2n ** 63n - 1n;
 const HIGHEST_MAX = 2n ** 64n - 1n;
 const MOST = 1_000_000;
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
@@ -83,7 +82,7 @@ function namesIn(value: unknown, section: string, pattern: RegExp): string[] {
 
 const UNIT = v.picklist(UNITS, ({ input }) => `${quote(input)} is no unit; use ${UNITS.join(', ')}`);
 
-const MAX_NONCE = v.pipe(
+const SEQUENCE_MAX = v.pipe(
   v.custom<string | number>(
     isNonce,
     ({ input }) =>
@@ -100,7 +99,7 @@ function isNonce(value: unknown): boolean {
 
 const SEQUENCE: Schema<SequencePolicy> = v.pipe(
   object(
-    { unit: UNIT, max: v.optional(MAX_NONCE, String(DEFAULT_MAX)) },
+    { unit: UNIT, max: v.optional(SEQUENCE_MAX, String(MAX_NONCE)) },
     { unit: `say which of ${UNITS.join(', ')} the keys have had so far` },
   ),
   v.rawCheck(({ dataset, addIssue }) => {

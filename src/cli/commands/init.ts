@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
-import { DEFAULT_SEQUENCE } from '../../core/policies.ts';
+import { DEFAULT_SEQUENCE, MAX_NONCE } from '../../core/policies.ts';
 import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
 import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/sequence-clock.ts';
 import { BOT_SOCKET } from '../../daemon/config.ts';
-import { freshState, MAX_NONCE, readMachine } from '../../daemon/daemon.ts';
+import { freshState, readMachine } from '../../daemon/daemon.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { readStateFile, type SalvagedState, salvageStateFile } from '../../store/state-file.ts';
 import { parseState } from '../../store/state-format.ts';
