@@ -1,4 +1,5 @@
 import { Broker, DEFAULT_LIMITS } from '../src/core/broker.ts';
+import { textOf } from '../src/core/event-text.ts';
 import {
   type AccountPolicy,
   DEFAULT_EXCHANGE,
@@ -204,15 +205,8 @@ export class Host {
 
   #observer(failed: (error: Error) => void): Observer {
     return {
-      writeFailed: (error) => this.history.note('a write fails', { error: error.message }),
-      writeRecovered: () => this.history.note('writes succeed again'),
       failed,
-      clockChanged: (state) => this.history.note(`the clock is ${state}`),
-      ahead: () => {},
-      rejected: () => {},
-      breakerChanged: (account, openFor) => this.history.note(`breaker of ${account}: ${openFor ?? 'closed'}`),
-      exchangeChanged: (exchange, isDown) => this.history.note(`${exchange} is ${isDown ? 'down' : 'up'}`),
-      keyChanged: () => {},
+      observe: (event) => this.history.note(textOf(event).text),
     };
   }
 

@@ -177,7 +177,7 @@ export class Admission {
     const refused = refusalOf(account, priority, cost, nowMs);
     if (refused !== undefined || key === undefined) return refused;
     const claim = this.#accounts.claim(account, key);
-    if (claim?.kind === 'changed') this.#observer.keyChanged(account.name);
+    if (claim?.kind === 'changed') this.#observer.observe({ kind: 'key-changed', account: account.name });
     return claim?.kind === 'taken' ? keyMismatch(account, claim.by) : undefined;
   }
 }

@@ -216,14 +216,15 @@ export class CeilingWriter {
       observer.failed(failure.error);
     }
     if (failure !== undefined) {
-      if (this.#problem === undefined && failure.kind === 'retriable') observer.writeFailed(failure.error);
+      if (this.#problem === undefined && failure.kind === 'retriable')
+        observer.observe({ kind: 'write-failed', error: failure.error });
       this.#problem = failure.error;
       pending?.settled(failedBy(failure.error));
       // Nothing is written any more, so nobody is left waiting for it.
       if (failure.kind === 'fatal') for (const { settled } of this.#pending.splice(0)) settled(failedBy(failure.error));
       return failure.error;
     }
-    if (this.#problem !== undefined) observer.writeRecovered();
+    if (this.#problem !== undefined) observer.observe({ kind: 'write-recovered' });
     this.#problem = undefined;
     this.#retryMs = FIRST_RETRY_MS;
     this.#writes += 1;

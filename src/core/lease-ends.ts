@@ -9,7 +9,7 @@ import { callOf } from './account-record.ts';
 import type { AccountTable } from './accounts.ts';
 import { leftMs } from './broker-status.ts';
 import type { DeadlineQueue } from './deadline-queue.ts';
-import type { EndedCalls } from './ended-calls.ts';
+import type { EndedCalls, GrantedCall } from './ended-calls.ts';
 import type { Client, Due, Lease, LeaseLane } from './entities.ts';
 import type { Foundation } from './foundation.ts';
 import { ended, longestTtlMs } from './gate.ts';
@@ -66,7 +66,7 @@ export class LeaseEnds {
     if (lease === undefined) {
       // I5: it changes nothing but what is remembered of the call, for whoever asks why it failed.
       const late = this.#ended.tellLate(token, client, outcome, this.#clock.monotonicMs());
-      if (late?.outcome === 'invalid-nonce') this.#observer.rejected(late, this.#ended.before(late));
+      if (late?.outcome === 'invalid-nonce') this.#rejected(late);
       return false;
     }
     if (usedOwnClock) this.#ledger.liftToNow(lease.account.sequence);
@@ -118,16 +118,24 @@ export class LeaseEnds {
     if (outcome === 'ok') account.okAtMs = nowMs;
     if (outcome === 'invalid-nonce') {
       account.rejected += 1;
-      const call = callOf(lease);
-      this.#observer.rejected(call, this.#ended.before(call));
+      this.#rejected(callOf(lease));
     }
     const before = breaker.noted();
     const changed = ended(account, outcome, lease.begunAtMs, nowMs);
     if (breaker.noted() !== before || outcome === 'rate-limited') this.#accounts.note(account, nowMs);
-    if (changed.breaker) this.#observer.breakerChanged(account.name, breaker.trouble);
-    if (changed.exchange) this.#observer.exchangeChanged(exchange.name, exchange.downSinceMs !== undefined);
+    if (changed.breaker) {
+      this.#observer.observe({ kind: 'breaker-changed', account: account.name, openFor: breaker.trouble });
+    }
+    if (changed.exchange) {
+      const isDown = exchange.downSinceMs !== undefined;
+      this.#observer.observe({ kind: 'exchange-changed', exchange: exchange.name, isDown });
+    }
     if (changed.breaker || changed.exchange) {
       this.#grants.sweep((other) => other === account || (changed.exchange && other.exchange === exchange));
     }
+  }
+
+  #rejected(call: GrantedCall): void {
+    this.#observer.observe({ kind: 'rejected', call, before: this.#ended.before(call) });
   }
 }

@@ -210,7 +210,8 @@ export class Ledger {
     const nowMs = this.#sequenceClock.nowMs();
     if (this.#sequenceClock.state !== this.#clockState) {
       this.#clockState = this.#sequenceClock.state;
-      this.#observer.clockChanged(this.#clockState, this.#sequenceClock.offMs());
+      const offMs = this.#sequenceClock.offMs();
+      this.#observer.observe({ kind: 'clock-changed', state: this.#clockState, offMs });
     }
     return nonceFloorAt(nowMs, unit);
   }
@@ -220,7 +221,7 @@ export class Ledger {
     if (leadMs <= LEAD_WARNING_MS) this.#ahead.delete(sequence);
     else if (!this.#ahead.has(sequence)) {
       this.#ahead.add(sequence);
-      this.#observer.ahead(sequence.name, leadMs);
+      this.#observer.observe({ kind: 'ahead', sequence: sequence.name, leadMs });
     }
   }
 }

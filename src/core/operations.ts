@@ -59,7 +59,11 @@ export class Operations {
     let before = this.#lanes.policy;
     const refused = await this.#commit(() => {
       before = this.#lanes.policy;
-      return { exclusive: policy, inEffect: () => this.#grants.switchTo(policy) };
+      const inEffect = () => {
+        this.#grants.switchTo(policy);
+        this.#observer.observe({ kind: 'exclusion-changed', before, after: policy });
+      };
+      return { exclusive: policy, inEffect };
     });
     return refused ?? { before, after: policy };
   }
@@ -74,7 +78,11 @@ export class Operations {
       planned = plan;
       // By so much above what was the last one when it was asked for, and not when its write begins.
       if (target.kind === 'by') target = { kind: 'to', nonce: plan.after };
-      const inEffect = () => this.#accounts.advanced(plan.sequence, this.#clock.monotonicMs());
+      const inEffect = () => {
+        const { sequence, before, after } = plan;
+        this.#accounts.advanced(sequence, this.#clock.monotonicMs());
+        this.#observer.observe({ kind: 'advanced', sequence: sequence.name, before, after });
+      };
       return { ...plan.change, inEffect };
     });
     if (refused !== undefined || planned === undefined) return refused ?? SHUTTING_DOWN;
@@ -112,6 +120,7 @@ export class Operations {
         this.#ledger.forgetNewcomers();
         this.#accounts.follow(policies, this.#clock.monotonicMs());
         this.#grants.switchTo(this.#lanes.policy);
+        this.#observer.observe({ kind: 'configured' });
       };
       return { ...plan.change, inEffect };
     });
@@ -138,13 +147,16 @@ export class Operations {
   }
 
   #pausedOrResumed(accountName: string, pausing: boolean): void {
+    this.#observer.observe({ kind: pausing ? 'paused' : 'resumed', account: accountName });
     const account = this.#accounts.get(accountName);
     if (account === undefined) return;
     account.paused = pausing;
     if (pausing) {
       this.#grants.sweep((other) => other === account);
     } else {
-      if (account.breaker.isOpen) this.#observer.breakerChanged(accountName, undefined);
+      if (account.breaker.isOpen) {
+        this.#observer.observe({ kind: 'breaker-changed', account: accountName, openFor: undefined });
+      }
       account.breaker.close();
       this.#accounts.note(account, this.#clock.monotonicMs());
     }

@@ -177,24 +177,38 @@ export interface NotesFound {
   readonly damaged: boolean;
 }
 
-/** What an operator should know of, for the log. */
+/** Something that an operator should know of. */
+export type BrokerEvent =
+  /** A write of the state failed and is being retried: the first failure of a series. */
+  | { readonly kind: 'write-failed'; readonly error: Error }
+  | { readonly kind: 'write-recovered' }
+  | {
+      readonly kind: 'clock-changed';
+      readonly state: 'followed' | 'not-followed' | 'behind';
+      readonly offMs: number;
+    }
+  /** A sequence has come to be over a minute ahead of the clock. */
+  | { readonly kind: 'ahead'; readonly sequence: string; readonly leadMs: number }
+  /** A bot reports that the exchange has rejected a nonce. `before` held the lane before it. */
+  | { readonly kind: 'rejected'; readonly call: ObservedCall; readonly before: ObservedCall | undefined }
+  | { readonly kind: 'breaker-changed'; readonly account: string; readonly openFor: NotedBreaker['openFor'] }
+  | { readonly kind: 'exchange-changed'; readonly exchange: string; readonly isDown: boolean }
+  /** An account that was known by another API key. */
+  | { readonly kind: 'key-changed'; readonly account: string }
+  // What an operator has changed.
+  | { readonly kind: 'paused'; readonly account: string }
+  | { readonly kind: 'resumed'; readonly account: string }
+  | { readonly kind: 'exclusion-changed'; readonly before: ExclusionPolicy; readonly after: ExclusionPolicy }
+  | { readonly kind: 'advanced'; readonly sequence: string; readonly before: bigint; readonly after: bigint }
+  | { readonly kind: 'configured' };
+
+/** Who hears what happens in the broker; called synchronously, and must not call back into it. */
 export interface Observer {
-  /** A write failed and is being retried; called at the first failure of a series. */
-  writeFailed(error: Error): void;
-  writeRecovered(): void;
+  observe(event: BrokerEvent): void;
   /** Nothing more is granted; the process ends with `error`. */
   failed(error: Error): void;
-  clockChanged(state: 'followed' | 'not-followed' | 'behind', offMs: number): void;
-  /** A sequence has come to be over a minute ahead of the clock. */
-  ahead(sequence: string, leadMs: number): void;
   /** Left out where nobody wants to hear of every call. */
   granted?(call: ObservedCall): void;
-  /** A bot reports that the exchange has rejected a nonce. `before` held the lane before it. */
-  rejected(call: ObservedCall, before: ObservedCall | undefined): void;
-  breakerChanged(account: string, openFor: NotedBreaker['openFor']): void;
-  exchangeChanged(exchange: string, isDown: boolean): void;
-  /** An account that was known by another API key. */
-  keyChanged(account: string): void;
 }
 
 /** A call as a log names it. */

@@ -4,10 +4,11 @@ import { closeSync, existsSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
+import { holderText, textOf } from '../core/event-text.ts';
 import { TOKEN_SEQUENCE } from '../core/ledger.ts';
 import { DEFAULT_SEQUENCE, MAX_NONCE, NO_POLICIES, type Policies } from '../core/policies.ts';
 import { describeProblem, startingState } from '../core/policy-plan.ts';
-import type { DurableSequence, DurableState, ObservedCall, Observer, Unit } from '../core/ports.ts';
+import type { DurableSequence, DurableState, Observer, Unit } from '../core/ports.ts';
 import { describeUnit, nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { openAccountNotes } from '../store/account-notes.ts';
@@ -29,7 +30,6 @@ const MAX_ADMIN_CONNECTIONS = 64;
 /** Tokens are JavaScript numbers in many clients. */
 export const MAX_TOKEN = 2n ** 53n - 1n;
 const LOCK_WAIT_SECONDS = 1;
-const DAY_MS = 86_400_000;
 /** statfs(2): a file system in memory. */
 const TMPFS = 0x01021994;
 
@@ -349,61 +349,16 @@ function cannotStart(error: Error): ExitError {
 function observerOf(log: Log, failed: (error: Error) => void): Observer {
   const observer: Observer = {
     failed,
-    writeFailed: (error) =>
-      log.error(`the state cannot be written (${error.message}); going on below the durable ceiling, and trying again`),
-    writeRecovered: () => log.info('the state can be written again'),
-    clockChanged: (state, offMs) => {
-      const off = `${(offMs / 1000).toFixed(0)} s`;
-      if (state === 'not-followed') {
-        const insist = offMs > DAY_MS ? '--force' : '--yes';
-        log.warn(
-          `the clock jumped ${off} ahead and is not followed; if it is right, accept it: nonced advance --to now ${insist}`,
-        );
-      } else if (state === 'behind') {
-        log.warn('the clock is behind what this state has seen; going on from the last nonce until it is set');
-      } else {
-        log.info(`the clock is followed again (${off} off)`);
-      }
+    observe(event) {
+      const { severity, text } = textOf(event);
+      log[severity](text);
     },
-    ahead: (sequence, leadMs) =>
-      log.warn(`sequence ${sequence} is ${(leadMs / 1000).toFixed(0)} s ahead of the clock; it goes on from there`),
-    rejected: (call, before) =>
-      log.warn(
-        `the exchange rejected nonce ${call.nonce ?? '(of before a restart)'} of account ${call.account}, reported by ` +
-          `${holderOf(call)}; before it the lane was held by ${before === undefined ? 'nobody that is remembered' : holderOf(before)}. ` +
-          `See: nonced why ${call.account}`,
-      ),
-    breakerChanged: (account, openFor) => {
-      if (openFor === undefined) log.info(`account ${account} is let through again`);
-      else
-        log.warn(
-          `account ${account} is let through only to probe: ${BREAKER_CAUSE[openFor]}. See: nonced why ${account}`,
-        );
-    },
-    exchangeChanged: (exchange, isDown) => {
-      if (isDown) log.warn(`exchange ${exchange} does not answer: urgent calls and probes only, until it does`);
-      else log.info(`exchange ${exchange} answers again`);
-    },
-    keyChanged: (account) =>
-      log.warn(
-        `account ${account} has another API key than before; if nobody has made a new one, a bot uses the wrong label`,
-      ),
   };
   if (!log.isDebug) return observer;
   return {
     ...observer,
-    granted: (call) => log.debug(`granted ${call.nonce} to ${holderOf(call)} for account ${call.account}`),
+    granted: (call) => log.debug(`granted ${call.nonce} to ${holderText(call)} for account ${call.account}`),
   };
-}
-
-const BREAKER_CAUSE = {
-  'invalid-nonce': 'the exchange has rejected too many of its nonces',
-  'locked-out': 'the exchange has locked its key out',
-} as const;
-
-function holderOf({ account, holder, pid, label }: ObservedCall): string {
-  const what = label === undefined ? '' : `, ${label}`;
-  return `${holder ?? 'an unnamed client'} (pid ${pid ?? '?'}, ${account}${what})`;
 }
 
 // Accepting a connection, reading from it, and acting on what was read take a turn of the event loop each.

@@ -49,7 +49,7 @@ describe('the circuit breaker of an account', () => {
       refusal: { code: 'QUARANTINED', retryAfterMs: MINUTE_MS, message: expect.stringContaining('last 3 nonces') },
     });
     expect(await atOnce(machine, { account: 'USER:alice' })).toBe('granted');
-    expect(machine.observed.filter((what) => what === 'breakerChanged')).toHaveLength(1);
+    expect(machine.observed.filter((what) => what === 'breaker-changed')).toHaveLength(1);
   });
 
   test('what is still waiting is refused too, and nobody else, when it opens', async () => {
@@ -112,7 +112,7 @@ describe('the circuit breaker of an account', () => {
     await end(machine, 'MASTER', 'ok');
     expect(await atOnce(machine)).toBe('granted');
     expect(machine.accountNotes.slots.get('MASTER')?.breaker.openFor).toBeUndefined();
-    expect(machine.observed.filter((what) => what === 'breakerChanged')).toHaveLength(2);
+    expect(machine.observed.filter((what) => what === 'breaker-changed')).toHaveLength(2);
   });
 
   test('an accepted call from before it opened does not close it', async () => {
@@ -351,7 +351,7 @@ describe('an exchange that is down', () => {
     await machine.advance(5_000);
     await end(machine, 'D', 'ok');
     for (const account of ['A', 'B']) expect(await atOnce(machine, { account })).toBe('granted');
-    expect(machine.observed.filter((what) => what === 'exchangeChanged')).toHaveLength(2);
+    expect(machine.observed.filter((what) => what === 'exchange-changed')).toHaveLength(2);
   });
 
   test('next is refused too, and a probe is used up by it', async () => {
@@ -475,14 +475,14 @@ describe('one key, one label', () => {
     expect(await atOnce(machine, { account: 'main', key: 'aa' })).toBe('KEY_MISMATCH');
     expect(await atOnce(machine, { key: 'aa' })).toBe('granted');
     expect(await atOnce(machine, { account: 'main', key: 'bb' })).toBe('granted');
-    expect(machine.observed).not.toContain('keyChanged');
+    expect(machine.observed).not.toContain('key-changed');
   });
 
   test('another key under a known label is followed and told, and the old one is free', async () => {
     const machine = await Machine.started();
     await atOnce(machine, { key: 'aa' });
     expect(await atOnce(machine, { key: 'bb' })).toBe('granted');
-    expect(machine.observed.filter((what) => what === 'keyChanged')).toHaveLength(1);
+    expect(machine.observed.filter((what) => what === 'key-changed')).toHaveLength(1);
     expect(await atOnce(machine, { account: 'main', key: 'aa' })).toBe('granted');
     expect(await atOnce(machine, { key: 'aa' })).toBe('KEY_MISMATCH');
     expect(await atOnce(machine, { account: 'other', key: 'bb' })).toBe('KEY_MISMATCH');

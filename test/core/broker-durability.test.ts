@@ -63,14 +63,14 @@ describe('on a full disk', () => {
       last = nonce;
     }
     expect(last).toBeLessThan(machine.store.acknowledged.sequences['default']?.ceiling ?? 0n);
-    expect(machine.observed.filter((what) => what === 'writeFailed')).toHaveLength(1);
+    expect(machine.observed.filter((what) => what === 'write-failed')).toHaveLength(1);
     expect(machine.broker.status().durability).toMatchObject({
       state: 'retrying',
       problem: expect.stringContaining('ENOSPC'),
     });
     machine.store.failing = undefined;
     await machine.advance(5_000);
-    expect(machine.observed).toContain('writeRecovered');
+    expect(machine.observed).toContain('write-recovered');
     expect((await machine.roundTrip()).nonce).toBeGreaterThanOrEqual(BigInt(machine.clock.wallMs()) * 1_000_000n);
   });
 

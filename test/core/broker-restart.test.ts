@@ -388,7 +388,7 @@ describe('the wall clock', () => {
     const ahead = async () => leadMs(machine, (await machine.roundTrip()).nonce) - base;
     machine.clock.stepWall(2 * HOUR_MS);
     expect(await ahead()).toBeLessThan(6_000);
-    expect(machine.observed).toContain('clockChanged');
+    expect(machine.observed).toContain('clock-changed');
     expect(machine.broker.status().clock).toEqual({ state: 'not-followed', offMs: 2 * HOUR_MS });
     await machine.crashAndRestart();
     expect(await ahead()).toBeLessThan(12_000);
