@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   'LEASE_LOST',
   'NOT_DURABLE',
   'PAUSED',
+  'DRAINING',
   'QUARANTINED',
   'EXCHANGE_DOWN',
   'UNIT_MISMATCH',

@@ -1,4 +1,5 @@
 import { Breaker } from './breaker.ts';
+import { CallTally } from './call-tally.ts';
 import type { Account } from './entities.ts';
 import { Exchange } from './exchange.ts';
 import type { Ledger } from './ledger.ts';
@@ -173,7 +174,7 @@ export class AccountTable {
       leases: 0,
       usedAtMs: nowMs,
       okAtMs: undefined,
-      rejected: 0,
+      tally: new CallTally(),
       bare: undefined,
       refusedUnits: undefined,
       advancedAtMs: undefined,

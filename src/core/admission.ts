@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import type { AccountTable } from './accounts.ts';
 import type { DeadlineQueue } from './deadline-queue.ts';
+import type { Drain } from './drain.ts';
 import type { Draws } from './draws.ts';
 import type { Account, Client, Due, Waiter } from './entities.ts';
 import type { Foundation, Limits } from './foundation.ts';
@@ -15,7 +16,16 @@ import type { LaneMap } from './lanes.ts';
 import type { LeaseTable } from './leases.ts';
 import type { Phase } from './phase.ts';
 import type { Observer, Priority, RequestId, Token, Unit } from './ports.ts';
-import { CANCELLED, full, keyMismatch, LEASE_LOST, SHUTTING_DOWN, unitMismatch, waitTimeout } from './refusals.ts';
+import {
+  CANCELLED,
+  DRAINING,
+  full,
+  keyMismatch,
+  LEASE_LOST,
+  SHUTTING_DOWN,
+  unitMismatch,
+  waitTimeout,
+} from './refusals.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** A waiter whose only obstacle is a write of the ceiling gets at least this, however short its patience. */
@@ -62,6 +72,7 @@ export class Admission {
   readonly #leases: LeaseTable;
   readonly #deadlines: DeadlineQueue<Due>;
   readonly #observer: Observer;
+  readonly #drain: Drain;
   readonly #room: WaitingRoom;
   readonly #grants: Grants;
   readonly #draws: Draws;
@@ -76,6 +87,7 @@ export class Admission {
     this.#leases = foundation.leases;
     this.#deadlines = foundation.deadlines;
     this.#observer = foundation.observer;
+    this.#drain = foundation.drain;
     this.#room = room;
     this.#grants = grants;
     this.#draws = draws;
@@ -174,6 +186,7 @@ export class Admission {
       account.refusedUnits = { count: (account.refusedUnits?.count ?? 0) + 1, unit };
       return unitMismatch(account, unit);
     }
+    if (this.#drain.isOn && priority !== 'urgent') return DRAINING;
     const refused = refusalOf(account, priority, cost, nowMs);
     if (refused !== undefined || key === undefined) return refused;
     const claim = this.#accounts.claim(account, key);

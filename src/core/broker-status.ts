@@ -1,4 +1,5 @@
 import type { AccountTable } from './accounts.ts';
+import type { Drain } from './drain.ts';
 import type { Account, Lease } from './entities.ts';
 import type { LaneMap } from './lanes.ts';
 import type { LeaseTable } from './leases.ts';
@@ -16,10 +17,14 @@ export interface BrokerParts {
   readonly ledger: Ledger;
   readonly waiting: number;
   readonly grants: number;
+  readonly drain: Drain;
+  /** Why the configuration that was read last is not in effect. */
+  readonly configurationProblem: string | undefined;
 }
 
 /** What an operator wants to see; at most 100 of a kind, and never a token. */
-export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, waiting, grants }: BrokerParts) {
+export function statusOf(parts: BrokerParts) {
+  const { nowMs, startedAtMs, accounts, lanes, leases, ledger, waiting, grants, drain, configurationProblem } = parts;
   const { sequences, durability, clock } = ledger.status();
   const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
   const uptimeMs = Math.round(nowMs - startedAtMs);
@@ -36,6 +41,8 @@ export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, 
     },
     sequences: sequences.slice(0, LISTED),
     paused: firstOf(ledger.paused(), (name) => name),
+    drainingForMs: drain.sinceMs === undefined ? null : Math.round(nowMs - drain.sinceMs),
+    configurationProblem: configurationProblem ?? null,
     exchanges: firstOf(accounts.exchanges(), ({ name, downSinceMs }) => ({
       exchange: name,
       downForMs: downSinceMs === undefined ? null : Math.round(nowMs - downSinceMs),
@@ -49,11 +56,23 @@ export function statusOf({ nowMs, startedAtMs, accounts, lanes, leases, ledger, 
         pid: lease.client?.pid ?? null,
         label: lease.label ?? null,
         priority: lease.priority,
+        nonce: lease.nonce ?? null,
+        waitedMs: Math.round(lease.waitedMs),
         heldMs: Math.round(nowMs - lease.grantedAtMs),
         leftMs: leftMs(lease, nowMs),
       })),
       waiting: lane.waiting,
       oldestWaitMs: Math.round(nowMs - (lane.oldest?.sinceMs ?? nowMs)),
+      // Of each account and priority the one that comes first.
+      waiters: firstOf(lane.heads(), ({ account, client, label, priority, sinceMs, queue }) => ({
+        account: account.name,
+        name: client.name ?? null,
+        pid: client.pid ?? null,
+        label: label ?? null,
+        priority,
+        waitedMs: Math.round(nowMs - sinceMs),
+        paced: queue?.parked ?? false,
+      })),
     })),
     durability,
     clock,
@@ -72,7 +91,9 @@ export function statusOfAccount(account: Account, nowMs: number) {
     waiting: account.waiting,
     idleMs: Math.round(nowMs - account.usedAtMs),
     okAgoMs: account.okAtMs === undefined ? null : Math.round(nowMs - account.okAtMs),
-    rejected: account.rejected,
+    rejected: account.tally.outcomes['invalid-nonce'],
+    rejectedLastHour: account.tally.rejectedLastHour(nowMs),
+    expired: account.tally.endings.expired,
     rejectedInARow: breaker.inARow,
     paused: account.paused,
     breaker:

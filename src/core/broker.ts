@@ -29,10 +29,12 @@ import type { Client, LeaseLane } from './entities.ts';
 import { type BrokerOptions, type Foundation, foundationOf } from './foundation.ts';
 import { Grants } from './grants.ts';
 import { LeaseEnds } from './lease-ends.ts';
-import { type Advanced, Operations, type PauseChange } from './operations.ts';
+import { metricsOf } from './metrics.ts';
+import { type Advanced, type DrainChange, Operations, type PauseChange } from './operations.ts';
 import type { AdvanceParams } from './operator-plans.ts';
 import type { Policies } from './policies.ts';
 import type { ExclusionPolicy, Outcome, Peer, RequestId, Token } from './ports.ts';
+import { callsPage, eventsPage } from './record-pages.ts';
 import { waitTimeout } from './refusals.ts';
 import { Restart, type Resumed } from './restart.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -82,6 +84,7 @@ export class Broker {
     const nowMs = this.#clock.monotonicMs();
     this.#foundation.phase.open();
     this.#restart.open(nowMs);
+    this.#foundation.observer.observe({ kind: 'started' });
   }
 
   /**
@@ -239,15 +242,39 @@ export class Broker {
     return this.#operations.setPaused(accountName, pausing);
   }
 
+  /** Lets only urgent calls begin from now on, or all again. Calls under way are not touched. */
+  setDraining(draining: boolean): DrainChange {
+    return this.#operations.setDraining(draining);
+  }
+
   /** Goes by other policies from now on. Answers what an operator should hear of it; where refused nothing has changed. */
   follow(policies: Policies): Promise<Refusal | { readonly kept: readonly string[] }> {
     return this.#operations.follow(policies);
   }
 
+  /** A new configuration cannot be followed, and why: for whoever looks. */
+  refuseConfiguration(problem: string): void {
+    this.#operations.refuseConfiguration(problem);
+  }
+
   /** What an operator wants to see; at most 100 of a kind, and never a token. */
   status() {
-    const nowMs = this.#clock.monotonicMs();
-    return statusOf({ ...this.#foundation, nowMs, waiting: this.#room.size, grants: this.#grants.made });
+    return statusOf(this.#parts());
+  }
+
+  /** What a program wants to count. */
+  metrics() {
+    return metricsOf(this.#parts());
+  }
+
+  /** The calls that ended last, or those that ended after the one numbered `after`. */
+  calls(page: { readonly after: number | undefined; readonly limit: number; readonly account: string | undefined }) {
+    return callsPage(this.#foundation.ended, page, this.#clock.monotonicMs());
+  }
+
+  /** What happened last that an operator should know of, or what happened after the event numbered `after`. */
+  events(page: { readonly after: number | undefined; readonly limit: number }) {
+    return eventsPage(this.#foundation.chronicle, page, this.#clock.monotonicMs());
   }
 
   /** An account's last calls, and what a rejected nonce was probably due to. */
@@ -269,6 +296,16 @@ export class Broker {
       paused: ledger.isPaused(accountName),
       isKnown: ledger.isKnown(accountName),
       status: account === undefined ? null : statusOfAccount(account, nowMs),
+    };
+  }
+
+  #parts() {
+    return {
+      ...this.#foundation,
+      nowMs: this.#clock.monotonicMs(),
+      waiting: this.#room.size,
+      grants: this.#grants.made,
+      configurationProblem: this.#operations.configurationProblem,
     };
   }
 

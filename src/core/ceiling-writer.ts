@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.ts';
 import type { Refusal } from '../errors.ts';
+import { Histogram } from './histogram.ts';
 import type { NonceSequence, Proposal } from './nonce-sequence.ts';
 import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Observer, StateStore } from './ports.ts';
 import type { AccountChange, Register } from './register.ts';
@@ -68,7 +69,8 @@ export class CeilingWriter {
   #seenWallMs: number;
   #problem: Error | undefined;
   #retryMs = FIRST_RETRY_MS;
-  #writes = 0;
+  readonly #times = new Histogram();
+  #failures = 0;
   #writingSinceMs = 0;
   #failed = false;
 
@@ -88,9 +90,14 @@ export class CeilingWriter {
     return this.#state.kind === 'writing' ? this.#writingSinceMs : undefined;
   }
 
-  /** How many writes have become durable. */
-  get writes(): number {
-    return this.#writes;
+  /** How long the writes took that have become durable. */
+  get times(): Histogram {
+    return this.#times;
+  }
+
+  /** How many writes have failed. */
+  get failures(): number {
+    return this.#failures;
   }
 
   /** The policy that is durable. */
@@ -219,6 +226,7 @@ export class CeilingWriter {
       if (this.#problem === undefined && failure.kind === 'retriable')
         observer.observe({ kind: 'write-failed', error: failure.error });
       this.#problem = failure.error;
+      this.#failures += 1;
       pending?.settled(failedBy(failure.error));
       // Nothing is written any more, so nobody is left waiting for it.
       if (failure.kind === 'fatal') for (const { settled } of this.#pending.splice(0)) settled(failedBy(failure.error));
@@ -227,7 +235,7 @@ export class CeilingWriter {
     if (this.#problem !== undefined) observer.observe({ kind: 'write-recovered' });
     this.#problem = undefined;
     this.#retryMs = FIRST_RETRY_MS;
-    this.#writes += 1;
+    this.#times.add(this.#options.clock.monotonicMs() - this.#writingSinceMs);
     // I1: the ceilings are used from here on, for they are durable now.
     for (const [sequence, proposal] of proposals) sequence.adopt(proposal);
     register.adopt(next.accounts);

@@ -1,4 +1,5 @@
 import type { Nonce, Outcome, Priority, Token } from './ports.ts';
+import { type Page, Ring } from './ring.ts';
 
 /** How many ended calls are remembered, over all accounts. */
 export const REMEMBERED_CALLS = 1_000;
@@ -48,34 +49,36 @@ export interface EndedCall extends GrantedCall {
  * oldest and allocates nothing: every release comes through here.
  */
 export class EndedCalls {
-  readonly #calls: (EndedCall | undefined)[];
-  /** Who may still tell the outcome of the call at the same index. */
+  readonly #calls: Ring<EndedCall>;
+  /** Who may still tell the outcome of the call at the same place. */
   readonly #owners: (object | undefined)[];
-  #next = 0;
   #owned = 0;
 
   constructor(capacity: number = REMEMBERED_CALLS) {
-    this.#calls = new Array<EndedCall | undefined>(capacity).fill(undefined);
+    this.#calls = new Ring(capacity);
     this.#owners = new Array<object | undefined>(capacity).fill(undefined);
   }
 
   /** `owner` may tell the outcome afterwards, if the lease ended under its hands; nobody may where it is left out. */
   add(call: EndedCall, owner?: object): void {
-    this.#setOwner(this.#next, owner);
-    this.#calls[this.#next] = call;
-    this.#next = (this.#next + 1) % this.#calls.length;
+    this.#setOwner(this.#calls.nextIndex, owner);
+    this.#calls.add(call);
   }
 
   /** The account's calls that are remembered, the latest to end first. */
   of(account: string): EndedCall[] {
-    const latestFirst = [...this.#calls.slice(this.#next), ...this.#calls.slice(0, this.#next)].reverse();
-    return latestFirst.filter((call): call is EndedCall => call?.account === account);
+    return [...this.#calls.latestFirst()].filter((call) => call.account === account);
+  }
+
+  /** Up to `limit` of those that ended after the one numbered `after`, of one account or of all; without it, the last. */
+  after(after: number | undefined, limit: number, account?: string): Page<EndedCall> {
+    return this.#calls.after(after, limit, (call) => account === undefined || call.account === account);
   }
 
   /** The call that was granted in the same lane before `call`; where the lane was not exclusive, of the same account. */
   before({ token, lane, account, exclusive }: GrantedCall): EndedCall | undefined {
     let found: EndedCall | undefined;
-    for (const call of this.#calls) {
+    for (const call of this.#calls.places) {
       if (call === undefined || call.token >= token || call.token <= (found?.token ?? -1)) continue;
       if (exclusive ? call.lane === lane : call.account === account) found = call;
     }
@@ -88,8 +91,9 @@ export class EndedCalls {
    */
   tellLate(token: Token, owner: object, outcome: Outcome, nowMs: number): EndedCall | undefined {
     if (this.#owned === 0) return undefined;
-    const index = this.#calls.findIndex((call, at) => call?.token === token && this.#owners[at] === owner);
-    const call = this.#calls[index];
+    const { places } = this.#calls;
+    const index = places.findIndex((call, at) => call?.token === token && this.#owners[at] === owner);
+    const call = places[index];
     if (call === undefined || outcome === 'unknown') return call;
     this.#setOwner(index, undefined);
     call.outcome = outcome;

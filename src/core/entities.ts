@@ -1,4 +1,5 @@
 import type { Breaker } from './breaker.ts';
+import type { CallTally } from './call-tally.ts';
 import type { Deadline } from './deadline-queue.ts';
 import type { Exchange } from './exchange.ts';
 import type { AccountQueue, Lane, Queued } from './lane.ts';
@@ -26,8 +27,7 @@ export interface Account {
   usedAtMs: number;
   /** When a call of it was last accepted. */
   okAtMs: number | undefined;
-  /** Nonces that the exchange has rejected. */
-  rejected: number;
+  readonly tally: CallTally;
   /** Nonces drawn without the exclusive right to a call. */
   bare: { readonly count: number; readonly last: Nonce } | undefined;
   /** Requests that were refused as their clients sign in another unit, and the last such unit. */

@@ -57,7 +57,22 @@ export function textOf(event: BrokerEvent): EventText {
     case 'configured':
       // The log has a line of its own for a reload, with the file's name.
       return { severity: 'debug', text: 'a configuration is in effect' };
+    case 'configuration-refused':
+      return error(`the configuration was read anew and nothing was changed: ${event.problem}`);
+    case 'drain-changed':
+      return event.isDraining
+        ? warn('an operator drains the daemon: urgent calls only, until it is restarted or `nonced drain --off`')
+        : info('an operator has ended the drain: all calls are let through again');
+    case 'started':
+      return { severity: 'debug', text: 'the daemon has started' };
   }
+}
+
+/** The account, exchange or sequence that an event is about. */
+export function subjectOf(event: BrokerEvent): string | undefined {
+  if ('account' in event) return event.account;
+  if ('exchange' in event) return event.exchange;
+  return 'sequence' in event ? event.sequence : undefined;
 }
 
 /** Who made a call, and for whom: for a log. */

@@ -4,9 +4,12 @@
  */
 import type { Clock } from '../clock.ts';
 import { AccountTable } from './accounts.ts';
+import { Chronicle } from './chronicle.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
+import { Drain } from './drain.ts';
 import { EndedCalls } from './ended-calls.ts';
 import type { Due } from './entities.ts';
+import { Histogram } from './histogram.ts';
 import { LaneMap } from './lanes.ts';
 import { LeaseTable } from './leases.ts';
 import { Ledger } from './ledger.ts';
@@ -58,12 +61,26 @@ export interface Foundation {
   readonly leases: LeaseTable;
   readonly deadlines: DeadlineQueue<Due>;
   readonly ended: EndedCalls;
+  readonly drain: Drain;
+  /** How long calls that have ended had waited, and how long they lasted. */
+  readonly waits: Histogram;
+  readonly holds: Histogram;
+  readonly chronicle: Chronicle;
+  /** Hears what the chronicle remembers, and more. */
   readonly observer: Observer;
 }
 
 /** `written` hears of every write of the state that has ended, and why where it failed. */
 export function foundationOf(options: BrokerOptions, written: (failure: Error | undefined) => void): Foundation {
-  const { clock, state, observer } = options;
+  const { clock, state } = options;
+  const chronicle = new Chronicle();
+  const observer: Observer = {
+    ...options.observer,
+    observe(event) {
+      chronicle.add(event, clock.monotonicMs());
+      options.observer.observe(event);
+    },
+  };
   const limits = options.limits ?? DEFAULT_LIMITS;
   const phase = new Phase((error) => observer.failed(error));
   const failed = (error: Error) => phase.fail(error);
@@ -97,6 +114,10 @@ export function foundationOf(options: BrokerOptions, written: (failure: Error | 
     leases: new LeaseTable(options.notes, failed),
     deadlines,
     ended: new EndedCalls(),
+    drain: new Drain(),
+    waits: new Histogram(),
+    holds: new Histogram(),
+    chronicle,
     observer,
   };
 }

@@ -4,6 +4,7 @@
  * of a lane, `pump` leaves no waiter behind that could be granted (I8).
  */
 import type { Clock } from '../clock.ts';
+import type { Refusal } from '../errors.ts';
 import { callOf } from './account-record.ts';
 import type { AccountTable } from './accounts.ts';
 import type { DeadlineQueue } from './deadline-queue.ts';
@@ -16,7 +17,7 @@ import type { LeaseTable } from './leases.ts';
 import type { Ledger } from './ledger.ts';
 import type { Phase } from './phase.ts';
 import type { ExclusionPolicy, Nonce, Observer, Token } from './ports.ts';
-import { CROWDED, exhausted, full, notDurable, unitMismatch } from './refusals.ts';
+import { CROWDED, DRAINING, exhausted, full, notDurable, unitMismatch } from './refusals.ts';
 import type { Restart } from './restart.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -131,11 +132,21 @@ export class Grants {
   /** Refuses whoever waits for one of the accounts that `concerns` names and may not pass any more. */
   sweep(concerns: (account: Account) => boolean): void {
     const nowMs = this.#clock.monotonicMs();
+    this.#turnAway(({ account, priority, cost }) =>
+      concerns(account) ? refusalOf(account, priority, cost, nowMs) : undefined,
+    );
+  }
+
+  /** Refuses whoever waits and is not urgent. */
+  drain(): void {
+    this.#turnAway(({ priority }) => (priority === 'urgent' ? undefined : DRAINING));
+  }
+
+  #turnAway(refusalFor: (waiter: Waiter) => Refusal | undefined): void {
     for (const lane of this.#lanes.all()) {
       let swept = false;
       for (const waiter of lane.waiters()) {
-        const { account, priority, cost } = waiter;
-        const why = concerns(account) ? refusalOf(account, priority, cost, nowMs) : undefined;
+        const why = refusalFor(waiter);
         if (why === undefined) continue;
         this.#room.refuse(waiter, why);
         swept = true;

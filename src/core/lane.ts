@@ -100,12 +100,13 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
   /** Who has waited longest, parked or not, whatever its priority. Looks at every queue. */
   get oldest(): W | undefined {
     let oldest: W | undefined;
-    for (const { queues } of Object.values(this.#turns)) {
-      for (const { first } of queues.values()) {
-        if (oldest === undefined || first.arrival < oldest.arrival) oldest = first;
-      }
-    }
+    for (const first of this.#firsts()) if (oldest === undefined || first.arrival < oldest.arrival) oldest = first;
     return oldest;
+  }
+
+  /** The first to come of each account and priority, the longest waiter first. Looks at every queue. */
+  heads(): W[] {
+    return [...this.#firsts()].sort((a, b) => a.arrival - b.arrival);
   }
 
   /** All who wait, in no particular order. They may be removed meanwhile. */
@@ -221,6 +222,10 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
       if (dueMs === undefined || at > dueMs) dueMs = at;
     }
     return dueMs;
+  }
+
+  *#firsts(): Iterable<W> {
+    for (const { queues } of Object.values(this.#turns)) for (const { first } of queues.values()) yield first;
   }
 
   #firstOf(priority: Priority): W | undefined {

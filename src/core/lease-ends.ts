@@ -14,6 +14,7 @@ import type { Client, Due, Lease, LeaseLane } from './entities.ts';
 import type { Foundation } from './foundation.ts';
 import { ended, longestTtlMs } from './gate.ts';
 import type { Grants } from './grants.ts';
+import type { Histogram } from './histogram.ts';
 import type { LeaseTable } from './leases.ts';
 import type { Ledger } from './ledger.ts';
 import type { Phase } from './phase.ts';
@@ -30,6 +31,8 @@ export class LeaseEnds {
   readonly #ended: EndedCalls;
   readonly #observer: Observer;
   readonly #grants: Grants;
+  readonly #waits: Histogram;
+  readonly #holds: Histogram;
 
   constructor(foundation: Foundation, grants: Grants) {
     this.#clock = foundation.clock;
@@ -41,6 +44,8 @@ export class LeaseEnds {
     this.#ended = foundation.ended;
     this.#observer = foundation.observer;
     this.#grants = grants;
+    this.#waits = foundation.waits;
+    this.#holds = foundation.holds;
   }
 
   /** Lets the lease's TTL begin anew. Answers its TTL in milliseconds. */
@@ -66,6 +71,7 @@ export class LeaseEnds {
     if (lease === undefined) {
       // I5: it changes nothing but what is remembered of the call, for whoever asks why it failed.
       const late = this.#ended.tellLate(token, client, outcome, this.#clock.monotonicMs());
+      if (late?.late === true) this.#observer.ended?.(late);
       if (late?.outcome === 'invalid-nonce') this.#rejected(late);
       return false;
     }
@@ -105,6 +111,10 @@ export class LeaseEnds {
       this.#accounts.note(account, nowMs);
     }
     const call = { ...callOf(lease), endedAtMs: nowMs, ended: how, ownClock, outcome, toldAtMs: nowMs, late: false };
+    lease.account.tally.add(how, outcome, nowMs);
+    this.#waits.add(lease.waitedMs);
+    this.#holds.add(nowMs - lease.grantedAtMs);
+    this.#observer.ended?.(call);
     // Whose lease was ended for him may still tell how the call went.
     this.#ended.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
   }
@@ -117,7 +127,6 @@ export class LeaseEnds {
     const nowMs = this.#clock.monotonicMs();
     if (outcome === 'ok') account.okAtMs = nowMs;
     if (outcome === 'invalid-nonce') {
-      account.rejected += 1;
       this.#rejected(callOf(lease));
     }
     const before = breaker.noted();

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { CeilingWriter, type ChangePlan, type Committed } from './ceiling-writer.ts';
 import type { Account } from './entities.ts';
+import type { Histogram } from './histogram.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
 import { OperatorPlans } from './operator-plans.ts';
 import type { AccountPolicy } from './policies.ts';
@@ -184,10 +185,15 @@ export class Ledger {
       durability: {
         state: this.#durability(),
         problem: this.#writer.problem?.message ?? null,
-        writes: this.#writer.writes,
+        writes: this.#writer.times.count,
       },
       clock: { state: this.#sequenceClock.state, offMs: Math.round(this.#sequenceClock.offMs()) },
     };
+  }
+
+  /** How long the writes of the state took, and how many have failed. */
+  get writing(): { readonly times: Histogram; readonly failures: number } {
+    return this.#writer;
   }
 
   #durability(): 'durable' | 'slow' | 'retrying' {

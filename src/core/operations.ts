@@ -8,6 +8,7 @@ import type { Refusal } from '../errors.ts';
 import type { AccountTable } from './accounts.ts';
 import { firstOf } from './broker-status.ts';
 import type { DurableChange } from './ceiling-writer.ts';
+import type { Drain } from './drain.ts';
 import type { Foundation } from './foundation.ts';
 import type { Grants } from './grants.ts';
 import type { LaneMap } from './lanes.ts';
@@ -27,6 +28,15 @@ export interface PauseChange {
   readonly isKnown: boolean;
 }
 
+type DrainState = 'running' | 'draining';
+
+export interface DrainChange {
+  readonly before: DrainState;
+  readonly after: DrainState;
+}
+
+const drainState = (isOn: boolean): DrainState => (isOn ? 'draining' : 'running');
+
 export interface Advanced {
   readonly sequence: string;
   readonly before: bigint;
@@ -43,8 +53,11 @@ export class Operations {
   readonly #lanes: LaneMap;
   readonly #grants: Grants;
   readonly #observer: Observer;
+  readonly #drain: Drain;
 
-  constructor({ clock, phase, ledger, accounts, lanes, observer }: Foundation, grants: Grants) {
+  #configurationProblem: string | undefined;
+
+  constructor({ clock, phase, ledger, accounts, lanes, observer, drain }: Foundation, grants: Grants) {
     this.#clock = clock;
     this.#phase = phase;
     this.#ledger = ledger;
@@ -52,6 +65,7 @@ export class Operations {
     this.#lanes = lanes;
     this.#grants = grants;
     this.#observer = observer;
+    this.#drain = drain;
   }
 
   /** Switches what is exclusive, durably. Live leases stay; waiters are queued anew in the order of their arrival. */
@@ -107,6 +121,19 @@ export class Operations {
     return refused ?? { before, after: pausing ? 'paused' : 'running', isKnown };
   }
 
+  /** Lets only urgent calls begin from now on, or all again. Not durable: a restart ends it. */
+  setDraining(draining: boolean): DrainChange {
+    const before = this.#drain.isOn;
+    if (draining) {
+      this.#drain.begin(this.#clock.monotonicMs());
+      this.#grants.drain();
+    } else {
+      this.#drain.end();
+    }
+    if (before !== draining) this.#observer.observe({ kind: 'drain-changed', isDraining: draining });
+    return { before: drainState(before), after: drainState(draining) };
+  }
+
   /** Goes by other policies from now on. Answers what an operator should hear of it; where refused nothing has changed. */
   async follow(policies: Policies): Promise<Refusal | { readonly kept: readonly string[] }> {
     let kept: readonly string[] = [];
@@ -120,11 +147,23 @@ export class Operations {
         this.#ledger.forgetNewcomers();
         this.#accounts.follow(policies, this.#clock.monotonicMs());
         this.#grants.switchTo(this.#lanes.policy);
+        this.#configurationProblem = undefined;
         this.#observer.observe({ kind: 'configured' });
       };
       return { ...plan.change, inEffect };
     });
     return refused ?? { kept };
+  }
+
+  /** A new configuration cannot be followed: the one in effect stays. */
+  refuseConfiguration(problem: string): void {
+    this.#configurationProblem = problem;
+    this.#observer.observe({ kind: 'configuration-refused', problem });
+  }
+
+  /** Why the configuration that was read last is not the one in effect; undefined where it is. */
+  get configurationProblem(): string | undefined {
+    return this.#configurationProblem;
   }
 
   /** Makes a change durable. Answers why not; then nothing has changed. */

@@ -200,7 +200,12 @@ export type BrokerEvent =
   | { readonly kind: 'resumed'; readonly account: string }
   | { readonly kind: 'exclusion-changed'; readonly before: ExclusionPolicy; readonly after: ExclusionPolicy }
   | { readonly kind: 'advanced'; readonly sequence: string; readonly before: bigint; readonly after: bigint }
-  | { readonly kind: 'configured' };
+  | { readonly kind: 'configured' }
+  | { readonly kind: 'drain-changed'; readonly isDraining: boolean }
+  /** A new configuration was not taken over; the old one holds. */
+  | { readonly kind: 'configuration-refused'; readonly problem: string }
+  /** The broker is open. */
+  | { readonly kind: 'started' };
 
 /** Who hears what happens in the broker; called synchronously, and must not call back into it. */
 export interface Observer {
@@ -209,6 +214,20 @@ export interface Observer {
   failed(error: Error): void;
   /** Left out where nobody wants to hear of every call. */
   granted?(call: ObservedCall): void;
+  /** A call has ended, or its outcome was told `late`, after its end. Left out where nobody wants to hear of every call. */
+  ended?(call: ObservedEnd): void;
+}
+
+/** How a call ended. `lane` is what was exclusive; times are in milliseconds. */
+export interface ObservedEnd extends ObservedCall {
+  readonly lane: string;
+  readonly priority: Priority;
+  readonly waitedMs: number;
+  readonly grantedAtMs: number;
+  readonly endedAtMs: number;
+  readonly ended: LeaseEnd;
+  readonly outcome: Outcome;
+  readonly late: boolean;
 }
 
 /** A call as a log names it. */

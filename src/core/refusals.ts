@@ -78,6 +78,15 @@ export function paused(account: string): Refusal {
   return refusal('PAUSED', `an operator has paused account ${account}; \`nonced resume ${account}\` lets it go on`);
 }
 
+/** How soon a poll may look whether a drain is over. */
+const DRAIN_RETRY_MS = 5_000;
+
+export const DRAINING = refusal(
+  'DRAINING',
+  'an operator drains the daemon, and lets only urgent calls begin; ask again later, or as urgent if it cannot wait',
+  DRAIN_RETRY_MS,
+);
+
 export function quarantined(account: string, { trouble, inARow, retryAfterMs }: BreakerRefusal): Refusal {
   const fact =
     trouble === 'locked-out'

@@ -27,7 +27,7 @@ export function whyOf(record: AccountRecord, ended: EndedCalls, nowMs: number) {
 }
 
 /** A call as an operator sees it: never with its token. */
-function described(call: EndedCall, nowMs: number) {
+export function described(call: EndedCall, nowMs: number) {
   return {
     account: call.account,
     holder: call.holder ?? null,

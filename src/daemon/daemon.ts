@@ -19,6 +19,7 @@ import { leftovers, openStateFile, readStateFile, sweepOrphans } from '../store/
 import type { StateIdentity } from '../store/state-format.ts';
 import { type StateFileSteps, stepsOnDisk } from '../store/state-steps.ts';
 import { RELEASED_MS, VERSION } from '../version.ts';
+import { callLine, isNoteworthy } from './call-line.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
 import type { Log } from './log.ts';
 import { answers, checkSocketPath, type Listening, listen } from './server.ts';
@@ -63,6 +64,8 @@ export interface Daemon {
   isHealthy(): boolean;
   /** Goes by other policies from now on. Rejects with ExitError where they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
+  /** A new configuration is not to be followed, for a reason that is logged and shown by `status`. */
+  refuse(problem: string): void;
   /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone. */
   stop(): Promise<void>;
 }
@@ -251,6 +254,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         }
         for (const kept of followed.kept) log.warn(kept);
       },
+      refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
         const failure = await broker.stop();
         if (failure !== undefined)
@@ -352,6 +356,10 @@ function observerOf(log: Log, failed: (error: Error) => void): Observer {
     observe(event) {
       const { severity, text } = textOf(event);
       log[severity](text);
+    },
+    ended(call) {
+      if (isNoteworthy(call)) log.info(callLine(call));
+      else if (log.isDebug) log.debug(callLine(call));
     },
   };
   if (!log.isDebug) return observer;

@@ -2,19 +2,22 @@ import { createHash } from 'node:crypto';
 import type { Broker } from '../core/broker.ts';
 import type { Client } from '../core/entities.ts';
 import type { Grant, Nonce, Peer, RequestId, RevokeReason, Token } from '../core/ports.ts';
-import { type Refusal, refusal } from '../errors.ts';
+import { type ErrorCode, type Refusal, refusal } from '../errors.ts';
 import { jsonRpc } from '../protocol/json-rpc.ts';
 import { BrokenStream, MessageScanner } from '../protocol/message-scanner.ts';
 import {
   type AdvanceResult,
+  type CallsResult,
   type ChangeResult,
   type Codec,
+  type EventsResult,
   type GrantResult,
   type HelloResult,
   MAX_COUNT,
   MAX_MESSAGE_BYTES,
   MAX_TTL_MS,
   MAX_WAIT_MS,
+  type MetricsResult,
   type NonceResult,
   type PauseResult,
   PROTOCOL,
@@ -52,12 +55,22 @@ export interface Surroundings {
   readonly pid: number;
   readonly epoch: number;
   connections(): number;
+  /** A request was refused. */
+  refused(code: ErrorCode): void;
+  /** How many have been, by code. */
+  refusals(): MetricsResult['refusals'];
   /** The session has answers to flush by the end of the turn. */
   hasOutput(session: Session): void;
 }
 
 /** Operators' methods, answered on their own socket only. */
-const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set(['advance', 'pause', 'resume-account', 'set-exclusive']);
+const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set([
+  'advance',
+  'pause',
+  'resume-account',
+  'set-exclusive',
+  'drain',
+]);
 
 /** One client's side of the protocol: bytes in, checked requests to the broker, answers out as bytes. */
 export class Session implements Peer {
@@ -146,6 +159,7 @@ export class Session implements Peer {
   }
 
   refused(id: RequestId, refusal: Refusal): void {
+    this.#around.refused(refusal.code);
     this.#send(this.#codec.refusal(id, refusal));
   }
 
@@ -170,6 +184,7 @@ export class Session implements Peer {
         break;
       }
       case 'malformed':
+        this.#around.refused(message.refusal.code);
         this.#send(this.#codec.refusal(message.id, message.refusal));
         break;
       case 'answer':
@@ -227,6 +242,22 @@ export class Session implements Peer {
         break;
       case 'why':
         this.#answer<WhyResult>(id, broker.why(request.account));
+        break;
+      case 'metrics':
+        this.#answer<MetricsResult>(id, {
+          ...broker.metrics(),
+          refusals: this.#around.refusals(),
+          status: this.#status(),
+        });
+        break;
+      case 'calls':
+        this.#answer<CallsResult>(id, broker.calls(request));
+        break;
+      case 'events':
+        this.#answer<EventsResult>(id, broker.events(request));
+        break;
+      case 'drain':
+        this.#answer<ChangeResult>(id, broker.setDraining(request.draining));
         break;
       case 'advance':
         this.#change<AdvanceResult>(id, broker.advance(request));

@@ -1,8 +1,9 @@
 import type { Clock, Timer } from '../clock.ts';
 import type { Broker } from '../core/broker.ts';
+import type { ErrorCode } from '../errors.ts';
 import { Session, type Surroundings, type Wire } from './session.ts';
 
-export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'hasOutput'> {
+export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refused' | 'refusals' | 'hasOutput'> {
   readonly clock: Clock;
   /** Calls back once all input that had arrived by now has been handed to the sessions. */
   readonly afterInput: (done: () => void) => void;
@@ -15,6 +16,7 @@ export class Switchboard {
   readonly #afterInput: (done: () => void) => void;
   readonly #around: Surroundings;
   readonly #sessions = new Set<Session>();
+  readonly #refusals = new Map<ErrorCode, number>();
   #outputs: Session[] = [];
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
 
@@ -25,6 +27,8 @@ export class Switchboard {
     this.#around = {
       ...around,
       connections: () => this.#sessions.size,
+      refused: (code) => this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1),
+      refusals: () => [...this.#refusals].map(([code, count]) => ({ code, count })),
       hasOutput: (session) => this.#flushSoon(session),
     };
   }

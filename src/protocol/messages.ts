@@ -8,6 +8,8 @@ export const MAX_MESSAGE_BYTES = 4096;
 export const MAX_COUNT = 1000;
 export const MAX_TTL_MS = 600_000;
 export const MAX_WAIT_MS = 600_000;
+/** How many calls or events one answer lists. */
+export const MAX_PAGE = 500;
 /** A name or label a person reads, in UTF-8 bytes. */
 export const MAX_TEXT_BYTES = 64;
 /** A request's id that is a string, in UTF-8 bytes. */
@@ -67,10 +69,21 @@ export type Request =
   | { readonly method: 'cancel'; readonly id: RequestId }
   | { readonly method: 'status' }
   | { readonly method: 'why'; readonly account: string }
+  | { readonly method: 'metrics' }
+  | {
+      readonly method: 'calls';
+      /** A serial number: those that ended after it, the earliest first. Undefined: the last ones. */
+      readonly after: number | undefined;
+      readonly limit: number;
+      readonly account: string | undefined;
+    }
+  | { readonly method: 'events'; readonly after: number | undefined; readonly limit: number }
   | AdvanceRequest
   | { readonly method: 'pause'; readonly account: string }
   | { readonly method: 'resume-account'; readonly account: string }
-  | { readonly method: 'set-exclusive'; readonly policy: ExclusionPolicy };
+  | { readonly method: 'set-exclusive'; readonly policy: ExclusionPolicy }
+  /** Lets only urgent calls begin, or all again. */
+  | { readonly method: 'drain'; readonly draining: boolean };
 
 export interface AcquireRequest {
   readonly method: 'acquire';
@@ -219,6 +232,10 @@ export interface StatusResult {
   readonly sequences: readonly SequenceStatus[];
   /** Accounts that an operator has stopped, in use or not. */
   readonly paused: readonly string[];
+  /** How long only urgent calls have been let through, because an operator drains the daemon; null while all are. */
+  readonly drainingForMs: number | null;
+  /** Why the configuration that was read last is not the one in effect; null where it is. */
+  readonly configurationProblem: string | null;
   readonly exchanges: readonly {
     readonly exchange: string;
     /** Null while it answers; otherwise how long it has counted as down. */
@@ -264,6 +281,10 @@ export interface AccountStatus {
   /** Nonces of it that were reported to be rejected, since the daemon started and in a row. */
   readonly rejected: number;
   readonly rejectedInARow: number;
+  /** Give or take five minutes. */
+  readonly rejectedLastHour: number;
+  /** Calls that outlasted their leases, since the daemon started. */
+  readonly expired: number;
   readonly paused: boolean;
   /** Null while calls are let through; otherwise why only probes are, and when the next one may come. */
   readonly breaker: { readonly openFor: 'invalid-nonce' | 'locked-out'; readonly probeInMs: number } | null;
@@ -284,11 +305,25 @@ export interface LaneStatus {
     readonly pid: number | null;
     readonly label: string | null;
     readonly priority: Priority;
+    /** Null for a call that was granted before a restart of the daemon. */
+    readonly nonce: bigint | null;
+    readonly waitedMs: number;
     readonly heldMs: number;
     readonly leftMs: number;
   }[];
   readonly waiting: number;
   readonly oldestWaitMs: number;
+  /** Of each account and priority the one that comes first, the longest waiter first. */
+  readonly waiters: readonly {
+    readonly account: string;
+    readonly name: string | null;
+    readonly pid: number | null;
+    readonly label: string | null;
+    readonly priority: Priority;
+    readonly waitedMs: number;
+    /** It waits for its account's pace, or for its account's first write, and not for its turn. */
+    readonly paced: boolean;
+  }[];
 }
 
 /** A call that has ended, never with its token. */
@@ -309,6 +344,77 @@ export interface WhyCall {
   readonly outcome: Outcome;
   /** The outcome was told after the lease had ended. */
   readonly late: boolean;
+}
+
+/** Where to read on. */
+export interface PageResult {
+  /** To be given as `after` for what comes next. */
+  readonly after: number;
+  /** How many came after the asked number and were forgotten before they were read. */
+  readonly missed: number;
+}
+
+/** A call that has ended; `serial` counts all calls since the daemon started. */
+export interface EndedCallRecord extends WhyCall {
+  readonly serial: number;
+  readonly lane: string;
+  /** The lane had one call at a time. */
+  readonly exclusive: boolean;
+}
+
+/** The earliest first. The daemon remembers the last 1,000 calls. */
+export interface CallsResult extends PageResult {
+  readonly calls: readonly EndedCallRecord[];
+}
+
+/** Something that an operator should know of. */
+export interface EventRecord {
+  readonly serial: number;
+  readonly kind: string;
+  readonly severity: 'error' | 'warn' | 'info' | 'debug';
+  /** The account, exchange or sequence that it happened to. */
+  readonly subject: string | null;
+  readonly text: string;
+  readonly agoMs: number;
+}
+
+/** The earliest first. The daemon remembers the last 500 events. */
+export interface EventsResult extends PageResult {
+  readonly events: readonly EventRecord[];
+}
+
+/** `counts` has one more element than `boundsMs`: what was longer than the last bound. Not cumulative. */
+export interface HistogramResult {
+  readonly counts: readonly number[];
+  readonly sumMs: number;
+}
+
+/** Counts are since the daemon started. What is 0 is left out of `outcomes` and `endings`. */
+export interface AccountMetrics {
+  readonly account: string;
+  readonly exchange: string;
+  readonly grants: number;
+  readonly nonces: number;
+  readonly waiting: number;
+  readonly held: number;
+  readonly outcomes: Partial<Readonly<Record<Outcome, number>>>;
+  readonly endings: Partial<Readonly<Record<WhyCall['ended'], number>>>;
+  readonly paused: boolean;
+  readonly quarantined: boolean;
+  readonly pace: { readonly level: number; readonly max: number } | null;
+}
+
+/** What a program counts. `accounts` lists all in use, a thousand at most; `status` lists a hundred. */
+export interface MetricsResult {
+  readonly boundsMs: readonly number[];
+  /** Of calls that have ended: how long they had waited, and how long they lasted. */
+  readonly waits: HistogramResult;
+  readonly holds: HistogramResult;
+  /** Writes of the state that became durable, and how many failed. */
+  readonly writes: HistogramResult & { readonly failures: number };
+  readonly refusals: readonly { readonly code: string; readonly count: number }[];
+  readonly accounts: readonly AccountMetrics[];
+  readonly status: StatusResult;
 }
 
 export interface WhyResult {

@@ -5,6 +5,7 @@ import {
   isRequestId,
   MAX_COUNT,
   MAX_ID_BYTES,
+  MAX_PAGE,
   MAX_TEXT_BYTES,
   MAX_TTL_MS,
   MAX_WAIT_MS,
@@ -17,6 +18,7 @@ import {
 import { quote, UNPRINTABLE } from './quote.ts';
 
 const DEFAULT_ACCOUNT = 'default';
+const DEFAULT_PAGE = 100;
 const DEFAULT_MAX_LEAD_MS = 3_600_000;
 const MAX_COST = 1_000_000;
 const MAX_PID = 2 ** 31 - 1;
@@ -127,6 +129,16 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
   cancel: method<FieldsOf<'cancel'>>({ id: required(REQUEST_ID) }),
   status: method<FieldsOf<'status'>>({}),
   why: method<FieldsOf<'why'>>({ account: withDefault(ACCOUNT, DEFAULT_ACCOUNT) }),
+  metrics: method<FieldsOf<'metrics'>>({}),
+  calls: method<FieldsOf<'calls'>>({
+    after: optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+    limit: withDefault(wholeNumber(1, MAX_PAGE), DEFAULT_PAGE),
+    account: optional(ACCOUNT),
+  }),
+  events: method<FieldsOf<'events'>>({
+    after: optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+    limit: withDefault(wholeNumber(1, MAX_PAGE), DEFAULT_PAGE),
+  }),
   pause: method<FieldsOf<'pause'>>({ account: required(ACCOUNT) }),
   'resume-account': method<FieldsOf<'resume-account'>>({ account: required(ACCOUNT) }),
   advance: method<AdvanceFields>(
@@ -150,6 +162,7 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
     },
   ),
   'set-exclusive': method<FieldsOf<'set-exclusive'>>({ policy: required(oneOf(EXCLUSION_POLICIES)) }),
+  drain: method<FieldsOf<'drain'>>({ draining: withDefault(FLAG, true) }),
 };
 
 /** A map and not the table itself: a method may be called `constructor` by whoever is on the other side. */

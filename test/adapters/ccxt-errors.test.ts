@@ -47,6 +47,7 @@ const REFUSALS: Readonly<Record<ErrorCode, readonly [name: string, retried: bool
   NOT_DURABLE: ['ExchangeNotAvailable', true],
   LIMIT: ['ExchangeNotAvailable', true],
   EXCHANGE_DOWN: ['ExchangeNotAvailable', true],
+  DRAINING: ['ExchangeNotAvailable', true],
   LEASE_LOST: ['ExchangeNotAvailable', true],
   PACED: ['RateLimitExceeded', true],
   QUARANTINED: ['AuthenticationError', false],

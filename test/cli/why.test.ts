@@ -38,6 +38,8 @@ const status: AccountStatus = {
   okAgoMs: 20,
   rejected: 0,
   rejectedInARow: 0,
+  rejectedLastHour: 0,
+  expired: 0,
   paused: false,
   breaker: null,
   pace: null,

@@ -90,7 +90,7 @@ async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promis
         : `${file.path} was read anew and holds from now on`,
     );
   } catch (error) {
-    log.error(`the configuration was read anew and nothing was changed: ${describe(error)}`);
+    daemon.refuse(describe(error));
   }
 }
 

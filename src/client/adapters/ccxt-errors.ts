@@ -44,6 +44,7 @@ const CLASS_OF: Readonly<Record<ErrorCode, ErrorName>> = {
   NOT_DURABLE: 'ExchangeNotAvailable',
   LIMIT: 'ExchangeNotAvailable',
   EXCHANGE_DOWN: 'ExchangeNotAvailable',
+  DRAINING: 'ExchangeNotAvailable',
   LEASE_LOST: 'ExchangeNotAvailable',
   PACED: 'RateLimitExceeded',
   QUARANTINED: 'AuthenticationError',
