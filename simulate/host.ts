@@ -10,7 +10,7 @@ import {
 import { startingState } from '../src/core/policy-plan.ts';
 import type { DurableState, Observer } from '../src/core/ports.ts';
 import { nonceFloorAt } from '../src/core/sequence-clock.ts';
-import { freshState } from '../src/daemon/daemon.ts';
+import { freshState } from '../src/daemon/opening.ts';
 import { Switchboard } from '../src/daemon/switchboard.ts';
 import { openAccountNotes } from '../src/store/account-notes.ts';
 import { openLeaseNotes } from '../src/store/lease-notes.ts';

@@ -22,8 +22,8 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/configuration.ts': [/^core\//, /^daemon\/policy-file\.ts$/, /^store\/state-file\.ts$/],
   'cli/commands/inspect.ts': [/^store\//],
   'cli/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
-  'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/daemon\.ts$/],
-  'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|daemon)\.ts$/],
+  'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/machine\.ts$/],
+  'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|machine|opening)\.ts$/],
 };
 
 /** What may not be had from outside, by layer: input, output, time and randomness come in through parameters. */

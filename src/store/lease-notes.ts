@@ -1,6 +1,6 @@
 import type { LeaseNotes, NotedLease, NotesFound, Token } from '../core/ports.ts';
 import { readLease, writeLease } from './lease-slot.ts';
-import { isOfBoot, openSlotFile, type SlotFileOptions, type SlotKind } from './slot-file.ts';
+import { isOfBoot, openSlotFile, type SlotFileOptions, type SlotFileSteps, type SlotKind } from './slot-file.ts';
 
 /** More than one daemon ever grants at a time, and half a megabyte of memory. */
 const DEFAULT_CAPACITY = 4096;
@@ -39,6 +39,6 @@ export function openLeaseNotes(options: LeaseNotesOptions): OpenedNotes {
 }
 
 /** Whether a daemon has run in this boot: with notes and no state, the state was lost (I9). Unreadable notes count. */
-export function notesExist(dir: string, bootId: string): boolean {
-  return isOfBoot(LEASES, dir, bootId);
+export function notesExist(dir: string, bootId: string, steps?: SlotFileSteps): boolean {
+  return isOfBoot(LEASES, dir, bootId, steps);
 }

@@ -116,10 +116,11 @@ export function isOfBoot(
   { name, magic }: Pick<SlotKind<unknown, unknown>, 'name' | 'magic'>,
   dir: string,
   bootId: string,
+  steps: SlotFileSteps = slotStepsOnDisk,
 ): boolean {
-  const file = readFile(join(dir, name));
+  const file = steps.open(join(dir, name));
   if (file === undefined) return false;
-  closeSync(file.descriptor);
+  steps.close(file.descriptor);
   const header = readHeader(file.bytes.subarray(0, SLOT_BYTES), magic);
   return header === undefined || header.bootId === bootId;
 }

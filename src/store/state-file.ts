@@ -41,9 +41,13 @@ export interface Leftovers {
  * looking at another user's state without running on it.
  */
 export function readStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours'): StateFileReading {
-  const path = join(dir, STATE_FILE);
-  const bytes = readTrustedFile(path, owner);
+  return stateReadingOf(dir, readTrustedFile(join(dir, STATE_FILE), owner));
+}
+
+/** I9: what the bytes of the state in `dir` say, which are undefined where there is none. Throws as `readStateFile`. */
+export function stateReadingOf(dir: string, bytes: Buffer | undefined): StateFileReading {
   if (bytes === undefined) return { kind: 'absent' };
+  const path = join(dir, STATE_FILE);
   const parsed = parseState(bytes);
   switch (parsed.kind) {
     case 'state':

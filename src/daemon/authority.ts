@@ -1,0 +1,181 @@
+import type { Clock } from '../clock.ts';
+import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
+import type { Policies } from '../core/policies.ts';
+import { EXIT, ExitError } from '../errors.ts';
+import { openAccountNotes } from '../store/account-notes.ts';
+import { notesExist, openLeaseNotes } from '../store/lease-notes.ts';
+import type { SlotFileSteps } from '../store/slot-file.ts';
+import { openStateFile, type StateFileReading } from '../store/state-file.ts';
+import type { StateFileSteps } from '../store/state-steps.ts';
+import { VERSION } from '../version.ts';
+import type { Log } from './log.ts';
+import { observerOf } from './observer.ts';
+import { type Findings, openingOf, type Traces, wrongClock } from './opening.ts';
+import { Switchboard } from './switchboard.ts';
+
+export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDir' | 'machine' | 'self' | 'policies'> {
+  /** Of `stateDir`, as it was locked. It stays the caller's to close. */
+  readonly stateDirFd: number;
+  /** What the caller knows of an earlier state. */
+  readonly traces: Pick<Traces, 'isService' | 'lock'>;
+  readonly bootId: string;
+  readonly clock: Clock;
+  readonly files: AuthorityFiles;
+  readonly log: Log;
+  /** Nothing is granted any more, and the process must end. Called once at most, and not before it is open. */
+  readonly onFailed: (error: Error) => void;
+  /** Calls back once all input that had arrived by now has been handed to the switchboard. */
+  readonly afterInput: (done: () => void) => void;
+}
+
+/** What it does to files, so that a simulation can do without them. */
+export interface AuthorityFiles {
+  readonly directory: StateDirectory;
+  readonly storeSteps: StateFileSteps;
+  readonly notesSteps: SlotFileSteps;
+}
+
+/** What a start looks at in the state directory, and clears away there. Each may throw ExitError. */
+export interface StateDirectory {
+  /** I9: the state, whole or not at all. */
+  read(): StateFileReading;
+  /** Names of what killed writes left behind. */
+  temporaryFiles(): readonly string[];
+  /** Removes those, and answers their paths. */
+  sweep(): readonly string[];
+}
+
+/**
+ * What hands out the nonces: a daemon without its locks, its sockets and its process. A simulated machine starts it by
+ * the same steps as a real one.
+ */
+export interface Authority {
+  readonly broker: Broker;
+  /** For connections. Whoever is connected waits until it is open. */
+  readonly switchboard: Switchboard;
+  /** Grants from now on. Throws where something has failed since the start. */
+  open(): void;
+  /** Goes by other policies. Rejects with ExitError where they do not fit the state; then nothing has changed. */
+  follow(policies: Policies): Promise<void>;
+  /** A clean stop: nothing is granted any more, and the ceilings are written. */
+  stop(): Promise<void>;
+  /** Closes the notes and leaves them to the next daemon. */
+  close(): void;
+}
+
+/**
+ * Reads the state, decides whether it is one to start with, and makes durable that this daemon has. To be called under
+ * the instance lock. Rejects with ExitError, and then nothing is left open.
+ */
+export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
+  const { stateDir, runtimeDir, bootId, clock, files, log, policies } = options;
+  const { directory, notesSteps } = files;
+  const reading = directory.read();
+  const wallMs = clock.wallMs();
+  const opening = openingOf({
+    ...options,
+    wallMs,
+    reading:
+      reading.kind === 'state'
+        ? reading
+        : {
+            ...reading,
+            traces: {
+              ...options.traces,
+              temporaryFiles: directory.temporaryFiles().length > 0,
+              notes: notesExist(runtimeDir, bootId, notesSteps),
+            },
+          },
+  });
+  if ('refusal' in opening) throw opening.refusal;
+  const { state, identity, isFirst, warnings } = opening;
+  for (const path of directory.sweep()) log.info(`removed ${path}, left by a killed write`);
+
+  const { stateDirFd: dirFd } = options;
+  const store = openStateFile({ dir: stateDir, dirFd, identity, found: reading, steps: files.storeSteps });
+  if (isFirst) {
+    // The state comes first: notes without one would look as if it had been lost.
+    const failure = await store.write(state);
+    if (failure !== undefined) throw cannotStart(failure.error);
+  }
+  for (const warning of warnings) log.warn(warning);
+
+  const place = { dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs(), steps: notesSteps };
+  const leases = openLeaseNotes(place);
+  if (leases.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
+  let closeAccounts = () => {};
+  const close = () => {
+    closeAccounts();
+    leases.close();
+  };
+  try {
+    const accounts = openAccountNotes(place);
+    closeAccounts = accounts.close;
+    let phase: 'starting' | 'open' = 'starting';
+    let failed: Error | undefined;
+    const broker = new Broker({
+      clock,
+      bootId,
+      state,
+      store,
+      notes: leases.notes,
+      found: leases.found,
+      accountNotes: accounts.notes,
+      accountsFound: accounts.found,
+      policies,
+      onWritten: () => switchboard.arm(),
+      observer: observerOf(log, (error) => {
+        failed = error;
+        if (phase === 'open') options.onFailed(error);
+      }),
+    });
+    if (!broker.clockIsPlausible) throw wrongClock(wallMs, 'it is over 400 days past the last one this state has seen');
+    const failure = failed ?? (await broker.start());
+    if (failure !== undefined) throw cannotStart(failure);
+    const switchboard = new Switchboard({
+      clock,
+      broker,
+      waitingPerClient: DEFAULT_LIMITS.waitingPerClient,
+      version: VERSION,
+      instance: identity.instance,
+      pid: identity.pid,
+      epoch: identity.epoch,
+      afterInput: options.afterInput,
+    });
+    return {
+      broker,
+      switchboard,
+      open() {
+        // Looked at again: a note may have failed since the start, and nothing may be granted then.
+        if (failed !== undefined) throw cannotStart(failed);
+        phase = 'open';
+        broker.open();
+        switchboard.arm();
+      },
+      async follow(policies) {
+        const followed = await broker.follow(policies);
+        switchboard.arm();
+        if ('code' in followed) {
+          throw new ExitError(EXIT.config, `it does not fit the state in ${stateDir}: ${followed.message}`);
+        }
+        for (const kept of followed.kept) log.warn(kept);
+      },
+      async stop() {
+        const failure = await broker.stop();
+        if (failure !== undefined)
+          log.warn(`the last write failed, so the next start skips a reserve: ${failure.message}`);
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function cannotStart(error: Error): ExitError {
+  if (error instanceof ExitError) return error;
+  return new ExitError(EXIT.tempFail, `the state cannot be written: ${error.message}; make room on the disk`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,24 @@
+import { holderText, textOf } from '../core/event-text.ts';
+import type { Observer } from '../core/ports.ts';
+import { callLine, isNoteworthy } from './call-line.ts';
+import type { Log } from './log.ts';
+
+/** What the broker tells of, as lines of the log. */
+export function observerOf(log: Log, failed: (error: Error) => void): Observer {
+  const observer: Observer = {
+    failed,
+    observe(event) {
+      const { severity, text } = textOf(event);
+      log[severity](text);
+    },
+    ended(call) {
+      if (isNoteworthy(call)) log.info(callLine(call));
+      else if (log.isDebug) log.debug(callLine(call));
+    },
+  };
+  if (!log.isDebug) return observer;
+  return {
+    ...observer,
+    granted: (call) => log.debug(`granted ${call.nonce} to ${holderText(call)} for account ${call.account}`),
+  };
+}

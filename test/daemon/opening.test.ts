@@ -1,0 +1,141 @@
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_EXCHANGE, DEFAULT_SEQUENCE, MAX_NONCE, NO_POLICIES, type Policies } from '../../src/core/policies.ts';
+import type { Unit } from '../../src/core/ports.ts';
+import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
+import { type Findings, freshState, openingOf, type Traces } from '../../src/daemon/opening.ts';
+import { EXIT, type ExitError } from '../../src/errors.ts';
+import type { StateFileContents } from '../../src/store/state-format.ts';
+import { RELEASED_MS } from '../../src/version.ts';
+
+const NOW_MS = RELEASED_MS + 1_000;
+const HERE = 'a'.repeat(32);
+const ELSEWHERE = 'b'.repeat(32);
+const OLD = '1'.repeat(32);
+const NEW = '2'.repeat(32);
+const NOTHING: Traces = { isService: false, lock: false, temporaryFiles: false, notes: false };
+
+function found(reading: Findings['reading'], others: Partial<Findings> = {}): Findings {
+  return {
+    stateDir: '/state',
+    runtimeDir: '/run/n',
+    reading,
+    machine: HERE,
+    wallMs: NOW_MS,
+    self: { instance: NEW, pid: 7, socket: '/run/n/nonced.sock' },
+    policies: NO_POLICIES,
+    ...others,
+  };
+}
+
+const absent = (traces: Partial<Traces> = {}, others?: Partial<Findings>): Findings =>
+  found({ kind: 'absent', traces: { ...NOTHING, ...traces } }, others);
+
+const present = (contents: Partial<StateFileContents> = {}, others?: Partial<Findings>): Findings => {
+  const state = freshState('ns', NOW_MS - 500);
+  const identity = { instance: OLD, epoch: 6, pid: 1, socket: '/old', machine: HERE };
+  const all = { ...identity, state, extra: {}, sequenceExtra: {}, ...contents };
+  return found({ kind: 'state', state: all, bytes: Buffer.alloc(0) }, others);
+};
+
+const further = (unit: Unit): Policies => ({
+  sequences: new Map([['second', { unit, max: MAX_NONCE }]]),
+  of: () => ({ exchange: DEFAULT_EXCHANGE, sequence: DEFAULT_SEQUENCE, pacing: undefined }),
+});
+
+function refusalOf(findings: Findings): ExitError {
+  const opening = openingOf(findings);
+  if ('refusal' in opening) return opening.refusal;
+  throw new Error('it opens');
+}
+
+function openingFor(findings: Findings) {
+  const opening = openingOf(findings);
+  if ('refusal' in opening) throw opening.refusal;
+  return opening;
+}
+
+describe('without a state', () => {
+  test('an empty place is a first start: a new state at the clock, its own instance, and a loud word', () => {
+    const { state, identity, isFirst, warnings } = openingFor(absent());
+    expect(state).toEqual(freshState('ns', NOW_MS));
+    expect(identity).toEqual({ instance: NEW, epoch: 1, pid: 7, socket: '/run/n/nonced.sock', machine: HERE });
+    expect(isFirst).toBe(true);
+    expect(warnings).toEqual([expect.stringContaining('first start: made a new state in /state')]);
+  });
+
+  test.each([
+    ['isService', 'the service was installed with one'],
+    ['lock', 'a lock of an earlier daemon'],
+    ['temporaryFiles', 'an unfinished write of an earlier daemon'],
+    ['notes', 'left notes in /run/n'],
+  ] as const)('I9: it was lost where there is %s, and is never made anew', (trace, evidence) => {
+    const refusal = refusalOf(absent({ [trace]: true }));
+    expect(refusal.exitCode).toBe(EXIT.config);
+    expect(refusal.message).toContain(evidence);
+    expect(refusal.message).toContain('nonced init --floor now --unit UNIT --state-dir /state');
+  });
+
+  test('a clock from before this program was made is not one to begin at, and may pass', () => {
+    expect(refusalOf(absent({}, { wallMs: RELEASED_MS - 1 })).exitCode).toBe(EXIT.tempFail);
+    expect(openingFor(absent({}, { wallMs: RELEASED_MS })).isFirst).toBe(true);
+  });
+
+  test('a lost state is a loss whatever the clock says', () => {
+    expect(refusalOf(absent({ lock: true }, { wallMs: 0 })).exitCode).toBe(EXIT.config);
+  });
+
+  test('a configuration that needs more than a first start may guess is refused', () => {
+    const refusal = refusalOf(absent({}, { policies: further('ms') }));
+    expect(refusal.exitCode).toBe(EXIT.config);
+    expect(refusal.message).toContain('there is no state in /state yet');
+    expect(openingFor(absent({}, { policies: further('ns') })).state.sequences).toHaveProperty('second');
+  });
+});
+
+describe('with a state', () => {
+  test('it goes on: the same instance, the next epoch, and nothing to be said', () => {
+    const findings = present();
+    const { state, identity, isFirst, warnings } = openingFor(findings);
+    expect(state).toEqual(freshState('ns', NOW_MS - 500));
+    expect(identity).toEqual({ instance: OLD, epoch: 7, pid: 7, socket: '/run/n/nonced.sock', machine: HERE });
+    expect(isFirst).toBe(false);
+    expect(warnings).toEqual([]);
+  });
+
+  test('the clock of before the release does not keep it from going on', () => {
+    expect(openingFor(present({}, { wallMs: 0 })).identity.epoch).toBe(7);
+  });
+
+  test('one of another machine is refused', () => {
+    const refusal = refusalOf(present({ machine: ELSEWHERE }));
+    expect(refusal.exitCode).toBe(EXIT.config);
+    expect(refusal.message).toContain('belongs to another machine');
+  });
+
+  test('where machines cannot be told apart, neither is it foreign nor forgets it whose it was', () => {
+    expect(openingFor(present({ machine: undefined })).identity.machine).toBe(HERE);
+    expect(openingFor(present({ machine: ELSEWHERE }, { machine: undefined })).identity.machine).toBe(ELSEWHERE);
+  });
+
+  test('one that was retired is refused, on whichever machine', () => {
+    for (const machine of [HERE, ELSEWHERE, undefined]) {
+      const refusal = refusalOf(present({ machine, retiredAtMs: NOW_MS }));
+      expect(refusal.exitCode).toBe(EXIT.config);
+      expect(refusal.message).toContain('was retired on 2026-11-01');
+    }
+  });
+
+  test('a configuration that does not fit it is refused with what would make it fit', () => {
+    const refusal = refusalOf(present({}, { policies: further('ms') }));
+    expect(refusal.exitCode).toBe(EXIT.config);
+    expect(refusal.message).toContain('nonced init --sequence second --unit ms --floor now --state-dir /state');
+  });
+
+  test('an account that cannot move without being led down stays, and an operator is told', () => {
+    const { sequences, ...others } = freshState('ns', NOW_MS);
+    const far = { unit: 'ns', ceiling: nonceFloorAt(NOW_MS + 3_600_000, 'ns'), max: MAX_NONCE } as const;
+    const accounts = new Map([['A', { sequence: 'far', paused: false }]]);
+    const { warnings } = openingFor(present({ state: { ...others, sequences: { ...sequences, far }, accounts } }));
+    expect(warnings).toEqual([expect.stringContaining('account A stays on sequence far')]);
+  });
+});
