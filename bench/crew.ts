@@ -1,0 +1,71 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Order } from './client-process.ts';
+import { type Load, nowNs, type Sample, type Share } from './load.ts';
+import { track } from './processes.ts';
+
+/** Clients are processes of their own, as bots are; two of them, so that reading answers is not what limits a server. */
+const PROCESSES = 2;
+/** How long all of them have to hear when to begin. */
+const NOTICE_MS = 30;
+
+const PROGRAM = fileURLToPath(new URL('client-process.js', import.meta.url));
+
+/** The clients of one cell, connected and idle until `work`. */
+export class Crew {
+  readonly #processes: readonly ChildProcess[];
+
+  private constructor(processes: readonly ChildProcess[]) {
+    this.#processes = processes;
+  }
+
+  static async open(peer: string, endpoint: string, load: Load): Promise<Crew> {
+    const shares = split(load.connections, PROCESSES).map(
+      ({ first, count }): Share => ({ peer, endpoint, load, firstConnection: first, connections: count }),
+    );
+    const processes = shares.map(() => track(fork(PROGRAM, { serialization: 'advanced' })));
+    const crew = new Crew(processes);
+    await crew.#all((process, index) => ask(process, { open: shares[index] as Share }));
+    return crew;
+  }
+
+  /** Puts the load on, and answers what each process has seen. */
+  work(): Promise<readonly Sample[]> {
+    const beginsAtNs = nowNs() + NOTICE_MS * 1e6;
+    return this.#all((process) => ask<Sample>(process, { beginsAtNs }));
+  }
+
+  dismiss(): void {
+    for (const process of this.#processes) if (process.connected) process.disconnect();
+  }
+
+  async #all<T>(order: (process: ChildProcess, index: number) => Promise<T>): Promise<readonly T[]> {
+    try {
+      return await Promise.all(this.#processes.map(order));
+    } catch (error) {
+      this.dismiss();
+      throw error;
+    }
+  }
+}
+
+/** Shares out `count` as evenly as can be, over at most `parts` that all have something. */
+export function split(count: number, parts: number): readonly { readonly first: number; readonly count: number }[] {
+  const used = Math.min(count, parts);
+  return Array.from({ length: used }, (_, part) => {
+    const first = Math.floor((count * part) / used);
+    return { first, count: Math.floor((count * (part + 1)) / used) - first };
+  });
+}
+
+function ask<T>(process: ChildProcess, order: Order): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const ended = () => reject(new Error('a client process failed; what it said is above'));
+    process.once('exit', ended);
+    process.once('message', (answer) => {
+      process.off('exit', ended);
+      resolve(answer as T);
+    });
+    process.send(order, (error) => error !== null && reject(error));
+  });
+}
