@@ -1,10 +1,10 @@
 import { LISTED } from './broker-status.ts';
-import type { EndedCalls, GrantedCall } from './ended-calls.ts';
+import type { EndedCall, EndedCalls, GrantedCall } from './ended-calls.ts';
 import type { Account, Lease } from './entities.ts';
 import type { AccountRecord } from './evidence.ts';
 import type { Ledger } from './ledger.ts';
 import type { Policies } from './policies.ts';
-import type { ExclusionPolicy } from './ports.ts';
+import type { ExclusionPolicy, LeaseEnd, Outcome } from './ports.ts';
 
 /** A lease as the call that it is for. */
 export function callOf(lease: Lease): GrantedCall {
@@ -23,6 +23,32 @@ export function callOf(lease: Lease): GrantedCall {
     alsoFor,
     waitedMs,
     grantedAtMs,
+  };
+}
+
+/** The lease, which ends now, as the call that has ended. Every release comes through here: no object is made on the way. */
+export function endOf(lease: Lease, ended: LeaseEnd, outcome: Outcome, ownClock: boolean, nowMs: number): EndedCall {
+  const { account, lane, client, label, priority, token, nonce, lastNonce, alsoFor, waitedMs, grantedAtMs } = lease;
+  return {
+    account: account.name,
+    lane: lane.name,
+    exclusive: lane.exclusive,
+    holder: client?.name,
+    pid: client?.pid,
+    label,
+    priority,
+    token,
+    nonce,
+    lastNonce,
+    alsoFor,
+    waitedMs,
+    grantedAtMs,
+    endedAtMs: nowMs,
+    ended,
+    ownClock,
+    outcome,
+    toldAtMs: nowMs,
+    late: false,
   };
 }
 

@@ -117,9 +117,14 @@ export class Draws {
 
   /** The call of an account is made under the lease: until its end the account is in use. */
   #charge(lease: Lease, account: Account, cost: number): void {
-    const before = lease.costs.get(account);
+    if (account === lease.account) {
+      lease.cost += cost;
+      return;
+    }
+    lease.otherCosts ??= new Map();
+    const before = lease.otherCosts.get(account);
     if (before === undefined) account.leases += 1;
-    lease.costs.set(account, (before ?? 0) + cost);
+    lease.otherCosts.set(account, (before ?? 0) + cost);
   }
 
   /** Why the lease gives no right to a further call of the account now, if so. */

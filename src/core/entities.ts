@@ -90,8 +90,10 @@ export interface Lease extends Deadline {
   lastNonce: Nonce | undefined;
   /** Another account for which a nonce was drawn under it. */
   alsoFor: string | undefined;
-  /** What the calls cost that it was granted for. */
-  readonly costs: Map<Account, number>;
+  /** What the calls of its account cost that it was granted for. */
+  cost: number;
+  /** What calls of other accounts cost that were made under it; undefined while there were none. */
+  otherCosts: Map<Account, number> | undefined;
   lane: LeaseLane;
   /** Undefined while its holder from before the restart has not come back. */
   client: Client | undefined;

@@ -5,12 +5,12 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Refusal } from '../errors.ts';
-import { callOf } from './account-record.ts';
+import { callOf, endOf } from './account-record.ts';
 import type { AccountTable } from './accounts.ts';
 import { leftMs } from './broker-status.ts';
 import type { DeadlineQueue } from './deadline-queue.ts';
 import type { EndedCalls, GrantedCall } from './ended-calls.ts';
-import type { Client, Due, Lease, LeaseLane } from './entities.ts';
+import type { Account, Client, Due, Lease, LeaseLane } from './entities.ts';
 import type { Foundation } from './foundation.ts';
 import { ended, longestTtlMs } from './gate.ts';
 import type { Grants } from './grants.ts';
@@ -104,19 +104,25 @@ export class LeaseEnds {
     this.#leases.end(lease);
     this.#deadlines.remove(lease);
     lease.account.usedAtMs = nowMs;
-    for (const [account, cost] of lease.costs) {
-      if (account !== lease.account) account.leases -= 1;
-      if (account.bucket === undefined) continue;
-      account.bucket.ended(cost, nowMs);
-      this.#accounts.note(account, nowMs);
+    this.#uncharge(lease.account, lease.cost, nowMs);
+    for (const [account, cost] of lease.otherCosts ?? []) {
+      account.leases -= 1;
+      this.#uncharge(account, cost, nowMs);
     }
-    const call = { ...callOf(lease), endedAtMs: nowMs, ended: how, ownClock, outcome, toldAtMs: nowMs, late: false };
+    const call = endOf(lease, how, outcome, ownClock, nowMs);
     lease.account.tally.add(how, outcome, nowMs);
     this.#waits.add(lease.waitedMs);
     this.#holds.add(nowMs - lease.grantedAtMs);
     this.#observer.ended?.(call);
     // Whose lease was ended for him may still tell how the call went.
     this.#ended.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
+  }
+
+  /** The account's call is over: from now on what it cost drains. */
+  #uncharge(account: Account, cost: number, nowMs: number): void {
+    if (account.bucket === undefined) return;
+    account.bucket.ended(cost, nowMs);
+    this.#accounts.note(account, nowMs);
   }
 
   /** What the end of a call says of its account and exchange. */

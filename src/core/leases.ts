@@ -79,7 +79,8 @@ export class LeaseTable {
   /** False where the note could not be kept. */
   note(lease: Lease): boolean {
     try {
-      this.#notes.note({ ...lease, account: lease.account.name });
+      const { account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId } = lease;
+      this.#notes.note({ account: account.name, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });
       return true;
     } catch (error) {
       this.#failed(asError(error));

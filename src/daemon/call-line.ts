@@ -3,9 +3,13 @@ import type { ObservedEnd } from '../core/ports.ts';
 /** A call that waited or was held for longer is worth a line in the log. */
 const LONG_MS = 5_000;
 
-/** Whether somebody who reads the log wants to know of the call: it was slow, or nobody knows that it went well. */
-export function isNoteworthy({ outcome, waitedMs, grantedAtMs, endedAtMs }: ObservedEnd): boolean {
-  return outcome !== 'ok' || waitedMs > LONG_MS || endedAtMs - grantedAtMs > LONG_MS;
+/** Outcomes of which nobody says that the call went wrong. Clients that tell none would fill the log, a line a call. */
+const UNREMARKABLE: ReadonlySet<ObservedEnd['outcome']> = new Set(['ok', 'unknown', 'unused']);
+
+/** Whether somebody who reads the log wants to know of the call: it was slow, went wrong, or was not given back. */
+export function isNoteworthy({ outcome, ended, waitedMs, grantedAtMs, endedAtMs }: ObservedEnd): boolean {
+  if (!UNREMARKABLE.has(outcome) || ended !== 'released') return true;
+  return waitedMs > LONG_MS || endedAtMs - grantedAtMs > LONG_MS;
 }
 
 /** A call that has ended as one line of `key=value`, as logfmt has it: never with a token, key or body. */

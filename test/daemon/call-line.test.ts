@@ -27,9 +27,10 @@ test('a call is a line of keys and values, and a value that is no plain word is 
   expect(callLine({ ...CALL, outcome: 'unsettled', late: true, nonce: undefined })).toContain('outcome=unsettled-late');
 });
 
-test('it is worth a line unless it is known to have gone well, and quickly', () => {
-  expect(isNoteworthy(CALL)).toBe(false);
-  expect(isNoteworthy({ ...CALL, outcome: 'unknown' })).toBe(true);
+test('it is worth a line where it went wrong, was not given back, or was slow', () => {
+  for (const outcome of ['ok', 'unknown', 'unused'] as const) expect(isNoteworthy({ ...CALL, outcome })).toBe(false);
+  expect(isNoteworthy({ ...CALL, outcome: 'unsettled' })).toBe(true);
+  expect(isNoteworthy({ ...CALL, ended: 'expired', outcome: 'unknown' })).toBe(true);
   expect(isNoteworthy({ ...CALL, waitedMs: 5_001 })).toBe(true);
   expect(isNoteworthy({ ...CALL, endedAtMs: 6_001 })).toBe(true);
   expect(isNoteworthy({ ...CALL, waitedMs: 5_000, endedAtMs: 6_000 })).toBe(false);
