@@ -244,12 +244,25 @@ describe('status', () => {
             pid: 4711,
             label: 'close position',
             priority: 'normal',
+            nonce: holder.grant(id).nonce,
+            waitedMs: 0,
             heldMs: 1_234,
             leftMs: 18_766,
           },
         ],
         waiting: 1,
         oldestWaitMs: 1_234,
+        waiters: [
+          {
+            account: 'MASTER',
+            name: 'bot',
+            pid: 4711,
+            label: null,
+            priority: 'normal',
+            waitedMs: 1_234,
+            paced: false,
+          },
+        ],
       },
     ]);
     expect(status.sequences.map(({ name }) => name)).toEqual(['default']);
