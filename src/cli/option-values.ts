@@ -1,0 +1,55 @@
+import { InvalidArgumentError } from 'commander';
+
+const MAX_UINT64 = 2n ** 64n - 1n;
+
+/** A duration as a person writes it ("250ms", "60s", "5m", "2h"; a bare number is seconds), in milliseconds. */
+export function parseDuration(text: string): number {
+  const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
+  if (amount === undefined) throw new InvalidArgumentError('give a duration such as 250ms, 60s, 5m or 2h.');
+  const ms = Math.round(Number(amount) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit as 'ms' | 's' | 'm' | 'h']);
+  if (!Number.isSafeInteger(ms)) throw new InvalidArgumentError('that is longer than any clock will run.');
+  return ms;
+}
+
+export function parseCounter(text: string): bigint {
+  if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError('give a number in decimal digits.');
+  return BigInt(text);
+}
+
+/** As parseDuration, but with its unit: 5 could mean nonces, and what it does cannot be undone. */
+export function parseSpan(text: string): number {
+  if (/^\d+$/.test(text)) throw new InvalidArgumentError('say the unit as well: 250ms, 60s, 5m or 2h.');
+  return parseDuration(text);
+}
+
+export function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text) || Number(text) > 1000)
+    throw new InvalidArgumentError('give a number from 1 to 1000.');
+  return Number(text);
+}
+
+export function parseListed(text: string): number {
+  if (!/^[1-9]\d?$|^100$/.test(text)) throw new InvalidArgumentError('give a number from 1 to 100.');
+  return Number(text);
+}
+
+export function parseSequence(text: string): string {
+  const [, account] = /^account:(.+)$/.exec(text) ?? [];
+  if (account !== undefined) {
+    throw new InvalidArgumentError(`that is the own sequence of an account; say --account ${account}.`);
+  }
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) {
+    throw new InvalidArgumentError(
+      'give 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.',
+    );
+  }
+  return text;
+}
+
+export function parseNonce(text: string): bigint | 'now' {
+  if (text === 'now') return 'now';
+  if (!/^\d{1,20}$/.test(text) || BigInt(text) > MAX_UINT64) {
+    throw new InvalidArgumentError('give a nonce in decimal digits, below 2^64, or now.');
+  }
+  return BigInt(text);
+}

@@ -1,0 +1,286 @@
+import { Argument, Option } from 'commander';
+import { VERSION } from '../version.ts';
+import { NoncedCommand } from './nonced-command.ts';
+import {
+  parseCount,
+  parseCounter,
+  parseDuration,
+  parseListed,
+  parseNonce,
+  parseSequence,
+  parseSpan,
+} from './option-values.ts';
+
+const POLICIES = ['global', 'account', 'off'];
+const UNITS = ['ns', 'us', 'ms', 's', 'counter'];
+const PRIORITIES = ['urgent', 'normal', 'background'];
+
+const socketOption = () =>
+  new Option('--socket <path>', "the daemon's socket")
+    .env('NONCED_SOCKET')
+    .default(undefined, 'where a daemon is found');
+const stateDirOption = () => new Option('--state-dir <dir>', 'where the state is kept');
+const runtimeDirOption = () => new Option('--runtime-dir <dir>', 'where the sockets are');
+const configOption = () =>
+  new Option(
+    '--config <file>',
+    'what is known of the accounts: pacing, sequences, exchanges (see docs/configuration.md)',
+  );
+const accountOption = () => new Option('-a, --account <name>', 'label of the API key').default('default');
+const accountArgument = () => new Argument('<account>', 'label of the API key');
+
+/** The whole command line, as data: nothing runs before it is parsed. A command's code is loaded when it is run. */
+export function program(): NoncedCommand {
+  const nonced = new NoncedCommand('nonced')
+    .description('One strictly increasing nonce, and one call at a time, for every exchange API key of this host.')
+    .version(VERSION, '-V, --version')
+    .showHelpAfterError('(add --help for what there is)')
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .enablePositionalOptions()
+    .addExamples(
+      ['nonced serve', 'run the daemon'],
+      ['nonced nonce --account MASTER', 'print the next nonce'],
+      ['nonced exec --account MASTER -- ./order.sh', 'run a program that holds the exclusive call'],
+      ['nonced status', 'who holds what, and who waits'],
+    )
+    .addNotes(`Exit codes are those of sysexits: 64 usage, 69 no daemon, 70 lost ownership, 74 I/O error, 75 busy or timed out,
+77 no permission, 78 bad configuration or state.`);
+
+  nonced
+    .command('serve')
+    .description('run the daemon')
+    .addOption(stateDirOption())
+    .addOption(runtimeDirOption())
+    .addOption(configOption().default(undefined, "the service's /etc/nonced/config.json, where there is one"))
+    .option('--check-config', 'say what is wrong with the configuration, and run nothing', false)
+    .option('--separate', 'run beside a running service: another authority, for other keys', false)
+    .addOption(
+      new Option('--log-level <level>', 'least severity logged')
+        .choices(['error', 'warn', 'info', 'debug'])
+        .default('info'),
+    )
+    .addExamples(
+      ['nonced serve'],
+      ['nonced serve --state-dir ./state --runtime-dir ./run'],
+      ['nonced serve --config ./nonced.json --check-config'],
+    )
+    .addNotes(`SIGHUP reads the configuration anew; a bad one changes nothing, and the log says what is wrong with it.`)
+    .action(async (options) => (await import('./commands/serve.ts')).serve(options));
+
+  nonced
+    .command('nonce')
+    .description('print the next nonce (without exclusivity: for callers who order their calls themselves)')
+    .addOption(accountOption())
+    .option('-n, --count <n>', 'print so many consecutive ones, a line each', parseCount, 1)
+    .addOption(socketOption())
+    .addExamples(['nonced nonce'], ['nonced nonce --account USER:alice --count 3'])
+    .action(async (options) => (await import('./commands/nonce.ts')).nonce(options));
+
+  nonced
+    .command('exec')
+    .description('run a program that holds the exclusive call, with NONCED_NONCE in its environment; exit as it does')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .addOption(accountOption())
+    .addOption(new Option('--priority <priority>', 'who goes first').choices(PRIORITIES).default('normal'))
+    .addOption(new Option('--unit <unit>', 'refuse another unit than this').choices(UNITS))
+    .option('--wait <duration>', 'give up after waiting so long for the grant', parseDuration)
+    .addOption(
+      new Option('--max-hold <duration>', 'then TERM, 5 s later KILL, exit 75')
+        .argParser(parseDuration)
+        .default(60_000, '60s'),
+    )
+    .option(
+      '--own-clock',
+      'the program makes its nonces from the clock: wait until the sequence is not ahead of it',
+      false,
+    )
+    .option('--label <text>', 'shown by status')
+    .addOption(socketOption())
+    .passThroughOptions()
+    .addExamples(
+      ['nonced exec --account MASTER -- sh -c \'echo "$NONCED_NONCE"\''],
+      ['nonced exec --account MASTER --own-clock --max-hold 30s -- kraken balance'],
+    )
+    .action(async (command, options) => (await import('./commands/exec.ts')).exec(command, options));
+
+  nonced
+    .command('status')
+    .description('who holds what, who waits, how far ahead the ceiling is')
+    .option('--json', 'as JSON, for scripts', false)
+    .option('--check', 'one line, and exit 0 (fine), 1 (look soon) or 2 (look now)', false)
+    .addOption(socketOption())
+    .addExamples(['nonced status'], ['nonced status --json'], ['nonced status --check'])
+    .action(async (options) => (await import('./commands/status.ts')).status(options));
+
+  nonced
+    .command('why')
+    .description("an account's last calls, and what a rejected nonce was probably due to")
+    .addArgument(accountArgument())
+    .addOption(
+      new Option('-n, --count <n>', 'how many calls are listed, at most 100').argParser(parseListed).default(20),
+    )
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(['nonced why MASTER'], ['nonced why MASTER -n 100 --json'])
+    .action(async (account, options) => (await import('./commands/why.ts')).why(account, options));
+
+  nonced
+    .command('pause')
+    .description('stop one account, also over restarts (operator)')
+    .addArgument(accountArgument())
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(['nonced pause USER:alice'])
+    .action(async (account, options) => (await import('./commands/pause.ts')).pause(account, options));
+
+  nonced
+    .command('resume')
+    .description('let a paused account go on, and close its circuit breaker (operator)')
+    .addArgument(accountArgument())
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(['nonced resume USER:alice'])
+    .action(async (account, options) => (await import('./commands/pause.ts')).resume(account, options));
+
+  nonced
+    .command('advance')
+    .description('raise a sequence for ever (operator); it cannot be undone')
+    .addOption(
+      new Option('--to <nonce>', 'the next nonce is at least this; now accepts the clock as it is').argParser(
+        parseNonce,
+      ),
+    )
+    .addOption(new Option('--by <duration>', 'raise by so much time').argParser(parseSpan).conflicts('to'))
+    .option('-a, --account <name>', 'give this account a sequence of its own first: the others are not raised')
+    .addOption(
+      new Option('--sequence <name>', 'which sequence')
+        .argParser(parseSequence)
+        .default(undefined, 'default')
+        .conflicts('account'),
+    )
+    .option('--yes', 'allow up to 24 h ahead of the clock instead of 1 h', false)
+    .option('--force', 'allow any distance ahead of the clock', false)
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(
+      ['nonced advance --account MASTER --to 1790000000000000000', 'one key has seen higher nonces'],
+      ['nonced advance --to now', 'the clock jumped, and is right'],
+      ['nonced advance --by 5m', 'everybody on the default sequence'],
+    )
+    .action(async (options) => (await import('./commands/advance.ts')).advance(options));
+
+  nonced
+    .command('set-exclusive')
+    .description('choose what is exclusive, while running and for good (operator)')
+    .addArgument(new Argument('<policy>', 'one lane for all accounts, one for each, or none').choices(POLICIES))
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(['nonced set-exclusive account'])
+    .action(async (policy, options) => (await import('./commands/set-exclusive.ts')).setExclusive(policy, options));
+
+  nonced
+    .command('inspect')
+    .description('read the state file without a daemon')
+    .addOption(stateDirOption())
+    .option('--json', 'as JSON, for scripts', false)
+    .addExamples(['nonced inspect'], ['sudo -u nonced nonced inspect --state-dir /var/lib/nonced'])
+    .action(async (options) => (await import('./commands/inspect.ts')).inspect(options));
+
+  nonced
+    .command('init')
+    .description('write a first or repaired state; never lowers what can be read of an old one')
+    .addOption(
+      new Option('--floor <nonce>', 'the first nonce is at least this; now is the clock')
+        .argParser(parseNonce)
+        .makeOptionMandatory(),
+    )
+    .option('--sequence <name>', 'which sequence', parseSequence, 'default')
+    .addOption(new Option('--unit <unit>', 'unit of a new sequence; it can never be changed').choices(UNITS))
+    .option('--yes', 'allow up to 24 h ahead of the clock instead of 1 h', false)
+    .option('--force', 'allow any distance ahead of the clock', false)
+    .addOption(stateDirOption())
+    .addOption(runtimeDirOption())
+    .option('--json', 'as JSON, for scripts', false)
+    .addExamples(
+      ['nonced init --floor now --unit ns', 'a first state, in nanoseconds'],
+      ['nonced init --floor now --unit ms', 'a first state for keys that sign with milliseconds'],
+      ['nonced init --floor 1790000000000000000', 'raise or repair a state while no daemon runs'],
+    )
+    .action(async (options) => (await import('./commands/init.ts')).init(options));
+
+  nonced
+    .command('retire')
+    .description('give up the authority of this host, to move it to another')
+    .addOption(stateDirOption())
+    .addExamples(['nonced retire --state-dir /var/lib/nonced'])
+    .action(async (options) => (await import('./commands/moving.ts')).retire(options));
+
+  nonced
+    .command('adopt')
+    .description('take over here the authority of a state that was retired elsewhere and copied')
+    .addOption(stateDirOption())
+    .option('--force', 'although the other host was not retired: it is gone for good', false)
+    .addOption(new Option('--counter-floor <n>', 'with --force: where counters go on').argParser(parseCounter))
+    .addExamples(['nonced adopt --state-dir /var/lib/nonced'])
+    .action(async (options) => (await import('./commands/moving.ts')).adopt(options));
+
+  addSystemd(nonced);
+  return nonced;
+}
+
+function addSystemd(nonced: NoncedCommand): void {
+  const systemd = nonced
+    .command('systemd')
+    .description('make nonced a service of this host, under systemd')
+    .addExamples(
+      ['sudo nonced systemd install', 'units, user and group, state; starts it and brings up to date'],
+      ['sudo nonced systemd install --copy', 'the same, with copies of Node and nonced that no upgrade touches'],
+      ['nonced systemd status', 'what is installed and how it is doing'],
+      ['sudo nonced systemd uninstall', 'all but the state'],
+    );
+  const json = () => new Option('--json', 'as JSON, for scripts').default(false);
+  const copy = (what: string) => new Option('--copy', what).default(false);
+
+  systemd
+    .command('install')
+    .description('write the units, create user and group, write a first state, enable and start; or bring up to date')
+    .addOption(copy('run the service from copies of this Node and this package in /usr/local/lib/nonced/VERSION'))
+    .addOption(new Option('--unit <unit>', 'unit of a first state; it can never be changed').choices(UNITS))
+    .option('--floor <nonce>', 'a first state begins at least here; left out or now, at the clock')
+    .addOption(json())
+    .addExamples(
+      ['sudo nonced systemd install'],
+      ['sudo nonced systemd install --unit ms', 'for keys that sign with milliseconds (13 digits)'],
+      ['sudo nonced systemd install --copy', 'where Node lies under /home (nvm), or is upgraded without asking'],
+    )
+    .action(async (options) => (await import('./commands/systemd.ts')).install(options));
+
+  systemd
+    .command('uninstall')
+    .description('stop the service and remove all but its state')
+    .addOption(json())
+    .addExamples(['sudo nonced systemd uninstall'])
+    .action(async (options) => (await import('./commands/systemd.ts')).uninstall(options));
+
+  systemd
+    .command('status')
+    .description('what is installed and how it is doing; exits 69 where bots would find no daemon')
+    .addOption(json())
+    .addExamples(['nonced systemd status'], ['nonced systemd status --json'])
+    .action(async (options) => (await import('./commands/systemd.ts')).status(options));
+
+  systemd
+    .command('print')
+    .description('print the files that install would write')
+    .addOption(copy('as with install --copy'))
+    .addExamples(['nonced systemd print'])
+    .action(async (options) => (await import('./commands/systemd.ts')).print(options));
+
+  systemd
+    .command('rollback')
+    .description('go back to the version that was installed before, and back again')
+    .addOption(json())
+    .addExamples(['sudo nonced systemd rollback'])
+    .action(async (options) => (await import('./commands/systemd.ts')).rollback(options));
+}
