@@ -11,6 +11,7 @@ import {
   parseSpan,
 } from './option-values.ts';
 
+const SHELLS = ['bash', 'zsh'];
 const POLICIES = ['global', 'account', 'off'];
 const UNITS = ['ns', 'us', 'ms', 's', 'counter'];
 const PRIORITIES = ['urgent', 'normal', 'background'];
@@ -226,7 +227,27 @@ export function program(): NoncedCommand {
     .action(async (options) => (await import('./commands/moving.ts')).adopt(options));
 
   addSystemd(nonced);
+  addShell(nonced);
   return nonced;
+}
+
+function addShell(nonced: NoncedCommand): void {
+  nonced
+    .command('completion')
+    .description('print a script that teaches a shell to complete the command line')
+    .addArgument(new Argument('<shell>', 'which shell').choices(SHELLS))
+    .addExamples(
+      ['nonced completion bash | sudo tee /etc/bash_completion.d/nonced', 'for all users'],
+      ['source <(nonced completion bash)', 'a line for ~/.bashrc'],
+      ['source <(nonced completion zsh)', 'a line for ~/.zshrc, after compinit'],
+    )
+    .action(async (shell) => (await import('./commands/completion.ts')).completion(shell, program()));
+
+  nonced
+    .command('man', { hidden: true })
+    .description('print the source of the manual page')
+    .addExamples(['nonced man | man -l -'])
+    .action(async () => (await import('./commands/man.ts')).man(program()));
 }
 
 function addSystemd(nonced: NoncedCommand): void {

@@ -29,6 +29,7 @@ const COMMANDS = [
   'init',
   'retire',
   'adopt',
+  'completion',
 ];
 const HOUR_NS = 3_600_000_000_000n;
 const DIGITS_OF_MS = 13;
@@ -113,6 +114,8 @@ describe('help and usage', () => {
     ['advance', '--by', `${'9'.repeat(400)}h`],
     ['set-exclusive'],
     ['set-exclusive', 'sometimes'],
+    ['completion'],
+    ['completion', 'fish'],
     ['init'],
     ['init', '--floor', 'soon'],
     ['init', '--floor', 'now', '--unit', 'ps'],

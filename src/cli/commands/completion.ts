@@ -1,0 +1,17 @@
+import { VERSION } from '../../version.ts';
+import { treeOf } from '../command-tree.ts';
+import { bashCompletion } from '../completion/bash.ts';
+import { zshCompletion } from '../completion/zsh.ts';
+import type { NoncedCommand } from '../nonced-command.ts';
+
+/** Prints what teaches a shell the command line. */
+export function completion(shell: 'bash' | 'zsh', nonced: NoncedCommand): void {
+  const tree = treeOf(nonced);
+  switch (shell) {
+    case 'bash':
+      process.stdout.write(bashCompletion(tree, VERSION));
+      return;
+    case 'zsh':
+      process.stdout.write(zshCompletion(tree, VERSION));
+  }
+}
