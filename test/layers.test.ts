@@ -11,7 +11,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
   store: [/^store\//, /^core\/ports\.ts$/],
   daemon: [/^daemon\//, /^core\//, /^protocol\//, /^store\//],
   client: [/^client\//, /^protocol\//],
-  cli: [/^cli\//, /^client\//, /^protocol\//],
+  rehearsal: [/^rehearsal\//],
+  cli: [/^cli\//, /^client\//, /^protocol\//, /^rehearsal\//],
 };
 
 /** The commands that work on the state or run the daemon, and what that takes. */

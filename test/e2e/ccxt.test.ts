@@ -3,12 +3,12 @@ import { resolve } from 'node:path';
 import ccxt from 'ccxt';
 import { connect, type Nonced } from 'nonced';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
+import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { type CcxtBotOptions, type CcxtBotReport, krakenObject } from '../fixtures/ccxt-bot.ts';
 import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
-import type { FaultAction } from '../fixtures/exchange-faults.ts';
-import type { ApiKey } from '../fixtures/exchange-keys.ts';
 import { run } from '../fixtures/shell.ts';
 
 const BOT = resolve('build/test/fixtures/ccxt-bot-process.js');

@@ -7,11 +7,11 @@ import { type AccountOptions, CallFailed, KrakenAccount } from '../../examples/k
 import { type Placed, placeOrder } from '../../examples/kraken/orders.ts';
 import { mayHaveArrived, outcomeOf, termsOf } from '../../examples/kraken/terms.ts';
 import { outcomeOfErrors, termsOf as termsOfAdapter } from '../../src/client/adapters/kraken.ts';
+import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
+import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type ExampleHost, startExampleHost } from '../fixtures/example-host.ts';
 import { runExample, startExample } from '../fixtures/example-program.ts';
-import type { FaultAction } from '../fixtures/exchange-faults.ts';
-import type { ApiKey } from '../fixtures/exchange-keys.ts';
 import { type Answer, RawConnection } from '../fixtures/raw-connection.ts';
 
 let host: ExampleHost;

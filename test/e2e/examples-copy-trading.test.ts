@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type ExampleHost, startExampleHost } from '../fixtures/example-host.ts';
 import { type ExampleProgram, startExample } from '../fixtures/example-program.ts';
-import type { ApiKey } from '../fixtures/exchange-keys.ts';
 
 const USERS = ['USER:alice', 'USER:bob', 'USER:carol', 'USER:dave', 'USER:erin'] as const;
 

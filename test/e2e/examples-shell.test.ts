@@ -4,10 +4,10 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { connect } from '../../src/client/index.ts';
+import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { NONCED, runNonced } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type ExampleHost, startExampleHost } from '../fixtures/example-host.ts';
-import type { ApiKey } from '../fixtures/exchange-keys.ts';
 import { hasProgram, type RunResult, run } from '../fixtures/shell.ts';
 
 const SHELL = resolve('examples/shell');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { runBots } from '../fixtures/bot-processes.ts';
 import {
   type DaemonPlace,
@@ -11,7 +12,6 @@ import {
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 import { startExchange } from '../fixtures/exchange.ts';
-import type { ApiKey } from '../fixtures/exchange-keys.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 import { hasProgram, run } from '../fixtures/shell.ts';
 

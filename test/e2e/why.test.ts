@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect, type Nonced } from '../../src/client/index.ts';
 import type { WhyResult } from '../../src/protocol/messages.ts';
+import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -9,7 +10,6 @@ import {
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
-import type { ApiKey } from '../fixtures/exchange-keys.ts';
 import { krakenCall } from '../fixtures/kraken-client.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 
