@@ -1,6 +1,7 @@
 import type { BrokerParts } from './broker-status.ts';
 import type { Account } from './entities.ts';
 import { BOUNDS_MS, type Histogram } from './histogram.ts';
+import type { LaneMap } from './lanes.ts';
 
 export interface MetricsParts extends BrokerParts {
   readonly waits: Histogram;
@@ -12,15 +13,22 @@ export interface MetricsParts extends BrokerParts {
  * forgotten for want of room begins anew.
  */
 export function metricsOf(parts: MetricsParts) {
-  const { nowMs, accounts, ledger, waits, holds } = parts;
+  const { nowMs, accounts, lanes, ledger, waits, holds } = parts;
   const { times, failures } = ledger.writing;
   return {
     boundsMs: BOUNDS_MS,
     waits: described(waits),
     holds: described(holds),
     writes: { ...described(times), failures },
+    oldestWaitMs: Math.round(oldestWaitMs(lanes, nowMs)),
     accounts: [...accounts.values()].map((account) => metricsOfAccount(account, nowMs)),
   };
+}
+
+function oldestWaitMs(lanes: LaneMap, nowMs: number): number {
+  let oldestMs = 0;
+  for (const { oldest } of lanes.busy()) if (oldest !== undefined) oldestMs = Math.max(oldestMs, nowMs - oldest.sinceMs);
+  return oldestMs;
 }
 
 function described({ counts, sumMs }: Histogram) {

@@ -412,6 +412,8 @@ export interface MetricsResult {
   readonly holds: HistogramResult;
   /** Writes of the state that became durable, and how many failed. */
   readonly writes: HistogramResult & { readonly failures: number };
+  /** How long the longest waiter of all lanes has waited; 0 where nobody waits. */
+  readonly oldestWaitMs: number;
   readonly refusals: readonly { readonly code: string; readonly count: number }[];
   readonly accounts: readonly AccountMetrics[];
   readonly status: StatusResult;

@@ -92,6 +92,19 @@ describe('the counts that a program reads', () => {
     expect(writes.failures).toBe(0);
   });
 
+  test('have the oldest wait of all lanes, also where `status` lists only the first hundred', async () => {
+    const machine = await Machine.started({ exclusive: 'account' });
+    for (let n = 0; n < 101; n += 1) machine.connect().acquire({ account: `A${n}` });
+    await machine.advance(20);
+    expect(machine.broker.metrics().oldestWaitMs).toBe(0);
+    machine.connect().acquire({ account: 'A100' });
+    await machine.advance(30);
+    machine.connect().acquire({ account: 'A0' });
+    await machine.advance(10);
+    expect(machine.broker.metrics().oldestWaitMs).toBe(40);
+    expect(machine.broker.status().lanes.map(({ oldestWaitMs }) => oldestWaitMs)).not.toContain(40);
+  });
+
   test('of rejected nonces fade from the last hour and stay in the total', async () => {
     const machine = await Machine.started();
     await call(machine, 'A', 'invalid-nonce');
