@@ -13,9 +13,10 @@ import { openAuthority } from './authority.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
 import type { Log } from './log.ts';
 import { readBootId, readMachine } from './machine.ts';
-import { answers, checkSocketPath, type Listening, listen } from './server.ts';
+import { type Listening, listen } from './server.ts';
 import { NO_SOCKETS, type PassedSockets } from './service-manager.ts';
 import { summaryOf, termsOf } from './summary.ts';
+import { answers, checkSocketPath } from './unix-listener.ts';
 
 const MAX_CONNECTIONS = 1_024;
 const MAX_ADMIN_CONNECTIONS = 64;
@@ -65,7 +66,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { clock = systemClock(), passed = NO_SOCKETS, storeSteps = stepsOnDisk } = options;
   const socket = join(runtimeDir, BOT_SOCKET);
   const adminSocket = join(runtimeDir, ADMIN_SOCKET);
-  checkSocketPath(socket);
+  checkSocketPath(socket, '--runtime-dir');
   await refuseBesideService(options);
 
   // Undone in reverse order, at the end or where a step fails.

@@ -1,9 +1,7 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
-import { MAX_SOCKET_PATH_BYTES } from './config.ts';
+import { createServer, type Socket } from 'node:net';
 import type { Log } from './log.ts';
 import type { Switchboard } from './switchboard.ts';
+import { bindSocket, listening, removeLeftoverSocket } from './unix-listener.ts';
 
 export interface Listener {
   readonly path: string;
@@ -21,51 +19,10 @@ export interface Listening {
   close(): void;
 }
 
-/** Throws ExitError (78) for a path that Node would cut short without a word. */
-export function checkSocketPath(path: string): void {
-  const bytes = Buffer.byteLength(path);
-  if (bytes <= MAX_SOCKET_PATH_BYTES) return;
-  throw new ExitError(
-    EXIT.config,
-    `socket path ${path} is ${bytes} bytes long, over the ${MAX_SOCKET_PATH_BYTES} a Unix socket can have; ` +
-      'choose a shorter --runtime-dir',
-  );
-}
-
-/**
- * Unlinks the socket of a daemon that has died. The caller holds the lock of the runtime directory; a socket that
- * answers all the same, or a file that is no socket, is left alone: throws ExitError.
- */
-async function removeLeftoverSocket(path: string): Promise<void> {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket()) {
-    throw new ExitError(EXIT.config, `${path} is in the way and is no socket; move it away`);
-  }
-  if (await answers(path)) {
-    throw new ExitError(EXIT.tempFail, `another program answers on ${path}; stop it, or choose another --runtime-dir`);
-  }
-  unlinkSync(path);
-}
-
-/** Whether some process accepts connections on the socket `path`. */
-export function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (accepted: boolean) => {
-      socket.destroy();
-      resolve(accepted);
-    };
-    socket.once('connect', () => settle(true));
-    // A full backlog or a forbidden socket has somebody behind it.
-    socket.once('error', (error) => settle(['EAGAIN', 'EACCES'].includes(systemErrorCode(error) ?? '')));
-  });
-}
-
 /** Listens on the socket that was passed, or on a new one at `path`. Rejects with ExitError where it cannot. */
 export async function listen(listener: Listener, switchboard: Switchboard, log: Log): Promise<Listening> {
   const { path, descriptor, role, mode, maxConnections } = listener;
-  if (descriptor === undefined) await removeLeftoverSocket(path);
+  if (descriptor === undefined) await removeLeftoverSocket(path, '--runtime-dir');
   const sockets = new Set<Socket>();
   // Half-open: a shell's `printf … | nc -N` closes its side before it has the answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -84,41 +41,17 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
       );
     }
   });
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
-      reject(new ExitError(EXIT.tempFail, `cannot listen on ${path}: ${error.message}`, { cause: error }));
-    });
-    if (descriptor === undefined) bindPrivately(server, path);
-    else server.listen({ fd: descriptor });
-    server.once('listening', () => {
-      try {
-        // Who may connect to a socket of systemd's is said in its unit.
-        if (descriptor === undefined) chmodSync(path, mode);
-      } catch (error) {
-        reject(new ExitError(EXIT.noPermission, `cannot set the permissions of ${path}: ${String(error)}`));
-        return;
-      }
-      server.removeAllListeners('error');
-      // Out of descriptors, most likely: the connection is lost, the daemon is not.
-      server.on('error', (error) => log.error(`a connection on ${path} could not be accepted: ${error.message}`));
-      resolve({
-        close() {
-          server.close();
-          for (const socket of sockets) socket.destroy();
-        },
-      });
-    });
-  });
-}
-
-/** Binds so that nobody else can connect before the permissions are set, whatever the umask. */
-function bindPrivately(server: Server, path: string): void {
-  const umask = process.umask(0o177);
-  try {
-    server.listen({ path, backlog: 511 });
-  } finally {
-    process.umask(umask);
-  }
+  // Who may connect to a socket of systemd's is said in its unit.
+  if (descriptor === undefined) await bindSocket(server, path, mode);
+  else await listening(server, path, () => server.listen({ fd: descriptor }));
+  // Out of descriptors, most likely: the connection is lost, the daemon is not.
+  server.on('error', (error) => log.error(`a connection on ${path} could not be accepted: ${error.message}`));
+  return {
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard): void {
