@@ -19,7 +19,12 @@ export function adminSocket(asked: string | undefined): string {
 }
 
 /** Asks the socket at `path` one thing. Rejects with NoncedError. */
-export function askOnce<Result>(path: string, method: string, params: object): Promise<Result> {
+export function askOnce<Result>(
+  path: string,
+  method: string,
+  params: object,
+  withinMs = ANSWER_WITHIN_MS,
+): Promise<Result> {
   // Before there is a connection to be left open: it throws at a number that does not fit in 64 bits.
   const request = msgpackRpc.request(REQUEST_ID, method, params);
   return new Promise((resolve, reject) => {
@@ -39,7 +44,7 @@ export function askOnce<Result>(path: string, method: string, params: object): P
           reject(isOperators ? notOperator(path) : unavailable(path, reason));
         }),
     });
-    const timer = systemClock().after(ANSWER_WITHIN_MS, () => {
+    const timer = systemClock().after(withinMs, () => {
       settle(() => reject(new NoncedError(refusal('UNAVAILABLE', `no answer from ${path} in time; look at its log`))));
     });
     connection.send(request);

@@ -115,6 +115,25 @@ export function program(): NoncedCommand {
     .action(async (options) => (await import('./commands/status.ts')).status(options));
 
   nonced
+    .command('metrics')
+    .description('what the daemon counts, in the text format of Prometheus')
+    .addOption(
+      new Option('--output <file>', 'write it to this file, in one step, for the textfile collector').conflicts(
+        'listen',
+      ),
+    )
+    .option('--listen <address>', 'serve it to be scraped, at an address of this host or on a Unix socket')
+    .addOption(socketOption())
+    .addExamples(
+      ['nonced metrics'],
+      ['nonced metrics --output /var/lib/prometheus/node-exporter/nonced.prom'],
+      ['nonced metrics --listen 127.0.0.1:9464', 'http://127.0.0.1:9464/metrics'],
+      ['nonced metrics --listen /run/nonced-metrics.sock'],
+    )
+    .addNotes('Every metric is explained in docs/metrics.md, with a dashboard and alerts.')
+    .action(async (options) => (await import('./commands/metrics.ts')).metrics(options));
+
+  nonced
     .command('why')
     .description("an account's last calls, and what a rejected nonce was probably due to")
     .addArgument(accountArgument())

@@ -27,7 +27,8 @@ export function metricsOf(parts: MetricsParts) {
 
 function oldestWaitMs(lanes: LaneMap, nowMs: number): number {
   let oldestMs = 0;
-  for (const { oldest } of lanes.busy()) if (oldest !== undefined) oldestMs = Math.max(oldestMs, nowMs - oldest.sinceMs);
+  for (const { oldest } of lanes.busy())
+    if (oldest !== undefined) oldestMs = Math.max(oldestMs, nowMs - oldest.sinceMs);
   return oldestMs;
 }
 

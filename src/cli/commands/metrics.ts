@@ -1,0 +1,65 @@
+import { resolve } from 'node:path';
+import { surroundings } from '../../client/host.ts';
+import { findSocket } from '../../client/socket-path.ts';
+import { systemClock } from '../../clock.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import type { MetricsResult } from '../../protocol/messages.ts';
+import { askOnce } from '../ask.ts';
+import { startExporter } from '../metrics/exporter.ts';
+import { expositionOf } from '../metrics/exposition.ts';
+import { DOWN, familiesOf } from '../metrics/families.ts';
+import { parseListenAddress } from '../metrics/listen-address.ts';
+import { replaceFile } from '../metrics/replaced-file.ts';
+import { describe, fail, printLine, warn } from '../output.ts';
+
+export interface MetricsOptions {
+  readonly output?: string;
+  readonly listen?: string;
+  readonly socket?: string;
+}
+
+/** Well within what Prometheus waits for a scrape, which is ten seconds. */
+const ANSWER_WITHIN_MS = 5_000;
+
+/** Prints the daemon's counts for Prometheus, writes them to a file, or serves them until it is told to stop. */
+export async function metrics({ output, listen, socket }: MetricsOptions): Promise<void> {
+  const path = findSocket(socket, surroundings()).path;
+  if (listen !== undefined) {
+    await serveMetrics(path, listen);
+    return;
+  }
+  const { text, problem } = await scrape(path);
+  if (output === undefined) process.stdout.write(text);
+  else replaceFile(output, text);
+  // Only now: a file that a collector reads must not go on saying that all is well.
+  if (problem !== undefined) fail(problem);
+}
+
+/** Never rejects: where no daemon answers, that is what the text says, and `problem` is why. */
+async function scrape(path: string): Promise<{ readonly text: string; readonly problem?: unknown }> {
+  try {
+    const answer = await askOnce<MetricsResult>(path, 'metrics', {}, ANSWER_WITHIN_MS);
+    return { text: expositionOf(familiesOf(answer, systemClock().wallMs())) };
+  } catch (problem) {
+    return { text: expositionOf(DOWN), problem };
+  }
+}
+
+async function serveMetrics(path: string, listen: string): Promise<void> {
+  const address = parseListenAddress(listen);
+  if (address.kind === 'unix' && resolve(address.path) === resolve(path)) {
+    throw new ExitError(EXIT.usage, `--listen ${listen}: that is the daemon's own socket; choose another path`);
+  }
+  let told: string | undefined;
+  const exporter = await startExporter(address, async () => {
+    const { text, problem } = await scrape(path);
+    const news = problem === undefined ? undefined : describe(problem);
+    // Once, and not at every scrape.
+    if (news !== undefined && news !== told) warn(news);
+    if (news === undefined && told !== undefined) printLine('the daemon answers again');
+    told = news;
+    return text;
+  });
+  printLine(`the metrics of ${path} are at ${exporter.place}`);
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void exporter.close());
+}
