@@ -25,6 +25,15 @@ export function printError(text: string): void {
   process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
 }
 
+/** From now on nobody who does not read standard error, or has closed it, holds up or ends this process. */
+export function unblockErrors(): void {
+  process.stderr.on('error', () => {});
+  // Node writes to pipes and sockets without waiting, but to a terminal only once told: a stalled ssh, or Ctrl-S, would
+  // stop the process at its next word.
+  const terminal = process.stderr as { _handle?: { setBlocking?(blocking: boolean): void } };
+  if (process.stderr.isTTY) terminal._handle?.setBlocking?.(false);
+}
+
 /** Says what went wrong and sets the exit code that belongs to it. */
 export function fail(error: unknown): void {
   process.exitCode = exitCodeOf(error);

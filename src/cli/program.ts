@@ -110,6 +110,11 @@ export function program(): NoncedCommand {
     .description('who holds what, who waits, how far ahead the ceiling is')
     .option('--json', 'as JSON, for scripts', false)
     .option('--check', 'one line, and exit 0 (fine), 1 (look soon) or 2 (look now)', false)
+    .addOption(
+      new Option('--log-format <format>', 'lines for people, or a JSON object each')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
     .addOption(socketOption())
     .addExamples(['nonced status'], ['nonced status --json'], ['nonced status --check'])
     .action(async (options) => (await import('./commands/status.ts')).status(options));

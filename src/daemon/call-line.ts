@@ -1,4 +1,5 @@
 import type { ObservedEnd } from '../core/ports.ts';
+import type { LogFields } from './log.ts';
 
 /** A call that waited or was held for longer is worth a line in the log. */
 const LONG_MS = 5_000;
@@ -12,9 +13,9 @@ export function isNoteworthy({ outcome, ended, waitedMs, grantedAtMs, endedAtMs 
   return waitedMs > LONG_MS || endedAtMs - grantedAtMs > LONG_MS;
 }
 
-/** A call that has ended as one line of `key=value`, as logfmt has it: never with a token, key or body. */
-export function callLine(call: ObservedEnd): string {
-  const fields: Readonly<Record<string, string | number | bigint | undefined>> = {
+/** What the line of a call that has ended says: never a token, key or body. */
+export function callFields(call: ObservedEnd): LogFields {
+  return {
     account: call.account,
     outcome: call.late ? `${call.outcome}-late` : call.outcome,
     ended: call.ended,
@@ -25,15 +26,7 @@ export function callLine(call: ObservedEnd): string {
     holder: call.holder,
     pid: call.pid,
     label: call.label,
-    nonce: call.nonce,
+    // 19 digits are more than a JSON number keeps.
+    nonce: call.nonce?.toString(),
   };
-  const pairs = Object.entries(fields).flatMap(([key, value]) =>
-    value === undefined ? [] : [`${key}=${quoted(String(value))}`],
-  );
-  return `call ${pairs.join(' ')}`;
-}
-
-/** As it is where it is one plain word; otherwise in quotes, with what would end them escaped. */
-function quoted(text: string): string {
-  return /^[^\s"=\\]+$/.test(text) ? text : JSON.stringify(text);
 }

@@ -1,6 +1,6 @@
 import { holderText, textOf } from '../core/event-text.ts';
 import type { Observer } from '../core/ports.ts';
-import { callLine, isNoteworthy } from './call-line.ts';
+import { callFields, isNoteworthy } from './call-line.ts';
 import type { Log } from './log.ts';
 
 /** What the broker tells of, as lines of the log. */
@@ -12,8 +12,8 @@ export function observerOf(log: Log, failed: (error: Error) => void): Observer {
       log[severity](text);
     },
     ended(call) {
-      if (isNoteworthy(call)) log.info(callLine(call));
-      else if (log.isDebug) log.debug(callLine(call));
+      if (isNoteworthy(call)) log.info('call', callFields(call));
+      else if (log.isDebug) log.debug('call', callFields(call));
     },
   };
   if (!log.isDebug) return observer;

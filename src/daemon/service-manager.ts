@@ -38,6 +38,11 @@ export function passedSockets(variables: Variables, pid: number): PassedSockets 
   return found;
 }
 
+/** Whether the file `of` is the journal, as systemd.exec(5) has it: the variable alone may have been inherited. */
+export function isJournal(variables: Variables, of: { readonly dev: bigint; readonly ino: bigint }): boolean {
+  return variables['JOURNAL_STREAM'] === `${of.dev}:${of.ino}`;
+}
+
 /** How often systemd wants to hear from us, in milliseconds; undefined where it does not. */
 export function watchdogMs(variables: Variables, pid: number): number | undefined {
   const meantForUs = variables['WATCHDOG_PID'] === undefined || variables['WATCHDOG_PID'] === String(pid);

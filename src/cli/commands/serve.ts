@@ -1,13 +1,14 @@
+import { fstatSync } from 'node:fs';
 import { type Clock, systemClock } from '../../clock.ts';
 import { NO_POLICIES } from '../../core/policies.ts';
 import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
-import { createLog, type Log, type LogLevel } from '../../daemon/log.ts';
-import { notify, passedSockets, watchdogMs } from '../../daemon/service-manager.ts';
+import { createLog, type Log, type LogFormat, type LogLevel } from '../../daemon/log.ts';
+import { isJournal, notify, passedSockets, watchdogMs } from '../../daemon/service-manager.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
 import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../configuration.ts';
 import { directories } from '../directories.ts';
-import { describe, exitCodeOf, printError, printLine } from '../output.ts';
+import { describe, exitCodeOf, printError, printLine, unblockErrors } from '../output.ts';
 
 export interface ServeOptions {
   readonly stateDir?: string;
@@ -16,11 +17,12 @@ export interface ServeOptions {
   readonly config?: string;
   readonly checkConfig: boolean;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
 }
 
 /** Runs the daemon until it is told to stop. Where it cannot start it says why and sets the exit code. */
 export async function serve(options: ServeOptions): Promise<void> {
-  const { stateDir, runtimeDir, separate, logLevel } = options;
+  const { stateDir, runtimeDir, separate, logLevel, logFormat } = options;
   const file = configurationFile(options.config);
   if (options.checkConfig) {
     await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
@@ -28,12 +30,14 @@ export async function serve(options: ServeOptions): Promise<void> {
   }
   // Whatever a library makes in our directories is nobody else's to write to.
   process.umask(0o077);
-  // A log that nobody reads any more must not end the daemon.
-  process.stderr.on('error', () => {});
+  unblockErrors();
+  const clock = systemClock();
   const log = createLog({
     level: logLevel,
-    journal: process.env['JOURNAL_STREAM'] !== undefined,
-    write: (line) => process.stderr.write(line),
+    format: logFormat,
+    journal: isJournal(process.env, fstatSync(process.stderr.fd, { bigint: true })),
+    stream: process.stderr,
+    wallMs: clock.wallMs,
   });
   const found = directories({ stateDir, runtimeDir });
   // To the log, where an alert on its severity finds it.
@@ -64,7 +68,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     log.info('Try in another terminal: npx nonced nonce    npx nonced status    Stop with Ctrl-C.');
   }
 
-  const tellSystemd = reportToSystemd(daemon, log, systemClock());
+  const tellSystemd = reportToSystemd(daemon, log, clock);
   let stopping = false;
   const stop = async (signal: string) => {
     // Whoever asks twice does not want to wait for a disk.
