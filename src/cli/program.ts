@@ -5,6 +5,7 @@ import {
   parseCount,
   parseCounter,
   parseDuration,
+  parseJournalSize,
   parseListed,
   parseNonce,
   parseSequence,
@@ -61,12 +62,32 @@ export function program(): NoncedCommand {
         .choices(['error', 'warn', 'info', 'debug'])
         .default('info'),
     )
+    .addOption(
+      new Option('--log-format <format>', 'lines for people, or a JSON object each')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .addOption(
+      new Option('--journal <file>', 'write down every call that ends, for nonced timeline')
+        .env('NONCED_JOURNAL')
+        .default(undefined, 'none is kept'),
+    )
+    .addOption(
+      new Option('--journal-size <size>', 'begin a new one at this size; the last one is kept as FILE.1')
+        .argParser(parseJournalSize)
+        .env('NONCED_JOURNAL_SIZE')
+        .default(2 ** 24, '16M'),
+    )
     .addExamples(
       ['nonced serve'],
       ['nonced serve --state-dir ./state --runtime-dir ./run'],
       ['nonced serve --config ./nonced.json --check-config'],
+      ['nonced serve --journal ./calls.jsonl'],
     )
-    .addNotes(`SIGHUP reads the configuration anew; a bad one changes nothing, and the log says what is wrong with it.`)
+    .addNotes(
+      `SIGHUP reads the configuration anew; a bad one changes nothing, and the log says what is wrong with it. It also lets go
+of a journal that was moved away, and begins a new one.`,
+    )
     .action(async (options) => (await import('./commands/serve.ts')).serve(options));
 
   nonced
@@ -110,11 +131,6 @@ export function program(): NoncedCommand {
     .description('who holds what, who waits, how far ahead the ceiling is')
     .option('--json', 'as JSON, for scripts', false)
     .option('--check', 'one line, and exit 0 (fine), 1 (look soon) or 2 (look now)', false)
-    .addOption(
-      new Option('--log-format <format>', 'lines for people, or a JSON object each')
-        .choices(['text', 'json'])
-        .default('text'),
-    )
     .addOption(socketOption())
     .addExamples(['nonced status'], ['nonced status --json'], ['nonced status --check'])
     .action(async (options) => (await import('./commands/status.ts')).status(options));

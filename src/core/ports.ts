@@ -218,9 +218,12 @@ export interface Observer {
   ended?(call: ObservedEnd): void;
 }
 
-/** How a call ended. `lane` is what was exclusive; times are in milliseconds. */
+/** How a call ended. `lane` is what was exclusive, where anything was; times are in milliseconds. */
 export interface ObservedEnd extends ObservedCall {
   readonly lane: string;
+  readonly exclusive: boolean;
+  /** The last nonce drawn under the lease. */
+  readonly lastNonce: Nonce | undefined;
   readonly priority: Priority;
   readonly waitedMs: number;
   readonly grantedAtMs: number;

@@ -8,6 +8,7 @@ import type { SlotFileSteps } from '../store/slot-file.ts';
 import { openStateFile, type StateFileReading } from '../store/state-file.ts';
 import type { StateFileSteps } from '../store/state-steps.ts';
 import { VERSION } from '../version.ts';
+import type { Journal, JournalAuthor } from './journal.ts';
 import type { Log } from './log.ts';
 import { observerOf } from './observer.ts';
 import { type Findings, openingOf, type Traces, wrongClock } from './opening.ts';
@@ -22,6 +23,8 @@ export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDi
   readonly clock: Clock;
   readonly files: AuthorityFiles;
   readonly log: Log;
+  /** Begins the journal, where one is kept. Called once at most, before anything happens that belongs in it. */
+  readonly journal?: ((author: JournalAuthor) => Journal) | undefined;
   /** Nothing is granted any more, and the process must end. Called once at most, and not before it is open. */
   readonly onFailed: (error: Error) => void;
   /** Calls back once all input that had arrived by now has been handed to the switchboard. */
@@ -113,6 +116,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     closeAccounts = accounts.close;
     let phase: 'starting' | 'open' = 'starting';
     let failed: Error | undefined;
+    const journal = options.journal?.({ ...identity, version: VERSION, bootId });
     const broker = new Broker({
       clock,
       bootId,
@@ -124,7 +128,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       accountsFound: accounts.found,
       policies,
       onWritten: () => switchboard.arm(),
-      observer: observerOf(log, (error) => {
+      observer: observerOf(log, journal, (error) => {
         failed = error;
         if (phase === 'open') options.onFailed(error);
       }),

@@ -11,6 +11,7 @@ import { leftovers, readStateFile, sweepOrphans } from '../store/state-file.ts';
 import { type StateFileSteps, stepsOnDisk } from '../store/state-steps.ts';
 import { openAuthority } from './authority.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './config.ts';
+import { Journal, type JournalPlace } from './journal.ts';
 import type { Log } from './log.ts';
 import { readBootId, readMachine } from './machine.ts';
 import { type Listening, listen } from './server.ts';
@@ -39,6 +40,8 @@ export interface DaemonOptions {
   readonly clock?: Clock;
   /** What a write of the state does to the disk; for a test to leave a step out. */
   readonly storeSteps?: StateFileSteps;
+  /** Where every call that ends is written down; left out: nowhere. */
+  readonly journal?: JournalPlace | undefined;
   /** Sockets that systemd holds: nobody misses a connection while the daemon is away. */
   readonly passed?: PassedSockets;
 }
@@ -54,21 +57,26 @@ export interface Daemon {
   isHealthy(): boolean;
   /** Goes by other policies from now on. Rejects with ExitError where they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
+  /** Whoever rotates the journal has moved it away. Nothing happens where none is kept. */
+  reopenJournal(): void;
+  /** A write of the journal may never end, and the end of the process would wait for it. */
+  isJournalHung(): boolean;
   /** A new configuration is not to be followed, for a reason that is logged and shown by `status`. */
   refuse(problem: string): void;
-  /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone. */
+  /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone, the journal is whole. */
   stop(): Promise<void>;
 }
 
 /** Starts the daemon and answers once clients can connect. Rejects with ExitError and leaves nothing behind. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { stateDir, runtimeDir, isService, policies = NO_POLICIES, log } = options;
+  const { stateDir, runtimeDir, isService, policies = NO_POLICIES, log, journal: place } = options;
   const { clock = systemClock(), passed = NO_SOCKETS, storeSteps = stepsOnDisk } = options;
   const socket = join(runtimeDir, BOT_SOCKET);
   const adminSocket = join(runtimeDir, ADMIN_SOCKET);
   checkSocketPath(socket, '--runtime-dir');
   await refuseBesideService(options);
 
+  let journal: Journal | undefined;
   // Undone in reverse order, at the end or where a step fails.
   const undo: (() => void)[] = [];
   const undoAll = () => {
@@ -113,6 +121,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       },
       policies,
       log,
+      journal:
+        place &&
+        ((author) => {
+          journal = new Journal({ ...place, author, clock, log });
+          return journal;
+        }),
       onFailed(error) {
         // The locks stay ours until the process is gone: a write of the state may be under way.
         for (const listener of listening) listener.close();
@@ -139,13 +153,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       summary: () => summaryOf(broker.status()),
       isHealthy: () => !broker.isOverdue,
       follow: (policies) => authority.follow(policies),
+      reopenJournal: () => journal?.reopen(),
+      isJournalHung: () => journal?.isHung ?? false,
       refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
         await authority.stop();
+        await journal?.close();
         undoAll();
       },
     };
   } catch (error) {
+    await journal?.close();
     undoAll();
     throw error;
   }

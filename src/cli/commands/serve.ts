@@ -1,4 +1,5 @@
 import { fstatSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { type Clock, systemClock } from '../../clock.ts';
 import { NO_POLICIES } from '../../core/policies.ts';
 import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
@@ -18,11 +19,13 @@ export interface ServeOptions {
   readonly checkConfig: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  readonly journal?: string;
+  readonly journalSize: number;
 }
 
 /** Runs the daemon until it is told to stop. Where it cannot start it says why and sets the exit code. */
 export async function serve(options: ServeOptions): Promise<void> {
-  const { stateDir, runtimeDir, separate, logLevel, logFormat } = options;
+  const { stateDir, runtimeDir, separate, logLevel, logFormat, journal, journalSize } = options;
   const file = configurationFile(options.config);
   if (options.checkConfig) {
     await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
@@ -45,24 +48,26 @@ export async function serve(options: ServeOptions): Promise<void> {
     log.error(describe(error));
     process.exitCode = exitCodeOf(error);
   };
-  let daemon: Daemon;
+  let started: Daemon | undefined;
   try {
-    daemon = await startDaemon({
+    started = await startDaemon({
       ...found,
       policies: await readConfiguration(file),
       separate,
       log,
+      journal: journal ? { path: resolve(journal), maxBytes: journalSize } : undefined,
       passed: passedSockets(process.env, process.pid),
       onFailed: (error) => {
         failed(error);
         // Nothing more may be granted, so nothing is waited for either.
-        process.exit();
+        end(started);
       },
     });
   } catch (error) {
     failed(error);
     return;
   }
+  const daemon = started;
   log.info(`nonced ${VERSION} is ready: socket ${daemon.socket}, state ${found.stateDir}; ${daemon.terms()}`);
   if (process.stderr.isTTY) {
     log.info('Try in another terminal: npx nonced nonce    npx nonced status    Stop with Ctrl-C.');
@@ -77,11 +82,23 @@ export async function serve(options: ServeOptions): Promise<void> {
     log.info(`${signal}: stopping`);
     tellSystemd.stopping();
     await daemon.stop();
-    process.exit(0);
+    process.exitCode = 0;
+    end(daemon);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
-  // Without a configuration there is nothing to read anew: it is the terminal that is gone.
-  process.on('SIGHUP', () => void (file === undefined ? stop('SIGHUP') : reload(daemon, file, log)));
+  process.on('SIGHUP', () => {
+    daemon.reopenJournal();
+    if (file !== undefined) void reload(daemon, file, log);
+    // Without either there is nothing to do anew: it is the terminal that is gone.
+    else if (!journal) void stop('SIGHUP');
+  });
+}
+
+/** Ends the process, and with it gives the locks back. */
+function end(daemon: Daemon | undefined): never {
+  // A thread that hangs in a write of the journal would keep process.exit() waiting, and every later daemon with it.
+  if (daemon?.isJournalHung()) process.kill(process.pid, 'SIGKILL');
+  process.exit();
 }
 
 async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promise<void> {

@@ -1,0 +1,251 @@
+/**
+ * The journal: every call that ends, and what an operator should know of, in a file that outlives the daemon. It is never
+ * on the path of a nonce: what the broker tells is put into a list that has an end, and written later, one write at a
+ * time. Whatever becomes of the file, the broker does not hear of it; lines that find no room are counted.
+ */
+import type { Clock, Timer } from '../clock.ts';
+import { subjectOf, textOf } from '../core/event-text.ts';
+import type { BrokerEvent, Nonce, ObservedEnd } from '../core/ports.ts';
+import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../protocol/journal-lines.ts';
+import { JournalFile } from '../store/journal-file.ts';
+import { type JournalSteps, journalStepsOnDisk } from '../store/journal-steps.ts';
+import type { Log } from './log.ts';
+
+/** How many lines wait for a disk, a few megabytes of memory; what comes then is dropped, and counted. */
+export const MOST_WAITING = 10_000;
+/** Lines of one write: to make them up takes under a millisecond. */
+const LINES_A_WRITE = 250;
+/** A line is in the file about so soon: what a kill costs. */
+const WRITE_AFTER_MS = 100;
+const RETRY_AFTER_MS = 5_000;
+/** How long a clean stop waits for the last lines. */
+const CLOSE_WITHIN_MS = 1_000;
+
+export interface JournalPlace {
+  readonly path: string;
+  /** Of the file; as much again for the one before it, `PATH.1`. */
+  readonly maxBytes: number;
+}
+
+/** Who writes it. */
+export interface JournalAuthor {
+  readonly version: string;
+  readonly instance: string;
+  readonly epoch: number;
+  readonly pid: number;
+  readonly bootId: string;
+}
+
+export interface JournalOptions extends JournalPlace {
+  readonly author: JournalAuthor;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For a test to make any of them fail. */
+  readonly steps?: JournalSteps;
+}
+
+type Waiting =
+  /** Made up only when it is written. */
+  | { readonly kind: 'call'; readonly endedAtMs: number; readonly call: ObservedEnd }
+  | { readonly kind: 'line'; readonly line: JournalLine };
+
+export class Journal {
+  readonly #path: string;
+  readonly #author: JournalAuthor;
+  readonly #startedAt: string;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #file: JournalFile;
+  readonly #waiting: Waiting[] = [];
+  /** What found no room since the last line that did. */
+  #dropped: { lines: number; readonly since: string } | undefined;
+  /** From the first line that could not be written, until they are written as fast as they come. */
+  #trouble: { dropped: number } | undefined;
+  #second = { second: Number.NaN, text: '' };
+  #timer: Timer | undefined;
+  #writing: Promise<void> | undefined;
+  #writingSinceMs: number | undefined;
+  #isClosing = false;
+
+  constructor({ path, maxBytes, author, clock, log, steps = journalStepsOnDisk }: JournalOptions) {
+    this.#path = path;
+    this.#author = author;
+    this.#startedAt = this.#iso(clock.wallMs());
+    this.#clock = clock;
+    this.#log = log;
+    this.#file = new JournalFile({
+      path,
+      maxBytes,
+      steps,
+      magic: JOURNAL_MAGIC,
+      header: () => encodeLine(this.#header()),
+      onReplaced: () => log.warn(`${path} was moved away or removed; the journal goes on in a new file`),
+    });
+  }
+
+  observe(event: BrokerEvent): void {
+    // Each is among the calls already.
+    if (event.kind === 'rejected') return;
+    const { severity, text } = textOf(event);
+    const line = { kind: event.kind, severity, subject: subjectOf(event) ?? null, text };
+    this.#add({ kind: 'line', line: { type: 'event', ...this.#now(), ...line } });
+  }
+
+  ended(call: ObservedEnd): void {
+    const nowMs = this.#clock.wallMs();
+    const endedAtMs = call.late ? Math.round(nowMs - (this.#clock.monotonicMs() - call.endedAtMs)) : nowMs;
+    this.#add({ kind: 'call', endedAtMs, call });
+  }
+
+  /** Somebody has moved the file away, or has mended what was wrong with it. */
+  reopen(): void {
+    this.#file.reopen();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#waiting.length > 0) this.#writeAfter(0);
+  }
+
+  /** A write has been under way for so long that it may never end: whoever waits for it waits for ever. */
+  get isHung(): boolean {
+    const sinceMs = this.#writingSinceMs;
+    return sinceMs !== undefined && this.#clock.monotonicMs() - sinceMs >= CLOSE_WITHIN_MS;
+  }
+
+  /** Writes what is left, as far as that is done within a second. Never rejects. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#add({ kind: 'line', line: { type: 'stop', ...this.#now() } });
+    let isLate = false;
+    await new Promise<void>((resolve) => {
+      const deadline = this.#clock.after(CLOSE_WITHIN_MS, () => {
+        isLate = true;
+        resolve();
+      });
+      const finished = this.#finish(() => isLate);
+      void finished.then(() => {
+        deadline.cancel();
+        resolve();
+      });
+    });
+    const lost = this.#waiting.length + (this.#dropped?.lines ?? 0);
+    if (lost > 0) this.#log.warn(`the last ${lost} lines of the journal ${this.#path} could not be written`);
+  }
+
+  async #finish(isLate: () => boolean): Promise<void> {
+    await this.#writing;
+    while (!isLate() && this.#waiting.length > 0 && (await this.#writeSome()));
+    if (!isLate()) await this.#file.close();
+  }
+
+  #add(waiting: Waiting): void {
+    if (this.#waiting.length >= MOST_WAITING) {
+      this.#dropped ??= { lines: 0, since: this.#now().at };
+      this.#dropped.lines += 1;
+      this.#inTrouble('it cannot be written as fast as calls end');
+      return;
+    }
+    this.#waiting.push(waiting);
+    this.#writeAfter(WRITE_AFTER_MS);
+  }
+
+  #writeAfter(delayMs: number): void {
+    if (this.#isClosing || this.#timer !== undefined || this.#writing !== undefined) return;
+    this.#timer = this.#clock.after(delayMs, () => {
+      this.#timer = undefined;
+      this.#writing = this.#writeMost();
+    });
+  }
+
+  async #writeMost(): Promise<void> {
+    let isWritten = true;
+    do isWritten = await this.#writeSome();
+    while (isWritten && this.#waiting.length >= LINES_A_WRITE);
+    this.#writing = undefined;
+    if (this.#waiting.length > 0) this.#writeAfter(isWritten ? WRITE_AFTER_MS : RETRY_AFTER_MS);
+  }
+
+  /** Writes the first of what waits. False where that failed; what could not be written waits on. */
+  async #writeSome(): Promise<boolean> {
+    const lines = this.#waiting.slice(0, LINES_A_WRITE).map((waiting) => encodeLine(this.#lineOf(waiting)));
+    this.#writingSinceMs = this.#clock.monotonicMs();
+    const { written, failure } = await this.#file.append(lines);
+    this.#writingSinceMs = undefined;
+    // More has come meanwhile, but behind these.
+    this.#waiting.splice(0, written);
+    if (this.#dropped !== undefined && this.#waiting.length < MOST_WAITING) {
+      const { lines: dropped, since } = this.#dropped;
+      if (this.#trouble !== undefined) this.#trouble.dropped += dropped;
+      this.#dropped = undefined;
+      // Where they are missing: what comes next, comes after it.
+      this.#waiting.push({ kind: 'line', line: { type: 'dropped', ...this.#now(), lines: dropped, since } });
+    }
+    if (failure !== undefined) this.#inTrouble(failure.message);
+    else if (this.#waiting.length < MOST_WAITING / 2) this.#outOfTrouble();
+    return failure === undefined;
+  }
+
+  #inTrouble(problem: string): void {
+    if (this.#trouble !== undefined) return;
+    this.#trouble = { dropped: 0 };
+    this.#log.warn(
+      `the journal ${this.#path} is not written: ${problem}. Calls go on; ${MOST_WAITING} lines wait, the rest are dropped`,
+    );
+  }
+
+  #outOfTrouble(): void {
+    if (this.#trouble === undefined) return;
+    const { dropped } = this.#trouble;
+    this.#trouble = undefined;
+    const cost = dropped === 0 ? 'nothing was dropped' : `${dropped} lines were dropped`;
+    this.#log.info(`the journal ${this.#path} is written again; ${cost}`);
+  }
+
+  #lineOf(waiting: Waiting): JournalLine {
+    if (waiting.kind === 'line') return waiting.line;
+    const { call, endedAtMs } = waiting;
+    return {
+      type: 'call',
+      at: this.#iso(endedAtMs),
+      epoch: this.#author.epoch,
+      account: call.account,
+      lane: call.lane,
+      exclusive: call.exclusive,
+      holder: call.holder ?? null,
+      pid: call.pid ?? null,
+      label: call.label ?? null,
+      priority: call.priority,
+      nonce: decimal(call.nonce),
+      lastNonce: decimal(call.lastNonce),
+      waitedMs: Math.round(call.waitedMs),
+      heldMs: Math.round(call.endedAtMs - call.grantedAtMs),
+      ended: call.ended,
+      outcome: call.outcome,
+      late: call.late,
+    };
+  }
+
+  #header(): JournalLine {
+    const { version, instance, pid, bootId } = this.#author;
+    const author = { format: JOURNAL_FORMAT, version, instance, pid, boot: bootId, startedAt: this.#startedAt };
+    return { type: 'daemon', ...this.#now(), ...author };
+  }
+
+  #now() {
+    return { at: this.#iso(this.#clock.wallMs()), epoch: this.#author.epoch };
+  }
+
+  /** As toISOString, which costs as much as all the rest of a line: most lines are of the second of the one before. */
+  #iso(ms: number): string {
+    const second = Math.floor(ms / 1000);
+    if (second !== this.#second.second) {
+      this.#second = { second, text: new Date(second * 1000).toISOString().slice(0, -'000Z'.length) };
+    }
+    return `${this.#second.text}${String(ms - second * 1000).padStart(3, '0')}Z`;
+  }
+}
+
+function decimal(nonce: Nonce | undefined): string | null {
+  return nonce === undefined ? null : String(nonce);
+}

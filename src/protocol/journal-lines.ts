@@ -1,0 +1,189 @@
+/**
+ * The journal of a daemon: one JSON object a line, UTF-8. Its format is a promise to whoever reads it with programs of
+ * their own (docs/timeline.md): keys may be added, and types of lines; neither is taken away or changes its meaning.
+ */
+import { type EndedCallRecord, type EventRecord, OUTCOMES, PRIORITIES } from './messages.ts';
+
+export const JOURNAL_FORMAT = 1;
+
+/** What every journal begins with, and nothing else that lies about on a host. */
+export const JOURNAL_MAGIC = '{"type":"daemon"';
+
+/** No line is nearly as long; what is longer is not read. */
+export const LONGEST_LINE_BYTES = 65_536;
+
+interface Line {
+  /** By the wall clock, in ISO 8601 with milliseconds, as all times here. */
+  readonly at: string;
+  /** Of the daemon that wrote it. */
+  readonly epoch: number;
+}
+
+/** Who writes what follows: at the start of each daemon, and at the beginning of each file. */
+export interface DaemonLine extends Line {
+  readonly type: 'daemon';
+  readonly format: number;
+  readonly version: string;
+  readonly instance: string;
+  readonly pid: number;
+  /** Id of the boot. */
+  readonly boot: string;
+  readonly startedAt: string;
+}
+
+/**
+ * A call that has ended, at `at`. An outcome that was told after the end makes a further line, with `late`, which
+ * replaces the earlier one: of the same epoch, account, nonce, waitedMs and heldMs. Nonces are decimal strings: 19 digits
+ * are more than a JSON number keeps.
+ */
+export interface CallLine extends Line, Omit<EndedCallRecord, 'serial' | 'agoMs' | 'nonce' | 'lastNonce'> {
+  readonly type: 'call';
+  readonly nonce: string | null;
+  readonly lastNonce: string | null;
+}
+
+export interface EventLine extends Line, Omit<EventRecord, 'serial' | 'agoMs'> {
+  readonly type: 'event';
+}
+
+/** So many calls and events from `since` on are missing here: they could not be written in time. */
+export interface DroppedLine extends Line {
+  readonly type: 'dropped';
+  readonly lines: number;
+  readonly since: string;
+}
+
+/** A clean stop. A daemon whose last line is another one was killed, or failed. */
+export interface StopLine extends Line {
+  readonly type: 'stop';
+}
+
+export type JournalLine = DaemonLine | CallLine | EventLine | DroppedLine | StopLine;
+
+/** The line as it is written, without its end. A header begins with JOURNAL_MAGIC where `type` is its first key. */
+export function encodeLine(line: JournalLine): string {
+  return JSON.stringify(line);
+}
+
+/** `unknown`: a type of line that a later version writes. Undefined: cut short, damaged, or never a line of a journal. */
+export function decodeLine(text: string): JournalLine | 'unknown' | undefined {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return undefined;
+  return lineOf(new Fields(fields as Readonly<Record<string, unknown>>));
+}
+
+function lineOf(fields: Fields): JournalLine | 'unknown' | undefined {
+  try {
+    const line = { at: fields.time('at'), epoch: fields.count('epoch') };
+    const type = fields.text('type');
+    switch (type) {
+      case 'daemon':
+        return {
+          type,
+          ...line,
+          format: fields.count('format'),
+          version: fields.text('version'),
+          instance: fields.text('instance'),
+          pid: fields.count('pid'),
+          boot: fields.text('boot'),
+          startedAt: fields.time('startedAt'),
+        };
+      case 'call':
+        return {
+          type,
+          ...line,
+          account: fields.text('account'),
+          lane: fields.text('lane'),
+          exclusive: fields.flag('exclusive'),
+          holder: fields.orNull('holder', () => fields.text('holder')),
+          pid: fields.orNull('pid', () => fields.count('pid')),
+          label: fields.orNull('label', () => fields.text('label')),
+          priority: fields.oneOf('priority', PRIORITIES),
+          nonce: fields.orNull('nonce', () => fields.nonce('nonce')),
+          lastNonce: fields.orNull('lastNonce', () => fields.nonce('lastNonce')),
+          waitedMs: fields.count('waitedMs'),
+          heldMs: fields.count('heldMs'),
+          ended: fields.oneOf('ended', ENDINGS),
+          outcome: fields.oneOf('outcome', OUTCOMES),
+          late: fields.flag('late'),
+        };
+      case 'event':
+        return {
+          type,
+          ...line,
+          kind: fields.text('kind'),
+          severity: fields.oneOf('severity', SEVERITIES),
+          subject: fields.orNull('subject', () => fields.text('subject')),
+          text: fields.text('text'),
+        };
+      case 'dropped':
+        return { type, ...line, lines: fields.count('lines'), since: fields.time('since') };
+      case 'stop':
+        return { type, ...line };
+      default:
+        return 'unknown';
+    }
+  } catch (error) {
+    if (error instanceof WrongField) return undefined;
+    throw error;
+  }
+}
+
+const ENDINGS = ['released', 'expired', 'preempted', 'disconnected', 'lost'] as const;
+const SEVERITIES = ['error', 'warn', 'info', 'debug'] as const;
+
+class WrongField extends Error {}
+
+/** The fields of an object from outside. Each reader throws WrongField for what is missing or of another type. */
+class Fields {
+  readonly #values: Readonly<Record<string, unknown>>;
+
+  constructor(values: Readonly<Record<string, unknown>>) {
+    this.#values = values;
+  }
+
+  text(key: string): string {
+    const value = this.#values[key];
+    if (typeof value !== 'string') throw new WrongField(key);
+    return value;
+  }
+
+  flag(key: string): boolean {
+    const value = this.#values[key];
+    if (typeof value !== 'boolean') throw new WrongField(key);
+    return value;
+  }
+
+  count(key: string): number {
+    const value = this.#values[key];
+    if (!Number.isSafeInteger(value) || (value as number) < 0) throw new WrongField(key);
+    return value as number;
+  }
+
+  time(key: string): string {
+    const text = this.text(key);
+    if (!Number.isFinite(Date.parse(text))) throw new WrongField(key);
+    return text;
+  }
+
+  nonce(key: string): string {
+    const text = this.text(key);
+    if (!/^\d{1,20}$/.test(text)) throw new WrongField(key);
+    return text;
+  }
+
+  oneOf<T extends string>(key: string, words: readonly T[]): T {
+    const found = words.find((word) => word === this.#values[key]);
+    if (found === undefined) throw new WrongField(key);
+    return found;
+  }
+
+  orNull<T>(key: string, read: () => T): T | null {
+    return this.#values[key] === null ? null : read();
+  }
+}

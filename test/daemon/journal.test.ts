@@ -1,0 +1,294 @@
+import { expect, test } from 'vitest';
+import type { Nonce, ObservedEnd, Token } from '../../src/core/ports.ts';
+import { Journal, type JournalAuthor, MOST_WAITING } from '../../src/daemon/journal.ts';
+import { createLog } from '../../src/daemon/log.ts';
+import { decodeLine, type JournalLine } from '../../src/protocol/journal-lines.ts';
+import { SimulatedJournalDisk } from '../fixtures/simulated-journal-disk.ts';
+import { VirtualClock } from '../fixtures/virtual-clock.ts';
+
+const PATH = '/var/log/nonced/calls.jsonl';
+const AUTHOR: JournalAuthor = { version: '0.1.0', instance: 'ab'.repeat(16), epoch: 3, pid: 4711, bootId: 'boot-1' };
+const AT = '2026-06-01T00:00:00.000Z';
+
+/** What was begun comes to an end: nothing here waits for anything but promises. */
+const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+function setUp(disk = new SimulatedJournalDisk(), maxBytes = 1 << 24) {
+  const clock = new VirtualClock();
+  const said: string[] = [];
+  const log = createLog({ level: 'debug', journal: false, write: (line) => said.push(line.trimEnd()) });
+  const journal = new Journal({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
+  return {
+    disk,
+    clock,
+    said,
+    journal,
+    /** So much time goes by, a tenth of a second at a time, and the disk with it. */
+    async pass(ms: number) {
+      for (let left = ms; left > 0; left -= 100) {
+        clock.advance(100);
+        await settled();
+      }
+    },
+    written: (path = PATH): JournalLine[] =>
+      disk.lines(path).map((line) => {
+        const decoded = decodeLine(line);
+        if (decoded === undefined || decoded === 'unknown') throw new Error(`not a line: ${line}`);
+        return decoded;
+      }),
+  };
+}
+
+function endedCall(clock: VirtualClock, nonce = 1n, more: Partial<ObservedEnd> = {}): ObservedEnd & { token: Token } {
+  return {
+    account: 'MASTER',
+    lane: 'default',
+    exclusive: true,
+    holder: 'grid bot',
+    pid: 7,
+    label: undefined,
+    priority: 'normal',
+    nonce: nonce as Nonce,
+    lastNonce: (nonce + 1n) as Nonce,
+    // As the broker passes it on, though its type does not tell.
+    token: 4_711_471_147_114_711 as Token,
+    waitedMs: 12.4,
+    grantedAtMs: clock.monotonicMs() - 250.2,
+    endedAtMs: clock.monotonicMs(),
+    ended: 'released',
+    outcome: 'ok',
+    late: false,
+    ...more,
+  };
+}
+
+test('a call that ends, an event and a clean stop are lines of JSON, after one that says who writes them', async () => {
+  const { journal, clock, disk, pass } = setUp();
+  journal.ended(endedCall(clock, 1_795_365_006_294_000_000n));
+  journal.observe({ kind: 'paused', account: 'MASTER' });
+  await pass(100);
+  await journal.close();
+  expect(disk.lines(PATH).map((line) => JSON.parse(line))).toEqual([
+    {
+      type: 'daemon',
+      format: 1,
+      at: '2026-06-01T00:00:00.100Z',
+      epoch: 3,
+      version: '0.1.0',
+      instance: 'ab'.repeat(16),
+      pid: 4711,
+      boot: 'boot-1',
+      startedAt: AT,
+    },
+    {
+      type: 'call',
+      at: AT,
+      epoch: 3,
+      account: 'MASTER',
+      lane: 'default',
+      exclusive: true,
+      holder: 'grid bot',
+      pid: 7,
+      label: null,
+      priority: 'normal',
+      nonce: '1795365006294000000',
+      lastNonce: '1795365006294000001',
+      waitedMs: 12,
+      heldMs: 250,
+      ended: 'released',
+      outcome: 'ok',
+      late: false,
+    },
+    {
+      type: 'event',
+      at: AT,
+      epoch: 3,
+      kind: 'paused',
+      severity: 'info',
+      subject: 'MASTER',
+      text: 'an operator has paused account MASTER',
+    },
+    { type: 'stop', at: '2026-06-01T00:00:00.100Z', epoch: 3 },
+  ]);
+  expect(disk.descriptors).toBe(0);
+});
+
+test('no token is ever written', async () => {
+  const { journal, clock, disk, pass } = setUp();
+  const call = endedCall(clock);
+  journal.ended(call);
+  journal.observe({ kind: 'rejected', call, before: call });
+  await pass(100);
+  expect(disk.text(PATH)).toContain('"grid bot"');
+  expect(disk.text(PATH)).not.toContain(String(call.token));
+});
+
+test('nothing is written while the broker is at work, and nothing at all while nothing happens', async () => {
+  const { journal, clock, disk, pass } = setUp();
+  journal.ended(endedCall(clock));
+  expect(disk.text(PATH)).toBeUndefined();
+  await pass(100);
+  expect(disk.lines(PATH)).toHaveLength(2);
+  await pass(100);
+  expect([clock.timers, disk.appends]).toEqual([0, 1]);
+});
+
+test('an outcome that is told after the end is a line at the time of the end', async () => {
+  const { journal, clock, pass, written } = setUp();
+  const call = endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' });
+  journal.ended(call);
+  await pass(3_000);
+  journal.ended({ ...call, outcome: 'invalid-nonce', late: true });
+  await pass(100);
+  const [, first, second] = written();
+  expect(second).toEqual({ ...first, outcome: 'invalid-nonce', late: true });
+});
+
+test('many lines are several writes, never two at once, and their order is kept', async () => {
+  const { journal, clock, disk, pass, written } = setUp();
+  for (let n = 0; n < 1_050; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  let go = () => {};
+  disk.hang = new Promise((resolve) => {
+    go = resolve;
+  });
+  await pass(1_000);
+  expect(disk.appends).toBe(1);
+  disk.hang = undefined;
+  go();
+  await pass(200);
+  expect(disk.appends).toBeGreaterThan(4);
+  const nonces = written().flatMap((line) => (line.type === 'call' ? [line.nonce] : []));
+  expect(nonces).toEqual(Array.from({ length: 1_050 }, (_, n) => String(n)));
+});
+
+test('on a full disk lines wait; what finds no room is counted where it is missing, and it is said once', async () => {
+  const { journal, clock, disk, said, pass } = setUp();
+  journal.ended(endedCall(clock, 0n));
+  await pass(100);
+  disk.room = 10;
+  journal.ended(endedCall(clock, 1n));
+  await pass(100);
+  for (let n = 2; n <= MOST_WAITING + 5; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  await pass(20_000);
+  expect(said).toEqual([expect.stringMatching(/^warn: the journal .*calls.jsonl is not written: ENOSPC.*Calls go on/)]);
+  disk.room = Number.POSITIVE_INFINITY;
+  await pass(10_000);
+  journal.ended(endedCall(clock, 99_999n));
+  await pass(100);
+  expect(said.slice(1)).toEqual([`the journal ${PATH} is written again; 5 lines were dropped`]);
+  const lines = disk.lines(PATH).map(decodeLine);
+  expect(lines.filter((line) => line === undefined)).toHaveLength(1);
+  const whole = lines.filter((line) => typeof line === 'object');
+  const [last, dropped, ...before] = whole.reverse();
+  expect(last).toMatchObject({ nonce: '99999' });
+  expect(dropped).toMatchObject({ type: 'dropped', lines: 5, since: '2026-06-01T00:00:00.200Z' });
+  const nonces = before.reverse().flatMap((line) => (line.type === 'call' ? [Number(line.nonce)] : []));
+  expect(nonces).toEqual(Array.from({ length: MOST_WAITING + 1 }, (_, n) => n));
+});
+
+test('a disk that hangs costs lines and neither memory nor time, and is said once', async () => {
+  const { journal, clock, disk, said, pass } = setUp();
+  let go = () => {};
+  disk.hang = new Promise((resolve) => {
+    go = resolve;
+  });
+  for (let n = 0; n < 3 * MOST_WAITING; n += 1) {
+    journal.ended(endedCall(clock, BigInt(n)));
+    if (n === 100) await pass(100);
+  }
+  await pass(60_000);
+  expect(said).toHaveLength(1);
+  expect(said[0]).toContain('it cannot be written as fast as calls end');
+  expect([disk.appends, journal.isHung]).toEqual([1, true]);
+  disk.hang = undefined;
+  go();
+  await pass(5_000);
+  expect(said[1]).toBe(`the journal ${PATH} is written again; ${2 * MOST_WAITING} lines were dropped`);
+  expect(journal.isHung).toBe(false);
+  expect(disk.lines(PATH).filter((line) => line.includes('"dropped"'))).toHaveLength(1);
+});
+
+test('a directory in its place is said once; when it is gone, nothing was lost', async () => {
+  const disk = new SimulatedJournalDisk();
+  disk.put(PATH, '', 'directory');
+  const { journal, clock, said, pass, written } = setUp(disk);
+  journal.ended(endedCall(clock));
+  await pass(12_000);
+  expect(said).toEqual([expect.stringContaining(`${PATH} is a directory`)]);
+  disk.move(PATH);
+  await pass(5_000);
+  expect(written().map(({ type }) => type)).toEqual(['daemon', 'call']);
+  expect(said[1]).toContain('is written again; nothing was dropped');
+});
+
+test('reopening it tries at once what would be tried in seconds, and goes on in a new file', async () => {
+  const { journal, clock, disk, said, pass } = setUp();
+  disk.failing.create = 'EACCES';
+  journal.ended(endedCall(clock));
+  await pass(200);
+  delete disk.failing.create;
+  journal.reopen();
+  await pass(100);
+  expect(disk.lines(PATH)).toHaveLength(2);
+  disk.move(PATH, `${PATH}.yesterday`);
+  journal.reopen();
+  journal.ended(endedCall(clock));
+  await pass(100);
+  expect([disk.lines(PATH).length, disk.lines(`${PATH}.yesterday`).length]).toEqual([2, 2]);
+  expect(said.filter((line) => line.includes('moved away'))).toEqual([]);
+});
+
+test('a file that is removed under it is said, and a new one is begun', async () => {
+  const { journal, clock, disk, said, pass, written } = setUp();
+  journal.ended(endedCall(clock));
+  await pass(100);
+  disk.move(PATH);
+  journal.ended(endedCall(clock, 2n));
+  await pass(100);
+  expect(said).toEqual([`warn: ${PATH} was moved away or removed; the journal goes on in a new file`]);
+  expect(written().map(({ type }) => type)).toEqual(['daemon', 'call']);
+});
+
+test('it is rotated at its size, and both files tell who wrote them', async () => {
+  const { journal, clock, disk, pass, written } = setUp(new SimulatedJournalDisk(), 100_000);
+  for (let n = 0; n < 500; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  await pass(200);
+  for (const path of [PATH, `${PATH}.1`]) {
+    expect(disk.text(path)?.length).toBeLessThanOrEqual(100_000);
+    expect(written(path)[0]).toMatchObject({ type: 'daemon', startedAt: AT });
+  }
+  const nonces = [...written(`${PATH}.1`), ...written()].flatMap((line) => (line.type === 'call' ? [line.nonce] : []));
+  expect(nonces).toEqual(Array.from({ length: 500 }, (_, n) => String(n)));
+});
+
+test('a clean stop writes all that waits, and leaves no timer', async () => {
+  const { journal, clock, disk, written } = setUp();
+  for (let n = 0; n < 1_000; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  await journal.close();
+  expect(written()).toHaveLength(1_002);
+  expect(written().at(-1)).toMatchObject({ type: 'stop' });
+  expect([clock.timers, disk.descriptors]).toEqual([0, 0]);
+});
+
+test('a clean stop waits a second for a disk that hangs, and says what is lost', async () => {
+  const { journal, clock, disk, said, pass } = setUp();
+  disk.hang = new Promise(() => {});
+  journal.ended(endedCall(clock));
+  await pass(100);
+  const closed = journal.close();
+  await pass(1_000);
+  await closed;
+  expect(said).toEqual([`warn: the last 2 lines of the journal ${PATH} could not be written`]);
+  expect(journal.isHung).toBe(true);
+  expect(clock.timers).toBe(0);
+});
+
+test('a clean stop in trouble tries once and does not wait', async () => {
+  const { journal, clock, disk, said, pass } = setUp();
+  disk.failing.create = 'EROFS';
+  journal.ended(endedCall(clock));
+  await pass(100);
+  await journal.close();
+  expect(said.at(-1)).toContain('the last 2 lines of the journal');
+  expect(clock.timers).toBe(0);
+});
