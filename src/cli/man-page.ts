@@ -16,6 +16,8 @@ const ENVIRONMENT: readonly Entry[] = [
   ['NONCED_SOCKET', 'Where the daemon is found, unless `--socket` says it.'],
   ['NONCED_NONCE', 'Set by `nonced exec` for the program it runs: the nonce of its call.'],
   ['NONCED_ACCOUNT', 'Set by `nonced exec` as well: the account that the nonce is for.'],
+  ['NONCED_JOURNAL', 'Where `nonced serve` writes down the calls that end, unless `--journal` says it.'],
+  ['NONCED_JOURNAL_SIZE', 'At what size it begins a new one, unless `--journal-size` says it.'],
   ['STATE_DIRECTORY', "The daemon's state directory, unless `--state-dir` says it; set by systemd(1)."],
   ['RUNTIME_DIRECTORY', 'The directory of its sockets, unless `--runtime-dir` says it; set by systemd(1).'],
   ['CONFIGURATION_DIRECTORY', 'Where `config.json` is read from, unless `--config` names a file; set by the unit.'],

@@ -16,7 +16,8 @@ const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 function setUp(disk = new SimulatedJournalDisk(), maxBytes = 1 << 24) {
   const clock = new VirtualClock();
   const said: string[] = [];
-  const log = createLog({ level: 'debug', journal: false, write: (line) => said.push(line.trimEnd()) });
+  const stream = { writableLength: 0, write: (line: string) => said.push(line.trimEnd()), on: () => {} };
+  const log = createLog({ level: 'debug', format: 'text', journal: false, stream, wallMs: () => clock.wallMs() });
   const journal = new Journal({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
   return {
     disk,
