@@ -31,6 +31,9 @@ export type KeyClaim =
  */
 export class AccountTable {
   readonly #accounts = new Map<string, Account>();
+  /** All of them, who was asked for last at the end. */
+  readonly #byUse = new Set<Account>();
+  #latest: Account | undefined;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #byKey = new Map<string, Account>();
   /** The accounts that are noted, so that a crash neither empties a bucket nor closes a breaker. */
@@ -77,7 +80,9 @@ export class AccountTable {
 
   /** Undefined where all that fit are busy. */
   getOrAdd(name: string, nowMs: number): Account | undefined {
-    return this.#accounts.get(name) ?? this.#add(name, nowMs);
+    const account = this.#accounts.get(name) ?? this.#add(name, nowMs);
+    if (account !== undefined && account !== this.#latest) this.#isUsed(account);
+    return account;
   }
 
   /** One key must not go under two labels: its calls would overtake each other. */
@@ -136,8 +141,15 @@ export class AccountTable {
     });
   }
 
+  #isUsed(account: Account): void {
+    this.#byUse.delete(account);
+    this.#byUse.add(account);
+    this.#latest = account;
+  }
+
   #forget(account: Account): void {
     this.#accounts.delete(account.name);
+    this.#byUse.delete(account);
     if (account.key !== undefined) this.#byKey.delete(account.key);
     this.#noting(() => {
       if (this.#noted.delete(account)) this.#notes.strike(account.name);
@@ -180,6 +192,7 @@ export class AccountTable {
       advancedAtMs: undefined,
     };
     this.#accounts.set(name, account);
+    this.#byUse.add(account);
     return account;
   }
 
@@ -197,15 +210,20 @@ export class AccountTable {
     return exchange;
   }
 
+  /** Forgets the one that nobody has asked for the longest, of those that need not be remembered. */
   #forgetOldest(nowMs: number): boolean {
-    let oldest: Account | undefined;
-    for (const account of this.#accounts.values()) {
-      if (account.waiting > 0 || account.leases > 0 || !isForgettable(account, nowMs)) continue;
-      if (oldest === undefined || account.usedAtMs < oldest.usedAtMs) oldest = account;
+    let left = this.#byUse.size;
+    for (const account of this.#byUse) {
+      if (account.waiting === 0 && account.leases === 0 && isForgettable(account, nowMs)) {
+        this.#forget(account);
+        return true;
+      }
+      // To the end, or those that must stay would be looked at again each time.
+      this.#isUsed(account);
+      left -= 1;
+      if (left === 0) return false;
     }
-    if (oldest === undefined) return false;
-    this.#forget(oldest);
-    return true;
+    return false;
   }
 }
 

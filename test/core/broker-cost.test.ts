@@ -1,4 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
+import { Breaker } from '../../src/core/breaker.ts';
 import type { Waiter } from '../../src/core/entities.ts';
 import { Lane } from '../../src/core/lane.ts';
 import { type Bot, Machine, settled } from './simulation.ts';
@@ -131,4 +132,14 @@ test('with 10,000 waiting, a write of the ceiling that ends looks at the head on
   await settled();
   expect(machine.grantOrder).toHaveLength(1);
   expect(counter.touches - before).toBeLessThan(TOUCHES_PER_OPERATION);
+});
+
+test('with 1,000 accounts in use, a new one looks at one of them to be forgotten', async () => {
+  const machine = await Machine.started({ exclusive: 'account' });
+  for (let n = 0; n < 1_000; n += 1) await machine.roundTrip(`USER:${n}`);
+  const looks = vi.spyOn(Breaker.prototype, 'isPristine', 'get');
+  for (let n = 1_000; n < 1_100; n += 1) await machine.roundTrip(`USER:${n}`);
+  // Each release looks once as well.
+  expect(looks.mock.calls.length).toBeLessThanOrEqual(200);
+  expect(machine.broker.status().totals.accounts).toBe(1_000);
 });
