@@ -18,6 +18,8 @@ export class Switchboard {
   readonly #sessions = new Set<Session>();
   readonly #refusals = new Map<ErrorCode, number>();
   #outputs: Session[] = [];
+  /** Input is being acted on: what comes of it is flushed at its end. */
+  #isReceiving = false;
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
 
   constructor({ clock, afterInput, ...around }: SwitchboardOptions) {
@@ -41,8 +43,10 @@ export class Switchboard {
   }
 
   receive(session: Session, chunk: Uint8Array): void {
+    this.#isReceiving = true;
     session.receive(chunk);
-    this.arm();
+    this.#isReceiving = false;
+    this.#flush();
   }
 
   receiveEnd(session: Session): void {
@@ -76,7 +80,7 @@ export class Switchboard {
   #flushSoon(session: Session): void {
     this.#outputs.push(session);
     // One write a connection and turn: all that this input has caused, on whichever connection, goes out together.
-    if (this.#outputs.length === 1) queueMicrotask(() => this.#flush());
+    if (this.#outputs.length === 1 && !this.#isReceiving) queueMicrotask(() => this.#flush());
   }
 
   #flush(): void {
