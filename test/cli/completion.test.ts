@@ -37,17 +37,25 @@ test('the tree has what --help shows, and nothing hidden', () => {
 });
 
 const withoutBash = hasProgram('bash') ? '' : ' (skipped: no bash)';
-describe.skipIf(withoutBash !== '')(`bash${withoutBash}`, () => {
-  /** What is offered for the last of these words, as bash splits them. */
-  function offered(...words: readonly string[]): string[] {
-    const line =
-      'set -u; source "$0"; COMP_WORDS=(nonced "$@"); COMP_CWORD=$#; _nonced; ' +
-      `[[ -z "\${COMPREPLY[*]-}" ]] || printf '%s\\n' "\${COMPREPLY[@]}"`;
+describe.skipIf(withoutBash !== '')(`bash${withoutBash}`, { timeout: 30_000 }, () => {
+  /** What is offered for the last word of each line, whose words are as bash splits them; asks one bash for all. */
+  function offeredFor(lines: readonly (readonly string[])[]): string[][] {
+    const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
+    const text = [
+      'set -u; source "$0"',
+      `ask() { COMP_WORDS=(nonced "$@"); COMP_CWORD=$#; _nonced; printf '%s\\n' \${COMPREPLY[@]+"\${COMPREPLY[@]}"} .; }`,
+      ...lines.map((words) => `ask ${words.map(quoted).join(' ')}`),
+    ].join('\n');
     const options = { cwd: dir, encoding: 'utf8' } as const;
-    const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', line, scriptOf('bash'), ...words], options);
+    const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', text, scriptOf('bash')], options);
     expect(stderr).toBe('');
-    return stdout.split('\n').slice(0, -1);
+    return stdout
+      .split('.\n')
+      .slice(0, -1)
+      .map((answer) => answer.split('\n').filter((word) => word !== ''));
   }
+
+  const offered = (...words: readonly string[]): string[] => offeredFor([words])[0] ?? [];
 
   test('offers the commands, and those of systemd below it', () => {
     expect(offered('')).toEqual(tree.commands.map(({ path }) => path[0]));
@@ -57,10 +65,10 @@ describe.skipIf(withoutBash !== '')(`bash${withoutBash}`, () => {
   });
 
   test('offers every option of every command, and none after --', () => {
-    for (const { path, options } of allOf(tree)) {
-      expect(offered(...path, '-'), path.join(' ')).toEqual(options.flatMap(({ names }) => names));
-      expect(offered(...path, '--', '-')).toEqual([]);
-    }
+    const commands = allOf(tree);
+    const answers = offeredFor(commands.map(({ path }) => [...path, '-']));
+    expect(answers).toEqual(commands.map(({ options }) => options.flatMap(({ names }) => names)));
+    expect(offeredFor(commands.map(({ path }) => [...path, '--', '-'])).flat()).toEqual([]);
   });
 
   test('offers the choices of an option, in both ways of writing it, and of an operand', () => {
@@ -116,7 +124,7 @@ for (const shell of ['bash', 'zsh'] as const) {
 }
 
 const withoutZsh = hasProgram('zsh') ? '' : ' (skipped: no zsh)';
-test.skipIf(withoutZsh !== '')(`zsh reads the script as a file of $fpath as well${withoutZsh}`, () => {
+test.skipIf(withoutZsh !== '')(`zsh finds the script in $fpath as well${withoutZsh}`, { timeout: 30_000 }, () => {
   const line = 'fpath=($2 $fpath); cp $1 $2/_nonced; autoload -U compinit; compinit -u -D; print $_comps[nonced]';
   const { stdout, stderr } = spawnSync('zsh', ['-f', '-c', line, 'zsh', scriptOf('zsh'), dir], { encoding: 'utf8' });
   expect({ stdout, stderr }).toEqual({ stdout: '_nonced\n', stderr: '' });

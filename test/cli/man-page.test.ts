@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { allOf, treeOf } from '../../src/cli/command-tree.ts';
 import { manPage } from '../../src/cli/man-page.ts';
 import { NoncedCommand } from '../../src/cli/nonced-command.ts';
@@ -20,6 +20,9 @@ function formatted(source: string): string {
   expect(stderr).toBe('');
   return stdout;
 }
+
+// Programs on a busy machine.
+vi.setConfig({ testTimeout: 30_000 });
 
 const withoutGroff = hasProgram('groff') ? '' : ' (skipped: no groff)';
 const withoutMan = hasProgram('man') && hasProgram('groff') ? '' : ' (skipped: no man, or no groff)';
