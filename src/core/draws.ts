@@ -15,7 +15,7 @@ import type { LeaseTable } from './leases.ts';
 import type { Ledger } from './ledger.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
 import type { Phase } from './phase.ts';
-import type { Nonce, RequestId } from './ports.ts';
+import type { Nonce, Observer, RequestId } from './ports.ts';
 import { CROWDED, exhausted, LEASE_LOST, nestedLane, notDurable, paced, paused } from './refusals.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -28,6 +28,7 @@ export class Draws {
   readonly #leases: LeaseTable;
   readonly #room: WaitingRoom;
   readonly #grants: Grants;
+  readonly #observer: Observer;
 
   constructor(foundation: Foundation, room: WaitingRoom, grants: Grants) {
     this.#clock = foundation.clock;
@@ -38,6 +39,7 @@ export class Draws {
     this.#leases = foundation.leases;
     this.#room = room;
     this.#grants = grants;
+    this.#observer = foundation.observer;
   }
 
   /** Answers `drawn` or `refused`, now or once its ceiling is durable. */
@@ -111,6 +113,7 @@ export class Draws {
       if (!this.#phase.isGranting) return false;
     }
     client.peer.drawn(id, taken.nonce, count);
+    this.#observer.drawn?.(account.name, taken.nonce, count);
     if (isProbe) this.#grants.sweep((other) => other === account || other.exchange === account.exchange);
     return true;
   }

@@ -247,7 +247,7 @@ export class Grants {
     account.nonces += count;
     account.usedAtMs = nowMs;
     client.peer.granted(id, { nonce: drawn.nonce, count, token: lease.token, ttlMs, waitedMs });
-    this.#observer.granted?.(callOf(lease));
+    this.#observer.granted?.(callOf(lease), count);
     if (isProbe) this.sweep((other) => other === account || other.exchange === account.exchange);
     return true;
   }

@@ -212,8 +212,10 @@ export interface Observer {
   observe(event: BrokerEvent): void;
   /** Nothing more is granted; the process ends with `error`. */
   failed(error: Error): void;
-  /** Left out where nobody wants to hear of every call. */
-  granted?(call: ObservedCall): void;
+  /** `count` consecutive nonces from that of the call on. Left out where nobody wants to hear of every call. */
+  granted?(call: ObservedCall, count: number): void;
+  /** Bare nonces, or further ones under a lease, `count` from `nonce` on. Left out as well. */
+  drawn?(account: string, nonce: Nonce, count: number): void;
   /** A call has ended, or its outcome was told `late`, after its end. Left out where nobody wants to hear of every call. */
   ended?(call: ObservedEnd): void;
 }

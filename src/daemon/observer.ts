@@ -1,5 +1,5 @@
 import { holderText, textOf } from '../core/event-text.ts';
-import type { Observer } from '../core/ports.ts';
+import type { Nonce, Observer } from '../core/ports.ts';
 import { callFields, isNoteworthy } from './call-line.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
@@ -22,6 +22,13 @@ export function observerOf(log: Log, journal: Journal | undefined, failed: (erro
   if (!log.isDebug) return observer;
   return {
     ...observer,
-    granted: (call) => log.debug(`granted ${call.nonce} to ${holderText(call)} for account ${call.account}`),
+    granted: (call, count) =>
+      log.debug(`granted ${span(call.nonce, count)} to ${holderText(call)} for account ${call.account}`),
+    drawn: (account, nonce, count) => log.debug(`drew ${span(nonce, count)} for account ${account}`),
   };
+}
+
+/** The first of so many consecutive nonces, and how many they are where it is not the only one. */
+function span(nonce: Nonce | undefined, count: number): string {
+  return count === 1 ? String(nonce) : `${nonce} and the ${count - 1} after it`;
 }
