@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { ACTS, type ActName } from '../rehearsal/acts.ts';
 
 const MAX_UINT64 = 2n ** 64n - 1n;
 
@@ -60,4 +61,33 @@ export function parseJournalSize(text: string): number {
   const bytes = Number(amount) * { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[unit as 'K' | 'M' | 'G'];
   if (!(bytes >= 2 ** 20 && bytes <= 2 ** 34)) throw new InvalidArgumentError('give a size from 1M to 16G.');
   return bytes;
+}
+
+export function parseScale(text: string): number {
+  const scale = Number(text);
+  if (!(scale > 0 && scale <= 100)) throw new InvalidArgumentError('give a number above 0, at most 100, such as 0.5.');
+  return scale;
+}
+
+/** Words with commas between them. */
+export function parseWords(text: string): string[] {
+  const words = text.split(',').map((word) => word.trim());
+  if (words.some((word) => word === '')) throw new InvalidArgumentError('give words with commas between them.');
+  return words;
+}
+
+export function parseActs(text: string): ActName[] {
+  const names = Object.keys(ACTS) as ActName[];
+  const asked = parseWords(text);
+  const unknown = asked.find((word) => !names.some((name) => name === word));
+  if (unknown !== undefined) throw new InvalidArgumentError(`${unknown} is no act; give some of ${names.join(',')}.`);
+  return names.filter((name) => asked.includes(name));
+}
+
+export function parseAccounts(text: string): string[] {
+  const accounts = parseWords(text);
+  if (!accounts.every((account) => /^[A-Za-z0-9._:@-]{1,64}$/.test(account))) {
+    throw new InvalidArgumentError('give labels of 1 to 64 of A-Z a-z 0-9 . _ : @ -, with commas between them.');
+  }
+  return [...new Set(accounts)];
 }

@@ -1,15 +1,20 @@
 import { Argument, Option } from 'commander';
+import { ACTS } from '../rehearsal/acts.ts';
 import { VERSION } from '../version.ts';
 import { NoncedCommand } from './nonced-command.ts';
 import {
+  parseAccounts,
+  parseActs,
   parseCount,
   parseCounter,
   parseDuration,
   parseJournalSize,
   parseListed,
   parseNonce,
+  parseScale,
   parseSequence,
   parseSpan,
+  parseWords,
 } from './option-values.ts';
 
 const SHELLS = ['bash', 'zsh'];
@@ -266,6 +271,7 @@ of a journal that was moved away, and begins a new one.`,
     .addExamples(['nonced adopt --state-dir /var/lib/nonced'])
     .action(async (options) => (await import('./commands/moving.ts')).adopt(options));
 
+  addRehearse(nonced);
   addSystemd(nonced);
   addShell(nonced);
   return nonced;
@@ -288,6 +294,58 @@ function addShell(nonced: NoncedCommand): void {
     .description('print the source of the manual page')
     .addExamples(['nonced man | man -l -'])
     .action(async () => (await import('./commands/man.ts')).man(program()));
+}
+
+function addRehearse(nonced: NoncedCommand): void {
+  nonced
+    .command('rehearse')
+    .description('run your own bot against an exchange and a daemon of its own, which fail, and report what it did')
+    .argument('<command...>', 'the bot and its arguments, after --')
+    .addOption(
+      new Option('--acts <names>', `what it is put through: ${Object.keys(ACTS).join(', ')}`)
+        .argParser(parseActs)
+        .default(Object.keys(ACTS), 'all'),
+    )
+    .addOption(new Option('--scale <factor>', 'all times but the next two').argParser(parseScale).default(1))
+    .addOption(
+      new Option('--maintenance <duration>', 'how long the exchange answers 503')
+        .argParser(parseDuration)
+        .default(20_000, '20s'),
+    )
+    .addOption(
+      new Option('--limit <duration>', 'how long is waited for a call, and for one that is accepted again')
+        .argParser(parseDuration)
+        .default(60_000, '60s'),
+    )
+    .addOption(
+      new Option('--accounts <labels>', 'the keys that are made up; KRAKEN_KEY is the first')
+        .argParser(parseAccounts)
+        .default(['MASTER', 'USER:alice', 'USER:bob'], 'MASTER,USER:alice,USER:bob'),
+    )
+    .addOption(new Option('--exclusive <policy>', 'what is exclusive').choices(POLICIES).default('global'))
+    .addOption(new Option('--unit <unit>', 'what the bot signs with').choices(UNITS))
+    .addOption(configOption())
+    .option('--own-clock', 'the bot runs under nonced exec --own-clock, and makes its own nonces', false)
+    .option('--no-restart', 'do not start the bot again when it ends')
+    .addOption(
+      new Option('--pass-env <names>', 'variables for the bot although they look like credentials').argParser(
+        parseWords,
+      ),
+    )
+    .option('--keep', 'keep the directory with the logs', false)
+    .option('--json', 'the report as JSON, for scripts', false)
+    .passThroughOptions()
+    .addExamples(
+      ['nonced rehearse -- node ./bot.js'],
+      ['nonced rehearse --acts hang,kill --keep -- ./bot.sh'],
+      ['nonced rehearse -- sh -c \'exec ./bot --url "$NONCED_REHEARSAL_URL"\'', 'a bot that takes the address so'],
+    )
+    .addNotes(`The bot finds the address in NONCED_REHEARSAL_URL and KRAKEN_URL, the daemon in NONCED_SOCKET, keys that were
+made up in KRAKEN_KEY and KRAKEN_SECRET, all of them in the file KRAKEN_KEYS. Variables that look like credentials are
+kept from it. A BOT THAT IGNORES THE ADDRESS CALLS THE REAL EXCHANGE; if it reads its real key from a file, with it.
+
+Exits with 0 if nothing was wrong, 1 with findings.`)
+    .action(async (command, options) => (await import('./commands/rehearse.ts')).rehearse(command, options));
 }
 
 function addSystemd(nonced: NoncedCommand): void {

@@ -50,13 +50,16 @@ export type Exchange = {
   /** Puts a fault in force; the function returned takes it back. */
   injectFault(fault: Fault): () => void;
   clearFaults(): void;
-  /** Resets the connections of the calls that a fault leaves without an answer. */
+  /** How many calls wait in vain, because a fault leaves them without an answer. */
+  unanswered(): number;
+  /** Resets their connections. */
   dropUnanswered(): void;
   /** A foreign program uses the key: false if the nonce is not higher than the last, and then nothing changes. */
   useKeyElsewhere(key: string, nonce: bigint | string): boolean;
   lastNonce(key: string): bigint;
   report(): ExchangeReport;
-  ledger(): WitnessedCall[];
+  /** The calls kept, oldest first, from the one with this number on. */
+  ledger(from?: number): WitnessedCall[];
   orders(): ExchangeOrder[];
   /** Closes every connection; calls still waiting for their turn are not looked at any more. */
   close(): Promise<void>;
@@ -221,6 +224,7 @@ export async function startExchange(
     addKey,
     injectFault: (fault) => faults.add(fault),
     clearFaults: () => faults.clear(),
+    unanswered: () => unanswered.size,
     dropUnanswered() {
       for (const [response, call] of unanswered) {
         witness.completed(call, 'exchange');
@@ -230,7 +234,7 @@ export async function startExchange(
     useKeyElsewhere: (key, nonce) => keyRing.get(key).useElsewhere(String(nonce)),
     lastNonce: (key) => keyRing.get(key).lastNonce,
     report: () => ({ ...witness.report(), ...methods.report() }),
-    ledger: () => witness.ledger(),
+    ledger: (from) => witness.ledger(from),
     orders: () => methods.orders(),
     close() {
       closed = true;

@@ -30,6 +30,7 @@ const COMMANDS = [
   'init',
   'retire',
   'adopt',
+  'rehearse',
   'completion',
 ];
 const HOUR_NS = 3_600_000_000_000n;

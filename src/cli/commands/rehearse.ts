@@ -1,0 +1,110 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import type { ExclusionPolicy, Unit } from '../../protocol/messages.ts';
+import type { ActName, Timing } from '../../rehearsal/acts.ts';
+import { formatDuration, printJson, printLine, warn } from '../output.ts';
+import { realExchangeIn } from '../rehearsal/environment.ts';
+import { runRehearsal } from '../rehearsal/rehearsal.ts';
+import { type RehearsalReport, reportLines } from '../rehearsal/report-text.ts';
+
+export interface RehearseOptions {
+  readonly acts: readonly ActName[];
+  readonly scale: number;
+  readonly maintenance: number;
+  readonly limit: number;
+  readonly accounts: readonly string[];
+  readonly exclusive: ExclusionPolicy;
+  readonly unit?: Unit;
+  readonly config?: string;
+  readonly ownClock: boolean;
+  readonly restart: boolean;
+  readonly passEnv?: readonly string[];
+  readonly keep: boolean;
+  readonly json: boolean;
+}
+
+const FINDINGS = 1;
+/** What a shell answers for a program that Ctrl-C has ended. */
+const INTERRUPTED = 130;
+const RESTART_AFTER_MS = 1_000;
+const LAST_LINES = 10;
+
+/** Runs somebody's bot against an exchange and a daemon of its own, makes both fail, and reports what the bot did. */
+export async function rehearse(command: readonly string[], options: RehearseOptions): Promise<void> {
+  const real = realExchangeIn(command);
+  if (real !== undefined) {
+    throw new ExitError(
+      EXIT.usage,
+      `${real} leads to a real exchange; let the bot take the address from NONCED_REHEARSAL_URL, or KRAKEN_URL`,
+    );
+  }
+  const { acts, accounts, exclusive, unit, config, ownClock, scale, restart, passEnv = [], keep, json } = options;
+  const clock = systemClock();
+  const dir = mkdtempSync(join(tmpdir(), 'nonced-rehearsal-'));
+  const startMs = clock.monotonicMs();
+  try {
+    const report = await runRehearsal(
+      {
+        command,
+        acts,
+        timing: timingOf(options),
+        accounts,
+        exclusive,
+        unit,
+        config,
+        isOwnClock: ownClock,
+        restartAfterMs: restart ? RESTART_AFTER_MS * scale : undefined,
+        passed: passEnv,
+      },
+      {
+        dir,
+        clock,
+        variables: process.env,
+        ...untilSignal(),
+        say: (text) => process.stderr.write(`${formatDuration(clock.monotonicMs() - startMs).padStart(10)}  ${text}\n`),
+      },
+    );
+    if (json) printJson(keep ? { ...report, dir } : report);
+    else print(report, join(dir, 'bot.log'));
+    process.exitCode = report.findings.length > 0 ? FINDINGS : report.ending === 'interrupted' ? INTERRUPTED : 0;
+  } finally {
+    if (keep) warn(`kept: ${dir}`);
+    else rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function timingOf({ scale, maintenance, limit }: RehearseOptions): Timing {
+  return {
+    calmMs: 10_000 * scale,
+    refusedMs: 10_000 * scale,
+    maintenanceMs: maintenance,
+    slowMs: 1_500 * scale,
+    settleMs: 3_000 * scale,
+    limitMs: limit,
+  };
+}
+
+/** The first signal ends the rehearsal in order, with its report; the second one ends everything at once. */
+function untilSignal(): { readonly interrupt: AbortSignal; readonly kill: AbortSignal } {
+  const [interrupt, kill] = [new AbortController(), new AbortController()];
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => (interrupt.signal.aborted ? kill : interrupt).abort());
+  }
+  return { interrupt: interrupt.signal, kill: kill.signal };
+}
+
+function print(report: RehearsalReport, botLog: string): void {
+  for (const line of reportLines(report)) printLine(line);
+  if (!report.findings.some(({ kind }) => kind === 'ended' || kind === 'no-call' || kind === 'not-recovered')) return;
+  // Of whatever the bot says, nothing may move the cursor of the terminal.
+  const said = readFileSync(botLog, 'utf8')
+    .replaceAll(/[^\P{C}\n\t]/gu, '?')
+    .trimEnd();
+  if (said === '') return;
+  printLine();
+  printLine('The last that the bot said:');
+  for (const line of said.split('\n').slice(-LAST_LINES)) printLine(`  ${line}`);
+}

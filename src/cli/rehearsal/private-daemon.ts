@@ -1,0 +1,148 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../../clock.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import type { ExclusionPolicy, StatusResult, Unit } from '../../protocol/messages.ts';
+import { askOnce } from '../ask.ts';
+import { mainFile, thisProgram } from '../systemd/program.ts';
+import { endGroup, signalGroup } from './process-group.ts';
+
+export interface PrivateDaemonOptions {
+  /** Holds its directories and its log. */
+  readonly dir: string;
+  readonly clock: Clock;
+  /** Unit of its first state; left out, as the configuration or else the daemon says. */
+  readonly unit: Unit | undefined;
+  readonly config: string | undefined;
+  /** It has ended by itself. */
+  readonly onFailed: (error: ExitError) => void;
+}
+
+const LOOK_EVERY_MS = 20;
+const GRACE_MS = 10_000;
+/** What a service manager has left in our environment is meant for us, and not for a daemon of ours. */
+const OF_A_SERVICE = /^(CONFIGURATION|STATE|RUNTIME)_DIRECTORY$|^(JOURNAL_STREAM|NOTIFY_SOCKET)$|^(LISTEN|WATCHDOG)_/;
+
+/** A daemon with directories of its own, which may be killed. Its log names every nonce that it hands out. */
+export class PrivateDaemon {
+  readonly socket: string;
+  readonly logFile: string;
+  readonly #options: PrivateDaemonOptions;
+  readonly #directories: readonly string[];
+  readonly #admin: string;
+  readonly #environment: NodeJS.ProcessEnv;
+  #child: ChildProcess | undefined;
+  #isStopped = false;
+
+  constructor(options: PrivateDaemonOptions, variables: NodeJS.ProcessEnv) {
+    const { dir } = options;
+    this.#options = options;
+    this.logFile = join(dir, 'daemon.log');
+    this.socket = join(dir, 'run/nonced.sock');
+    this.#admin = join(dir, 'run/admin.sock');
+    this.#directories = ['--state-dir', join(dir, 'state'), '--runtime-dir', join(dir, 'run')];
+    this.#environment = Object.fromEntries(Object.entries(variables).filter(([name]) => !OF_A_SERVICE.test(name)));
+  }
+
+  /** Starts it for the first time. Rejects with ExitError and what the daemon says. */
+  async begin(exclusive: ExclusionPolicy): Promise<void> {
+    const { unit } = this.#options;
+    if (unit !== undefined) {
+      const args = ['init', '--floor', 'now', '--unit', unit, ...this.#directories];
+      const { status, stderr } = spawnSync(process.execPath, [mainFile(thisProgram().packageDir), ...args], {
+        env: this.#environment,
+        encoding: 'utf8',
+      });
+      if (status !== 0)
+        throw new ExitError(EXIT.tempFail, `a state for the rehearsal cannot be made: ${stderr.trim()}`);
+    }
+    await this.#start();
+    await askOnce(this.#admin, 'set-exclusive', { policy: exclusive });
+  }
+
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+    await this.#start();
+  }
+
+  async restart(): Promise<void> {
+    await this.#end('SIGTERM');
+    await this.#start();
+  }
+
+  /** Closes every circuit breaker. */
+  async amnesty(): Promise<void> {
+    const { accounts } = await askOnce<StatusResult>(this.#admin, 'status', {});
+    for (const { account, breaker } of accounts) {
+      if (breaker !== null) await askOnce(this.#admin, 'resume-account', { account });
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    const child = this.#child;
+    this.#child = undefined;
+    if (child !== undefined) await endGroup(child, GRACE_MS, this.#options.clock);
+  }
+
+  /** Ends it without waiting for anything. */
+  abandon(): void {
+    if (this.#child?.pid !== undefined) signalGroup(this.#child.pid, 'SIGKILL');
+  }
+
+  log(): string {
+    return readFileSync(this.logFile, 'utf8');
+  }
+
+  async #start(): Promise<void> {
+    // It may have been stopped while its predecessor ended.
+    if (this.#isStopped) return;
+    const { config, clock } = this.#options;
+    const args = ['serve', '--separate', '--log-level', 'debug', ...this.#directories];
+    if (config !== undefined) args.push('--config', config);
+    // A file, and not a pipe: what it has written is there although it is killed in the next moment.
+    const log = openSync(this.logFile, 'a');
+    const child = spawn(process.execPath, [mainFile(thisProgram().packageDir), ...args], {
+      detached: true,
+      stdio: ['ignore', 'ignore', log],
+      env: this.#environment,
+    });
+    closeSync(log);
+    this.#child = child;
+    let ended: string | undefined;
+    child.once('exit', (code, signal) => {
+      ended = `exit code ${code ?? signal}`;
+      if (this.#child === child) this.#options.onFailed(this.#failure(ended));
+    });
+    while (!(await this.#answers())) {
+      if (this.#isStopped) return;
+      if (ended !== undefined) throw this.#failure(ended);
+      await new Promise<void>((resolve) => clock.after(LOOK_EVERY_MS, resolve));
+    }
+  }
+
+  async #answers(): Promise<boolean> {
+    try {
+      await askOnce(this.#admin, 'status', {});
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#child = undefined;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+
+  #failure(ended: string): ExitError {
+    const [last = 'it said nothing'] = this.log().trimEnd().split('\n').slice(-1);
+    return new ExitError(EXIT.tempFail, `the daemon of the rehearsal ended (${ended}): ${last}`);
+  }
+}

@@ -1,0 +1,97 @@
+import { mustRecover } from '../../rehearsal/acts.ts';
+import type { Finding } from '../../rehearsal/findings.ts';
+import type { ActReport } from '../../rehearsal/judge.ts';
+import { formatDuration, paint } from '../output.ts';
+import { tableOf } from '../table.ts';
+
+export interface RehearsalReport {
+  /** `interrupted`: by a signal; `gone`: the bot had ended; `unheard`: no call came. */
+  readonly ending: 'complete' | 'interrupted' | 'gone' | 'unheard';
+  readonly durationMs: number;
+  readonly acts: readonly ActReport[];
+  readonly findings: readonly Finding[];
+  /** What should be known, and is nothing wrong. */
+  readonly notes: readonly string[];
+  readonly restarts: number;
+}
+
+const WIDTH = 100;
+
+const ENDINGS: Readonly<Record<RehearsalReport['ending'], string>> = {
+  complete: '',
+  interrupted: ', interrupted',
+  gone: ', and then the bot was gone',
+  unheard: ', stopped because no call came',
+};
+
+/** What a person reads at the end: one screen. */
+export function reportLines({ ending, durationMs, acts, findings, notes, restarts }: RehearsalReport): string[] {
+  const again = restarts === 0 ? '' : `; the bot was started again ${restarts === 1 ? 'once' : `${restarts} times`}`;
+  const lines = [
+    `${acts.length} act${acts.length === 1 ? '' : 's'} in ${formatDuration(durationMs)}${ENDINGS[ending]}${again}`,
+  ];
+  if (acts.length > 0) lines.push('', ...actTable(acts));
+  if (notes.length > 0) lines.push('', ...notes.map((note) => `note: ${note}`));
+  lines.push('', ...verdictLines(acts, findings, ending));
+  return lines;
+}
+
+function actTable(acts: readonly ActReport[]): string[] {
+  return tableOf([
+    ['ACT', 'calls', 'accepted', 'rejected', 'orders twice', 'no grant', 'overlaps', 'longest stall', 'back after'],
+    ...acts.map((act) => [
+      act.act,
+      ...[act.calls, act.accepted, act.rejectedNonces, act.ordersTwice, act.withoutGrant, act.overlaps].map(String),
+      formatDuration(act.longestStallMs),
+      backAfter(act),
+    ]),
+  ]);
+}
+
+function backAfter({ act, happened, recoveredMs }: ActReport): string {
+  if (!happened) return 'no call came';
+  if (recoveredMs !== null) return formatDuration(recoveredMs);
+  return mustRecover(act) ? 'never' : '-';
+}
+
+function verdictLines(
+  acts: readonly ActReport[],
+  findings: readonly Finding[],
+  ending: RehearsalReport['ending'],
+): string[] {
+  if (findings.length === 0) {
+    const seen = acts.reduce((sum, { calls }) => sum + calls, 0);
+    return [
+      ending === 'interrupted'
+        ? 'Nothing wrong so far.'
+        : paint(
+            'green',
+            `Nothing wrong: of ${seen} calls none was rejected for its nonce, sent twice or made without a grant.`,
+          ),
+    ];
+  }
+  return [
+    paint('red', findings.length === 1 ? '1 finding' : `${findings.length} findings`),
+    ...findings.flatMap(({ fact, fix, acts }) => [
+      ...wrapped(`${fact}${acts.length === 0 ? '' : ` (${acts.join(', ')})`}`, '! ', '  '),
+      ...wrapped(fix, '  ', '  '),
+    ]),
+  ];
+}
+
+/** Lines no longer than a terminal is wide, where no word is. */
+function wrapped(text: string, first: string, next: string): string[] {
+  const lines: string[] = [];
+  let line = first;
+  let isBegun = false;
+  for (const word of text.split(' ')) {
+    if (isBegun && line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = next;
+      isBegun = false;
+    }
+    line += isBegun ? ` ${word}` : word;
+    isBegun = true;
+  }
+  return [...lines, line];
+}

@@ -1,0 +1,60 @@
+import type { WitnessedCall } from './exchange-witness.ts';
+
+/** By these a bot learns what became of an order, or makes sure that it does not stand. */
+const LOOKS = new Set([
+  'OpenOrders',
+  'ClosedOrders',
+  'QueryOrders',
+  'TradesHistory',
+  'OpenPositions',
+  'CancelOrder',
+  'CancelAll',
+]);
+
+/**
+ * The orders that were sent a second time: placed under a `cl_ord_id` that stood already; or sent again, under that or
+ * else word for word, after the answer was lost, with no look in between at what had become of the first.
+ */
+export function repeatedOrders(calls: readonly WitnessedCall[]): WitnessedCall[] {
+  const looks = calls.filter((call) => LOOKS.has(call.method) && call.verdict === 'accepted' && !answerWasLost(call));
+  const placed = new Set<string>();
+  const lost = new Map<string, WitnessedCall>();
+  return calls.filter((call) => {
+    if (call.order === undefined) return false;
+    // Many orders may bear one `userref`; a `cl_ord_id` is that of one order.
+    const id = call.order.reference?.startsWith('cl_ord_id ') ? call.order.reference : undefined;
+    const name = `${call.account} ${id ?? call.order.digest}`;
+    const first = lost.get(name);
+    const isBlind = first !== undefined && !looks.some((look) => isBetween(first, look, call));
+    const isPlaced = call.verdict === 'accepted';
+    const stoodAlready = id !== undefined && isPlaced && placed.has(name);
+    if (isPlaced) placed.add(name);
+    lost.delete(name);
+    if (answerWasLost(call)) lost.set(name, call);
+    return isBlind || stoodAlready;
+  });
+}
+
+/** The bot cannot know whether the call was carried out. */
+export function answerWasLost({ fault, abandoned, completedAtMs }: WitnessedCall): boolean {
+  switch (fault) {
+    case 'hang':
+    case 'stall-body':
+    case 'reset-body':
+    case 'reset':
+    case 'status':
+    case 'unavailable':
+    case 'busy':
+      return true;
+    default:
+      return abandoned === true || completedAtMs === undefined;
+  }
+}
+
+function isBetween(first: WitnessedCall, look: WitnessedCall, again: WitnessedCall): boolean {
+  return (
+    look.account === again.account &&
+    look.number > first.number &&
+    (look.completedAtMs ?? Infinity) <= again.arrivedAtMs
+  );
+}
