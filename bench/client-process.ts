@@ -7,13 +7,27 @@ import { peerNamed } from './peers/index.ts';
 /** From the process that started this one, in this order. */
 export type Order = { readonly open: Share } | { readonly beginsAtNs: number };
 
+/** Connections opened at once: more would not fit in what a listening socket keeps waiting. */
+const AT_ONCE = 32;
+
 const send = (message: unknown) => process.send?.(message);
 
-process.on('disconnect', () => process.exit());
+const connections: Connection[] = [];
+
+// Not at its end only: what it has started ends with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit());
+process.on('disconnect', async () => {
+  await Promise.all(connections.map((connection) => connection.close?.()));
+  process.exit();
+});
 process.once('message', async ({ open: share }: Order & { open: Share }) => {
   const peer = peerNamed(share.peer);
-  const connections: Connection[] = [];
-  for (let opened = 0; opened < share.connections; opened++) connections.push(await peer.open(share.endpoint));
+  while (connections.length < share.connections) {
+    const length = Math.min(AT_ONCE, share.connections - connections.length);
+    connections.push(
+      ...(await Promise.all(Array.from({ length }, () => peer.open(share.endpoint, share.load.outstanding)))),
+    );
+  }
   process.once('message', async ({ beginsAtNs }: Order & { beginsAtNs: number }) => {
     send(await generate(connections, share, beginsAtNs));
   });

@@ -1,7 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Order } from './client-process.ts';
 import { type Load, nowNs, type Sample, type Share } from './load.ts';
+import type { Peer } from './peer.ts';
 import { track } from './processes.ts';
 
 /** Clients are processes of their own, as bots are; two of them, so that reading answers is not what limits a server. */
@@ -19,11 +21,11 @@ export class Crew {
     this.#processes = processes;
   }
 
-  static async open(peer: string, endpoint: string, load: Load): Promise<Crew> {
-    const shares = split(load.connections, PROCESSES).map(
-      ({ first, count }): Share => ({ peer, endpoint, load, firstConnection: first, connections: count }),
+  static async open(peer: Peer, endpoint: string, load: Load): Promise<Crew> {
+    const shares = split(load.connections, peer.inOneProcess ? 1 : PROCESSES).map(
+      ({ first, count }): Share => ({ peer: peer.name, endpoint, load, firstConnection: first, connections: count }),
     );
-    const processes = shares.map(() => track(fork(PROGRAM, { serialization: 'advanced' })));
+    const processes = shares.map(() => track(fork(PROGRAM, { serialization: 'advanced' }), 'SIGTERM'));
     const crew = new Crew(processes);
     await crew.#all((process, index) => ask(process, { open: shares[index] as Share }));
     return crew;
@@ -35,15 +37,20 @@ export class Crew {
     return this.#all((process) => ask<Sample>(process, { beginsAtNs }));
   }
 
-  dismiss(): void {
+  /** Resolves when they are gone, and what they started with them. */
+  async dismiss(): Promise<void> {
+    const gone = this.#processes
+      .filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+      .map((process) => once(process, 'exit'));
     for (const process of this.#processes) if (process.connected) process.disconnect();
+    await Promise.all(gone);
   }
 
   async #all<T>(order: (process: ChildProcess, index: number) => Promise<T>): Promise<readonly T[]> {
     try {
       return await Promise.all(this.#processes.map(order));
     } catch (error) {
-      this.dismiss();
+      await this.dismiss();
       throw error;
     }
   }

@@ -1,36 +1,51 @@
-// first form
-import { parseArgs } from 'node:util';
-import { measure } from './measure.ts';
-import { PEERS } from './peers/index.ts';
-import { temporaryDirectory } from './processes.ts';
-import { WORKS } from './works/index.ts';
-import { measureStarts } from './works/start.ts';
+// What a user would pick otherwise, doing the same work on the same machine in the same run:
+// `npm run bench -- --help`. Figures of one machine mean little; their ratios are what it is about.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chart } from './chart.ts';
+import { check } from './check.ts';
+import { type Options, readOptions, USAGE, UsageError } from './options.ts';
+import { circumstances, tablesOf } from './report.ts';
+import { type Results, readResults } from './results.ts';
+import { compare } from './run.ts';
+import { asMarkdown, asText, withMeasured } from './tables.ts';
 
-const { values } = parseArgs({
-  options: {
-    work: { type: 'string', multiple: true },
-    peer: { type: 'string', multiple: true },
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '1.5' },
-  },
-});
-process.on('SIGINT', () => process.exit(130));
-const dir = temporaryDirectory('/var/tmp');
-const peers = PEERS.filter(({ name }) => values.peer?.includes(name) ?? true);
-for (let round = 1; round <= Number(values.rounds); round++) {
-  if (values.work?.includes('start') ?? true) {
-    for (const { bareMs, noncedMs } of await measureStarts(10, dir)) {
-      console.log(`${round} start  nonced ${noncedMs.toFixed(1)} ms  node -e 0 ${bareMs.toFixed(1)} ms`);
-    }
+/** As a shell has it. */
+const SIGNAL_EXITS = { SIGINT: 130, SIGTERM: 143 } as const;
+
+function report(results: Results, options: Options): void {
+  const { json, markdown, svg } = options;
+  const tables = tablesOf(results);
+  const stands = circumstances(results);
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(results)}\n`);
+  if (svg !== undefined) writeFileSync(svg, chart(results));
+  if (markdown !== undefined) {
+    const document = existsSync(markdown) ? readFileSync(markdown, 'utf8') : undefined;
+    const measured = [stands.map((line) => `- ${line}`).join('\n'), ...tables.map(asMarkdown)].join('\n\n');
+    writeFileSync(markdown, withMeasured(document, measured));
   }
-  for (const work of WORKS.filter(({ name }) => values.work?.includes(name) ?? true)) {
-    for (const each of work.cases) {
-      for (const peer of peers.filter((candidate) => candidate.missing() === undefined && each.takes(candidate))) {
-        const f = await measure(peer, each, { warmUpMs: 500, measureMs: Number(values.seconds) * 1e3 }, dir);
-        console.log(
-          `${round} ${each.name.padEnd(14)} ${peer.name.padEnd(16)} ${f.perSecond.toFixed(0).padStart(8)}/s  mean ${f.meanUs.toFixed(1)}  p50 ${f.medianUs.toFixed(1)}  p99 ${f.p99Us.toFixed(1)} us`,
-        );
-      }
-    }
+  console.log([stands.join('\n'), ...tables.map(asText)].join('\n\n'));
+}
+
+async function measured(options: Options): Promise<Results> {
+  if (options.from !== undefined) return readResults(readFileSync(options.from, 'utf8'));
+  const { isTTY } = process.stderr;
+  const results = await compare(options, (text) => void (isTTY && process.stderr.write(`\r\x1b[K${text}`)));
+  if (isTTY) process.stderr.write('\r\x1b[K');
+  return results;
+}
+
+// Whatever is running by then is ended as the process exits.
+for (const [signal, code] of Object.entries(SIGNAL_EXITS)) process.once(signal, () => process.exit(code));
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) {
+    console.log(USAGE);
+  } else {
+    const results = await measured(options);
+    if (options.isShort) check(results);
+    report(results, options);
   }
+} catch (error) {
+  console.error(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : error);
+  process.exit(error instanceof UsageError ? 64 : 70);
 }

@@ -13,8 +13,13 @@ const directories = new Set<string>();
 // Whatever ends this process, an error or a Ctrl-C, ends what it started, and nothing else.
 process.on('exit', () => {
   for (const [child, signal] of running) child.kill(signal);
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  for (const directory of directories) remove(directory);
 });
+
+/** Removes a directory, though somebody who is about to end may still write to it. */
+export function remove(directory: string): void {
+  rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
+}
 
 /** Makes this run responsible for a process. `atOnce` is how to end it without waiting for anything. */
 export function track(child: ChildProcess, atOnce: NodeJS.Signals = 'SIGKILL'): ChildProcess {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect } from 'nonced';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
@@ -24,6 +24,7 @@ export const nonced: Peer = {
     const client = await connect({ name: 'bench', socket });
     return {
       nonce: () => client.nonce(),
+      close: () => client.close(),
       exclusive: (lane, call) =>
         client.exclusive({ account: laneName(lane), waitMs: WAIT_MS }, (grant) => call(grant.nonce)),
     };
@@ -82,19 +83,19 @@ interface Drawn {
 }
 
 /** Requests and their answers, without deadlines, reconnection or checks. */
-class ProtocolLink {
-  readonly #write: (bytes: Uint8Array) => void;
+export class ProtocolLink {
+  readonly #socket: Socket;
   readonly #pending = new Map<number | string, (result: Drawn) => void>();
   #lastId = 0;
 
-  private constructor(write: (bytes: Uint8Array) => void) {
-    this.#write = write;
+  private constructor(socket: Socket) {
+    this.#socket = socket;
   }
 
   static async open(path: string): Promise<ProtocolLink> {
     const socket = createConnection(path);
     await once(socket, 'connect');
-    const link = new ProtocolLink((bytes) => socket.write(bytes));
+    const link = new ProtocolLink(socket);
     const scanner = new MessageScanner({ maxBytes: 1 << 20, encoding: 'msgpack' });
     socket.on('data', (chunk) => {
       scanner.push(chunk);
@@ -108,12 +109,16 @@ class ProtocolLink {
     const id = this.#lastId;
     return new Promise((resolve) => {
       this.#pending.set(id, resolve);
-      this.#write(msgpackRpc.request(id, method, params));
+      this.#socket.write(msgpackRpc.request(id, method, params));
     });
   }
 
   tell(method: string, params: object): void {
-    this.#write(msgpackRpc.notification(method, params));
+    this.#socket.write(msgpackRpc.notification(method, params));
+  }
+
+  close(): void {
+    this.#socket.destroy();
   }
 
   #take(frame: Uint8Array): void {

@@ -1,21 +1,20 @@
-import { anyThatCan, type Case, type Work } from './work.ts';
+import { type Case, forAllThatCan, type Work } from './work.ts';
 
-const callCase = (name: string, title: string, connections: number, lanes: number): Case => ({
-  name,
-  title,
-  load: { what: 'exclusive', connections, outstanding: 1, lanes, pauseMs: 0 },
-  measures: 'latency',
-  takes: anyThatCan('exclusive'),
+const callCase = (connections: number, lanes: number, title: string): Case => ({
+  name: lanes === 1 ? `call-${connections}` : `call-${connections}-lanes`,
+  title: `Exclusive call, ${title}`,
+  times: 'call',
+  load: forAllThatCan({ what: 'exclusive', connections, outstanding: 1, lanes, pauseMs: 0 }),
 });
 
-export const ONE_CLIENT = callCase('call-1', '1 client', 1, 1);
-export const EIGHT_CLIENTS = callCase('call-8', '8 clients, one lane', 8, 1);
-export const SIXTY_FOUR_CLIENTS = callCase('call-64', '64 clients, one lane', 64, 1);
-export const SIXTY_FOUR_LANES = callCase('call-64-lanes', '64 clients, 64 lanes', 64, 64);
+export const ONE_CLIENT = callCase(1, 1, '1 client');
+export const EIGHT_CLIENTS = callCase(8, 1, '8 clients on one lane');
+export const SIXTY_FOUR_CLIENTS = callCase(64, 1, '64 clients on one lane');
+const SIXTY_FOUR_LANES = callCase(64, 64, '64 clients on 64 lanes');
 
+/** The lane with a nonce, nothing in between, and the lane given back. */
 export const callWork: Work = {
   name: 'call',
-  title: 'Exclusive call',
   cases: [ONE_CLIENT, EIGHT_CLIENTS, SIXTY_FOUR_CLIENTS, SIXTY_FOUR_LANES],
-  short: [callCase('call-4', '4 clients, one lane', 4, 1)],
+  short: [callCase(4, 1, '4 clients on one lane')],
 };

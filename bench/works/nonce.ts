@@ -1,20 +1,19 @@
-import { anyThatCan, type Case, type Work } from './work.ts';
+import { type Case, forAllThatCan, type Work } from './work.ts';
 
-const nonceCase = (name: string, title: string, connections: number, outstanding: number): Case => ({
-  name,
-  title,
-  load: { what: 'nonce', connections, outstanding, lanes: 1, pauseMs: 0 },
-  measures: 'latency',
-  takes: anyThatCan('nonce'),
+const nonceCase = (connections: number, outstanding: number, title: string): Case => ({
+  name: outstanding === 1 ? `nonce-${connections}` : `nonce-${connections}x${outstanding}`,
+  title: `Bare nonce, ${title}`,
+  times: 'call',
+  load: forAllThatCan({ what: 'nonce', connections, outstanding, lanes: 1, pauseMs: 0 }),
 });
 
-export const ONE_CONNECTION = nonceCase('nonce-1', '1 connection', 1, 1);
-export const FIFTY_CONNECTIONS = nonceCase('nonce-50', '50 connections', 50, 1);
-export const PIPELINED = nonceCase('nonce-1x64', '1 connection, 64 outstanding', 1, 64);
+export const ONE_CONNECTION = nonceCase(1, 1, '1 connection');
+export const FIFTY_CONNECTIONS = nonceCase(50, 1, '50 connections');
+export const PIPELINED = nonceCase(1, 64, '1 connection with 64 outstanding');
 
+/** A nonce without exclusivity. */
 export const nonceWork: Work = {
   name: 'nonce',
-  title: 'Bare nonce',
   cases: [ONE_CONNECTION, FIFTY_CONNECTIONS, PIPELINED],
-  short: [nonceCase('nonce-4', '4 connections', 4, 1)],
+  short: [nonceCase(4, 1, '4 connections')],
 };

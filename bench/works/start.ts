@@ -1,16 +1,17 @@
 import { once } from 'node:events';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { NONCED } from '../../test/fixtures/daemon-process.ts';
+import { median } from '../figures.ts';
 import { placeIn } from '../peers/nonced.ts';
-import { start, stop } from '../processes.ts';
+import { remove, start, stop } from '../processes.ts';
 
 const LOOK_AGAIN_MS = 1;
 const WITHIN_MS = 20_000;
 const REQUEST = '{"jsonrpc":"2.0","id":1,"method":"nonce"}\n';
 
-/** One start of each, one after the other. */
+/** The medians of several starts, of each in turn. */
 export interface Start {
   /** A bare `node -e 0`, from its start to its end. */
   readonly bareMs: number;
@@ -18,7 +19,7 @@ export interface Start {
   readonly noncedMs: number;
 }
 
-export async function measureStarts(count: number, dir: string): Promise<readonly Start[]> {
+export async function measureStarts(count: number, dir: string): Promise<Start> {
   const place = placeIn(join(dir, 'start'));
   mkdirSync(place.dir);
   const startNonced = async () => {
@@ -33,11 +34,15 @@ export async function measureStarts(count: number, dir: string): Promise<readonl
   try {
     // The first one makes the state, and is not counted.
     await startNonced();
-    const starts: Start[] = [];
-    while (starts.length < count) starts.push({ bareMs: await startBare(), noncedMs: await startNonced() });
-    return starts;
+    const bareMs: number[] = [];
+    const noncedMs: number[] = [];
+    while (noncedMs.length < count) {
+      bareMs.push(await startBare());
+      noncedMs.push(await startNonced());
+    }
+    return { bareMs: median(bareMs), noncedMs: median(noncedMs) };
   } finally {
-    rmSync(place.dir, { recursive: true, force: true });
+    remove(place.dir);
   }
 }
 

@@ -1,28 +1,38 @@
 import type { Load } from '../load.ts';
 import type { Peer } from '../peer.ts';
 
+/** What a load is like, without the times. */
+export type Shape = Omit<Load, 'warmUpMs' | 'measureMs'>;
+
 /** One load, put on every peer that takes it. */
 export interface Case {
   readonly name: string;
-  /** As a row or a column is headed. */
+  /** As its table is headed. */
   readonly title: string;
-  readonly load: Omit<Load, 'warmUpMs' | 'measureMs'>;
-  /** `latency`: from asking to the end of the call. `hand-off`: from a release to the next holder's having its grant. */
-  readonly measures: 'latency' | 'hand-off';
-  takes(peer: Peer): boolean;
+  /** What is timed, where it is not the call from asking to its end: from a release to the next one's having its grant. */
+  readonly times: 'call' | 'hand-off';
+  /** How many times as long as others it takes until it is under way. Default 1. */
+  readonly warmUps?: number;
+  /** Undefined: it is nothing for this peer. */
+  load(peer: Peer): Shape | undefined;
 }
 
 /** Cases that are asked for and shown together. */
 export interface Work {
   /** As in `--work`. */
   readonly name: string;
-  readonly title: string;
   readonly cases: readonly Case[];
-  /** What of them says whether the work works at all. */
+  /** What of it says whether it works at all. */
   readonly short: readonly Case[];
 }
 
-export const anyThatCan =
-  (what: Load['what']) =>
-  (peer: Peer): boolean =>
-    peer.can.includes(what);
+/** The case, for these peers alone. */
+export function onlyFor(peers: readonly string[], each: Case): Case {
+  return { ...each, load: (peer) => (peers.includes(peer.name) ? each.load(peer) : undefined) };
+}
+
+/** The load, for all that can take it. */
+export const forAllThatCan =
+  (shape: Shape) =>
+  ({ can }: Peer): Shape | undefined =>
+    can.includes(shape.what) ? shape : undefined;
