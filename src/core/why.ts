@@ -8,7 +8,7 @@ import { verdictOn } from './verdict.ts';
  * nonce was due to.
  */
 export function whyOf(record: AccountRecord, ended: EndedCalls, nowMs: number) {
-  const { account, calls, live, policy, unit, leadMs } = record;
+  const { account, calls, live, policy, unit, leadMs, refusedUnits } = record;
   const rejected = latestRejected(calls);
   const before = rejected === undefined ? undefined : ended.before(rejected);
   return {
@@ -17,6 +17,7 @@ export function whyOf(record: AccountRecord, ended: EndedCalls, nowMs: number) {
     unit,
     leadMs: leadMs ?? null,
     held: live.length,
+    refusedUnits: refusedUnits ?? null,
     calls: firstOf(calls, (call) => described(call, nowMs)),
     rejected:
       rejected === undefined

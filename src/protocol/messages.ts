@@ -427,6 +427,8 @@ export interface WhyResult {
   readonly leadMs: number | null;
   /** Its calls under way. */
   readonly held: number;
+  /** How often programs asked for another unit since the daemon started, and for which at last; null if none did. */
+  readonly refusedUnits: { readonly count: number; readonly unit: Unit } | null;
   readonly paused: boolean;
   /** Whether it has ever drawn a nonce here. */
   readonly isKnown: boolean;

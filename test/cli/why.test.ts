@@ -54,6 +54,7 @@ const result = (over: Partial<WhyResult> = {}): WhyResult => ({
   unit: 'ns',
   leadMs: -129,
   held: 1,
+  refusedUnits: null,
   isKnown: true,
   paused: false,
   status,

@@ -675,9 +675,15 @@ describe('whyOf', () => {
       unit: 'ns',
       leadMs: -100,
       held: 0,
+      refusedUnits: null,
       rejected: null,
       verdict: { kind: 'none' },
     });
+  });
+
+  test('tells in numbers how often another unit was asked for', () => {
+    const refusedUnits = { count: 2, unit: 'ms' } as const;
+    expect(whyOf({ ...record([]), refusedUnits }, new EndedCalls(), 0)).toMatchObject({ refusedUnits });
   });
 
   test('lists at most 100 calls, judges by all of them, and names no token', () => {
