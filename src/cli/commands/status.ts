@@ -1,5 +1,6 @@
 import { connect, type Status } from '../../client/index.ts';
 import { describe, formatDuration, paint, printJson, printLine } from '../output.ts';
+import { quoteForShell } from '../systemd/program.ts';
 import { tableOf } from '../table.ts';
 
 export interface StatusOptions {
@@ -39,41 +40,85 @@ export async function status({ json, check, socket }: StatusOptions): Promise<vo
   else printStatus(found);
 }
 
+export interface StatusFinding {
+  readonly severity: Severity;
+  readonly text: string;
+  readonly fix: string;
+  /** What to type. */
+  readonly command: string;
+}
+
 /** What is unusual, worst first. */
-export function findings(status: Status): { readonly severity: Severity; readonly text: string }[] {
-  const found: { severity: Severity; text: string }[] = [];
+export function findings(status: Status): readonly StatusFinding[] {
+  const found: StatusFinding[] = [];
   const { durability, clock, sequences, lanes, exchanges, accounts, paused } = status;
   if (durability.state === 'retrying') {
-    found.push({ severity: 2, text: `the state cannot be written: ${durability.problem}` });
+    found.push({
+      severity: 2,
+      text: `the state cannot be written: ${durability.problem}`,
+      fix: 'make room, or remount it; it recovers by itself',
+      command: 'df -h; df -i',
+    });
   }
   if (durability.state === 'slow') {
-    found.push({ severity: 1, text: 'a write of the state has taken for over a second; look at the disk' });
+    found.push({
+      severity: 1,
+      text: 'a write of the state has taken for over a second; look at the disk',
+      fix: 'find out what keeps the disk busy, or whether it fails',
+      command: 'sudo dmesg | tail',
+    });
   }
   if (clock.state === 'not-followed') {
     const off = formatDuration(clock.offMs);
     found.push({
       severity: 1,
       text: `the clock jumped ${off} ahead and is not followed (nonced advance --to now --yes accepts it)`,
+      fix: 'if the clock is wrong, set it; if it is right, accept it, which cannot be undone',
+      command: 'sudo nonced advance --to now --yes',
     });
   }
-  if (clock.state === 'behind') found.push({ severity: 1, text: 'the clock is behind what the state has seen' });
+  if (clock.state === 'behind') {
+    found.push({
+      severity: 1,
+      text: 'the clock is behind what the state has seen',
+      fix: 'set the clock',
+      command: 'timedatectl',
+    });
+  }
   for (const { exchange, downForMs } of exchanges) {
     if (downForMs === null) continue;
-    found.push({ severity: 2, text: `exchange ${exchange} has not answered for ${formatDuration(downForMs)}` });
+    found.push({
+      severity: 2,
+      text: `exchange ${exchange} has not answered for ${formatDuration(downForMs)}`,
+      fix: "see the exchange's status page; urgent calls and probes go through",
+      command: 'nonced status',
+    });
   }
   for (const { account, breaker } of accounts) {
     if (breaker !== null)
       found.push({
         severity: 2,
         text: `account ${account} is quarantined: ${TROUBLE[breaker.openFor]} (nonced why ${account})`,
+        fix: 'see what it is due to, and what to do',
+        command: `nonced why ${quoteForShell(account)}`,
       });
   }
   for (const account of paused) {
-    found.push({ severity: 1, text: `account ${account} is paused (nonced resume ${account})` });
+    found.push({
+      severity: 1,
+      text: `account ${account} is paused (nonced resume ${account})`,
+      fix: 'an operator did it; if the reason is gone, let it go on',
+      command: `sudo nonced resume ${quoteForShell(account)}`,
+    });
   }
   for (const { name, leadMs } of sequences) {
     if (leadMs !== null && leadMs > LONG_LEAD_MS) {
-      found.push({ severity: 1, text: `sequence ${name} is ${formatDuration(leadMs)} ahead of the clock` });
+      found.push({
+        severity: 1,
+        text: `sequence ${name} is ${formatDuration(leadMs)} ahead of the clock`,
+        fix: 'nothing by itself: the clock catches up; if nobody has advanced it, see who draws so fast',
+        command: 'nonced status',
+      });
     }
   }
   for (const { lane, oldestWaitMs, waiting } of lanes) {
@@ -81,6 +126,8 @@ export function findings(status: Status): { readonly severity: Severity; readonl
       found.push({
         severity: 1,
         text: `${waiting} wait for lane ${lane}, the first for ${formatDuration(oldestWaitMs)}`,
+        fix: 'see who holds it: a call that hangs wants a shorter ttlMs, a busy lane another exclusion policy',
+        command: 'nonced status',
       });
     }
   }

@@ -58,6 +58,6 @@ export function requireRoot(what: string, args: readonly string[]): void {
   throw new ExitError(EXIT.noPermission, `${what} takes root: sudo ${command}`);
 }
 
-function quoteForShell(word: string): string {
+export function quoteForShell(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
