@@ -24,6 +24,7 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/commands/inspect.ts': [/^store\//],
   // How a socket is bound, and nothing of the daemon.
   'cli/metrics/exporter.ts': [/^daemon\/unix-listener\.ts$/],
+  'cli/doctor/storage-facts.ts': [/^store\//, /^daemon\/machine\.ts$/],
   'cli/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
   'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/machine\.ts$/],
   'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|machine|opening)\.ts$/],

@@ -226,6 +226,21 @@ of a journal that was moved away, and begins a new one.`,
     .action(async (policy, options) => (await import('./commands/set-exclusive.ts')).setExclusive(policy, options));
 
   nonced
+    .command('doctor')
+    .description('test what is usually wrong where a bot gets no nonces; changes nothing')
+    .argument('[user]', 'as whom it is tested; another than you takes root')
+    .addOption(
+      new Option('--socket <path>', "the daemon's socket").default(undefined, 'where a client of the user looks'),
+    )
+    .addOption(stateDirOption())
+    .option('--json', 'as JSON, for scripts', false)
+    .addExamples(['nonced doctor', 'as you'], ['sudo nonced doctor trader', 'as a user whose bot fails'])
+    .addNotes(
+      'Exits 0 (all is well), 1 (warnings) or 2 (something is broken); 77 where testing as that user takes root.',
+    )
+    .action(async (user, options) => (await import('./commands/doctor.ts')).doctor(user, options));
+
+  nonced
     .command('inspect')
     .description('read the state file without a daemon')
     .addOption(stateDirOption())

@@ -3,7 +3,7 @@ import { NoncedError, refusal } from '../errors.ts';
 
 /** What Node passes to the kernel; it cuts a longer path short without a word. */
 const MAX_PATH_BYTES = 107;
-const SERVICE_SOCKET = '/run/nonced/nonced.sock';
+export const SERVICE_SOCKET = '/run/nonced/nonced.sock';
 
 /** Where to connect to. */
 export interface SocketPlace {
@@ -34,15 +34,21 @@ export interface Surroundings {
  * where a daemon of this user would be. Throws UNAVAILABLE for a path over 107 bytes.
  */
 export function findSocket(asked: string | undefined, around: Surroundings): SocketPlace {
-  const explicit = asked || around.environment['NONCED_SOCKET'] || undefined;
-  if (explicit !== undefined) return checkedLength({ path: explicit, ownDirectory: undefined });
+  const [first, ...others] = socketPlaces(asked, around);
+  const found = [first, ...others].find(({ path }) => around.exists(path));
+  return checkedLength(found ?? others[0] ?? first);
+}
 
+/** Where findSocket looks, in its order. */
+export function socketPlaces(
+  asked: string | undefined,
+  around: Surroundings,
+): readonly [SocketPlace, ...(readonly SocketPlace[])] {
+  const explicit = asked || around.environment['NONCED_SOCKET'] || undefined;
+  if (explicit !== undefined) return [{ path: explicit, ownDirectory: undefined }];
   const service = { path: SERVICE_SOCKET, ownDirectory: undefined };
   // A daemon that root starts is the service's stand-in and binds there too.
-  if (around.uid === 0 || around.exists(SERVICE_SOCKET)) return service;
-
-  const own = ownPlaces(around);
-  return checkedLength(own.find(({ path }) => around.exists(path)) ?? own[0] ?? service);
+  return around.uid === 0 ? [service] : [service, ...ownPlaces(around)];
 }
 
 function ownPlaces(around: Surroundings): SocketPlace[] {

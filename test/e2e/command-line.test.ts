@@ -26,6 +26,7 @@ const COMMANDS = [
   'resume',
   'advance',
   'set-exclusive',
+  'doctor',
   'inspect',
   'init',
   'retire',

@@ -9,7 +9,7 @@ function logOf(tell: (observer: ReturnType<typeof observerOf>) => void): string 
   let text = '';
   const stream = { writableLength: 0, write: (line: string) => (text += line), on: () => {} };
   const log = createLog({ level: 'debug', format: 'text', journal: false, stream, wallMs: () => 0 });
-  tell(observerOf(log, () => {}));
+  tell(observerOf(log, undefined, () => {}));
   return text;
 }
 

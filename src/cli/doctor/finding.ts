@@ -1,0 +1,68 @@
+/** What is looked at, in the order in which it is told. These names, and the marks, are what scripts may rely on. */
+export const CHECKS = [
+  'platform',
+  'flock',
+  'clock',
+  'socket',
+  'path',
+  'group',
+  'processes',
+  'answer',
+  'status',
+  'version',
+  'sequences',
+  'instance',
+  'others',
+  'service',
+  'units',
+  'disk',
+  'state',
+] as const;
+
+export type CheckName = (typeof CHECKS)[number];
+
+/** From good to bad. `skipped`: does not apply, or cannot be told here. */
+export type Mark = 'ok' | 'skipped' | 'warning' | 'failed';
+
+/** Something unusual, and its cure. */
+export interface Finding {
+  readonly mark: 'warning' | 'failed';
+  readonly fact: string;
+  readonly fix: string;
+  /** What to type, in this order. */
+  readonly commands: readonly string[];
+}
+
+export interface Check {
+  readonly check: CheckName;
+  readonly mark: Mark;
+  /** In one line: what was found, or why nothing was looked for. */
+  readonly says: string;
+  /** Empty where it is `ok` or `skipped`. */
+  readonly findings: readonly Finding[];
+}
+
+export function warning(fact: string, fix: string, ...commands: readonly string[]): Finding {
+  return { mark: 'warning', fact, fix, commands };
+}
+
+export function failure(fact: string, fix: string, ...commands: readonly string[]): Finding {
+  return { mark: 'failed', fact, fix, commands };
+}
+
+export function skipped(check: CheckName, why: string): Check {
+  return { check, mark: 'skipped', says: why, findings: [] };
+}
+
+/** As bad as the worst of the findings; without any it is well, and `says` how. */
+export function judged(check: CheckName, says: string, findings: readonly (Finding | undefined)[] = []): Check {
+  const found = findings.filter((finding) => finding !== undefined);
+  const worst = found.find(({ mark }) => mark === 'failed') ?? found[0];
+  return { check, mark: worst?.mark ?? 'ok', says: worst?.fact ?? says, findings: found };
+}
+
+/** As the exit code has it, on the scale of `status --check`: 0 all is well, 1 look soon, 2 something is broken. */
+export function severityOf(checks: readonly Check[]): 0 | 1 | 2 {
+  if (checks.some(({ mark }) => mark === 'failed')) return 2;
+  return checks.some(({ mark }) => mark === 'warning') ? 1 : 0;
+}

@@ -1,0 +1,42 @@
+import { paint } from '../output.ts';
+import type { Check, Finding, Mark } from './finding.ts';
+
+const WORD: Readonly<Record<Mark, string>> = { ok: 'ok', skipped: 'skipped', warning: 'warning', failed: 'FAILED' };
+const STYLE = { ok: 'green', skipped: 'dim', warning: 'yellow', failed: 'red' } as const;
+const MARK_WIDTH = 7;
+const NAME_WIDTH = 9;
+const INDENT = ' '.repeat(MARK_WIDTH + 2 + NAME_WIDTH + 2);
+
+/** A line a check, what to do about the unusual below it, and a count at the end. */
+export function linesOf(checks: readonly Check[]): string[] {
+  const width = Math.max(...checks.map(({ check }) => check.length), NAME_WIDTH);
+  const lines = checks.flatMap((check) => {
+    if (check.findings.length === 0) return [headLine(check.mark, check.check.padEnd(width), check.says)];
+    return check.findings.flatMap((finding, index) => [
+      headLine(finding.mark, (index === 0 ? check.check : '').padEnd(width), finding.fact),
+      ...cureOf(finding),
+    ]);
+  });
+  return [...lines, '', countOf(checks)];
+}
+
+function headLine(mark: Mark, name: string, text: string): string {
+  return `${paint(STYLE[mark], WORD[mark].padEnd(MARK_WIDTH))}  ${name}  ${printable(text)}`;
+}
+
+function cureOf({ fix, commands }: Finding): string[] {
+  return [`${INDENT}${fix}`, ...commands.map((command) => `${INDENT}  ${paint('bold', printable(command))}`)];
+}
+
+/** Paths, names of processes and answers may be anybody's, and no terminal is to obey them. */
+function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '\uFFFD');
+}
+
+function countOf(checks: readonly Check[]): string {
+  const count = (mark: Mark) => checks.filter((check) => check.mark === mark).length;
+  const parts = (['failed', 'warning', 'ok', 'skipped'] as const)
+    .filter((mark) => mark === 'ok' || count(mark) > 0)
+    .map((mark) => `${count(mark)} ${WORD[mark]}${mark === 'warning' && count(mark) > 1 ? 's' : ''}`);
+  return parts.join(', ');
+}
