@@ -10,7 +10,7 @@ export const JOURNAL_FORMAT = 1;
 export const JOURNAL_MAGIC = '{"type":"daemon"';
 
 /** No line is nearly as long; what is longer is not read. */
-const LONGEST_LINE_BYTES = 65_536;
+export const LONGEST_LINE_BYTES = 65_536;
 
 interface Line {
   /** By the wall clock, in ISO 8601 with milliseconds, as all times here. */
