@@ -3,8 +3,7 @@ import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
 import type { Policies } from '../core/policies.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { openAccountNotes } from '../store/account-notes.ts';
-import { notesExist, openLeaseNotes } from '../store/lease-notes.ts';
-import type { SlotFileSteps } from '../store/slot-file.ts';
+import { type LeaseNotesOptions, notesExist, openLeaseNotes } from '../store/lease-notes.ts';
 import { openStateFile, type StateFileReading } from '../store/state-file.ts';
 import type { StateFileSteps } from '../store/state-steps.ts';
 import { VERSION } from '../version.ts';
@@ -35,7 +34,8 @@ export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDi
 export interface AuthorityFiles {
   readonly directory: StateDirectory;
   readonly storeSteps: StateFileSteps;
-  readonly notesSteps: SlotFileSteps;
+  /** Left out: on disk, and as many as a daemon may need. */
+  readonly notes?: Pick<LeaseNotesOptions, 'steps' | 'capacity'>;
 }
 
 /** What a start looks at in the state directory, and clears away there. Each may throw ExitError. */
@@ -72,30 +72,22 @@ export interface Authority {
  */
 export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
   const { stateDir, runtimeDir, bootId, clock, files, log, policies } = options;
-  const { directory, notesSteps } = files;
+  const { directory, storeSteps, notes } = files;
   const reading = directory.read();
   const wallMs = clock.wallMs();
-  const opening = openingOf({
-    ...options,
-    wallMs,
-    reading:
-      reading.kind === 'state'
-        ? reading
-        : {
-            ...reading,
-            traces: {
-              ...options.traces,
-              temporaryFiles: directory.temporaryFiles().length > 0,
-              notes: notesExist(runtimeDir, bootId, notesSteps),
-            },
-          },
+  const traces = (): Traces => ({
+    ...options.traces,
+    temporaryFiles: directory.temporaryFiles().length > 0,
+    notes: notesExist(runtimeDir, bootId, notes?.steps),
   });
+  const found = reading.kind === 'state' ? reading : { ...reading, traces: traces() };
+  const opening = openingOf({ ...options, reading: found, wallMs });
   if ('refusal' in opening) throw opening.refusal;
   const { state, identity, isFirst, warnings } = opening;
   for (const path of directory.sweep()) log.info(`removed ${path}, left by a killed write`);
 
   const { stateDirFd: dirFd } = options;
-  const store = openStateFile({ dir: stateDir, dirFd, identity, found: reading, steps: files.storeSteps });
+  const store = openStateFile({ dir: stateDir, dirFd, identity, found: reading, steps: storeSteps });
   if (isFirst) {
     // The state comes first: notes without one would look as if it had been lost.
     const failure = await store.write(state);
@@ -103,18 +95,18 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   }
   for (const warning of warnings) log.warn(warning);
 
-  const place = { dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs(), steps: notesSteps };
-  const leases = openLeaseNotes(place);
-  if (leases.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
-  let closeAccounts = () => {};
+  const place = { dir: runtimeDir, bootId, monotonicMs: clock.monotonicMs(), ...notes };
+  const opened: { close(): void }[] = [];
   const close = () => {
-    closeAccounts();
-    leases.close();
+    for (const notes of opened.splice(0)) notes.close();
   };
   try {
+    const leases = openLeaseNotes(place);
+    opened.push(leases);
+    if (leases.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
     const accounts = openAccountNotes(place);
-    closeAccounts = accounts.close;
-    let phase: 'starting' | 'open' = 'starting';
+    opened.push(accounts);
+    let isOpen = false;
     let failed: Error | undefined;
     const journal = options.journal?.({ ...identity, version: VERSION, bootId });
     const broker = new Broker({
@@ -130,7 +122,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       onWritten: () => switchboard.arm(),
       observer: observerOf(log, journal, (error) => {
         failed = error;
-        if (phase === 'open') options.onFailed(error);
+        if (isOpen) options.onFailed(error);
       }),
     });
     if (!broker.clockIsPlausible) throw wrongClock(wallMs, 'it is over 400 days past the last one this state has seen');
@@ -152,7 +144,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       open() {
         // Looked at again: a note may have failed since the start, and nothing may be granted then.
         if (failed !== undefined) throw cannotStart(failed);
-        phase = 'open';
+        isOpen = true;
         broker.open();
         switchboard.arm();
       },

@@ -6,7 +6,6 @@ import { NO_POLICIES, type Policies } from '../core/policies.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
 import { acquireInstanceLock } from '../store/instance-lock.ts';
-import { slotStepsOnDisk } from '../store/slot-file.ts';
 import { leftovers, readStateFile, sweepOrphans } from '../store/state-file.ts';
 import { type StateFileSteps, stepsOnDisk } from '../store/state-steps.ts';
 import { openAuthority } from './authority.ts';
@@ -117,7 +116,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           sweep: () => sweepOrphans(stateDir).map((name) => join(stateDir, name)),
         },
         storeSteps,
-        notesSteps: slotStepsOnDisk,
       },
       policies,
       log,
