@@ -48,7 +48,7 @@ export class Bot {
     this.#random = new Random(seed, 100 + number);
     this.#process = this.#born();
     this.onDefect = onDefect;
-    host.onPowerCut.push(() => this.crash(0));
+    host.onRestart.push(() => this.crash(0));
   }
 
   get process(): Process {

@@ -21,6 +21,9 @@ export interface Ground {
   /** No step of the disk is under way, and none has failed for as long as it takes to be tried again. */
   isDiskAtRest(): boolean;
   termsOf(account: string): AccountTerms;
+  /** Beside the state something tells of a daemon before: a lock, a temporary file, notes of this boot, an installation. */
+  hasTraces(): boolean;
+  machine(): string;
 }
 
 export class Violation extends Error {
@@ -46,6 +49,10 @@ const PROBE_MS = 60_000;
 const URGENT_EVERY_MS = 10_000;
 /** A jump of the wall clock within one boot that is followed, and some time for a start that it falls into. */
 const FOLLOWED_MS = 3_600_000;
+/** A wall clock before it is none to begin at. */
+const RELEASED_MS = Date.UTC(2026, 10, 1);
+/** In another boot, a wall clock this far past all that was believed is not. */
+const ABSURD_MS = 400 * 86_400_000;
 const PREEMPT_MS = 3_000;
 const NS_PER_MS = 1_000_000n;
 /** The sequence of an account that is on its way from one to another. */
@@ -111,6 +118,9 @@ interface Sent {
   readonly message: WireMessage;
   readonly states: readonly ReadState[];
 }
+
+/** How a daemon ends: it has cleared up after itself, or could not, perhaps with the turn half done; or with the machine. */
+export type Ending = 'by itself' | 'killed' | 'killed in mid-turn' | 'power cut';
 
 interface Death {
   readonly keepsNotes: boolean;
@@ -190,6 +200,18 @@ export class Checker implements WireTap {
   #death: Death | undefined;
   /** A change of the policy is durable, and a stopped daemon has not heard of it. */
   #isPolicyUnsure = false;
+  /** Why no daemon may serve from the state that the last one has found. */
+  #wrong: string | undefined;
+  /** The state was gone when it was looked for, and nobody has brought one since. */
+  #isLost = false;
+  /** The state is older than what was sent. */
+  #isSetBack = false;
+  /** Nothing but the clock has put it above what was sent before. */
+  #isAsGoodAsClock = false;
+  /** Accounts that the exchange may reject, as a state that knew of their nonces is gone for good. */
+  readonly #forgotten = new Set<string>();
+  /** There has never been a state here, and no daemon that could not clear up. */
+  #isUntouched = true;
   #wasOff = false;
   #issued = 0n;
   #restarts = 0n;
@@ -307,6 +329,7 @@ export class Checker implements WireTap {
 
   wallStepped(): void {
     this.#wallWasStepped = true;
+    if (this.#isAsGoodAsClock) this.#forgetAll();
     // The first daemon of this boot has looked at the clock already, or not.
     if (this.#anchor === undefined) this.#isClockLoose = true;
   }
@@ -315,16 +338,23 @@ export class Checker implements WireTap {
   timePassed(): void {
     const wallMs = this.#ground.wallMs();
     if (this.#anchor === undefined) {
-      // The first daemon of this boot may look at the clock at any time now.
-      this.#highestWallMs = Math.max(this.#highestWallMs, wallMs);
+      // The first daemon of this boot may look at the clock at any time now, and believe it or not.
+      if (wallMs < this.#highestWallMs + ABSURD_MS) this.#highestWallMs = Math.max(this.#highestWallMs, wallMs);
       return;
     }
+    this.#highestWallMs = Math.max(this.#highestWallMs, Math.ceil(this.#believedMs()));
+  }
+
+  #believedMs(): number {
+    const wallMs = this.#ground.wallMs();
+    if (this.#anchor === undefined) return wallMs;
     const yardstickMs = this.#anchor.wallMs + this.#ground.uptimeMs() - this.#anchor.uptimeMs;
-    const believedMs = Math.ceil(wallMs - yardstickMs > FOLLOWED_MS ? yardstickMs : wallMs);
-    if (believedMs > this.#highestWallMs) this.#highestWallMs = believedMs;
+    return wallMs - yardstickMs > FOLLOWED_MS ? yardstickMs : wallMs;
   }
 
   rebooted(): void {
+    // The traces of a state that is gone may be gone too.
+    this.#isLost = false;
     this.#anchor = undefined;
   }
 
@@ -341,19 +371,114 @@ export class Checker implements WireTap {
     this.#counters.clear();
   }
 
-  daemonOpened(bytes: Buffer | undefined, wasDamaged: boolean): void {
-    // Thrown here, by a promise of the host's, it would be nobody's.
-    if (wasDamaged) this.#objection ??= new Violation('I9', 'a daemon serves from a state that had been damaged');
+  /** The clock, which no daemon of this boot may have believed, is brought to where it should be. */
+  clockSetRight(): void {
+    if (this.#anchor !== undefined) this.#wallWasStepped = true;
+    if (this.#isAsGoodAsClock) this.#forgetAll();
+  }
+
+  /** Notes are deleted while no daemon runs. */
+  notesGone(): void {
+    if (this.#death !== undefined) this.#death = { ...this.#death, keepsNotes: false };
+    for (const lease of this.#live.values()) this.#endLease(lease);
+    this.#notesDamagedUntilMs = -1;
+    this.#breakers.clear();
+  }
+
+  /** Somebody has made a state by hand, as the documents tell, and its sequences go on at `floor` or at the clock. */
+  stateMadeByHand(floor: bigint): void {
+    if (floor > this.#advancedTo) this.#advancedTo = floor;
+    this.#isSetBack = false;
+    this.#isAsGoodAsClock = false;
+    // The clock is taken anew, and with it the tokens.
+    this.#anchor = undefined;
+    if (this.#wallWasStepped) this.#lastToken = 0n;
+  }
+
+  /** An old state of this machine is there again. */
+  stateSetBack(): void {
+    this.#isSetBack = true;
+    this.clockIsLoose();
+  }
+
+  /** It is as good as the clock: what was ahead of that may come again. */
+  #setBack(): void {
+    const now = BigInt(Math.floor(this.#believedMs())) * NS_PER_MS;
+    for (const [account, nonce] of this.#lastOfAccount) if (nonce > now) this.#forget(account);
+    for (const [name, nonce] of this.#lastOfSequence) if (nonce > now) this.#lastOfSequence.delete(name);
+    if (this.#lastToken * 1_000n > now) this.#lastToken = 0n;
+    this.#isSetBack = false;
+    this.#isAsGoodAsClock = true;
+  }
+
+  #forgetAll(): void {
+    for (const account of this.#lastOfAccount.keys()) this.#forget(account);
+    this.#lastOfSequence.clear();
+    this.#lastToken = 0n;
+  }
+
+  /** What the account has had is known to the exchange alone. */
+  #forget(account: string): void {
+    this.#lastOfAccount.delete(account);
+    this.#forgotten.add(account);
+  }
+
+  /** So that whoever makes a state by hand puts it above. */
+  get highestNonce(): bigint {
+    return [...this.#lastOfAccount.values(), ...this.#lastOfSequence.values()].reduce((a, b) => (a > b ? a : b), 0n);
+  }
+
+  /** I9: judges, before the daemon does, what it is about to find. */
+  daemonStarts(bytes: Buffer | undefined, isDamaged: boolean): void {
+    const state = readState(bytes);
+    if (state !== 'absent') this.#isUntouched = false;
+    this.#isLost = state === 'absent' && (this.#isLost || this.#ground.hasTraces());
+    if (this.#isLost && this.#isUntouched) {
+      this.#objection ??= new Violation('start', 'a first start that failed of itself has left traces of a state');
+    }
+    if (state === 'absent') {
+      const isTooSoon = this.#ground.wallMs() < RELEASED_MS;
+      this.#wrong = this.#isLost ? 'lost' : isTooSoon ? 'made by a clock from before the program' : undefined;
+      if (!this.#isLost) this.#beginAnew();
+    } else if (isDamaged || state === 'unreadable') this.#wrong = 'damaged';
+    else if (state.isRetired) this.#wrong = 'retired';
+    else this.#wrong = state.machine === this.#ground.machine() ? undefined : `of machine ${state.machine}`;
+  }
+
+  /** In a place where nothing tells of a state before, the first one is nobody's successor. */
+  #beginAnew(): void {
+    this.#forgetAll();
+    this.#isAsGoodAsClock = false;
+    this.#highestWallMs = Math.max(this.#highestWallMs, this.#ground.wallMs());
+    // It knows no other clock either.
+    this.#anchor = undefined;
+  }
+
+  /** For good, and not for now. */
+  daemonRefused(isForGood: boolean): void {
+    if (!isForGood || this.#wrong !== undefined || this.#mayBeUnreadable) return;
+    this.#objection ??= new Violation('start', 'a daemon refuses a state that is its own and whole');
+  }
+
+  daemonOpened(bytes: Buffer | undefined): void {
     const nowMs = this.#ground.nowMs();
     const state = readState(bytes);
-    if (typeof state === 'string') {
-      this.#objection ??= new Violation('I9', `a daemon serves although its state was ${state}`);
+    // Thrown here, by a promise of the host's, it would be nobody's.
+    if (this.#wrong !== undefined || typeof state === 'string') {
+      this.#objection ??= new Violation('I9', `a daemon serves although its state was ${this.#wrong ?? state}`);
       return;
     }
     this.#phase = 'open';
     // A clock that is behind is no yardstick, and nobody sees from outside when it becomes one.
     if (this.#anchor === undefined && this.#ground.wallMs() < this.#highestWallMs - 60_000) this.#isClockLoose = true;
+    if (this.#anchor === undefined && this.#ground.wallMs() > this.#highestWallMs + ABSURD_MS) {
+      this.#objection ??= new Violation(
+        'I10',
+        'a daemon serves by a clock that is years ahead of all that was believed',
+      );
+    }
     this.#anchor ??= { wallMs: this.#ground.wallMs(), uptimeMs: this.#ground.uptimeMs() };
+    if (this.#isSetBack) this.#setBack();
     this.#openedAtMs = nowMs;
     this.#setPolicy(state.exclusive);
     this.#isPolicyUnsure = false;
@@ -369,9 +494,10 @@ export class Checker implements WireTap {
   }
 
   /** The daemon is gone, by whatever cause. With the power go the notes, and everybody who held a lease. */
-  daemonDied(how: string, keepsNotes: boolean, inMidTurn: boolean): void {
+  daemonDied(how: string, ending: Ending): void {
     this.#history.note(`the daemon is gone: ${how}`);
-    this.#death = { keepsNotes, inMidTurn };
+    this.#death = { keepsNotes: ending !== 'power cut', inMidTurn: ending === 'killed in mid-turn' };
+    if (ending !== 'by itself') this.#isUntouched = false;
   }
 
   #bury({ keepsNotes, inMidTurn }: Death): void {
@@ -459,7 +585,7 @@ export class Checker implements WireTap {
   /** The exchange has rejected a call that was made under a lease. */
   exchangeRejected(account: string, token: bigint, nonce: bigint): void {
     const lease = this.#live.get(token);
-    if (lease === undefined || this.#wasOff || this.#phase !== 'open') return;
+    if (lease === undefined || this.#wasOff || this.#phase !== 'open' || this.#forgotten.has(account)) return;
     if (lease.expiresAtMs <= this.#ground.nowMs() || lease.line === undefined) return;
     this.#objection ??= new Violation(
       'I4',

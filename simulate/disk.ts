@@ -1,14 +1,19 @@
+import type { StateDirectory } from '../src/daemon/authority.ts';
+import { stateReadingOf } from '../src/store/state-file.ts';
 import type { StateFileSteps } from '../src/store/state-steps.ts';
 import type { Random } from './random.ts';
 import type { Process, World } from './world.ts';
 
 export const STATE_DIR = '/var/lib/nonced';
-export const STATE_PATH = `${STATE_DIR}/state.json`;
+const STATE_PATH = `${STATE_DIR}/state.json`;
+const LOCK = `${STATE_PATH}.lock`;
 
 /** A file: what a reader sees, and what is sure to be read after a power cut; undefined where nothing is. */
 interface Inode {
   content: Buffer;
   synced: Buffer | undefined;
+  /** The name under which it was written. */
+  readonly temporary?: string;
 }
 
 /** What a process does to the disk, a name for each step. */
@@ -34,7 +39,7 @@ interface InFlight {
 }
 
 /**
- * A disk with one directory and the one file in it that matters. Every step takes time. A reader sees each as soon as it
+ * A disk with one directory, the one file in it that matters, and what daemons leave beside it. Every step takes time. A reader sees each as soon as it
  * is done; after a power cut there is what was synced, and of the rest whatever the rules leave open: a rename that no
  * directory sync followed has happened or not, in any order; a file that was not synced is empty, cut anywhere, or whole.
  */
@@ -46,6 +51,11 @@ export class SimulatedDisk {
   #durable: Inode | undefined;
   #renamed: Inode[] = [];
   readonly #inFlight = new Set<InFlight>();
+  /** For what lies beside the file, so that its fate moves no other. */
+  readonly #besides: Random;
+  /** Names beside the file, and whether each is sure to be there after a power cut. */
+  readonly #names = new Map<string, boolean>();
+  #written = 0;
   trouble: DiskTrouble | undefined;
   /** Each step takes about so long. */
   stepMs = 0.25;
@@ -54,9 +64,10 @@ export class SimulatedDisk {
   /** Something of what is or might be durable has changed. */
   changed: () => void = () => {};
 
-  constructor(world: World, random: Random) {
+  constructor(world: World, random: Random, besides: Random) {
     this.#world = world;
     this.#random = random;
+    this.#besides = besides;
   }
 
   /** What a process reads now. */
@@ -75,9 +86,16 @@ export class SimulatedDisk {
 
   /** The power is cut. */
   cut(): void {
-    const possible = this.possible();
-    const chosen = possible[this.#random.below(possible.length)];
-    this.#put(chosen === undefined ? undefined : this.#cutAnywhere(chosen));
+    const outcomes = [this.#durable, ...this.#renamed].flatMap((inode) =>
+      outcomesOf(inode).map((content) => ({ content, inode })),
+    );
+    const chosen = outcomes[this.#random.below(outcomes.length)];
+    // A rename that has not happened leaves the file where it was written.
+    for (const { temporary } of this.#renamed) {
+      if (temporary !== undefined && temporary !== chosen?.inode?.temporary) this.#names.set(temporary, false);
+    }
+    for (const [name, isSure] of this.#names) if (!isSure && this.#besides.chance(0.5)) this.#names.delete(name);
+    this.#put(chosen?.content && this.#cutAnywhere(chosen.content));
   }
 
   /** Something else than the daemon changes the file. */
@@ -91,6 +109,49 @@ export class SimulatedDisk {
 
   replaceBy(content: Buffer | undefined): void {
     this.#put(content);
+  }
+
+  // What lies beside it.
+
+  get hasLock(): boolean {
+    return this.#names.has(LOCK);
+  }
+
+  /** Answers whether one of a dead holder was there. */
+  lock(): boolean {
+    const foundLeftover = this.hasLock;
+    if (!foundLeftover) this.#names.set(LOCK, false);
+    return foundLeftover;
+  }
+
+  unlock(): void {
+    this.#names.delete(LOCK);
+  }
+
+  get temporaryFiles(): readonly string[] {
+    return [...this.#names.keys()].filter((name) => name !== LOCK);
+  }
+
+  /** A write that was killed some time ago. */
+  leaveTemporaryFile(): void {
+    this.#names.set(this.#temporary(), true);
+  }
+
+  sweep(): readonly string[] {
+    const swept = this.temporaryFiles;
+    for (const name of swept) this.#names.delete(name);
+    return swept;
+  }
+
+  readonly directory: StateDirectory = {
+    read: () => stateReadingOf(STATE_DIR, this.read()),
+    temporaryFiles: () => this.temporaryFiles,
+    sweep: () => this.sweep(),
+  };
+
+  #temporary(): string {
+    this.#written += 1;
+    return `${STATE_PATH}.${this.#written}`;
   }
 
   /** A torn file may be cut anywhere, not only where `outcomesOf` shows it. */
@@ -114,26 +175,34 @@ export class SimulatedDisk {
       size: () => step('look', () => this.read()?.length ?? 0),
       reserve: () => step('reserve', () => undefined),
       replace: async (_path, bytes, beforeWriting) => {
-        const inode: Inode = { content: EMPTY, synced: undefined };
-        await step('create', () => undefined);
-        await beforeWriting(`${STATE_PATH}.1`);
-        await step('write', () => {
-          const isShort = this.trouble === 'short-write';
-          inode.content = isShort ? bytes.subarray(0, this.#random.below(bytes.length)) : bytes;
-        });
-        await step('sync', () => {
-          inode.synced = inode.content;
-        });
-        await step('rename', () => {
-          this.#current = inode;
-          this.#renamed.push(inode);
-          this.changed();
-        });
+        const temporary = this.#temporary();
+        const inode: Inode = { content: EMPTY, synced: undefined, temporary };
+        try {
+          await step('create', () => this.#names.set(temporary, false));
+          await beforeWriting(temporary);
+          await step('write', () => {
+            const isShort = this.trouble === 'short-write';
+            inode.content = isShort ? bytes.subarray(0, this.#random.below(bytes.length)) : bytes;
+          });
+          await step('sync', () => {
+            inode.synced = inode.content;
+          });
+          await step('rename', () => {
+            this.#names.delete(temporary);
+            this.#current = inode;
+            this.#renamed.push(inode);
+            this.changed();
+          });
+        } catch (error) {
+          this.#names.delete(temporary);
+          throw error;
+        }
       },
       syncDirectory: () =>
         step('sync-directory', () => {
           this.#durable = this.#current;
           this.#renamed = [];
+          for (const name of this.#names.keys()) this.#names.set(name, true);
           this.changed();
         }),
     };

@@ -4,7 +4,10 @@ export interface ReadState {
   /** Which sequence an account has durably drawn from. */
   sequenceOf(account: string): string | undefined;
   readonly exclusive: string;
-  readonly paused: readonly string[];
+  readonly instance: string;
+  /** Whose it is. */
+  readonly machine: string | undefined;
+  readonly isRetired: boolean;
 }
 
 const READ = new WeakMap<Buffer, ReadState | 'unreadable'>();
@@ -32,6 +35,8 @@ function parse(bytes: Buffer): ReadState | 'unreadable' {
     ceilingOf: new Map(sequences.map(([name, { ceiling }]) => [name, BigInt(ceiling)])),
     sequenceOf: (account) => accounts.get(account) ?? accounts.get('*'),
     exclusive: String(raw['exclusive']),
-    paused: (raw['paused'] ?? []) as string[],
+    instance: String(raw['instance']),
+    machine: typeof raw['machine'] === 'string' ? raw['machine'] : undefined,
+    isRetired: typeof raw['retiredAtMs'] === 'number',
   };
 }

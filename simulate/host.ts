@@ -1,5 +1,4 @@
-import { Broker, DEFAULT_LIMITS } from '../src/core/broker.ts';
-import { textOf } from '../src/core/event-text.ts';
+import type { Timer } from '../src/clock.ts';
 import {
   type AccountPolicy,
   DEFAULT_EXCHANGE,
@@ -7,16 +6,12 @@ import {
   MAX_NONCE,
   type Policies,
 } from '../src/core/policies.ts';
-import { startingState } from '../src/core/policy-plan.ts';
-import type { DurableState, Observer } from '../src/core/ports.ts';
-import { nonceFloorAt } from '../src/core/sequence-clock.ts';
-import { freshState } from '../src/daemon/opening.ts';
-import { Switchboard } from '../src/daemon/switchboard.ts';
-import { openAccountNotes } from '../src/store/account-notes.ts';
-import { openLeaseNotes } from '../src/store/lease-notes.ts';
-import { openStateFile, type StateFileReading } from '../src/store/state-file.ts';
-import { parseState } from '../src/store/state-format.ts';
-import { Checker } from './checker.ts';
+import { type Authority, openAuthority } from '../src/daemon/authority.ts';
+import type { Log } from '../src/daemon/log.ts';
+import { EXIT, ExitError } from '../src/errors.ts';
+import { RELEASED_MS } from '../src/version.ts';
+import { Accidents } from './accidents.ts';
+import { Checker, type Ending } from './checker.ts';
 import { SimulatedDisk, STATE_DIR } from './disk.ts';
 import { readState } from './durable-states.ts';
 import { History } from './history.ts';
@@ -24,13 +19,15 @@ import { RUNTIME_DIR, SimulatedMemory } from './memory.ts';
 import { Network } from './network.ts';
 import { Random } from './random.ts';
 import { CONFIGS, type Config, type Effect, type Scenario } from './scenario.ts';
+import { madeByHand } from './state-bytes.ts';
 import { MachineClock, Process, World } from './world.ts';
-
-/** What keeps a daemon from starting. */
-type Refusal = 'damaged' | 'unwritable' | 'clock' | 'configuration';
 
 /** After a failed write the longest rest before the next, and a little. */
 const RETRIED_MS = 6_000;
+/** A clock further ahead of what the state has seen is not believed after a reboot. */
+const ABSURD_MS = 400 * 86_400_000;
+/** When the clock is so wrong that a daemon may refuse to start by it, its time service needs so long. */
+const CLOCK_SET_IN_MS = 5_000;
 
 /** The machine: its clocks, disk and memory, the daemon that runs on it or not, and whoever starts it again. */
 export class Host {
@@ -44,31 +41,38 @@ export class Host {
   readonly random: Random;
   /** How often each fault has struck. */
   readonly struck = new Map<string, number>();
-  /** What runs beside the daemon, and ends with the power. */
-  readonly onPowerCut: (() => void)[] = [];
+  /** What runs beside the daemon, and begins anew where the power was cut or another instance answers. */
+  readonly onRestart: (() => void)[] = [];
   /** The file with the configuration, and what of it is in effect. */
   config: Config;
   #inEffect: Config;
   daemon: Process | undefined;
-  #broker: Broker | undefined;
-  #switchboard: Switchboard | undefined;
+  #authority: Authority | undefined;
   #killAt: { readonly effect: Effect; left: number } | undefined;
   #isOpen = false;
-  #isDamaged = false;
-  #undamaged: Buffer | undefined;
-  #lastWhole: Buffer | undefined;
+  /** There was a lock when the daemon took it. */
+  #foundLock = false;
   #troubleEndedMs = -RETRIED_MS;
   #starts = 0;
   /** The machine is off. */
   #isOff = false;
-  readonly #policy: Scenario['policy'];
+  readonly #isService: boolean;
+  readonly accidents: Accidents;
+  /** By what it is told from others. */
+  machine = '0'.repeat(32);
+  #instance: string | undefined;
+  #correction: Timer | undefined;
 
   constructor(scenario: Scenario) {
     this.random = new Random(scenario.seed, 1);
     this.config = CONFIGS[scenario.config] ?? CONFIGS[0];
     this.#inEffect = this.config;
-    this.#policy = scenario.policy;
-    this.disk = new SimulatedDisk(this.world, new Random(scenario.seed, 2));
+    this.#isService = scenario.isService;
+    // An installation makes the state, and whoever wants another policy than the usual one has switched it.
+    const isPrepared = scenario.isService || scenario.policy !== 'global';
+    if (!isPrepared) this.clock.step(scenario.clockOffMs);
+    this.disk = new SimulatedDisk(this.world, new Random(scenario.seed, 2), new Random(scenario.seed, 4));
+    this.accidents = new Accidents(this, new Random(scenario.seed, 6));
     this.disk.stepMs = scenario.stepMs;
     this.checker = new Checker(
       {
@@ -76,6 +80,9 @@ export class Host {
         wallMs: () => this.clock.wallMs(),
         uptimeMs: () => this.clock.uptimeMs(),
         possible: () => this.disk.possible(),
+        hasTraces: () =>
+          this.#isService || this.disk.hasLock || this.disk.temporaryFiles.length > 0 || this.memory.has('leases'),
+        machine: () => this.machine,
         isDaemonRunning: () => this.daemon?.isRunning ?? false,
         isDiskAtRest: () => this.disk.isIdle && this.world.nowMs > this.#troubleEndedMs + RETRIED_MS,
         termsOf: (account) => {
@@ -92,12 +99,13 @@ export class Host {
       loss: scenario.loss,
     });
     this.disk.changed = () => {
-      const bytes = this.disk.read();
-      // The last thing in it is a line end, without which it would pass for JSON and not for a state.
-      const isWhole = typeof readState(bytes) !== 'string' && bytes?.at(-1) === 0x0a;
-      if (!this.#isDamaged && isWhole) this.#lastWhole = bytes;
+      this.accidents.changed();
       this.checker.diskChanged();
     };
+    if (isPrepared) {
+      const identity = { instance: 'a'.repeat(32), machine: this.machine };
+      this.disk.replaceBy(madeByHand(identity, this.clock.wallMs(), { exclusive: scenario.policy }));
+    }
     this.disk.hit = (step) => this.#hit(step);
     this.memory.hit = () => this.#hit('note');
     this.network.hit = () => this.#hit('wire');
@@ -123,118 +131,122 @@ export class Host {
 
   // The daemon.
 
-  /** As `startDaemon` puts it together, with this machine in place of the real one. */
+  /** As `startDaemon` does it, on this machine in place of the real one. */
   start(): void {
     if (this.daemon !== undefined || this.#isOff) return;
     this.#starts += 1;
     const daemon = new Process(`daemon ${this.#starts}`, this.world, this.clock);
     this.daemon = daemon;
-    this.#compose(daemon).then((refusal) => {
-      if (refusal !== undefined && daemon.isAlive) this.#refused(refusal);
-    });
+    const bytes = this.disk.read();
+    const isDamaged = this.accidents.wrong === 'damaged';
+    this.checker.daemonStarts(bytes, isDamaged);
+    const config = this.config;
+    this.#foundLock = this.disk.lock();
+    this.#open(daemon, config).then(
+      (authority) => {
+        if (daemon.isAlive) this.#opened(daemon, authority, config, bytes);
+      },
+      (error: unknown) => {
+        if (!(error instanceof ExitError)) throw error;
+        if (daemon.isAlive) this.#refused(error);
+      },
+    );
   }
 
-  async #compose(daemon: Process): Promise<Refusal | undefined> {
-    const bytes = this.disk.read();
-    const reading = readingOf(bytes);
-    if (reading === undefined) return 'damaged';
-    const wasDamaged = this.#isDamaged;
-    const wallMs = daemon.wallMs();
-    const before = reading.kind === 'state' ? reading.state : undefined;
-    const identity = {
-      instance: before?.instance ?? '0123456789abcdef0123456789abcdef',
-      epoch: (before?.epoch ?? 0) + 1,
-      pid: 4711,
-      socket: `${RUNTIME_DIR}/nonced.sock`,
-    };
-    const steps = this.disk.stepsFor(daemon);
-    const store = openStateFile({ dir: STATE_DIR, dirFd: 3, identity, found: reading, steps });
-    const config = this.config;
-    const policies = policiesOf(config);
-    const fresh: DurableState = { ...freshState('ns', wallMs), exclusive: this.#policy };
-    const starting = startingState(before?.state ?? fresh, policies, (unit) => nonceFloorAt(wallMs, unit));
-    if ('problem' in starting) return 'configuration';
-    const { state } = starting;
-    if (before === undefined && (await store.write(state)) !== undefined) return 'unwritable';
-    const place = { dir: RUNTIME_DIR, bootId: this.clock.bootId, steps: this.memory.steps };
-    const leases = openLeaseNotes({ ...place, monotonicMs: daemon.monotonicMs(), capacity: 64 });
-    const accounts = openAccountNotes({ ...place, monotonicMs: daemon.monotonicMs(), capacity: 64 });
-    let failed: Error | undefined;
-    const broker = new Broker({
-      clock: daemon,
+  #open(daemon: Process, config: Config): Promise<Authority> {
+    return openAuthority({
+      stateDir: STATE_DIR,
+      stateDirFd: 3,
+      runtimeDir: RUNTIME_DIR,
+      traces: { isService: this.#isService, lock: this.#foundLock },
       bootId: this.clock.bootId,
-      state,
-      store,
-      notes: leases.notes,
-      found: leases.found,
-      accountNotes: accounts.notes,
-      accountsFound: accounts.found,
-      policies,
-      onWritten: () => switchboard.arm(),
-      observer: this.#observer((error) => {
-        failed = error;
-        // As with `onFailed`: sockets are closed and the process ends, both in this turn.
-        if (this.daemon === daemon && this.#isOpen) this.end(`failed, ${error.message}`);
-      }),
-    });
-    if (!broker.clockIsPlausible) return 'clock';
-    const failure = failed ?? (await broker.start());
-    if (failure !== undefined) return 'unwritable';
-    const switchboard: Switchboard = new Switchboard({
+      machine: this.machine,
+      self: {
+        instance: this.#starts.toString(16).padStart(32, '0'),
+        pid: 4711,
+        socket: `${RUNTIME_DIR}/nonced.sock`,
+      },
       clock: daemon,
-      broker,
-      waitingPerClient: DEFAULT_LIMITS.waitingPerClient,
-      version: '0.0.0',
-      instance: identity.instance,
-      pid: identity.pid,
-      epoch: identity.epoch,
+      files: {
+        directory: this.disk.directory,
+        storeSteps: this.disk.stepsFor(daemon),
+        notes: { steps: this.memory.steps, capacity: 64 },
+      },
+      policies: policiesOf(config),
+      log: this.#log,
+      onFailed: (error) => {
+        // As a process ends of it: its sockets are closed and its lock is gone, all in this turn.
+        if (this.daemon === daemon) this.#endByItself(`failed, ${error.message}`, this.#soon());
+      },
       afterInput: (done) => daemon.defer(done),
     });
-    if (!daemon.isAlive) return undefined;
-    this.network.listen(daemon, switchboard);
-    this.#broker = broker;
-    this.#switchboard = switchboard;
+  }
+
+  #opened(daemon: Process, authority: Authority, config: Config, bytes: Buffer | undefined): void {
+    this.network.listen(daemon, authority.switchboard);
+    this.#authority = authority;
     this.#isOpen = true;
     this.#follow(config);
-    this.#undamaged = undefined;
-    this.checker.daemonOpened(bytes ?? this.disk.read(), wasDamaged);
-    broker.open();
-    switchboard.arm();
-    return undefined;
+    this.accidents.served();
+    this.checker.daemonOpened(bytes ?? this.disk.read());
+    this.#restartStrangers();
+    authority.open();
   }
 
-  #observer(failed: (error: Error) => void): Observer {
-    return {
-      failed,
-      observe: (event) => this.history.note(textOf(event).text),
-    };
+  /** Whoever has known another instance never trusts this one: its programs are started anew. */
+  #restartStrangers(): void {
+    const state = readState(this.disk.read());
+    if (typeof state === 'string') return;
+    const isOther = this.#instance !== undefined && this.#instance !== state.instance;
+    this.#instance = state.instance;
+    if (!isOther) return;
+    this.strike('another instance serves');
+    this.world.after(this.random.between(0, 3_000), () => {
+      for (const tell of this.onRestart) tell();
+    });
   }
 
-  #refused(refusal: Refusal): void {
-    this.history.note(`the daemon does not start: ${refusal}`);
-    this.strike(`start refused: ${refusal}`);
-    this.#gone(`refused, ${refusal}`, true, 1_000);
-    if (refusal !== 'damaged') return;
-    // Its operator brings back what was there; or, after a write that was cut short, what was there before.
-    this.disk.replaceBy(this.#undamaged ?? this.#lastWhole);
-    this.#isDamaged = false;
+  readonly #log: Log = {
+    error: (message) => this.history.note(`error: ${message}`),
+    warn: (message) => this.history.note(`warning: ${message}`),
+    info: (message) => this.history.note(message),
+    debug: () => {},
+    isDebug: false,
+  };
+
+  #refused({ exitCode, message }: ExitError): void {
+    this.history.note(`the daemon does not start: ${exitCode}, ${message}`);
+    this.strike(`start refused: ${this.accidents.wrong ?? exitCode}`);
+    this.checker.daemonRefused(exitCode === EXIT.config);
+    const isClockWrong = this.clock.wallMs() < RELEASED_MS || this.clock.offMs > ABSURD_MS;
+    if (exitCode === EXIT.tempFail && isClockWrong) this.world.after(CLOCK_SET_IN_MS, () => this.setClockRight());
+    this.#endByItself(`refused, ${exitCode}`, exitCode === EXIT.config ? undefined : 1_000);
+    if (exitCode === EXIT.config) this.world.after(this.accidents.repair(), () => this.start());
   }
 
-  /** The process ends, at whatever point it is, and is started again soon. */
-  end(how: string, againInMs = this.random.between(5, 600)): void {
-    if (this.daemon === undefined) return;
-    this.#gone(how, true, againInMs);
+  /** The process ends in its own time, and clears away its lock, unless that is what tells that the state was lost. */
+  #endByItself(how: string, againInMs: number | undefined): void {
+    if (!this.#foundLock || this.disk.read() !== undefined) this.disk.unlock();
+    this.#gone(how, 'by itself', againInMs);
   }
 
-  #gone(how: string, keepsNotes: boolean, againInMs: number | undefined): void {
+  /** The process is killed, at whatever point it is, and is started again soon. */
+  end(how: string, ending: Ending = 'killed'): void {
+    if (this.daemon !== undefined) this.#gone(how, ending, this.#soon());
+  }
+
+  #soon(): number {
+    return this.random.between(5, 600);
+  }
+
+  #gone(how: string, ending: Ending, againInMs: number | undefined): void {
     const daemon = this.daemon;
     this.daemon = undefined;
-    this.#broker = undefined;
-    this.#switchboard = undefined;
+    this.#authority = undefined;
     this.#isOpen = false;
     this.#killAt = undefined;
     this.disk.killed();
-    this.checker.daemonDied(how, keepsNotes, how.startsWith('killed at'));
+    this.checker.daemonDied(how, ending);
     daemon?.die();
     if (againInMs !== undefined) this.world.after(againInMs, () => this.start());
   }
@@ -242,13 +254,13 @@ export class Host {
   /** A clean stop; it ends when its last write does. */
   stop(): void {
     const daemon = this.daemon;
-    const broker = this.#broker;
-    if (daemon === undefined || broker === undefined) return;
+    const authority = this.#authority;
+    if (daemon === undefined || authority === undefined) return;
     this.strike('clean stop');
     this.history.note('the daemon is told to stop');
     this.checker.daemonStops();
-    broker.stop().then(() => {
-      if (this.daemon === daemon) this.end('stopped');
+    authority.stop().then(() => {
+      if (this.daemon === daemon) this.#endByItself('stopped', this.#soon());
     });
   }
 
@@ -263,7 +275,7 @@ export class Host {
     this.#killAt.left -= 1;
     if (this.#killAt.left > 0) return true;
     this.strike(`killed at ${effect}`);
-    this.end(`killed at ${effect}`);
+    this.end(`killed at ${effect}`, 'killed in mid-turn');
     return false;
   }
 
@@ -271,11 +283,12 @@ export class Host {
   configure(config: Config): void {
     this.config = config;
     const daemon = this.daemon;
-    const switchboard = this.#switchboard;
-    this.#broker?.follow(policiesOf(config)).then((followed) => {
-      if (this.daemon !== daemon) return;
-      if (!('code' in followed)) this.#follow(config);
-      switchboard?.arm();
+    const followed = (): void => {
+      if (this.daemon === daemon) this.#follow(config);
+    };
+    // Where it is not followed, all is as it was.
+    this.#authority?.follow(policiesOf(config)).then(followed, (error: unknown) => {
+      if (!(error instanceof ExitError)) throw error;
     });
   }
 
@@ -289,22 +302,34 @@ export class Host {
   powerCut(downMs: number, offMs: number): void {
     this.history.note('the power is cut');
     this.#isOff = true;
-    this.#gone('power cut', false, undefined);
-    for (const tell of this.onPowerCut) tell();
+    this.#gone('power cut', 'power cut', undefined);
+    for (const tell of this.onRestart) tell();
     this.disk.cut();
     this.memory.reboot();
     this.clock.reboot(downMs, offMs);
     this.checker.rebooted();
-    if (offMs !== 0) this.checker.wallStepped();
-    if (offMs < -60_000 || offMs > 0) this.checker.clockIsLoose();
+    const isAbsurd = offMs > ABSURD_MS;
+    if (offMs !== 0 && !isAbsurd) this.checker.wallStepped();
+    if (offMs < -60_000 || (offMs > 0 && !isAbsurd)) this.checker.clockIsLoose();
     this.world.after(downMs, () => {
       this.#isOff = false;
       this.start();
     });
     if (offMs < -60_000) {
       // Its time service corrects a clock that has lost its battery.
-      this.world.after(downMs + 5_000, () => this.clock.step(-offMs));
+      this.#correction?.cancel();
+      this.#correction = this.world.after(downMs + CLOCK_SET_IN_MS, () => this.clock.step(-offMs));
     }
+  }
+
+  /** The wall clock is brought to where it should be. */
+  setClockRight(): void {
+    this.#correction?.cancel();
+    if (this.clock.offMs === 0) return;
+    this.history.note('the clock is set right');
+    this.strike('clock set right');
+    this.clock.step(-this.clock.offMs);
+    this.checker.clockSetRight();
   }
 
   get isOff(): boolean {
@@ -334,37 +359,6 @@ export class Host {
     if (file === 'leases') this.checker.notesDamaged('for certain');
     else this.checker.breakersForgotten();
   }
-
-  /** The state is damaged while no daemon runs: the next one must refuse it (I9). */
-  damageState(how: 'flip' | 'cut' | 'empty', at: number): void {
-    this.end('killed for an accident');
-    const bytes = this.disk.read();
-    if (bytes === undefined || this.#isDamaged || readingOf(bytes) === undefined) return;
-    const damaged =
-      how === 'cut' ? bytes.subarray(0, at % bytes.length) : how === 'empty' ? Buffer.alloc(0) : flipped(bytes, at);
-    this.#undamaged = bytes;
-    this.#isDamaged = true;
-    this.disk.replaceBy(damaged);
-    this.strike(`state damaged: ${how}`);
-  }
-}
-
-/** A digit becomes another: the likeliest damage to be taken for a state. */
-function flipped(bytes: Buffer, at: number): Buffer {
-  const copy = Buffer.from(bytes);
-  let index = at % copy.length;
-  while (!isDigit(copy.readUInt8(index))) index = (index + 1) % copy.length;
-  copy.writeUInt8(0x30 + ((copy.readUInt8(index) - 0x30 + 1 + (at % 8)) % 10), index);
-  return copy;
-}
-
-const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
-
-/** Undefined for a state that must be refused (I9). */
-function readingOf(bytes: Buffer | undefined): StateFileReading | undefined {
-  if (bytes === undefined) return { kind: 'absent' };
-  const parsed = parseState(bytes);
-  return parsed.kind === 'state' ? { ...parsed, bytes } : undefined;
 }
 
 function policiesOf({ sequences, accounts }: Config): Policies {

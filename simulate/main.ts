@@ -13,7 +13,8 @@ import { type Bite, bite } from './teeth.ts';
 
 const USAGE = `npm run simulate -- [--seeds 1000] [--first 1] [--workers N]   search
 npm run simulate -- --seed N [--steps 3,17,22] [--calm]       let one seed, or some of its steps, happen again
-npm run simulate -- --teeth [--seeds 5000]                    plant each deliberate bug and search for it
+npm run simulate -- --teeth [--bug TEXT] [--seeds 5000]       plant each deliberate bug, or those with TEXT in their
+                                                              names, and search for it
 `;
 const HERE = dirname(fileURLToPath(import.meta.url));
 /** The compiled program, with the simulator beside it; and where the packages are. */
@@ -96,12 +97,14 @@ function rate({ seeds }: SearchResult, tookMs: number): string {
 }
 
 /** As the table that docs/reliability.md has. */
-async function showTeeth(mostSeeds: number): Promise<boolean> {
+async function showTeeth(mostSeeds: number, named: string): Promise<boolean> {
+  const bugs = BUGS.filter(({ name }) => name.includes(named));
+  if (bugs.length === 0) throw new Misuse(`no bug has ${named} in its name; they are in simulate/bugs.ts`);
   say('| bug | found at seed | by |');
   say('| --- | --- | --- |');
   const told = ({ bug, found }: Bite): void =>
     say(`| ${bug.name} | ${found?.seed ?? `not in ${mostSeeds}`} | ${found?.invariant ?? ''} |`);
-  const bites = await bite({ bugs: BUGS, build: BUILD, root: ROOT, mostSeeds, told });
+  const bites = await bite({ bugs, build: BUILD, root: ROOT, mostSeeds, told });
   const missed = bites.filter(({ found }) => found === undefined).length;
   say(missed === 0 ? `\nAll ${bites.length} bugs are found.` : `\n${missed} of ${bites.length} bugs are NOT FOUND.`);
   return missed === 0;
@@ -117,10 +120,12 @@ async function main(): Promise<boolean> {
       steps: { type: 'string' },
       calm: { type: 'boolean', default: false },
       teeth: { type: 'boolean', default: false },
+      bug: { type: 'string' },
     },
   });
   if (values.seed !== undefined) return replay(wholeNumber('seed', values.seed), values.steps, values.calm);
-  if (values.teeth) return showTeeth(wholeNumber('seeds', values.seeds ?? '5000'));
+  if (values.teeth) return showTeeth(wholeNumber('seeds', values.seeds ?? '5000'), values.bug ?? '');
+  if (values.bug !== undefined) throw new Misuse('--bug says which of the --teeth; say both');
   const workers = values.workers === undefined ? undefined : wholeNumber('workers', values.workers);
   return searchAndTell(wholeNumber('first', values.first), wholeNumber('seeds', values.seeds ?? '1000'), workers);
 }

@@ -16,6 +16,15 @@ export class SimulatedMemory {
     this.#opened.length = 0;
   }
 
+  /** Somebody deletes the files. Whoever has one open goes on with it. */
+  clear(): void {
+    this.#files.clear();
+  }
+
+  has(name: string): boolean {
+    return this.#files.has(`${RUNTIME_DIR}/${name}`);
+  }
+
   /** Changes a byte of a file, if it has one there. Answers whether. */
   damage(name: string, at: number): boolean {
     const file = this.#files.get(`${RUNTIME_DIR}/${name}`);

@@ -3,7 +3,7 @@ import { Violation } from './checker.ts';
 import { Exchange } from './exchange.ts';
 import { Host } from './host.ts';
 import { RawPeer } from './raw-peer.ts';
-import { CONFIGS, type Scenario, type Step } from './scenario.ts';
+import { BEGINS_MS, CONFIGS, type Scenario, type Step } from './scenario.ts';
 import { forgetStorages, rememberStorages } from './storages.ts';
 import { Process } from './world.ts';
 
@@ -56,12 +56,12 @@ export async function run(scenario: Scenario): Promise<Run> {
   );
   const operator = new Process('operator', world, host.clock);
   for (const step of scenario.steps) {
-    world.after(100 + step.atMs, () => {
+    world.after(step.atMs - BEGINS_MS, () => {
       history.note('step', step);
       take(step, host, exchange, bots, operator);
     });
   }
-  const endOfStepsMs = 100 + (scenario.steps.at(-1)?.atMs ?? 0);
+  const endOfStepsMs = (scenario.steps.at(-1)?.atMs ?? 0) - BEGINS_MS;
   world.after(endOfStepsMs + 1, () => {
     history.note('all is well again');
     host.endTrouble();
@@ -162,7 +162,13 @@ function take(step: Step, host: Host, exchange: Exchange, bots: readonly Bot[], 
       host.damageNotes(step.file, step.at);
       break;
     case 'damage-state':
-      host.damageState(step.how, step.at);
+      host.accidents.damage(step.how, step.at);
+      break;
+    case 'lose-state':
+      host.accidents.lose(step.left);
+      break;
+    case 'replace-state':
+      host.accidents.replace(step.by);
       break;
     case 'wall-step':
       host.strike(step.ms > 0 ? 'clock forward' : 'clock back');

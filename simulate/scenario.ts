@@ -22,6 +22,12 @@ export interface Wish {
 /** What a bot does under a lease before its end. */
 export type Deed = 'call' | 'next' | 'next-other' | 'renew' | 'idle';
 
+/** What is left beside a state that somebody has deleted. */
+export type LeftTraces = 'all' | 'lock' | 'temporary file' | 'notes' | 'nothing';
+
+/** What is there in place of a state that was this machine's. */
+export type Replacement = 'another machine' | 'moved' | 'retired' | 'backup';
+
 /** What ends the daemon in the middle of what it does: the n-th of these effects from now on. */
 export type Effect = 'note' | 'wire' | DiskStep;
 
@@ -57,6 +63,8 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'notes-trouble'; readonly trouble: 'short' | 'ENOSPC' }
   | { readonly kind: 'damage-notes'; readonly file: 'leases' | 'accounts'; readonly at: number }
   | { readonly kind: 'damage-state'; readonly how: 'flip' | 'cut' | 'empty'; readonly at: number }
+  | { readonly kind: 'lose-state'; readonly left: LeftTraces }
+  | { readonly kind: 'replace-state'; readonly by: Replacement }
   | { readonly kind: 'wall-step'; readonly ms: number }
   | { readonly kind: 'suspend'; readonly ms: number }
   | { readonly kind: 'break' }
@@ -75,6 +83,10 @@ export interface Scenario {
   readonly bots: number;
   readonly config: number;
   readonly policy: Policy;
+  /** The installation made the state. */
+  readonly isService: boolean;
+  /** How wrong the clock is at a first start. */
+  readonly clockOffMs: number;
   readonly stepMs: number;
   readonly latencyMs: number;
   readonly fragmentation: number;
@@ -236,6 +248,37 @@ const FAULTS: Readonly<Record<string, readonly [Maker, ...Maker[]]>> = {
   ],
 };
 
+const DAY_MS = 86_400_000;
+
+/** What becomes of a whole state, or of the clock before the next start. */
+const STATE_FAULTS: readonly [Maker, ...Maker[]] = [
+  (random) => ({
+    atMs: 0,
+    kind: 'lose-state',
+    left: random.pick(['all', 'lock', 'temporary file', 'notes', 'nothing']),
+  }),
+  (random) => ({ atMs: 0, kind: 'replace-state', by: random.pick(['another machine', 'moved', 'retired', 'backup']) }),
+  (random) => ({
+    atMs: 0,
+    kind: 'power-cut',
+    downMs: random.between(1_000, 5_000),
+    offMs: random.pick([500, 5_000]) * DAY_MS,
+  }),
+];
+
+/** What strikes while the first daemon makes the first state. */
+const FIRST_START_FAULTS: readonly [Maker, ...Maker[]] = [
+  () => ({ atMs: 0, kind: 'kill' }),
+  (random) => ({ atMs: 0, kind: 'kill-at', effect: random.pick(EFFECTS), nth: random.between(1, 2) }),
+  (random) => ({ atMs: 0, kind: 'power-cut', downMs: random.between(1_000, 5_000), offMs: 0 }),
+  (random) => ({
+    atMs: 0,
+    kind: 'disk-trouble',
+    trouble: random.pick(['ENOSPC', 'EROFS', 'EMFILE', 'EIO-sync', 'EIO-write']),
+    ms: random.between(50, 2_000),
+  }),
+];
+
 const EFFECTS: readonly [Effect, ...Effect[]] = [
   'note',
   'wire',
@@ -315,6 +358,11 @@ function exclusive(random: Random, context: Parameters<Maker>[1]): Step {
   };
 }
 
+/** By then an operator has repaired a state. */
+const REPAIRED_BY_MS = 12_000;
+/** When the first daemon is started, by the time of the steps. */
+export const BEGINS_MS = -100;
+
 /** The evening that a seed stands for. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed, 0);
@@ -343,12 +391,29 @@ export function scenarioOf(seed: number): Scenario {
       add(random.pick(makers)(random, context), random.below(lengthMs));
     }
   }
+  // By a stream of their own: whatever else a seed stands for is the same with them and without.
+  const starts = new Random(seed, 5);
+  if (starts.chance(0.2)) {
+    // Nonces that are ahead of the clock tell best whether anything is forgotten, and whoever goes on afterwards.
+    if (starts.chance(0.7)) {
+      add({ atMs: 0, kind: 'advance', by: starts.between(10, 60) * 1_000_000_000 }, starts.below(lengthMs / 4));
+    }
+    for (let left = starts.between(1, 3); left > 0; left--)
+      add(starts.pick(STATE_FAULTS)(starts, context), starts.below(lengthMs));
+    for (let left = 3; left > 0; left--)
+      add({ atMs: 0, kind: 'nonce', ...wish(starts, context) }, lengthMs + REPAIRED_BY_MS);
+  }
+  if (starts.chance(0.1)) {
+    add(starts.pick(FIRST_START_FAULTS)(starts, context), BEGINS_MS + starts.pick([0, 1, 2, 10, 40, 90]));
+  }
   steps.sort((a, b) => a.atMs - b.atMs);
   return {
     seed,
     bots,
     config: random.chance(0.5) ? 0 : random.below(CONFIGS.length),
     policy: random.pick(['global', 'global', 'global', 'account', 'off']),
+    isService: starts.chance(0.1),
+    clockOffMs: starts.chance(0.1) ? starts.pick([-2_000, -20_000, -200 * DAY_MS]) : 0,
     stepMs: random.pick([0.125, 0.25, 2, 15]),
     latencyMs: random.pick([0.125, 0.25, 3, 40]),
     fragmentation: random.pick([0, 0.3]),

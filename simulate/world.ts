@@ -119,6 +119,7 @@ function isSooner(a: Due, b: Due): boolean {
 export class MachineClock {
   readonly #world: World;
   #wallMs = Date.UTC(2026, 10, 1);
+  #offMs = 0;
   #monotonicMs = 1_000_000;
   #uptimeMs = 1_000_000;
   #boot = 0;
@@ -143,9 +144,15 @@ export class MachineClock {
     return this.#uptimeMs + this.#world.nowMs;
   }
 
+  /** How far the wall clock is from where it should be. */
+  get offMs(): number {
+    return this.#offMs;
+  }
+
   /** Somebody sets the wall clock. */
   step(ms: number): void {
     this.#wallMs += ms;
+    this.#offMs += ms;
   }
 
   /** The machine sleeps: the monotonic clock stands still. */
@@ -158,6 +165,7 @@ export class MachineClock {
   reboot(downMs: number, offMs: number): void {
     this.#boot += 1;
     this.#wallMs += downMs + offMs;
+    this.#offMs += offMs;
     this.#monotonicMs = 5_000 - this.#world.nowMs;
     this.#uptimeMs = 5_000 - this.#world.nowMs;
   }

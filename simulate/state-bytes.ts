@@ -1,0 +1,96 @@
+import { TOKEN_SEQUENCE } from '../src/core/ledger.ts';
+import { DEFAULT_SEQUENCE } from '../src/core/policies.ts';
+import type { ExclusionPolicy } from '../src/core/ports.ts';
+import { nonceFloorAt } from '../src/core/sequence-clock.ts';
+import { freshState } from '../src/daemon/opening.ts';
+import { parseState, type StateFileContents, serialiseState } from '../src/store/state-format.ts';
+
+/** What a state is changed to, as bytes that a daemon would read. */
+type Change = (contents: StateFileContents) => StateFileContents;
+
+/** Undefined for what is no state. */
+function changed(bytes: Buffer, change: Change): Buffer | undefined {
+  const parsed = parseState(bytes);
+  return parsed.kind === 'state' ? serialiseState(change(parsed.state)) : undefined;
+}
+
+export function isWhole(bytes: Buffer | undefined): bytes is Buffer {
+  return bytes !== undefined && parseState(bytes).kind === 'state';
+}
+
+/** A digit becomes another: the likeliest damage to be taken for a state. */
+export function flipped(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  let index = at % copy.length;
+  while (!isDigit(copy.readUInt8(index))) index = (index + 1) % copy.length;
+  copy.writeUInt8(0x30 + ((copy.readUInt8(index) - 0x30 + 1 + (at % 8)) % 10), index);
+  return copy;
+}
+
+const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
+
+/** Another machine's, which has been at it for less long. */
+export function foreign(bytes: Buffer, machine: string): Buffer | undefined {
+  return changed(bytes, ({ state, ...others }) => {
+    const sequences = Object.entries(state.sequences).map(([name, sequence]) => {
+      const ceiling = sequence.ceiling - sequence.ceiling / 1_000_000n;
+      return [name, { ...sequence, ceiling }] as const;
+    });
+    return {
+      ...others,
+      instance: machine,
+      machine,
+      state: { ...state, sequences: Object.fromEntries(sequences) },
+    };
+  });
+}
+
+/** As `nonced retire` leaves it. */
+export function retired(bytes: Buffer, wallMs: number): Buffer | undefined {
+  return changed(bytes, (contents) => ({ ...contents, retiredAtMs: wallMs }));
+}
+
+/** As `nonced adopt --force` makes it. */
+export function adopted(bytes: Buffer, machine: string, wallMs: number): Buffer | undefined {
+  return raised(bytes, 0n, wallMs, (contents) => ({ ...contents, machine, retiredAtMs: undefined }));
+}
+
+/** As `nonced init --floor` makes it of a backup: every sequence of nonces goes on at the floor or at the clock. */
+export function raised(
+  bytes: Buffer,
+  floor: bigint,
+  wallMs: number,
+  change: Change = (contents) => contents,
+): Buffer | undefined {
+  return changed(bytes, (contents) => {
+    const { state } = contents;
+    const sequences = Object.entries(state.sequences).map(([name, sequence]) => {
+      const highest = [sequence.ceiling, nonceFloorAt(wallMs, sequence.unit), name === TOKEN_SEQUENCE ? 0n : floor];
+      return [name, { ...sequence, ceiling: highest.reduce((a, b) => (a > b ? a : b)) }] as const;
+    });
+    const anew = { sequences: Object.fromEntries(sequences), anchor: undefined, seenWallMs: wallMs };
+    return change({ ...contents, state: { ...state, ...anew } });
+  });
+}
+
+/** As `nonced init` makes it where there is none. */
+export function madeByHand(
+  identity: { readonly instance: string; readonly machine: string },
+  wallMs: number,
+  { floor = 0n, exclusive = 'global' }: { readonly floor?: bigint; readonly exclusive?: ExclusionPolicy },
+): Buffer {
+  const state = freshState('ns', wallMs);
+  const { [DEFAULT_SEQUENCE]: first } = state.sequences;
+  if (first === undefined) throw new Error('a fresh state has no sequence');
+  const ceiling = floor > first.ceiling ? floor : first.ceiling;
+  const sequences = { ...state.sequences, [DEFAULT_SEQUENCE]: { ...first, ceiling } };
+  return serialiseState({
+    ...identity,
+    epoch: 1,
+    pid: 1,
+    socket: '/run/nonced/nonced.sock',
+    state: { ...state, sequences, exclusive },
+    extra: {},
+    sequenceExtra: {},
+  });
+}
