@@ -133,6 +133,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       afterInput,
     });
     undo.push(() => authority.close());
+    lock.stateIsThere();
     const { broker, switchboard } = authority;
     undo.push(() => {
       for (const listener of listening) listener.close();

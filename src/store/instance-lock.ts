@@ -40,6 +40,8 @@ export interface InstanceLockOptions {
 export interface InstanceLock {
   /** A lock directory of a daemon that did not stop cleanly was there: with no state beside it, the state was lost. */
   readonly foundLeftover: boolean;
+  /** There is a state now: should it be gone when the lock is released, it was lost, and the lock stays to tell (I9). */
+  stateIsThere(): void;
   /**
    * Removes the lock directory. To be called before the two descriptors are closed, which is what ends the kernel's
    * lock. Harmless when called again.
@@ -69,9 +71,10 @@ export function acquireInstanceLock(options: InstanceLockOptions): InstanceLock 
       if (platform === 'darwin') opened.push(openLocked(place, stateDir, options.waitSeconds));
       else lockDescriptor(place, stateDir, options.waitSeconds, options.flockProgram ?? 'flock');
     }
-    const { foundLeftover, unlock } = makeLockDirectory(options);
+    const { foundLeftover, stateIsThere, unlock } = makeLockDirectory(options);
     return {
       foundLeftover,
+      stateIsThere,
       release() {
         unlock();
         for (const descriptor of opened.splice(0)) closeSync(descriptor);
@@ -149,16 +152,18 @@ function describeHolder(stateDir: string): string {
 /** Only under the kernel's lock, so whatever lies there is a dead holder's and need not go stale first. */
 function makeLockDirectory({ stateDir, stateDirFd, onCompromised }: InstanceLockOptions): {
   foundLeftover: boolean;
+  stateIsThere: () => void;
   unlock: () => void;
 } {
   const statePath = join(stateDir, STATE_FILE);
   const lockPath = join(stateDir, LOCK_DIRECTORY);
   let foundLeftover = false;
+  let hasHadState = false;
   // proper-lockfile removes its directory by path, at release and in an exit handler, and asks neither whether the path
   // still leads here nor whether it destroys the only evidence that a state was lost.
   const rmdirIfOurs = (path: string): void => {
     if (identity(stateDirFd) !== identityOfPath(stateDir)) throw new Error(`${stateDir} was moved away or made anew`);
-    if (foundLeftover && !exists(statePath)) return;
+    if ((foundLeftover || hasHadState) && !exists(statePath)) return;
     rmdirSync(path);
   };
   try {
@@ -176,6 +181,9 @@ function makeLockDirectory({ stateDir, stateDirFd, onCompromised }: InstanceLock
     });
     return {
       foundLeftover,
+      stateIsThere() {
+        hasHadState = true;
+      },
       unlock() {
         try {
           release();

@@ -231,6 +231,18 @@ describe('the lock directory', () => {
     }
   });
 
+  test('I9: stays where the state was lost under its holder, and goes where there never was one', async () => {
+    await (await prepared()).write(stateWith());
+    const lock = acquire();
+    lock.stateIsThere();
+    rmSync(join(stateDir, 'state.json'));
+    end(lock);
+    expect(existsSync(lockPath())).toBe(true);
+    rmSync(lockPath(), { recursive: true });
+    end(acquire());
+    expect(existsSync(lockPath())).toBe(false);
+  });
+
   test('that holds something, or is a file, is not ours and is left alone', () => {
     mkdirSync(join(lockPath(), 'theirs'), { recursive: true, mode: 0o700 });
     expect(refusalOf(() => acquire()).exitCode).toBe(EXIT.config);
