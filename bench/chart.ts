@@ -1,7 +1,6 @@
 import { scaleLog } from 'd3-scale';
 import { line } from 'd3-shape';
 import { absolute } from './comparison.ts';
-import { figure } from './report.ts';
 import type { Results } from './results.ts';
 
 /** One figure of one work, for all peers, over the number of clients. */
@@ -36,12 +35,17 @@ export function panelsOf(results: Results): readonly (readonly Panel[])[] {
   return ROWS.map(({ title, cases }) =>
     COLUMNS.map((column) => ({
       title: `${title}: ${column.title}`,
-      series: results.peers.flatMap((peer): Series[] => {
+      series: results.peers.filter(isDrawn).flatMap((peer): Series[] => {
         const points = pointsOf(results, cases, peer.name, column.of);
         return points.length === 0 ? [] : [{ peer: peer.name, points }];
       }),
     })),
   ).filter((row) => row.some(({ series }) => series.length > 0));
+}
+
+/** The floor is so far off that the others would be pressed into a few lines. */
+function isDrawn({ name }: { readonly name: string }): boolean {
+  return name !== 'counter';
 }
 
 function pointsOf(results: Results, cases: RegExp, peer: string, figure: 'perSecond' | 'p99Us'): readonly Point[] {
@@ -56,8 +60,8 @@ function pointsOf(results: Results, cases: RegExp, peer: string, figure: 'perSec
 }
 
 const PANEL = { width: 380, height: 250 };
-const MARGIN = { top: 34, right: 16, bottom: 36, left: 62 };
-const LEGEND_WIDTH = 250;
+const MARGIN = { top: 34, right: 16, bottom: 36, left: 48 };
+const LEGEND_WIDTH = 290;
 const LEGEND_LINE = 20;
 
 interface Stroke {
@@ -120,16 +124,18 @@ function drawn({ title, series }: Panel): string {
   const tens = y.ticks().filter((tick) => Number.isInteger(Math.log10(tick)));
   return [
     `<text x="${MARGIN.left}" y="18" font-weight="600">${escaped(title)}</text>`,
-    ...tens.map((tick) => across(y(tick), figure(tick))),
+    ...tens.map((tick) => across(y(tick), tick.toLocaleString('en', { notation: 'compact' }))),
     ...clients.map((count) => label(x(count), PANEL.height - MARGIN.bottom + 18, 'middle', String(count))),
     label((MARGIN.left + PANEL.width) / 2, PANEL.height - 4, 'middle', 'clients'),
-    ...series.map(({ peer, points }) => `<path d="${curve(points)}" fill="none" ${strokeOf(peer)}/>`),
-    ...series.flatMap(({ peer, points }) =>
-      points.map(
-        ({ clients, value }) =>
-          `<circle cx="${x(clients).toFixed(1)}" cy="${y(value).toFixed(1)}" r="2.5" fill="${strokeFor(peer).colour}"/>`,
+    ...series.toReversed().map(({ peer, points }) => `<path d="${curve(points)}" fill="none" ${strokeOf(peer)}/>`),
+    ...series
+      .toReversed()
+      .flatMap(({ peer, points }) =>
+        points.map(
+          ({ clients, value }) =>
+            `<circle cx="${x(clients).toFixed(1)}" cy="${y(value).toFixed(1)}" r="2.5" fill="${strokeFor(peer).colour}"/>`,
+        ),
       ),
-    ),
   ].join('\n');
 }
 

@@ -29,6 +29,8 @@ export interface Share {
 /** What a client process has seen. Times in nanoseconds since the load began. */
 export interface Sample {
   readonly latenciesNs: Float64Array;
+  /** How long those have waited who still do at the end: some peers let a caller wait for very long. */
+  readonly waitingNs: Float64Array;
   /** Of each exclusive call that ended: when it had its grant, and when it gave it back. */
   readonly grantedAtNs: Float64Array;
   readonly releasedAtNs: Float64Array;
@@ -45,45 +47,46 @@ export async function generate(connections: readonly Connection[], share: Share,
   const fromNs = beginsAtNs + load.warmUpMs * 1e6;
   const untilNs = fromNs + load.measureMs * 1e6;
   const latencies: number[] = [];
+  /** When each caller began what it waits for; undefined between two calls. */
+  const begun: (number | undefined)[] = [];
   const granted: number[] = [];
   const released: number[] = [];
   const callers = load.connections * load.outstanding;
 
-  const repeat = async (call: (turn: number) => Promise<number>) => {
+  const repeat = async (caller: number, call: (turn: number) => Promise<void>) => {
     for (let turn = 0; ; turn++) {
-      const startedAtNs = await call(turn);
+      if (load.what === 'nonce' && load.pauseMs > 0) await sleep(load.pauseMs);
+      const startedAtNs = nowNs();
+      begun[caller] = startedAtNs;
+      await call(turn);
       const endedAtNs = nowNs();
       if (endedAtNs >= untilNs) return;
+      begun[caller] = undefined;
       if (endedAtNs >= fromNs) latencies.push(endedAtNs - startedAtNs);
     }
   };
 
-  const drawNonces = ({ nonce }: Connection) => {
+  const drawNonces = ({ nonce }: Connection, caller: number) => {
     if (nonce === undefined) throw new Error(`${share.peer} has no bare nonce`);
     let last = -1n;
-    return repeat(async () => {
-      if (load.pauseMs > 0) await sleep(load.pauseMs);
-      const startedAtNs = nowNs();
+    return repeat(caller, async () => {
       const drawn = await nonce();
       // Several under way on one connection may be read in any order.
       if (load.outstanding === 1 && drawn <= last) throw new Error(`${share.peer} gave ${drawn} after ${last}`);
       last = drawn;
-      return startedAtNs;
     });
   };
 
   const makeCalls = ({ exclusive }: Connection, caller: number) => {
     if (exclusive === undefined) throw new Error(`${share.peer} has no exclusive call`);
     const last = new Map<number, bigint>();
-    return repeat(async (turn) => {
+    return repeat(caller, (turn) => {
       const lane = (caller + turn * callers) % load.lanes;
-      const startedAtNs = nowNs();
-      await exclusive(lane, (nonce) => {
+      return exclusive(lane, (nonce) => {
         if (nonce <= (last.get(lane) ?? -1n)) throw new Error(`${share.peer} gave ${nonce} after ${last.get(lane)}`);
         last.set(lane, nonce);
         return load.pauseMs > 0 ? hold() : undefined;
       });
-      return startedAtNs;
     });
   };
 
@@ -100,12 +103,14 @@ export async function generate(connections: readonly Connection[], share: Share,
   const callersOf = (connection: Connection, index: number) =>
     Array.from({ length: load.outstanding }, (_, outstanding) => {
       const caller = (firstConnection + index) * load.outstanding + outstanding;
-      return load.what === 'nonce' ? drawNonces(connection) : makeCalls(connection, caller);
+      return load.what === 'nonce' ? drawNonces(connection, caller) : makeCalls(connection, caller);
     });
-  // Nobody waits for the calls that are under way at the end: some peers would have callers wait for very long.
   await Promise.race([sleep((untilNs - nowNs()) / 1e6), Promise.all(connections.flatMap(callersOf))]);
   return {
     latenciesNs: Float64Array.from(latencies),
+    waitingNs: Float64Array.from(
+      begun.flatMap((beganAtNs) => (beganAtNs === undefined ? [] : [Math.max(0, untilNs - beganAtNs)])),
+    ),
     grantedAtNs: Float64Array.from(granted),
     releasedAtNs: Float64Array.from(released),
   };

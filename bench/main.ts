@@ -12,18 +12,29 @@ import { asMarkdown, asText, withMeasured } from './tables.ts';
 /** As a shell has it. */
 const SIGNAL_EXITS = { SIGINT: 130, SIGTERM: 143 } as const;
 
-function report(results: Results, options: Options): void {
-  const { json, markdown, svg } = options;
-  const tables = tablesOf(results);
-  const stands = circumstances(results);
+function write(results: Results, { json, markdown, svg }: Options): void {
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(results)}\n`);
   if (svg !== undefined) writeFileSync(svg, chart(results));
   if (markdown !== undefined) {
     const document = existsSync(markdown) ? readFileSync(markdown, 'utf8') : undefined;
-    const measured = [stands.map((line) => `- ${line}`).join('\n'), ...tables.map(asMarkdown)].join('\n\n');
+    const stands = circumstances(results).map((line) => `- ${line}`);
+    const measured = [stands.join('\n'), ...tablesOf(results).map(asMarkdown)].join('\n\n');
     writeFileSync(markdown, withMeasured(document, measured));
   }
-  console.log([stands.join('\n'), ...tables.map(asText)].join('\n\n'));
+}
+
+function told(results: Results): string {
+  return [circumstances(results).join('\n'), ...tablesOf(results).map(asText)].join('\n\n');
+}
+
+/** Of a short run the figures mean nothing, but that there are some. */
+function checked(results: Results): string {
+  check(results);
+  const { peers, cells, skipped } = results;
+  return [
+    `it works: ${cells.length} loads on ${peers.map(({ name }) => name).join(', ')}`,
+    ...skipped.map(({ what, why }) => `left out: ${what}, ${why}`),
+  ].join('\n');
 }
 
 async function measured(options: Options): Promise<Results> {
@@ -42,8 +53,8 @@ try {
     console.log(USAGE);
   } else {
     const results = await measured(options);
-    if (options.isShort) check(results);
-    report(results, options);
+    write(results, options);
+    console.log(options.isShort ? checked(results) : told(results));
   }
 } catch (error) {
   console.error(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : error);

@@ -16,11 +16,11 @@ export async function measure(peer: Peer, { name, times }: Case, load: Load, dir
   for (let extension = 0; extension <= EXTENSIONS; extension++) {
     const measureMs = load.measureMs * LONGER ** extension;
     const samples = await sample(peer, { ...load, measureMs }, dir);
-    const timesNs =
-      times === 'hand-off' && load.what === 'exclusive'
-        ? handOffs(samples)
-        : samples.flatMap(({ latenciesNs }) => Array.from(latenciesNs));
-    if (timesNs.length > 0) return figuresOf(timesNs, measureMs);
+    const isHandOff = times === 'hand-off' && load.what === 'exclusive';
+    const timesNs = isHandOff ? handOffs(samples) : samples.flatMap(({ latenciesNs }) => Array.from(latenciesNs));
+    // Whoever waits for a lane that is held does so as long as its holders please.
+    const waitingNs = isHandOff ? [] : samples.flatMap((each) => Array.from(each.waitingNs));
+    if (timesNs.length > 0) return figuresOf(timesNs, waitingNs, measureMs);
   }
   throw new Error(`${peer.name} got nothing of ${name} done; give it more time with --seconds`);
 }
