@@ -97,14 +97,20 @@ describe.concurrent('nonced rehearse', () => {
     }
   });
 
-  test('a command that names the real exchange is refused, and one that is not there', async () => {
+  test('what cannot be rehearsed is refused: a command that names the real exchange, one that is not there, a bad file', async () => {
     const real = await runNonced(['rehearse', '--', 'bot', '--url=https://api.kraken.com']);
     expect(real).toMatchObject({ code: 64, stdout: '', stderr: expect.stringContaining('NONCED_REHEARSAL_URL') });
-    const missing = await runNonced(['rehearse', '--', '/no/such/bot']);
+    const missing = await runNonced(['rehearse', '--no-restart', '--', '/no/such/bot']);
     expect(missing).toMatchObject({
       code: 64,
       stdout: '',
       stderr: expect.stringContaining('/no/such/bot cannot be run'),
+    });
+    const unreadable = await runNonced(['rehearse', '--config', '/no/such/file', '--', 'true']);
+    expect(unreadable).toMatchObject({
+      code: 78,
+      stdout: '',
+      stderr: expect.stringContaining('/no/such/file: does not'),
     });
     expect((await runNonced(['rehearse', '--acts', 'calm,war', '--', 'true'])).code).toBe(64);
     expect((await runNonced(['rehearse'])).code).toBe(64);

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
@@ -16,6 +16,8 @@ export interface PrivateDaemonOptions {
   /** Unit of its first state; left out, as the configuration or else the daemon says. */
   readonly unit: Unit | undefined;
   readonly config: string | undefined;
+  /** Aborts when it is not to be started any more, nor waited for. */
+  readonly stopping: AbortSignal;
   /** It has ended by itself. */
   readonly onFailed: (error: ExitError) => void;
 }
@@ -34,7 +36,8 @@ export class PrivateDaemon {
   readonly #admin: string;
   readonly #environment: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
-  #isStopped = false;
+  /** Of the process group that is left to be ended. */
+  #group: number | undefined;
 
   constructor(options: PrivateDaemonOptions, variables: NodeJS.ProcessEnv) {
     const { dir } = options;
@@ -81,7 +84,6 @@ export class PrivateDaemon {
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
     const child = this.#child;
     this.#child = undefined;
     if (child !== undefined) await endGroup(child, GRACE_MS, this.#options.clock);
@@ -89,17 +91,17 @@ export class PrivateDaemon {
 
   /** Ends it without waiting for anything. */
   abandon(): void {
-    if (this.#child?.pid !== undefined) signalGroup(this.#child.pid, 'SIGKILL');
+    if (this.#group !== undefined) signalGroup(this.#group, 'SIGKILL');
   }
 
+  /** All that it has said; nothing before it was started. */
   log(): string {
-    return readFileSync(this.logFile, 'utf8');
+    return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : '';
   }
 
   async #start(): Promise<void> {
-    // It may have been stopped while its predecessor ended.
-    if (this.#isStopped) return;
-    const { config, clock } = this.#options;
+    const { config, clock, stopping } = this.#options;
+    stopping.throwIfAborted();
     const args = ['serve', '--separate', '--log-level', 'debug', ...this.#directories];
     if (config !== undefined) args.push('--config', config);
     // A file, and not a pipe: what it has written is there although it is killed in the next moment.
@@ -111,14 +113,15 @@ export class PrivateDaemon {
     });
     closeSync(log);
     this.#child = child;
-    let ended: string | undefined;
+    this.#group = child.pid;
+    let ended: ExitError | undefined;
     child.once('exit', (code, signal) => {
-      ended = `exit code ${code ?? signal}`;
-      if (this.#child === child) this.#options.onFailed(this.#failure(ended));
+      ended = this.#failure(code, signal);
+      if (this.#child === child) this.#options.onFailed(ended);
     });
     while (!(await this.#answers())) {
-      if (this.#isStopped) return;
-      if (ended !== undefined) throw this.#failure(ended);
+      stopping.throwIfAborted();
+      if (ended !== undefined) throw ended;
       await new Promise<void>((resolve) => clock.after(LOOK_EVERY_MS, resolve));
     }
   }
@@ -134,15 +137,17 @@ export class PrivateDaemon {
 
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
-    if (child === undefined) return;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     this.#child = undefined;
     const ended = once(child, 'exit');
     child.kill(signal);
     await ended;
   }
 
-  #failure(ended: string): ExitError {
+  #failure(code: number | null, signal: NodeJS.Signals | null): ExitError {
     const [last = 'it said nothing'] = this.log().trimEnd().split('\n').slice(-1);
-    return new ExitError(EXIT.tempFail, `the daemon of the rehearsal ended (${ended}): ${last}`);
+    const how = code === null ? `by ${signal}` : `with exit code ${code}`;
+    const exitCode = Object.values(EXIT).find((known) => known === code) ?? EXIT.tempFail;
+    return new ExitError(exitCode, `the daemon of the rehearsal ended ${how}: ${last}`);
   }
 }

@@ -54,29 +54,43 @@ const NETWORK_MS = [5, 25] as const;
 
 /** Puts a bot through the acts, and answers what it did. Whatever happens, nothing is left running. */
 export async function runRehearsal(plan: Plan, around: Surroundings): Promise<RehearsalReport> {
-  const { clock, dir, interrupt, kill, say, variables } = around;
+  const { clock } = around;
   const originMs = clock.wallMs() - clock.monotonicMs();
   // The wall clock as it was, and on from there: it does not step.
   const nowMs = () => originMs + clock.monotonicMs();
-  const stopping = new AbortController();
-  const stop = (reason: Error) => stopping.abort(reason);
-  interrupt.addEventListener('abort', () => stop(new Stopped('interrupted')), { once: true });
-
   const exchange = await startExchange(
     { keys: plan.accounts.map((account) => ({ account })), delayMs: NETWORK_MS },
     { nowMs, after: clock.after, random: randomBytes },
   );
-  const daemon = new PrivateDaemon({ dir, clock, unit: plan.unit, config: plan.config, onFailed: stop }, variables);
+  try {
+    return await rehearseAt(exchange, nowMs, plan, around);
+  } finally {
+    await exchange.close();
+  }
+}
+
+async function rehearseAt(
+  exchange: Exchange,
+  nowMs: () => number,
+  plan: Plan,
+  { clock, dir, interrupt, kill, say, variables }: Surroundings,
+): Promise<RehearsalReport> {
+  const stopping = new AbortController();
+  const stop = (reason: Error) => stopping.abort(reason);
+  interrupt.addEventListener('abort', () => stop(new Stopped('interrupted')), { once: true });
+  const { unit, config, command, restartAfterMs } = plan;
+  const daemon = new PrivateDaemon({ dir, clock, unit, config, stopping: stopping.signal, onFailed: stop }, variables);
   const environment = botEnvironment(variables, filesFor(exchange, daemon.socket, dir), plan.passed);
   const output = openSync(join(dir, 'bot.log'), 'a');
+  const onGone = () => stop(new Stopped('gone'));
   const bot = new SupervisedBot({
-    command: plan.command,
+    command,
     variables: environment.variables,
     output,
     clock,
     nowMs,
-    restartAfterMs: plan.restartAfterMs,
-    onGone: () => stop(new Stopped('gone')),
+    restartAfterMs,
+    onGone,
   });
   kill.addEventListener('abort', () => {
     bot.kill();
@@ -111,7 +125,6 @@ export async function runRehearsal(plan: Plan, around: Surroundings): Promise<Re
     await bot.stop();
     await daemon.stop();
     closeSync(output);
-    await exchange.close();
   }
   return judged(plan, { exchange, daemon, bot, played, ending, durationMs: nowMs() - startMs });
 }

@@ -28,6 +28,9 @@ export class SupervisedBot {
   restarts = 0;
   readonly #options: BotOptions;
   #child: ChildProcess | undefined;
+  /** Of the process group that is left to be ended. */
+  #group: number | undefined;
+  #hasRun = false;
   #restart: Timer | undefined;
   #isStopping = false;
 
@@ -55,17 +58,23 @@ export class SupervisedBot {
 
   /** Ends it without waiting for anything. */
   kill(): void {
-    if (this.#child?.pid !== undefined) signalGroup(this.#child.pid, 'SIGKILL');
+    if (this.#group !== undefined) signalGroup(this.#group, 'SIGKILL');
   }
 
   #spawn(): ChildProcess {
     const { command, variables, output } = this.#options;
     const [file = '', ...args] = command;
     const child = spawn(file, args, { detached: true, stdio: ['ignore', output, output], env: variables });
-    // Of a later start: the program has gone meanwhile, which is an end as well.
-    child.on('error', () => child.pid === undefined && this.#ended(127));
+    child.once('spawn', () => {
+      this.#hasRun = true;
+    });
+    // Of a later start: the program has gone meanwhile, which is an end as well. The first one is told by `start`.
+    child.on('error', () => {
+      if (child.pid === undefined && this.#hasRun) this.#ended(127);
+    });
     child.once('exit', (code, signal) => this.#ended(code ?? signal ?? 0));
     this.#child = child;
+    this.#group = child.pid;
     return child;
   }
 
