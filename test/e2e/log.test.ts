@@ -81,7 +81,7 @@ describe('a line of each call', () => {
 
   afterAll(end);
 
-  test('one that went well and quickly has none; one that was rejected has, and one of which nobody tells', async () => {
+  test('one that went well, or of which nobody tells, has none; one that was rejected has, and one that was not given back', async () => {
     await call(trader, 'QUICK', 'ok');
     const { nonce, token } = await call(trader, 'MASTER', 'invalid-nonce', 'close all');
     await call(trader, 'SILENT');
@@ -92,7 +92,11 @@ describe('a line of each call', () => {
       ),
     );
     expect(daemon.log()).toContain(`warn: the exchange rejected nonce ${nonce} of account MASTER`);
-    await lineOf(daemon, /^call account=SILENT outcome=unknown /);
+    const lost = await bot(place);
+    await lost.ask('acquire', { account: 'LOST' });
+    lost.destroy();
+    await lineOf(daemon, /^call account=LOST outcome=unknown ended=disconnected /);
+    expect(daemon.log()).not.toContain('SILENT');
     expect(daemon.log()).not.toContain('QUICK');
     expect(daemon.log()).not.toMatch(new RegExp(`\\b${token}\\b`));
     expect(daemon.log()).not.toContain(session.slice(0, 16));
