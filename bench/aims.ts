@@ -31,51 +31,67 @@ export function judge(results: Results): readonly Verdict[] {
   });
 }
 
-const BOTH = ['nonced', 'nonced-protocol'] as const;
+/** What is compared with a peer's. */
+interface Compared {
+  readonly title: string;
+  readonly of: Case;
+  readonly figure: 'medianUs' | 'perSecond';
+}
 
-type Ours = (typeof BOTH)[number];
+const LATENCY_1: Compared = {
+  title: 'Bare nonce, 1 connection: median latency',
+  of: ONE_CONNECTION,
+  figure: 'medianUs',
+};
+const RATE_50: Compared = {
+  title: 'Bare nonce, 50 connections: throughput',
+  of: FIFTY_CONNECTIONS,
+  figure: 'perSecond',
+};
+const RATE_PIPELINED: Compared = {
+  title: 'Bare nonce, 64 outstanding on one connection: throughput',
+  of: PIPELINED,
+  figure: 'perSecond',
+};
+const CALLS_1: Compared = { title: 'Exclusive call, 1 client: throughput', of: ONE_CLIENT, figure: 'perSecond' };
+const CALLS_64: Compared = {
+  title: 'Exclusive call, 64 clients on one lane: throughput',
+  of: SIXTY_FOUR_CLIENTS,
+  figure: 'perSecond',
+};
+const HAND_OFF_64: Compared = { title: 'Hand-off, 64 waiting: median', of: HAND_OFF, figure: 'medianUs' };
 
-/** Where the library counts too, as for a user. */
-const OURS: Readonly<Record<Ours, string>> = { nonced: '', 'nonced-protocol': ', bare protocol' };
+/** What a user gets is the library; the echo has none, so that the bare protocol is shown beside. */
+const OURS = [
+  { peer: 'nonced', mark: '' },
+  { peer: 'nonced-protocol', mark: ', bare protocol' },
+] as const;
 
-function slower(what: Case, title: string, limit: number, peer: string, our: Ours = 'nonced'): Aim {
+type Ours = (typeof OURS)[number];
+
+function over(peer: string, { title, of, figure }: Compared, limit: number, ours: Ours = OURS[0]): Aim {
   return {
-    title: `${title}, over ${peer}${OURS[our]}`,
-    sense: 'at most',
+    title: `${title}, over ${peer}${ours.mark}`,
+    // More a second is better, and more time is worse.
+    sense: figure === 'perSecond' ? 'at least' : 'at most',
     limit,
     unit: '×',
-    measured: (results) => ratio(results, 'medianUs', { case: what.name, peer: our }, { case: what.name, peer }),
+    measured: (results) => ratio(results, figure, { case: of.name, peer: ours.peer }, { case: of.name, peer }),
   };
 }
 
-function quicker(what: Case, title: string, limit: number, peer: string, our: Ours = 'nonced'): Aim {
+/** Callers always ask for more than can be served at once, so the cost of a call is the inverse of the throughput. */
+function growth(of: (count: number) => Case, title: string, { peer, mark }: Ours): Aim {
   return {
-    title: `${title}, over ${peer}${OURS[our]}`,
-    sense: 'at least',
-    limit,
-    unit: '×',
-    measured: (results) => ratio(results, 'perSecond', { case: what.name, peer: our }, { case: what.name, peer }),
-  };
-}
-
-/** The time that a call takes of the daemon's: callers are always more than it can serve at once. */
-function growth(of: (count: number) => Case, title: string, our: Ours): Aim {
-  return {
-    title: `${title}: cost of a call with 10,000, over that with 10${OURS[our]}`,
+    title: `${title}: cost of a call with 10,000, over that with 10${mark}`,
     sense: 'at most',
     limit: 1.2,
     unit: '×',
-    measured: (results) =>
-      ratio(results, 'perSecond', { case: of(10).name, peer: our }, { case: of(10_000).name, peer: our }),
+    measured: (results) => ratio(results, 'perSecond', { case: of(10).name, peer }, { case: of(10_000).name, peer }),
   };
 }
 
-function idle(
-  title: string,
-  limit: number,
-  unit: Aim['unit'],
-  figure: 'writtenBytes' | 'cpuPercent' | 'residentMiB',
-): Aim {
+function idle(title: string, limit: number, unit: Aim['unit'], figure: IdleFigure): Aim {
   return {
     title: `Idle, 100 connections: ${title}`,
     sense: 'at most',
@@ -85,25 +101,20 @@ function idle(
   };
 }
 
-const LATENCY_1 = 'Bare nonce, 1 connection: median latency';
-const THROUGHPUT_50 = 'Bare nonce, 50 connections: throughput';
-const CALL_1 = 'Exclusive call, 1 client: throughput';
-const CALL_64 = 'Exclusive call, 64 clients on one lane: throughput';
+type IdleFigure = 'writtenBytes' | 'cpuPercent' | 'residentMiB';
 
 const AIMS: readonly Aim[] = [
-  ...BOTH.map((our) => slower(ONE_CONNECTION, LATENCY_1, 1.15, 'echo', our)),
-  slower(ONE_CONNECTION, LATENCY_1, 1, 'redis'),
-  ...BOTH.map((our) => quicker(FIFTY_CONNECTIONS, THROUGHPUT_50, 0.9, 'echo', our)),
-  quicker(FIFTY_CONNECTIONS, THROUGHPUT_50, 1, 'redis'),
-  quicker(PIPELINED, 'Bare nonce, 64 outstanding on one connection: throughput', 0.5, 'redis'),
-  quicker(ONE_CLIENT, CALL_1, 10, 'redis-always'),
-  quicker(ONE_CLIENT, CALL_1, 10, 'etcd'),
-  quicker(ONE_CLIENT, CALL_1, 5, 'postgres'),
-  quicker(ONE_CLIENT, CALL_1, 5, 'file'),
-  quicker(ONE_CLIENT, CALL_1, 4, 'redis'),
-  ...['redis-always', 'postgres', 'etcd', 'file', 'sqlite'].map((peer) =>
-    quicker(SIXTY_FOUR_CLIENTS, CALL_64, 10, peer),
-  ),
+  ...OURS.map((ours) => over('echo', LATENCY_1, 1.15, ours)),
+  over('redis', LATENCY_1, 1),
+  ...OURS.map((ours) => over('echo', RATE_50, 0.9, ours)),
+  over('redis', RATE_50, 1),
+  over('redis', RATE_PIPELINED, 0.5),
+  over('redis-always', CALLS_1, 10),
+  over('etcd', CALLS_1, 10),
+  over('postgres', CALLS_1, 5),
+  over('file', CALLS_1, 5),
+  over('redis', CALLS_1, 4),
+  ...['redis-always', 'postgres', 'etcd', 'file', 'sqlite'].map((peer) => over(peer, CALLS_64, 10)),
   {
     title: 'Exclusive call, 64 clients on one lane: p99 over the mean',
     sense: 'at most',
@@ -114,9 +125,9 @@ const AIMS: readonly Aim[] = [
         cellsOf(results, { case: SIXTY_FOUR_CLIENTS.name, peer: 'nonced' }).map(({ p99Us, meanUs }) => p99Us / meanUs),
       ),
   },
-  ...BOTH.map((our) => slower(HAND_OFF, 'Hand-off, 64 waiting: median', 1.5, 'echo', our)),
-  ...BOTH.map((our) => growth(waiters, 'Callers on one lane', our)),
-  ...BOTH.map((our) => growth(accounts, 'Accounts', our)),
+  ...OURS.map((ours) => over('echo', HAND_OFF_64, 1.5, ours)),
+  ...OURS.map((ours) => growth(waiters, 'Callers on one lane', ours)),
+  ...OURS.map((ours) => growth(accounts, 'Accounts', ours)),
   idle('written to disk in 5 s', 0, 'B', 'writtenBytes'),
   idle('of a core', 0.1, '%', 'cpuPercent'),
   idle('resident', 60, 'MiB', 'residentMiB'),

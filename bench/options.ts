@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { PEERS } from './peers/index.ts';
 import { PROBES, WORKS } from './works/index.ts';
@@ -56,11 +58,11 @@ export function readOptions(args: readonly string[]): Options | undefined {
     rounds: number('rounds', values.rounds ?? (isShort ? '1' : '3'), 1, Number.isInteger),
     seconds: number('seconds', values.seconds ?? (isShort ? '0.1' : '1'), 0.05, Number.isFinite),
     isShort,
-    parent: values.dir,
-    json: values.json,
-    markdown: values.markdown,
-    svg: values.svg,
-    from: values.from,
+    parent: existing('dir', values.dir) ?? '',
+    json: writable('json', values.json),
+    markdown: writable('markdown', values.markdown),
+    svg: writable('svg', values.svg),
+    from: existing('from', values.from),
   };
 }
 
@@ -93,6 +95,17 @@ function asked(option: string, names: readonly string[] | undefined, known: read
     throw new UsageError(`--${option} is ${JSON.stringify(unknown)}; give one of ${known.join(', ')}`);
   }
   return names ?? known;
+}
+
+function existing(option: string, path: string | undefined): string | undefined {
+  if (path === undefined || existsSync(path)) return path;
+  throw new UsageError(`--${option} is ${JSON.stringify(path)}, which does not exist`);
+}
+
+/** Said before ten minutes have gone by, and not after. */
+function writable(option: string, file: string | undefined): string | undefined {
+  if (file !== undefined) existing(option, dirname(file));
+  return file;
 }
 
 function number(option: string, text: string, least: number, fits: (value: number) => boolean): number {

@@ -26,7 +26,7 @@ export function measureMemory({ connections, waiting }: MemoryScale, dir: string
     const alone = residentKiB(pid);
     const links: ProtocolLink[] = [];
     while (links.length < connections) links.push(await ProtocolLink.open(endpoint));
-    await sleep(SETTLE_MS);
+    await allRead(links);
     const connected = residentKiB(pid);
     // The first is granted, and all others wait for it.
     const [holder, ...others] = links;
@@ -34,7 +34,7 @@ export function measureMemory({ connections, waiting }: MemoryScale, dir: string
     for (let asked = 0; asked < waiting; asked++) {
       others[asked % others.length]?.ask('acquire', { account: LANE, waitMs: WAIT_MS });
     }
-    await sleep(SETTLE_MS);
+    await allRead(links);
     const full = residentKiB(pid);
     for (const link of links) link.close();
     return {
@@ -44,6 +44,11 @@ export function measureMemory({ connections, waiting }: MemoryScale, dir: string
       perWaiterKiB: (full - connected) / waiting,
     };
   });
+}
+
+/** Requests of a connection are looked at in order: once the last is answered, all before it have been read. */
+async function allRead(links: readonly ProtocolLink[]): Promise<void> {
+  await Promise.all(links.map((link) => link.ask('nonce', {})));
 }
 
 export interface IdleScale {

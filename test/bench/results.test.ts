@@ -52,6 +52,8 @@ test.each([
   [['--rounds', '1.5'], 'give a number from 1'],
   [['--rounds', '0'], 'give a number from 1'],
   [['--seconds', 'many'], 'give a number from 0.05'],
+  [['--json', '/nowhere/run.json'], '"/nowhere", which does not exist'],
+  [['--from', '/nowhere/run.json'], '"/nowhere/run.json", which does not exist'],
   [['--fast'], '--fast'],
 ])('%j is refused with what to give', (args, said) => {
   expect(() => readOptions(args)).toThrow(UsageError);
