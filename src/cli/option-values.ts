@@ -17,6 +17,12 @@ export function parseCounter(text: string): bigint {
   return BigInt(text);
 }
 
+export function parseInterval(text: string): number {
+  const ms = parseDuration(text);
+  if (ms < 100) throw new InvalidArgumentError('give at least 100ms.');
+  return ms;
+}
+
 /** As parseDuration, but with its unit: 5 could mean nonces, and what it does cannot be undone. */
 export function parseSpan(text: string): number {
   if (/^\d+$/.test(text)) throw new InvalidArgumentError('say the unit as well: 250ms, 60s, 5m or 2h.');

@@ -12,9 +12,18 @@ export function printLine(text = ''): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Nonces are decimal strings: 19 digits are more than a JSON number keeps. */
 export function printJson(value: unknown): void {
-  printLine(JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), 2));
+  printLine(jsonOf(value, 2));
+}
+
+/** One of many, a line each. */
+export function printJsonLine(value: unknown): void {
+  printLine(jsonOf(value));
+}
+
+/** Nonces are decimal strings: 19 digits are more than a JSON number keeps. */
+function jsonOf(value: unknown, indent?: number): string {
+  return JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), indent);
 }
 
 export function warn(text: string): void {

@@ -8,6 +8,7 @@ import {
   parseCount,
   parseCounter,
   parseDuration,
+  parseInterval,
   parseJournalSize,
   parseListed,
   parseNonce,
@@ -133,11 +134,25 @@ of a journal that was moved away, and begins a new one.`,
 
   nonced
     .command('status')
-    .description('who holds what, who waits, how far ahead the ceiling is')
-    .option('--json', 'as JSON, for scripts', false)
-    .option('--check', 'one line, and exit 0 (fine), 1 (look soon) or 2 (look now)', false)
+    .description('what is unusual and what to do about it, who holds what, who waits, where the nonces are')
+    .option('--all', 'leave out nothing, however many accounts there are', false)
+    .addOption(
+      new Option('--watch [interval]', 'look again and again').argParser(parseInterval).preset('2s').conflicts('check'),
+    )
+    .option('--json', 'as JSON, for scripts; with --watch one document a line', false)
+    .addOption(
+      new Option('--check', 'one line for monitoring, and exit 0 (fine), 1 (look soon), 2 (look now), 3 (may not look)')
+        .default(false)
+        .conflicts('json'),
+    )
     .addOption(socketOption())
-    .addExamples(['nonced status'], ['nonced status --json'], ['nonced status --check'])
+    .addExamples(
+      ['nonced status'],
+      ['nonced status --watch', 'paint it anew every two seconds'],
+      ['nonced status --watch 500ms'],
+      ['nonced status --json'],
+      ['nonced status --check', 'for Nagios, Icinga and others'],
+    )
     .action(async (options) => (await import('./commands/status.ts')).status(options));
 
   nonced

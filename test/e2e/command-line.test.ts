@@ -204,8 +204,8 @@ describe('nonce and status', () => {
       await eventually('it waits', async () => (await waiter.ask('status')) && true);
       const { code, stdout, stderr } = await nonced('status');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/^default +MASTER \(copy-trader, pid 4711\).* 1 +\d/m);
-      expect(stdout).toMatch(/^USER:alice +\d+ +\d+ +1 /m);
+      expect(stdout).toMatch(/^default +held +MASTER +copy-trader +4711 +close position +\d.* left$/m);
+      expect(stdout).toMatch(/^ +waits +USER:alice +- +- +- +\d/m);
       const json = await nonced('status', '--json');
       const status = JSON.parse(json.stdout);
       expect(status).toMatchObject({
@@ -227,7 +227,9 @@ describe('nonce and status', () => {
   test('--check is one line that monitoring can read, and 0 where all is well', async () => {
     expect(await nonced('status', '--check')).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^NONCED OK - \d+ held, \d+ waiting \| leases=\d+ waiting=\d+ grants=\d+c\n$/),
+      stdout: expect.stringMatching(
+        /^NONCED OK - \d+ held, \d+ waiting \| held=\d+;;;0 .* waiting=\d+;;;0 .* grants=\d+c .*\n$/,
+      ),
     });
   });
 

@@ -1,7 +1,7 @@
 import type { Unit } from '../../protocol/messages.ts';
 import { VERSION } from '../../version.ts';
-import { findings as findingsOf } from '../commands/status.ts';
 import { formatDuration } from '../output.ts';
+import { findings as findingsOf } from '../status/findings.ts';
 import { quoteForShell } from '../systemd/program.ts';
 import type { Answer, Answered } from './answer-facts.ts';
 import type { RunningDaemon } from './daemon-facts.ts';
@@ -106,9 +106,9 @@ function silent(path: string, afterMs: number, daemon: RunningDaemon | undefined
 /** What `status --check` would say. */
 export function judgeStatus(answer: Answered): Check {
   const { leases, waiting, accounts } = answer.status.totals;
-  const found = findingsOf(answer.status).map(({ severity, text, fix, command }) =>
-    severity === 2 ? failure(text, fix, command) : warning(text, fix, command),
-  );
+  const found = findingsOf(answer.status)
+    .filter(({ severity }) => severity > 0)
+    .map(({ severity, text, todo }) => (severity === 2 ? failure : warning)(text, todo, 'nonced status'));
   return judged('status', `${accounts} accounts, ${leases} held, ${waiting} waiting; the clock is followed`, found);
 }
 

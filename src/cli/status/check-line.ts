@@ -1,0 +1,57 @@
+import type { StatusResult } from '../../protocol/messages.ts';
+import { findings, LONG_LEAD_MS, LONG_WAIT_MS } from './findings.ts';
+import type { Reading } from './reading.ts';
+
+/** Plugins have a scale of their own. */
+export const CHECK = { ok: 0, warning: 1, critical: 2, unknown: 3 } as const;
+
+export type CheckResult = keyof typeof CHECK;
+
+/** Further findings are counted. */
+const SHOWN = 8;
+
+/** One line as monitoring plugins print it, and how it stands. */
+export function checkOf({ status, unlistedQuarantined }: Pick<Reading, 'status' | 'unlistedQuarantined'>): {
+  readonly result: CheckResult;
+  readonly line: string;
+} {
+  const found = findings(status, unlistedQuarantined).filter(({ severity }) => severity > 0);
+  const worst = found[0]?.severity ?? 0;
+  const result = worst === 2 ? 'critical' : worst === 1 ? 'warning' : 'ok';
+  const { leases, waiting } = status.totals;
+  const texts = found.slice(0, SHOWN).map(({ text }) => text);
+  if (found.length > SHOWN) texts.push(`and ${found.length - SHOWN} more`);
+  const text = found.length > 0 ? texts.join('; ') : `${leases} held, ${waiting} waiting`;
+  return { result, line: `${headOf(result, text)} | ${figuresOf(status)}` };
+}
+
+/** What is said where nothing could be looked at. */
+export function headOf(result: CheckResult, text: string): string {
+  // A bar would begin the performance data, and a line break a second line.
+  return `NONCED ${result.toUpperCase()} - ${text.replaceAll('|', '/').replaceAll(/\s+/g, ' ')}`;
+}
+
+/** `label=value[unit];[warn];[crit];[min]`, as the plugin format has it. */
+function figuresOf({ totals, lanes, sequences, accounts, durability }: StatusResult): string {
+  const oldestWaitMs = Math.max(0, ...lanes.map((lane) => lane.oldestWaitMs));
+  const longestHoldMs = Math.max(0, ...lanes.flatMap(({ holders }) => holders.map(({ heldMs }) => heldMs)));
+  const leadsMs = sequences.flatMap(({ leadMs }) => leadMs ?? []);
+  const total = (of: (account: StatusResult['accounts'][number]) => number) =>
+    accounts.reduce((sum, account) => sum + of(account), 0);
+  return [
+    `held=${totals.leases};;;0`,
+    `longest_hold=${seconds(longestHoldMs)};;;0`,
+    `waiting=${totals.waiting};;;0`,
+    `oldest_wait=${seconds(oldestWaitMs)};${LONG_WAIT_MS / 1000};;0`,
+    // Behind the clock is usual, and no alarm.
+    ...(leadsMs.length > 0 ? [`lead=${seconds(Math.max(...leadsMs))};~:${LONG_LEAD_MS / 1000}`] : []),
+    `rejected_1h=${total(({ rejectedLastHour }) => rejectedLastHour)};0;;0`,
+    `rejected=${total(({ rejected }) => rejected)}c`,
+    `expired=${total(({ expired }) => expired)}c`,
+    `grants=${totals.grants}c`,
+    `nonces=${totals.nonces}c`,
+    `writes=${durability.writes}c`,
+  ].join(' ');
+}
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)}s`;

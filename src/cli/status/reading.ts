@@ -1,0 +1,73 @@
+import { surroundings } from '../../client/host.ts';
+import { checkOwner, findSocket } from '../../client/socket-path.ts';
+import { isForbidden, isUnavailable } from '../../client/unavailable.ts';
+import type { Clock } from '../../clock.ts';
+import {
+  type CallsResult,
+  type EndedCallRecord,
+  MAX_PAGE,
+  type MetricsResult,
+  type StatusResult,
+} from '../../protocol/messages.ts';
+import { askOnce } from '../ask.ts';
+
+/** What the screen is made of. */
+export interface Reading {
+  readonly status: StatusResult;
+  /** The last ones that ended. */
+  readonly calls: readonly EndedCallRecord[];
+  /** Quarantined accounts past the hundred that a status lists. */
+  readonly unlistedQuarantined: readonly string[];
+}
+
+/** A daemon that is just being restarted is back within it; where none runs, a person waits for this. */
+const RESTART_MS = 1_000;
+const TRY_EVERY_MS = 50;
+
+/** Where to ask. Rejects with UNAVAILABLE where somebody else could have made what is there. */
+export function trustedSocket(asked: string | undefined): string {
+  const around = surroundings();
+  const place = findSocket(asked, around);
+  checkOwner(place, around);
+  return place.path;
+}
+
+/** Rejects with NoncedError. */
+export async function readStatus(path: string, clock: Clock): Promise<StatusResult> {
+  const untilMs = clock.monotonicMs() + RESTART_MS;
+  for (;;) {
+    try {
+      return await askOnce<StatusResult>(path, 'status', {});
+    } catch (error) {
+      if (!isAway(error) || clock.monotonicMs() >= untilMs) throw error;
+    }
+    await new Promise<void>((resolve) => clock.after(TRY_EVERY_MS, resolve));
+  }
+}
+
+/** No daemon answers, and one may yet: permission, which does not come by waiting, is not what is missing. */
+export function isAway(error: unknown): boolean {
+  return error instanceof Error && isUnavailable(error) && !isNotPermitted(error);
+}
+
+/** Whoever asks may not connect. */
+export function isNotPermitted(error: unknown): boolean {
+  return error instanceof Error && error.cause instanceof Error && isForbidden(error.cause);
+}
+
+/** A status, and what it leaves out that its reader must know. */
+export async function readWhole(path: string, clock: Clock): Promise<Pick<Reading, 'status' | 'unlistedQuarantined'>> {
+  const status = await readStatus(path, clock);
+  if (status.totals.accounts <= status.accounts.length) return { status, unlistedQuarantined: [] };
+  const { accounts } = await askOnce<MetricsResult>(path, 'metrics', {});
+  const listed = new Set(status.accounts.map(({ account }) => account));
+  const unlisted = accounts.filter(({ account, quarantined }) => quarantined && !listed.has(account));
+  return { status, unlistedQuarantined: unlisted.map(({ account }) => account) };
+}
+
+/** All that the screen shows. */
+export async function read(path: string, clock: Clock): Promise<Reading> {
+  const whole = await readWhole(path, clock);
+  const { calls } = await askOnce<CallsResult>(path, 'calls', { limit: MAX_PAGE });
+  return { ...whole, calls };
+}

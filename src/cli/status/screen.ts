@@ -1,0 +1,58 @@
+import type { StatusResult } from '../../protocol/messages.ts';
+import { formatDuration, paint } from '../output.ts';
+import { wrapped } from '../table.ts';
+import { type Finding, findings } from './findings.ts';
+import { foreignWaits } from './foreign-waits.ts';
+import type { Reading } from './reading.ts';
+import { accountSection, laneSection, type Room, SHOWN, sequenceSection } from './sections.ts';
+
+/** What a person needs to see, in this order: what is unusual, who holds and waits, the accounts, the nonces. */
+export function screenOf(reading: Reading, room: Room): string[] {
+  const { status, unlistedQuarantined } = reading;
+  const sections = [
+    [...titleOf(status, room), ...findingLines(findings(status, unlistedQuarantined), room)],
+    laneSection(status, room),
+    accountSection(status, room),
+    foreignLines(reading, room),
+    sequenceSection(status, room),
+  ];
+  return sections.filter((lines) => lines.length > 0).flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]));
+}
+
+function titleOf(status: StatusResult, { width }: Room): string[] {
+  const { version, pid, uptimeMs, epoch, exclusive, totals, durability } = status;
+  const title = `${paint('bold', `nonced ${version}`)}  pid ${pid}, up ${formatDuration(uptimeMs)}, epoch ${epoch}, `;
+  const counts =
+    `${totals.leases} held, ${totals.waiting} waiting; ${totals.grants} calls granted, ${totals.nonces} nonces ` +
+    `(${totals.noncesPerSecond.toFixed(1)}/s), ${totals.connections} connections, ${durability.writes} writes`;
+  return [`${title}exclusion ${paint('bold', exclusive)}`, ...wrapped(counts, width)];
+}
+
+const STYLE = ['dim', 'yellow', 'red'] as const;
+
+function findingLines(found: readonly Finding[], { width, all }: Room): string[] {
+  if (found.length === 0) return [paint('green', 'nothing unusual')];
+  const shown = found.slice(0, all ? found.length : SHOWN);
+  const lines = shown.flatMap(({ severity, text, todo }) => {
+    const fact = wrapped(text, width, severity === 0 ? '- ' : '! ', '  ');
+    return [...fact.map((line) => paint(STYLE[severity], line)), ...wrapped(todo, width, '    ')];
+  });
+  if (shown.length < found.length) lines.push(`and ${found.length - shown.length} more of this kind; --all`);
+  return ['', ...lines];
+}
+
+/** So much, and so great a part of the waiting, must have been for other accounts before it is worth a word. */
+const WORTH_MS = 1_000;
+const WORTH_SHARE = 0.25;
+
+/** Where one lane is shared by accounts that need not wait for each other. */
+function foreignLines({ status, calls }: Reading, { width }: Room): string[] {
+  if (status.exclusive !== 'global') return [];
+  const { calls: count, accounts, waitedMs, foreignMs } = foreignWaits(calls);
+  if (accounts < 2 || foreignMs < WORTH_MS || foreignMs < WORTH_SHARE * waitedMs) return [];
+  const share = Math.min(100, Math.round((100 * foreignMs) / waitedMs));
+  const text =
+    `The last ${count} calls waited ${formatDuration(waitedMs)} in all; for ${share} % of it another account's call ` +
+    'held the lane. Where no account depends on the order of another, this ends it: nonced set-exclusive account';
+  return wrapped(text, width);
+}

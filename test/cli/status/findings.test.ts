@@ -1,0 +1,153 @@
+import { expect, test } from 'vitest';
+import { findings } from '../../../src/cli/status/findings.ts';
+import type { StatusResult } from '../../../src/protocol/messages.ts';
+import { accountOf, holderOf, laneOf, sequenceOf, statusOf, waiterOf } from './statuses.ts';
+
+test('of a daemon that is well there is nothing to say', () => {
+  const status = statusOf({
+    accounts: [accountOf('MASTER', { rejected: 3 })],
+    lanes: [laneOf({ holders: [holderOf()], waiters: [waiterOf()], oldestWaitMs: 900 })],
+    sequences: [sequenceOf(), sequenceOf({ name: 'counted', leadMs: null }), sequenceOf({ leadMs: 60_000 })],
+  });
+  expect(findings(status)).toEqual([]);
+});
+
+const unusual: readonly (readonly [
+  what: string,
+  severity: number,
+  text: RegExp,
+  todo: RegExp,
+  Partial<StatusResult>,
+])[] = [
+  [
+    'a disk that cannot be written',
+    2,
+    /the state cannot be written: ENOSPC/,
+    /make room/,
+    { durability: { state: 'retrying', problem: 'ENOSPC', writes: 1 } },
+  ],
+  ['a slow disk', 1, /over a second/, /look at the disk/, { durability: { state: 'slow', problem: null, writes: 1 } }],
+  [
+    'an exchange that is down',
+    2,
+    /exchange kraken has not answered for 3 min 0 s/,
+    /status page/,
+    { exchanges: [{ exchange: 'kraken', downForMs: 180_000 }] },
+  ],
+  [
+    'a quarantined account',
+    2,
+    /account A is quarantined: its nonces are rejected, the next call is tried in 42.0 s/,
+    /nonced why A; once the cause is gone: nonced resume A/,
+    { accounts: [accountOf('A', { breaker: { openFor: 'invalid-nonce', probeInMs: 42_000 }, rejectedLastHour: 3 })] },
+  ],
+  [
+    'an account that is locked out',
+    2,
+    /the exchange has locked its key out, the next call is tried$/,
+    /nonced resume A/,
+    { accounts: [accountOf('A', { breaker: { openFor: 'locked-out', probeInMs: 0 } })] },
+  ],
+  ['a drain', 1, /draining for 12.0 s: only urgent/, /nonced drain --off/, { drainingForMs: 12_000 }],
+  ['a paused account', 1, /account A is paused/, /nonced resume A/, { paused: ['A'] }],
+  [
+    'a configuration that was refused',
+    1,
+    /not in effect: c.json: x: unknown key/,
+    /the next start will refuse/,
+    { configurationProblem: 'c.json: x: unknown key' },
+  ],
+  [
+    'a clock that is not followed',
+    1,
+    /jumped 2 h 0 min ahead/,
+    /nonced advance --to now --yes/,
+    { clock: { state: 'not-followed', offMs: 7_200_000 } },
+  ],
+  [
+    'a clock that is days ahead',
+    1,
+    /not followed/,
+    /nonced advance --to now --force/,
+    { clock: { state: 'not-followed', offMs: 200_000_000 } },
+  ],
+  ['a clock that is behind', 1, /the clock is behind/, /set it/, { clock: { state: 'behind', offMs: -5_000 } }],
+  [
+    'a sequence ahead of the clock',
+    1,
+    /sequence default is 1 min 1 s ahead/,
+    /who draws/,
+    { sequences: [sequenceOf({ leadMs: 61_000 })] },
+  ],
+  [
+    'somebody who waits for long',
+    1,
+    /5 wait for lane default, the longest for 14.0 s: USER:alice, grid-bot \(pid 4712\)$/,
+    /nonced set-exclusive account/,
+    { lanes: [laneOf({ waiting: 5, oldestWaitMs: 14_000, waiters: [waiterOf({ waitedMs: 14_000 })] })] },
+  ],
+  [
+    'somebody who waits for his pace',
+    1,
+    /1 waits for lane default, .* for its account's pace$/,
+    /fewer calls, or raise its pace/,
+    { lanes: [laneOf({ oldestWaitMs: 14_000, waiters: [waiterOf({ waitedMs: 14_000, paced: true })] })] },
+  ],
+  [
+    'rejected nonces',
+    1,
+    /account A had 2 nonces rejected within the hour/,
+    /nonced why A/,
+    { accounts: [accountOf('A', { rejected: 9, rejectedLastHour: 2 })] },
+  ],
+  [
+    'a call that was held for long, which is no alarm',
+    0,
+    /a call of MASTER has taken 12.0 s of 20.0 s: copy-trader \(pid 4711\), close all/,
+    /its turn ends with it/,
+    { lanes: [laneOf({ holders: [holderOf({ heldMs: 12_000, leftMs: 8_000 })] })] },
+  ],
+];
+
+test.each(unusual)('%s is told, with what to do', (_what, severity, text, todo, over) => {
+  const found = findings(statusOf(over));
+  expect(found).toHaveLength(1);
+  expect(found[0]).toEqual({ severity, text: expect.stringMatching(text), todo: expect.stringMatching(todo) });
+});
+
+test('the worst comes first, whatever it is', () => {
+  const all: Partial<StatusResult> = Object.assign({}, ...unusual.map(([, , , , over]) => over));
+  const severities = findings(statusOf(all)).map(({ severity }) => severity);
+  expect(severities).toEqual([...severities].sort((a, b) => b - a));
+  expect(new Set(severities)).toEqual(new Set([0, 1, 2]));
+});
+
+test('of those who wait for long, who waits for a call is named before who waits for his pace', () => {
+  const waiters = [
+    waiterOf({ account: 'PACED', waitedMs: 30_000, paced: true }),
+    waiterOf({ account: 'HELD-UP', waitedMs: 11_000 }),
+    waiterOf({ account: 'NEW', waitedMs: 100 }),
+  ];
+  const [found] = findings(statusOf({ lanes: [laneOf({ waiters, oldestWaitMs: 30_000 })] }));
+  expect(found?.text).toMatch(/3 wait .* longest for 30.0 s: HELD-UP/);
+});
+
+test('accounts side by side are proposed only where they are not yet', () => {
+  const lanes = [laneOf({ oldestWaitMs: 14_000, waiters: [waiterOf({ waitedMs: 14_000 })] })];
+  expect(findings(statusOf({ lanes, exclusive: 'account' }))[0]?.todo).not.toContain('set-exclusive');
+});
+
+test('a process that has not said who it is is told as such', () => {
+  const lanes = [laneOf({ holders: [holderOf({ heldMs: 6_000, name: null, pid: null, label: null })] })];
+  expect(findings(statusOf({ lanes }))[0]?.text).toMatch(/: unnamed \(pid \?\)$/);
+});
+
+test('quarantined accounts that the status does not list are told as well', () => {
+  expect(findings(statusOf(), ['USER:u101'])).toEqual([
+    {
+      severity: 2,
+      text: expect.stringContaining('USER:u101 is quarantined'),
+      todo: expect.stringContaining('why USER:u101'),
+    },
+  ]);
+});
