@@ -205,6 +205,16 @@ of a journal that was moved away, and begins a new one.`,
     .action(async (account, options) => (await import('./commands/pause.ts')).resume(account, options));
 
   nonced
+    .command('drain')
+    .description('let only urgent calls begin, and say when it is safe to reboot (operator)')
+    .option('--wait <duration>', 'give up after so long, with exit code 75; the drain stays on', parseDuration)
+    .addOption(new Option('--off', 'let all calls begin again').default(false).conflicts('wait'))
+    .option('--json', 'as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(['nonced drain --wait 2m && systemctl reboot'], ['nonced drain --off'])
+    .action(async (options) => (await import('./commands/drain.ts')).drain(options));
+
+  nonced
     .command('advance')
     .description('raise a sequence for ever (operator); it cannot be undone')
     .addOption(

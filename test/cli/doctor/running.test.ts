@@ -125,7 +125,9 @@ describe('the status', () => {
   test('is well, or as bad as `status --check` has it, each with what to do', () => {
     expect(judgeStatus(answered())).toMatchObject({ mark: 'ok', says: expect.stringContaining('2 accounts, 1 held') });
     const paused = judgeStatus(answered({ paused: ['MASTER'] }));
-    expect(paused.findings).toMatchObject([{ mark: 'warning', fix: 'nonced resume MASTER', commands: ['nonced status'] }]);
+    expect(paused.findings).toMatchObject([
+      { mark: 'warning', fix: 'nonced resume MASTER', commands: ['nonced status'] },
+    ]);
     const breaker = { openFor: 'locked-out', probeInMs: 1 } as const;
     const both = judgeStatus(answered({ paused: ['MASTER'], accounts: [account('A', { breaker })] }));
     expect(both.mark).toBe('failed');
