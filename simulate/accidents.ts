@@ -122,8 +122,10 @@ export class Accidents {
       history.note('the state is brought back');
       disk.replaceBy(this.#right);
     } else {
-      const floor = checker.highestNonce + 1n;
-      history.note('the state is made by hand', { floor });
+      // A state of another machine or a retired one is taken over as it is, and where nobody raised it that is what it was.
+      const isAdopted = this.#right === undefined && disk.read() !== undefined;
+      const floor = isAdopted ? 0n : checker.highestNonce + 1n;
+      history.note(isAdopted ? 'the state is adopted' : 'the state is made by hand', { floor });
       disk.replaceBy(this.#byHand(floor));
       disk.sweep();
       disk.unlock();

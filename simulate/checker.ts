@@ -387,9 +387,11 @@ export class Checker implements WireTap {
 
   /** Somebody has made a state by hand, as the documents tell, and its sequences go on at `floor` or at the clock. */
   stateMadeByHand(floor: bigint): void {
-    if (floor > this.#advancedTo) this.#advancedTo = floor;
-    this.#isSetBack = false;
-    this.#isAsGoodAsClock = false;
+    if (floor > 0n) {
+      if (floor > this.#advancedTo) this.#advancedTo = floor;
+      this.#isSetBack = false;
+      this.#isAsGoodAsClock = false;
+    }
     // The clock is taken anew, and with it the tokens.
     this.#anchor = undefined;
     if (this.#wallWasStepped) this.#lastToken = 0n;
