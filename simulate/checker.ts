@@ -385,7 +385,10 @@ export class Checker implements WireTap {
     this.#breakers.clear();
   }
 
-  /** Somebody has made a state by hand, as the documents tell, and its sequences go on at `floor` or at the clock. */
+  /**
+   * Somebody has made a state by hand, as the documents tell, and its sequences go on at `floor` or at the clock; with
+   * a floor of 0 they go on where they were.
+   */
   stateMadeByHand(floor: bigint): void {
     if (floor > 0n) {
       if (floor > this.#advancedTo) this.#advancedTo = floor;
