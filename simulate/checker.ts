@@ -466,6 +466,7 @@ export class Checker implements WireTap {
   }
 
   daemonOpened(bytes: Buffer | undefined): void {
+    this.#isUntouched = false;
     const nowMs = this.#ground.nowMs();
     const state = readState(bytes);
     // Thrown here, by a promise of the host's, it would be nobody's.
