@@ -18,7 +18,7 @@ export function adminSocket(asked: string | undefined): string {
   return join(dirname(findSocket(asked, surroundings()).path), ADMIN_SOCKET);
 }
 
-/** Asks the socket at `path` one thing. Rejects with NoncedError. */
+/** Asks the socket at `path` one thing. Rejects with NoncedError, also where no answer comes within `withinMs`. */
 export function askOnce<Result>(
   path: string,
   method: string,

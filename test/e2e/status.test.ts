@@ -80,6 +80,17 @@ describe('a daemon in trouble', () => {
     expect(fieldsOf(JSON.parse(stdout))).toEqual(documentedFields());
   });
 
+  test('a daemon that hangs is critical, said in time for whoever runs the check', async () => {
+    daemon.child.kill('SIGSTOP');
+    try {
+      const { code, stdout } = await runNonced(['status', '--check', '--socket', place.socket], {}, ['timeout', '20']);
+      expect(code).toBe(2);
+      expect(stdout).toMatch(/^NONCED CRITICAL - no answer from /);
+    } finally {
+      daemon.child.kill('SIGCONT');
+    }
+  });
+
   test('--check cannot be asked for together with what it is not', async () => {
     for (const other of ['--json', '--watch']) {
       expect(await nonced('status', '--check', other)).toMatchObject({ code: 64, stdout: '' });

@@ -23,6 +23,8 @@ export interface Reading {
 /** A daemon that is just being restarted is back within it; where none runs, a person waits for this. */
 const RESTART_MS = 1_000;
 const TRY_EVERY_MS = 50;
+/** One that takes longer hangs, and a monitoring plugin must say so before it is ended itself. */
+const ANSWER_WITHIN_MS = 5_000;
 
 /** Where to ask. Rejects with UNAVAILABLE where somebody else could have made what is there. */
 export function trustedSocket(asked: string | undefined): string {
@@ -37,7 +39,7 @@ export async function readStatus(path: string, clock: Clock): Promise<StatusResu
   const untilMs = clock.monotonicMs() + RESTART_MS;
   for (;;) {
     try {
-      return await askOnce<StatusResult>(path, 'status', {});
+      return await askOnce<StatusResult>(path, 'status', {}, ANSWER_WITHIN_MS);
     } catch (error) {
       if (!isAway(error) || clock.monotonicMs() >= untilMs) throw error;
     }
@@ -59,7 +61,7 @@ export function isNotPermitted(error: unknown): boolean {
 export async function readWhole(path: string, clock: Clock): Promise<Pick<Reading, 'status' | 'unlistedQuarantined'>> {
   const status = await readStatus(path, clock);
   if (status.totals.accounts <= status.accounts.length) return { status, unlistedQuarantined: [] };
-  const { accounts } = await askOnce<MetricsResult>(path, 'metrics', {});
+  const { accounts } = await askOnce<MetricsResult>(path, 'metrics', {}, ANSWER_WITHIN_MS);
   const listed = new Set(status.accounts.map(({ account }) => account));
   const unlisted = accounts.filter(({ account, quarantined }) => quarantined && !listed.has(account));
   return { status, unlistedQuarantined: unlisted.map(({ account }) => account) };
@@ -68,6 +70,6 @@ export async function readWhole(path: string, clock: Clock): Promise<Pick<Readin
 /** All that the screen shows. */
 export async function read(path: string, clock: Clock): Promise<Reading> {
   const whole = await readWhole(path, clock);
-  const { calls } = await askOnce<CallsResult>(path, 'calls', { limit: MAX_PAGE });
+  const { calls } = await askOnce<CallsResult>(path, 'calls', { limit: MAX_PAGE }, ANSWER_WITHIN_MS);
   return { ...whole, calls };
 }

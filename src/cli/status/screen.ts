@@ -41,15 +41,16 @@ function findingLines(found: readonly Finding[], { width, all }: Room): string[]
   return ['', ...lines];
 }
 
-/** So much, and so great a part of the waiting, must have been for other accounts before it is worth a word. */
+/** What must have been waited for other accounts before it is worth a word: in all, by each call, and of all waiting. */
 const WORTH_MS = 1_000;
+const WORTH_EACH_MS = 50;
 const WORTH_SHARE = 0.25;
 
 /** Where one lane is shared by accounts that need not wait for each other. */
 function foreignLines({ status, calls }: Reading, { width }: Room): string[] {
   if (status.exclusive !== 'global') return [];
   const { calls: count, accounts, waitedMs, foreignMs } = foreignWaits(calls);
-  if (accounts < 2 || foreignMs < WORTH_MS || foreignMs < WORTH_SHARE * waitedMs) return [];
+  if (accounts < 2 || foreignMs < Math.max(WORTH_MS, WORTH_EACH_MS * count, WORTH_SHARE * waitedMs)) return [];
   const share = Math.min(100, Math.round((100 * foreignMs) / waitedMs));
   const text =
     `The last ${count} calls waited ${formatDuration(waitedMs)} in all; for ${share} % of it another account's call ` +

@@ -150,6 +150,9 @@ test('it is told only under the policy global, of several accounts, and where it
   expect(foreignOf(reading({}, { calls: inTurns.map((call) => ({ ...call, account: 'A' })) }))).toEqual([]);
   // Less than a second in all.
   expect(foreignOf(reading({}, { calls: inTurns.slice(0, 10) }))).toEqual([]);
+  // A second in all, but hardly anything for each call.
+  const quick = Array.from({ length: 30 }, () => endedOf({ account: 'A', lane: 'other', agoMs: 1_000_000 }));
+  expect(foreignOf(reading({}, { calls: [...inTurns, ...quick] }))).toEqual([]);
   // Hardly a part of what they waited.
   const paced = endedOf({ account: 'C', waitedMs: 60_000, agoMs: 1_000_000 });
   expect(foreignOf(reading({}, { calls: [...inTurns, paced] }))).toEqual([]);
