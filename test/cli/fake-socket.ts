@@ -7,14 +7,14 @@ import { vi } from 'vitest';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 
-/** A socket that gives the same answer to whatever it is asked. */
+/** A socket that gives the same answer to whatever it is asked, or one for each method. */
 export interface FakeSocket {
   readonly path: string;
   readonly asked: { readonly method: string; readonly params: unknown }[];
   close(): Promise<void>;
 }
 
-export async function fakeSocket(name: string, answer: object): Promise<FakeSocket> {
+export async function fakeSocket(name: string, answer: object | ((method: string) => object)): Promise<FakeSocket> {
   const dir = mkdtempSync(join(tmpdir(), 'nonced-cli-'));
   const asked: FakeSocket['asked'][number][] = [];
   const open = new Set<Socket>();
@@ -28,7 +28,8 @@ export async function fakeSocket(name: string, answer: object): Promise<FakeSock
         const message = msgpackRpc.decode(frame);
         if (message.kind !== 'request') throw new Error(`unexpected ${message.kind}`);
         asked.push({ method: message.method, params: message.params });
-        socket.write(msgpackRpc.answer(message.id, answer));
+        const result = typeof answer === 'function' ? answer(message.method) : answer;
+        socket.write(msgpackRpc.answer(message.id, result));
       }
     });
   });
