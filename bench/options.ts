@@ -15,7 +15,7 @@ Compares the daemon with what else could be picked, on this machine, and prints 
   --peer NAME      only this; may be given again: ${PEER_NAMES.slice(0, 6).join(', ')},
                    ${PEER_NAMES.slice(6).join(', ')}
   --rounds N       how often each peer has its turn (default 3)
-  --seconds N      how long each load is measured (default 1)
+  --seconds N      how long each load is measured, after a warm-up as long (default 0.7)
   --dir DIR        where servers keep their state; not in memory (default /var/tmp)
   --json FILE      write everything that was measured
   --markdown FILE  write the tables; in a file that has them already, between its two marks
@@ -56,7 +56,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     works: asked('work', values.work, WORK_NAMES),
     peers: asked('peer', values.peer, PEER_NAMES),
     rounds: number('rounds', values.rounds ?? (isShort ? '1' : '3'), 1, Number.isInteger),
-    seconds: number('seconds', values.seconds ?? (isShort ? '0.1' : '1'), 0.05, Number.isFinite),
+    seconds: number('seconds', values.seconds ?? (isShort ? '0.1' : '0.7'), 0.05, Number.isFinite),
     isShort,
     parent: existing('dir', values.dir) ?? '',
     json: writable('json', values.json),

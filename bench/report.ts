@@ -35,6 +35,9 @@ export function circumstances({ machine, settings, skipped, startedAt }: Results
     `${startedAt.slice(0, 10)}, load before it ${machine.loadAverage.toFixed(2)}; medians of ${settings.rounds} rounds, ` +
       `${settings.seconds} s for each load in each`,
     ...(machine.filesystem === 'tmpfs' ? ['state in memory: what is called durable here is not; see --dir'] : []),
+    ...(machine.loadAverage > machine.cores / 2
+      ? ['the machine was busy with something else: take nothing from these figures']
+      : []),
     ...skipped.map(({ what, why }) => `${what} was left out: ${why}`),
   ];
 }

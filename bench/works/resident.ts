@@ -25,8 +25,12 @@ export function measureMemory({ connections, waiting }: MemoryScale, dir: string
   return withNonced(join(dir, 'memory'), async ({ endpoint, pid }) => {
     const alone = residentKiB(pid);
     const links: ProtocolLink[] = [];
-    while (links.length < connections) links.push(await ProtocolLink.open(endpoint));
-    await allRead(links);
+    while (links.length < connections) {
+      const link = await ProtocolLink.open(endpoint);
+      // Answered before the next: no more can be connected than the daemon has come to accept.
+      await allRead([link]);
+      links.push(link);
+    }
     const connected = residentKiB(pid);
     // The first is granted, and all others wait for it.
     const [holder, ...others] = links;

@@ -73,6 +73,13 @@ test('what was left out is said with the reason, and so is state that is not on 
   expect(said.join()).toContain('durable here is not');
 });
 
+test('figures of a busy machine say so themselves', () => {
+  const said = (loadAverage: number) =>
+    circumstances(results({ machine: { ...results().machine, loadAverage } })).join();
+  expect(said(1)).not.toContain('busy');
+  expect(said(1.1)).toContain('busy');
+});
+
 const TABLE = {
   title: 'A table',
   columns: ['', 'a second'],

@@ -29,7 +29,7 @@ test('a run passes when every peer that took part has done something', () => {
 
 test('without options everything is measured, in three rounds', () => {
   const options = readOptions([]);
-  expect(options).toMatchObject({ rounds: 3, seconds: 1, isShort: false, json: undefined });
+  expect(options).toMatchObject({ rounds: 3, seconds: 0.7, isShort: false, json: undefined });
   expect(options?.works).toEqual(['nonce', 'call', 'hand-off', 'growth', 'memory', 'idle', 'start']);
   expect(options?.peers).toContain('redis-always');
 });
