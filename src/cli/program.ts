@@ -156,6 +156,15 @@ of a journal that was moved away, and begins a new one.`,
     .action(async (options) => (await import('./commands/status.ts')).status(options));
 
   nonced
+    .command('top')
+    .description('what the daemon does, live: who holds and waits, calls a second, how long they take')
+    .addOption(new Option('--interval <duration>', 'how often it looks').argParser(parseInterval).default(1_000, '1s'))
+    .addOption(socketOption())
+    .addExamples(['nonced top'], ['nonced top --interval 5s | tee top.log'])
+    .addNotes('In it, h says what the keys do.')
+    .action(async (options) => (await import('./commands/top.ts')).top(options));
+
+  nonced
     .command('metrics')
     .description('what the daemon counts, in the text format of Prometheus')
     .addOption(

@@ -1,4 +1,12 @@
-import type { AccountMetrics, HistogramResult, MetricsResult, StatusResult } from '../../src/protocol/messages.ts';
+import type {
+  AccountMetrics,
+  AccountStatus,
+  EndedCallRecord,
+  HistogramResult,
+  LaneStatus,
+  MetricsResult,
+  StatusResult,
+} from '../../src/protocol/messages.ts';
 import { OUTCOMES } from '../../src/protocol/messages.ts';
 
 /** What a daemon may answer to `status`, `metrics` and `calls`: all is well, and little happens. */
@@ -62,6 +70,53 @@ export function metricsAnswer(over: Partial<MetricsResult> = {}): MetricsResult 
     refusals: [],
     accounts: [accountAnswer('MASTER', { outcomes: Object.fromEntries(OUTCOMES.map((outcome) => [outcome, 1])) })],
     status: statusAnswer(),
+    ...over,
+  };
+}
+
+export function laneAnswer(lane: string, over: Partial<LaneStatus> = {}): LaneStatus {
+  return { lane, holders: [], waiting: 0, oldestWaitMs: 0, waiters: [], ...over };
+}
+
+export function callAnswer(serial: number, over: Partial<EndedCallRecord> = {}): EndedCallRecord {
+  return {
+    serial,
+    lane: 'default',
+    exclusive: true,
+    account: 'MASTER',
+    holder: 'grid-bot',
+    pid: 4711,
+    label: null,
+    priority: 'normal',
+    nonce: 1_795_365_006_294_000_000n,
+    lastNonce: 1_795_365_006_294_000_000n,
+    waitedMs: 0,
+    heldMs: 150,
+    agoMs: 1_000,
+    ended: 'released',
+    outcome: 'ok',
+    late: false,
+    ...over,
+  };
+}
+
+export function accountStatusAnswer(account: string, over: Partial<AccountStatus> = {}): AccountStatus {
+  return {
+    account,
+    exchange: 'default',
+    sequence: 'default',
+    grants: 0,
+    nonces: 0,
+    waiting: 0,
+    idleMs: 0,
+    okAgoMs: null,
+    rejected: 0,
+    rejectedInARow: 0,
+    rejectedLastHour: 0,
+    expired: 0,
+    paused: false,
+    breaker: null,
+    pace: null,
     ...over,
   };
 }

@@ -1,0 +1,45 @@
+import { surroundings } from '../../client/host.ts';
+import { findSocket } from '../../client/socket-path.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { askOnce } from '../ask.ts';
+import { warn } from '../output.ts';
+import { printLines } from '../top/plain.ts';
+
+export interface TopOptions {
+  readonly interval: number;
+  readonly socket?: string;
+}
+
+const LEAST_INTERVAL_MS = 100;
+/** A daemon that takes longer is as good as none for who looks on. */
+const ANSWER_WITHIN_MS = 3_000;
+
+/** Shows what the daemon does, live on a terminal, elsewhere a line at each interval, until it is told to end. */
+export async function top({ interval, socket }: TopOptions): Promise<void> {
+  if (interval < LEAST_INTERVAL_MS) throw new ExitError(EXIT.usage, '--interval: give 100ms or more');
+  const { path } = findSocket(socket, surroundings());
+  const ask = <Result>(method: string, params: object) => askOnce<Result>(path, method, params, ANSWER_WITHIN_MS);
+  const live = canDraw() ? await drawing() : undefined;
+  if (live === undefined) await printLines(ask, interval);
+  else await live.showLive({ ask, intervalMs: interval, isUnicode: takesUnicode() });
+}
+
+function canDraw(): boolean {
+  return process.stdin.isTTY === true && process.stdout.isTTY === true && process.env['TERM'] !== 'dumb';
+}
+
+/** What draws is loaded here and nowhere else, and may be missing: it is optional. */
+async function drawing() {
+  try {
+    return await import('../top/live.ts');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error;
+    warn('log-update and string-width are not installed, which draw the screen (npm left out what is optional)');
+    return undefined;
+  }
+}
+
+function takesUnicode(): boolean {
+  const { LC_ALL, LC_CTYPE, LANG } = process.env;
+  return /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '');
+}

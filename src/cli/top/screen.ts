@@ -1,0 +1,109 @@
+import { emitKeypressEvents } from 'node:readline';
+import type { ReadStream, WriteStream } from 'node:tty';
+import { createLogUpdate } from 'log-update';
+import type { Key } from './view.ts';
+
+export interface Handlers {
+  key(key: Key): void;
+  /** What is on the screen is no more what was drawn: it has another size, or somebody else wrote on it. */
+  spoiled(): void;
+  /** The terminal is gone. */
+  gone(): void;
+}
+
+/** The terminal, taken over until `close`, which gives it back as it was. */
+export interface Screen {
+  readonly columns: number;
+  readonly rows: number;
+  draw(lines: readonly string[]): void;
+  /** Gives the terminal back, stops the process as Ctrl-Z does, and takes it again when that is continued. */
+  suspend(): void;
+  close(): void;
+}
+
+/** What of the process a screen needs to know. */
+export type ProcessSignals = Pick<NodeJS.EventEmitter, 'on' | 'off'> & {
+  kill(pid: number, signal: string): unknown;
+  readonly pid: number;
+};
+
+const ENTER = '\u001b[?1049h\u001b[?25l\u001b[H\u001b[2J';
+const CLEAR = '\u001b[H\u001b[2J';
+const LEAVE = '\u001b[?25h\u001b[?1049l';
+
+/** A terminal that says no size has this one. */
+const USUAL_COLUMNS = 80;
+const USUAL_ROWS = 24;
+
+/**
+ * Takes the other screen of the terminal, without cursor, and its keys. However the process ends, but for a kill that
+ * it cannot notice, the terminal is given back before: `exit` comes after an error that nobody caught as well.
+ */
+export function openScreen(
+  input: ReadStream,
+  output: WriteStream,
+  handlers: Handlers,
+  around: ProcessSignals = process,
+): Screen {
+  let isOurs = false;
+  let render = createLogUpdate(output, { showCursor: true });
+  const enter = () => {
+    if (isOurs) return;
+    isOurs = true;
+    input.setRawMode(true);
+    output.write(ENTER);
+    render = createLogUpdate(output, { showCursor: true });
+  };
+  const leave = () => {
+    if (!isOurs) return;
+    isOurs = false;
+    output.write(LEAVE);
+    // The terminal may be gone already.
+    if (!input.destroyed) input.setRawMode(false);
+  };
+  const spoiled = () => {
+    if (!isOurs) return;
+    output.write(CLEAR);
+    render = createLogUpdate(output, { showCursor: true });
+    handlers.spoiled();
+  };
+  const continued = () => {
+    // A shell sets its own mode while we are stopped, however we were.
+    leave();
+    enter();
+    handlers.spoiled();
+  };
+  const pressed = (text: string | undefined, { name, ctrl }: { name?: string; ctrl: boolean }) =>
+    handlers.key({ name, text, ctrl });
+  emitKeypressEvents(input);
+  input.on('keypress', pressed).on('end', handlers.gone).on('error', handlers.gone);
+  output.on('resize', spoiled).on('error', handlers.gone);
+  around.on('SIGCONT', continued);
+  around.on('exit', leave);
+  enter();
+  input.resume();
+  return {
+    get columns() {
+      // Not to the last column: some terminals wrap there, and erasing to the end of the line would take its character.
+      return (output.columns || USUAL_COLUMNS) - 1;
+    },
+    get rows() {
+      // The cursor rests on a line of its own below.
+      return (output.rows || USUAL_ROWS) - 1;
+    },
+    draw(lines) {
+      if (isOurs) render(lines.join('\n'));
+    },
+    suspend() {
+      leave();
+      around.kill(around.pid, 'SIGTSTP');
+    },
+    close() {
+      leave();
+      input.pause();
+      input.off('keypress', pressed);
+      around.off('SIGCONT', continued);
+      around.off('exit', leave);
+    },
+  };
+}

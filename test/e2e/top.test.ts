@@ -1,0 +1,251 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { connect, type Nonced } from '../../src/client/index.ts';
+import { type DaemonProcess, daemonPlace, NONCED, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { eventually } from '../fixtures/eventually.ts';
+import { RawConnection } from '../fixtures/raw-connection.ts';
+import { shell } from '../fixtures/shell.ts';
+import { Terminal, type TerminalOptions, withoutTmux } from '../fixtures/tmux-terminal.ts';
+
+const place = daemonPlace();
+const TOP = `${process.execPath} ${NONCED} top --interval 200ms --socket ${place.socket}`;
+let daemon: DaemonProcess;
+let bot: Nonced;
+let terminal: Terminal;
+
+beforeAll(async () => {
+  daemon = await startDaemonProcess(place);
+  bot = await connect({ name: 'grid-bot', socket: place.socket });
+  for (let n = 0; n < 3; n += 1) await bot.exclusive({ account: 'MASTER', label: 'balance' }, async () => {});
+  await bot.exclusive({ account: 'USER:alice', label: '残高照会', outcome: () => 'unsettled' }, async () => {});
+});
+
+afterAll(async () => {
+  await bot.close();
+  await daemon.end('SIGTERM');
+  place.remove();
+});
+
+/** A terminal in which top runs, and after it the line that says how it ended. */
+async function opened(options?: TerminalOptions, command = TOP): Promise<Terminal> {
+  terminal = new Terminal(options);
+  await terminal.until(/^[#$]/m);
+  terminal.type('echo before');
+  await terminal.until(/^before$/m);
+  terminal.type(`${command}; echo ended with $?`);
+  await terminal.until(/q quit/);
+  return terminal;
+}
+
+describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
+  afterEach(() => {
+    terminal.end();
+  });
+
+  test('at 80x24 there is one line for each lane and account, none is wrapped, and the last one says the keys', async () => {
+    const grant = await bot.acquire({ account: 'MASTER', label: 'place order' });
+    await opened();
+    const text = await terminal.until(/place order/);
+    await grant.release();
+    const lines = text.split('\n');
+    expect(lines).toHaveLength(24);
+    expect(lines[0]).toMatch(/^nonced \d/);
+    expect(text).toMatch(/^default +MASTER +grid-bot +place order +\d/m);
+    expect(text).toMatch(/^ {2}MASTER +\d/m);
+    expect(text).toMatch(/^ {2}USER:alice +\d/m);
+    expect(lines[22]).toMatch(/^q quit/);
+    expect(lines[23]).toBe('');
+    expect(terminal.coloured()).toContain('\u001b[');
+    expect(terminal.state()).toEqual({ cursor: false, other: true });
+  });
+
+  test('at 200x50 there is more, and a change of the size is followed, also by a display that stands still', async () => {
+    await opened({ columns: 200, rows: 50 });
+    await terminal.until(/hold p50 .* last 2 min/);
+    expect(terminal.lines()[48]).toMatch(/^q quit/);
+    terminal.keys('Space');
+    await terminal.until(/paused at/);
+    for (const [columns, rows] of [
+      [60, 15],
+      [120, 30],
+    ] as const) {
+      terminal.resize(columns, rows);
+      await terminal.until((text) => /^nonced/.test(text) && text.split('\n')[rows - 2]?.startsWith('q quit') === true);
+    }
+    terminal.resize(30, 10);
+    await terminal.until(/too small/);
+  });
+
+  test('keys sort, filter, open an account, help, pause, and quit; the screen of before is there again', async () => {
+    await opened();
+    terminal.keys('s');
+    await terminal.until(/s sort: calls/);
+    terminal.keys('/', 'a', 'l', 'i');
+    await terminal.until((text) => text.includes('filter accounts by: ali_') && !/^ {2}MASTER/m.test(text));
+    terminal.keys('Enter', 'Down', 'Enter');
+    await terminal.until(/^USER:alice\n[\s\S]* grid-bot +残高照会 .* unsettled/m);
+    terminal.keys('Escape');
+    await terminal.until(/^> USER:alice/m);
+    terminal.keys('h');
+    await terminal.until(/^KEYS\n/m);
+    terminal.keys('h', 'Space');
+    const still = await terminal.until(/paused at/);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(terminal.text()).toBe(still);
+    terminal.keys('Space');
+    await terminal.until((text) => !text.includes('paused'));
+    terminal.keys('q');
+    await restoredWith(0);
+  });
+
+  /** The shell has its terminal back as it was: the text of before, the cursor, and the echo of what is typed. */
+  async function restoredWith(code: number): Promise<string> {
+    await terminal.until(new RegExp(`^before\\n[\\s\\S]*^ended with ${code}$`, 'm'));
+    expect(terminal.state()).toEqual({ cursor: true, other: false });
+    terminal.type('echo "$((20 + 3))"');
+    return terminal.until(/^. echo "\$\(\(20 \+ 3\)\)"\n23$/m);
+  }
+
+  test.each([
+    ['Ctrl-C', 0, () => terminal.keys('C-c')],
+    ['SIGTERM', 143, () => signalled('TERM')],
+    ['SIGHUP', 129, () => signalled('HUP')],
+  ])('%s gives the terminal back', async (_name, code, end) => {
+    await opened();
+    await end();
+    await restoredWith(code);
+  });
+
+  async function signalled(signal: string): Promise<void> {
+    const { stdout } = await shell(`pgrep -f -- '^${process.execPath} ${NONCED} top .*${place.socket}'`);
+    const pids = stdout.trim().split('\n').map(Number);
+    expect(pids).toHaveLength(1);
+    process.kill(pids[0] ?? 0, `SIG${signal}`);
+  }
+
+  test('an error that nobody caught gives the terminal back, and can be read', async () => {
+    const crash = "data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('a-defect'))})";
+    await opened({}, `NODE_OPTIONS="--import=${crash}" ${TOP}`);
+    await signalled('USR2');
+    const text = await terminal.until(/ended with \d/);
+    expect(text).toContain('Error: a-defect');
+    await restoredWith(1);
+  });
+
+  test('Ctrl-Z gives the terminal back, and fg takes it again', async () => {
+    await opened();
+    terminal.keys('C-z');
+    await terminal.until(/^before\n[\s\S]*Stopped/m);
+    expect(terminal.state()).toEqual({ cursor: true, other: false });
+    terminal.type('fg');
+    await terminal.until(/^nonced [\s\S]*q quit/);
+    expect(terminal.state()).toEqual({ cursor: false, other: true });
+    terminal.keys('q');
+    await terminal.until(/^before\n/m);
+  });
+
+  test('a daemon that goes and another that comes are told, and it goes on', async () => {
+    await opened();
+    await daemon.end('SIGKILL');
+    await terminal.until(/^! for .*: no daemon answers at /m);
+    expect(terminal.text()).toMatch(/^ {2}MASTER/m);
+    daemon = await startDaemonProcess(place);
+    await terminal.until(/^! another daemon has answered for .*, epoch \d+/m);
+    await bot.exclusive({ account: 'AFTER' }, async () => {});
+    await terminal.until(/^ {2}AFTER/m);
+  });
+
+  test('where no daemon is from the start, it says so and waits for one', async () => {
+    const other = daemonPlace();
+    try {
+      await opened({}, TOP.replace(place.socket, other.socket));
+      await terminal.until(/^! for .*: no daemon answers at /m);
+      const late = await startDaemonProcess(other);
+      try {
+        await terminal.until(/none is in use/);
+      } finally {
+        await late.end('SIGTERM');
+      }
+    } finally {
+      other.remove();
+    }
+  });
+
+  test('NO_COLOR and a terminal that does not take UTF-8 are respected', async () => {
+    await opened({ env: { NO_COLOR: '1', LANG: 'C' } });
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are made of these
+    expect(terminal.coloured()).not.toMatch(/\u001b\[[\d;]*m/);
+    expect(terminal.text()).toMatch(/up\/down enter: calls/);
+  });
+
+  test('wide and combined characters in what bots are called do not move the columns', async () => {
+    const odd = await RawConnection.open(place.socket);
+    await odd.ask('hello', { name: '👩‍🚀e\u0301日本語', pid: 1 });
+    const { token } = await odd.ask('acquire', { account: 'MASTER', label: '日本語日本語日本語' });
+    await opened();
+    const text = await terminal.until(/日本語日/);
+    expect(text).toMatch(/日本語日本… +\d[\d.]* m?s +\d\d\.\d s +- +-$/m);
+    expect(text.split('\n')[22]).toMatch(/^q quit/);
+    await odd.ask('release', { token });
+    odd.destroy();
+  });
+
+  test('without the packages that draw, which are optional, it says so and prints lines', async () => {
+    const hooks = `export const resolve = (name, context, next) =>
+      name === 'log-update' ? Promise.reject(Object.assign(new Error(name), { code: 'ERR_MODULE_NOT_FOUND' })) : next(name, context);`;
+    const preload = join(place.dir, 'without.mjs');
+    writeFileSync(
+      preload,
+      `import { register } from 'node:module'; register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hooks)}`)});`,
+    );
+    terminal = new Terminal({ columns: 160 });
+    await terminal.until(/^[#$]/m);
+    terminal.type(`NODE_OPTIONS=--import=${preload} ${TOP}`);
+    await terminal.until(/^warning: log-update and string-width are not installed.*\n\d{4}-\S+Z .*calls\/s/m);
+    expect(terminal.state()).toEqual({ cursor: true, other: false });
+  });
+
+  test('a dumb terminal gets a line at each interval', async () => {
+    terminal = new Terminal({ columns: 160 });
+    await terminal.until(/^[#$]/m);
+    terminal.type(`TERM=dumb ${TOP}`);
+    await terminal.until(/(?:^\d{4}-\S+Z {2}[\d.-]+ calls\/s .* held .* waiting.*\n){2}/m);
+    expect(terminal.state()).toEqual({ cursor: true, other: false });
+  });
+});
+
+describe('top where there is no terminal', () => {
+  test('prints a line at each interval, and ends when nobody reads on', async () => {
+    const { stdout, stderr, code } = await shell(`${TOP} | head -n 3`);
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
+    expect(stdout.trimEnd().split('\n')).toHaveLength(3);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
+    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+  });
+
+  test('says that no daemon answers, and goes on when one does', async () => {
+    const other = daemonPlace();
+    const child = spawn(process.execPath, [NONCED, 'top', '--interval', '100ms', '--socket', other.socket]);
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    try {
+      await eventually('it says so', () => /no daemon answers/.test(said));
+      const late = await startDaemonProcess(other);
+      await eventually('it goes on', () => /calls\/s/.test(said));
+      await late.end('SIGTERM');
+    } finally {
+      child.kill();
+      await once(child, 'close');
+      other.remove();
+    }
+  });
+
+  test('an interval that would be a load is misuse', async () => {
+    expect(await runNonced(['top', '--interval', '10ms'])).toMatchObject({ code: 64, stdout: '' });
+  });
+});
