@@ -72,7 +72,7 @@ describe('at 80 columns', () => {
       'up 1 min 30 s   1 held   2 waiting   3 connections   lead -129 ms      14:02:11',
       '2.0 calls/s   wait p50 29 ms p99 59 ms   hold p50 150 ms p99 150 ms',
       `${' '.repeat(41)}▁▁▁▁▁▁▁▁▁▁▁▁▅██████  5 min, max 2.0/s`,
-      '! account USER:bob is quarantined: nonces are rejected (nonced why USER:bob)',
+      '! account USER:bob is quarantined: its nonces are rejected, the next call is t…',
       '',
       'LANE      account     holder      label           for    left  waiting  oldest',
       'default   USER:alice  grid-bot    place order   85 ms  19.9 s        2  120 ms',
@@ -257,7 +257,7 @@ describe('what is unusual', () => {
     });
     expect(lines({ status }).slice(4, 8)).toEqual([
       '! the state cannot be written: ENOSPC',
-      '! account USER:bob is quarantined: nonces are rejected (nonced why USER:bob)',
+      '! account USER:bob is quarantined: its nonces are rejected, the next call is t…',
       '! and 3 more: nonced status --check',
       '',
     ]);
