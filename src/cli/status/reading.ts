@@ -14,7 +14,7 @@ import { askOnce } from '../ask.ts';
 /** What the screen is made of. */
 export interface Reading {
   readonly status: StatusResult;
-  /** The last ones that ended. */
+  /** The last ones that ended; none where no account waits for another. */
   readonly calls: readonly EndedCallRecord[];
   /** Quarantined accounts past the hundred that a status lists. */
   readonly unlistedQuarantined: readonly string[];
@@ -70,6 +70,9 @@ export async function readWhole(path: string, clock: Clock): Promise<Pick<Readin
 /** All that the screen shows. */
 export async function read(path: string, clock: Clock): Promise<Reading> {
   const whole = await readWhole(path, clock);
+  const { exclusive, totals } = whole.status;
+  // Five hundred calls are milliseconds of the daemon's time: asked for only where accounts may wait for each other.
+  if (exclusive !== 'global' || totals.accounts < 2) return { ...whole, calls: [] };
   const { calls } = await askOnce<CallsResult>(path, 'calls', { limit: MAX_PAGE }, ANSWER_WITHIN_MS);
   return { ...whole, calls };
 }

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { read, readWhole } from '../../../src/cli/status/reading.ts';
 import { systemClock } from '../../../src/clock.ts';
+import type { StatusResult } from '../../../src/protocol/messages.ts';
 import { type FakeSocket, fakeSocket } from '../fake-socket.ts';
 import { accountOf, endedOf, statusOf } from './statuses.ts';
 
@@ -34,13 +35,27 @@ test('where a status does not list all accounts, those of the rest that are quar
   expect(asked.map(({ method }) => method)).toEqual(['status', 'metrics']);
 });
 
-test('where it lists all, nothing more is asked, but for the calls that the screen needs', async () => {
+/** What the screen asks for, of a daemon that lists all its accounts. */
+async function askedOf(status: StatusResult) {
   const call = endedOf();
-  daemon = await fakeSocket('nonced.sock', (method) => (method === 'status' ? statusOf() : { calls: [call] }));
-  const reading = await read(daemon.path, systemClock());
-  expect(reading).toMatchObject({ unlistedQuarantined: [], calls: [{ serial: call.serial }] });
-  expect(daemon.asked).toEqual([
+  daemon = await fakeSocket('nonced.sock', (method) => (method === 'status' ? status : { calls: [call] }));
+  const { calls, unlistedQuarantined } = await read(daemon.path, systemClock());
+  expect(unlistedQuarantined).toEqual([]);
+  expect(calls).toHaveLength(daemon.asked.length - 1);
+  return daemon.asked;
+}
+
+test('the last calls are asked for where accounts may wait for each other', async () => {
+  const accounts = [accountOf('A'), accountOf('B')];
+  expect(await askedOf(statusOf({ accounts }))).toEqual([
     { method: 'status', params: {} },
     { method: 'calls', params: { limit: 500 } },
   ]);
+});
+
+test.each([
+  ['there is one account', { accounts: [accountOf('A')] }],
+  ['each account has a lane', { accounts: [accountOf('A'), accountOf('B')], exclusive: 'account' }],
+] as const)('they are not where %s', async (_what, over) => {
+  expect(await askedOf(statusOf(over))).toEqual([{ method: 'status', params: {} }]);
 });
