@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { ACTS, type ActName } from '../rehearsal/acts.ts';
+import type { Moment } from './timeline/times.ts';
 
 const MAX_UINT64 = 2n ** 64n - 1n;
 
@@ -10,6 +11,16 @@ export function parseDuration(text: string): number {
   const ms = Math.round(Number(amount) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit as 'ms' | 's' | 'm' | 'h']);
   if (!Number.isSafeInteger(ms)) throw new InvalidArgumentError('that is longer than any clock will run.');
   return ms;
+}
+
+/** So long ago (10m), or a time (2026-11-28T22:40Z; without a zone, that of this host). */
+export function parseMoment(text: string): Moment {
+  if (/^\d{4}-\d\d-\d\d/.test(text)) {
+    const ms = Date.parse(text.replace(' ', 'T'));
+    // The year 10,000 has no name in ISO 8601.
+    if (ms >= 0 && ms < 253_402_300_800_000) return { kind: 'at', ms };
+  } else if (/^\d/.test(text)) return { kind: 'ago', ms: parseDuration(text) };
+  throw new InvalidArgumentError('give how long ago, such as 10m, or a time such as 2026-11-28T22:40Z.');
 }
 
 export function parseCounter(text: string): bigint {

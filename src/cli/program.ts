@@ -11,6 +11,7 @@ import {
   parseInterval,
   parseJournalSize,
   parseListed,
+  parseMoment,
   parseNonce,
   parseScale,
   parseSequence,
@@ -194,6 +195,34 @@ of a journal that was moved away, and begins a new one.`,
     .addOption(socketOption())
     .addExamples(['nonced why MASTER'], ['nonced why MASTER -n 100 --json'])
     .action(async (account, options) => (await import('./commands/why.ts')).why(account, options));
+
+  nonced
+    .command('timeline')
+    .description('a page (HTML) that shows who waited, who held a turn, what was rejected and what happened meanwhile')
+    .addOption(
+      new Option('--since <time>', 'from then on: 10m, or a time such as 2026-11-28T22:40Z')
+        .argParser(parseMoment)
+        .default({ kind: 'ago', ms: 600_000 }, '10m'),
+    )
+    .addOption(new Option('--until <time>', 'up to then').argParser(parseMoment).default(undefined, 'now'))
+    .option('-a, --account <name...>', 'only these')
+    .addOption(new Option('--by <rows>', 'a row for each').choices(['account', 'process']).default('account'))
+    .addOption(
+      new Option('--journal <file>', 'what nonced serve --journal has written; the daemon need not run').default(
+        undefined,
+        'the memory of the daemon',
+      ),
+    )
+    .addOption(new Option('-o, --output <file>', 'write the page there').default(undefined, 'standard output'))
+    .option('--json', 'what it would show, as JSON, for scripts', false)
+    .addOption(socketOption())
+    .addExamples(
+      ['nonced timeline --since 10m > incident.html'],
+      ['nonced timeline --since 2h --journal /var/log/nonced/calls.jsonl -o incident.html'],
+      ['nonced timeline --account MASTER --by process --json'],
+    )
+    .addNotes('The daemon remembers the last 1,000 calls since its start, a journal more. The page needs no network.')
+    .action(async (options) => (await import('./commands/timeline.ts')).timeline(options));
 
   nonced
     .command('pause')

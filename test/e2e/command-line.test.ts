@@ -23,6 +23,7 @@ const COMMANDS = [
   'top',
   'metrics',
   'why',
+  'timeline',
   'pause',
   'resume',
   'drain',

@@ -1,0 +1,78 @@
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { surroundings } from '../../client/host.ts';
+import { findSocket } from '../../client/socket-path.ts';
+import { systemClock } from '../../clock.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { printJson, warn } from '../output.ts';
+import { readAssets } from '../timeline/assets.ts';
+import type { Incident, Wanted } from '../timeline/incident.ts';
+import { fromJournal } from '../timeline/journal-source.ts';
+import { fromMemory } from '../timeline/memory-source.ts';
+import { renderPage } from '../timeline/page.ts';
+import type { Grouping } from '../timeline/rows.ts';
+import { dateTime, type Moment } from '../timeline/times.ts';
+
+export interface TimelineOptions {
+  readonly since: Moment;
+  readonly until?: Moment;
+  readonly account?: readonly string[];
+  readonly by: Grouping;
+  readonly journal?: string;
+  readonly output?: string;
+  readonly json: boolean;
+  readonly socket?: string;
+}
+
+/** Writes a page that shows who waited, who held and what went wrong, from the daemon's memory or its journal. */
+export async function timeline(options: TimelineOptions): Promise<void> {
+  const { by, output, json } = options;
+  if (output === undefined && !json && process.stdout.isTTY) {
+    throw new ExitError(EXIT.usage, 'this makes an HTML page: nonced timeline > incident.html, or --output FILE');
+  }
+  const clock = systemClock();
+  const wanted = wantedBy(options, clock.wallMs());
+  const socket = findSocket(options.socket, surroundings()).path;
+  const wallMs = () => clock.wallMs();
+  const incident =
+    options.journal === undefined
+      ? await fromMemory(socket, wanted, wallMs)
+      : await fromJournal({ path: resolve(options.journal), socket, wanted, wallMs });
+  // On standard error too: who sees an empty page asks first whether it was the right time.
+  for (const { text } of incident.gaps) warn(text);
+  for (const note of incident.notes) warn(note);
+  if (json) printJson(forScripts(incident));
+  else if (output === undefined) process.stdout.write(renderPage(incident, by, readAssets()));
+  else writePage(output, renderPage(incident, by, readAssets()));
+}
+
+function wantedBy({ since, until, account }: TimelineOptions, nowMs: number): Wanted {
+  const fromMs = timeOf(since, nowMs);
+  const toMs = until === undefined ? Number.POSITIVE_INFINITY : timeOf(until, nowMs);
+  if (fromMs >= Math.min(toMs, nowMs)) {
+    const end = until === undefined ? 'now' : `${dateTime(toMs)} UTC`;
+    throw new ExitError(
+      EXIT.usage,
+      `that begins at ${dateTime(fromMs)} UTC and ends at ${end}; give a --since before it`,
+    );
+  }
+  return { fromMs, toMs, accounts: account === undefined ? undefined : new Set(account) };
+}
+
+function timeOf({ kind, ms }: Moment, nowMs: number): number {
+  return kind === 'ago' ? nowMs - ms : ms;
+}
+
+function writePage(path: string, page: string): void {
+  try {
+    writeFileSync(path, page);
+  } catch (error) {
+    throw new ExitError(EXIT.ioError, `${path} cannot be written: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** Times in ISO 8601 beside those that a program counts with. */
+function forScripts({ fromMs, toMs, nowMs, ...rest }: Incident): object {
+  const iso = (ms: number) => new Date(ms).toISOString();
+  return { from: iso(fromMs), to: iso(toMs), now: iso(nowMs), ...rest };
+}

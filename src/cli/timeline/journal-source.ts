@@ -1,0 +1,269 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { EXIT, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
+import {
+  type CallLine,
+  type DaemonLine,
+  decodeLine,
+  type EventLine,
+  type JournalLine,
+  LONGEST_LINE_BYTES,
+} from '../../protocol/journal-lines.ts';
+import type { StatusResult } from '../../protocol/messages.ts';
+import { askOnce } from '../ask.ts';
+import {
+  type Call,
+  type Gap,
+  type Happening,
+  type Incident,
+  isHappeningWanted,
+  isWanted,
+  type Life,
+  MOST_CALLS,
+  orNull,
+  printable,
+  underWay,
+  type Wanted,
+} from './incident.ts';
+import { clockTime, dateTime } from './times.ts';
+
+const NEWLINE = 0x0a;
+const CHUNK_BYTES = 1 << 18;
+
+export interface JournalQuestion {
+  readonly path: string;
+  /** Where its daemon may answer. */
+  readonly socket: string;
+  readonly wanted: Wanted;
+  readonly wallMs: () => number;
+  readonly mostCalls?: number;
+}
+
+/**
+ * What a journal, with the file before it, has of a stretch of time; and, where its daemon answers, what is under way.
+ * Rejects with ExitError where there is nothing to read.
+ */
+export async function fromJournal(question: JournalQuestion): Promise<Incident> {
+  const { path, socket, wanted, wallMs, mostCalls = MOST_CALLS } = question;
+  const reading = new Reading(wanted, mostCalls);
+  for (const file of await openBoth(path)) {
+    try {
+      for await (const line of linesOf(file)) reading.add(line);
+    } finally {
+      await file.close();
+    }
+  }
+  if (reading.first === undefined) throw new ExitError(EXIT.usage, `${path} holds no journal that can be read`);
+  const nowMs = wallMs();
+  return reading.incident(path, nowMs, isPast(wanted, nowMs) ? undefined : await statusAt(socket));
+}
+
+/** Whatever was under way then has ended. */
+function isPast({ toMs }: Wanted, nowMs: number): boolean {
+  return toMs < nowMs;
+}
+
+/** The older file first. */
+async function openBoth(path: string): Promise<FileHandle[]> {
+  // The newer one is opened first: where it is renamed in between, it is found twice, and not missed.
+  const newer = await openIfThere(path);
+  const older = await openIfThere(`${path}.1`);
+  if (newer === undefined && older === undefined) throw new ExitError(EXIT.usage, `there is no journal ${path}`);
+  if (newer === undefined || older === undefined) return [newer ?? older].filter((file) => file !== undefined);
+  const [{ ino }, { ino: inoOlder }] = await Promise.all([newer.stat(), older.stat()]);
+  if (ino !== inoOlder) return [older, newer];
+  await Promise.all([newer.close(), older.close()]);
+  return openBoth(path);
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    const file = await open(path, 'r');
+    if ((await file.stat()).isFile()) return file;
+    await file.close();
+    throw new ExitError(EXIT.usage, `${path} is no file`);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT') return undefined;
+    if (error instanceof ExitError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (code !== 'EACCES' && code !== 'EPERM') throw new ExitError(EXIT.ioError, `${path} cannot be read: ${reason}`);
+    throw new ExitError(EXIT.noPermission, `${path} may not be read by you; use sudo, or join its group`);
+  }
+}
+
+/** The lines of a file without their ends; one that is too long for a journal is cut. */
+async function* linesOf(file: FileHandle): AsyncIterable<string> {
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  let rest = Buffer.alloc(0);
+  for (;;) {
+    const { bytesRead } = await file.read(chunk, 0, chunk.length, null);
+    if (bytesRead === 0) break;
+    let from = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0 && end < bytesRead; end = chunk.indexOf(NEWLINE, from)) {
+      yield Buffer.concat([rest, chunk.subarray(from, end)]).toString();
+      rest = Buffer.alloc(0);
+      from = end + 1;
+    }
+    const room = LONGEST_LINE_BYTES - rest.length;
+    rest = Buffer.concat([rest, chunk.subarray(from, Math.min(bytesRead, from + room))]);
+  }
+  // The daemon may be writing it at this moment.
+  if (rest.length > 0) yield rest.toString();
+}
+
+/** Undefined where no daemon answers. */
+async function statusAt(socket: string): Promise<StatusResult | undefined> {
+  try {
+    return await askOnce<StatusResult>(socket, 'status', {});
+  } catch (error) {
+    if (error instanceof NoncedError) return undefined;
+    throw error;
+  }
+}
+
+/** A journal that is read, line by line. */
+class Reading {
+  readonly #wanted: Wanted;
+  readonly #mostCalls: number;
+  /** By what a line with a late outcome is known again; in the order of their ends. */
+  readonly #calls = new Map<string, Call>();
+  #seen = 0;
+  readonly #happenings: Happening[] = [];
+  readonly #gaps: Gap[] = [];
+  readonly #headers = new Map<number, DaemonLine>();
+  /** When each daemon was last heard of, and whether it has said that it stops. */
+  readonly #heard = new Map<number, { atMs: number; isClean: boolean }>();
+  #unreadable = 0;
+  #first: JournalLine | undefined;
+  #last: JournalLine | undefined;
+
+  constructor(wanted: Wanted, mostCalls: number) {
+    this.#wanted = wanted;
+    this.#mostCalls = mostCalls;
+  }
+
+  get first(): JournalLine | undefined {
+    return this.#first;
+  }
+
+  add(text: string): void {
+    const line = decodeLine(text);
+    if (line === undefined && text !== '') this.#unreadable += 1;
+    if (line === undefined || line === 'unknown') return;
+    this.#first ??= line;
+    this.#last = line;
+    const atMs = Date.parse(line.at);
+    this.#heard.set(line.epoch, { atMs, isClean: line.type === 'stop' });
+    const { fromMs, toMs } = this.#wanted;
+    switch (line.type) {
+      case 'daemon':
+        if (!this.#headers.has(line.epoch)) this.#headers.set(line.epoch, line);
+        return;
+      case 'call':
+        this.#addCall(line, atMs);
+        return;
+      case 'event':
+        this.#addEvent(line, atMs);
+        return;
+      case 'dropped': {
+        const sinceMs = Date.parse(line.since);
+        if (atMs < fromMs || sinceMs > toMs) return;
+        const lines = `${line.lines.toLocaleString('en')} ${line.lines === 1 ? 'line' : 'lines'} of the journal`;
+        const text = `${lines} could not be written from ${clockTime(sinceMs)} to ${clockTime(atMs)}.`;
+        this.#gaps.push({ fromMs: Math.max(fromMs, sinceMs), toMs: Math.min(toMs, atMs), text });
+        return;
+      }
+      case 'stop':
+        return;
+    }
+  }
+
+  #addEvent({ kind, severity, subject, text }: EventLine, atMs: number): void {
+    const happening = { atMs, kind: printable(kind), severity, subject: orNull(subject), text: printable(text) };
+    if (isHappeningWanted(happening, this.#wanted)) this.#happenings.push(happening);
+  }
+
+  #addCall(line: CallLine, endMs: number): void {
+    const { account, holder, pid, label, priority, nonce, lastNonce, waitedMs, heldMs, ended, outcome, late } = line;
+    const call: Call = {
+      account: printable(account),
+      holder: orNull(holder),
+      pid,
+      label: orNull(label),
+      priority,
+      nonce,
+      lastNonce,
+      waitedMs,
+      heldMs,
+      endMs,
+      state: { kind: 'ended', ended, outcome },
+      late,
+    };
+    if (!isWanted(call, this.#wanted)) return;
+    const key = JSON.stringify([line.epoch, account, nonce, pid, waitedMs, heldMs]);
+    if (!this.#calls.has(key)) this.#seen += 1;
+    this.#calls.set(key, call);
+    if (this.#calls.size <= this.#mostCalls) return;
+    const [oldest] = this.#calls.keys();
+    if (oldest !== undefined) this.#calls.delete(oldest);
+  }
+
+  incident(path: string, nowMs: number, status: StatusResult | undefined): Incident {
+    const author = [...this.#headers.values()].at(-1);
+    const isAuthor = status !== undefined && status.instance === author?.instance && status.epoch === author.epoch;
+    const calls = [...this.#calls.values()];
+    const live = isAuthor ? underWay(status, nowMs).filter((call) => isWanted(call, this.#wanted)) : [];
+    const notes: string[] = [];
+    if (this.#unreadable > 0) {
+      const lines = this.#unreadable === 1 ? 'One line' : `${this.#unreadable.toLocaleString('en')} lines`;
+      notes.push(`${lines} of the journal cannot be read: cut by a crash, or changed.`);
+    }
+    if (!isPast(this.#wanted, nowMs) && !isAuthor) {
+      const who = status === undefined ? 'no daemon answers' : 'the daemon that answers does not write it';
+      const at = dateTime(Date.parse(this.#last?.at ?? ''));
+      notes.push(`The journal ends at ${at}, and ${who}: what is under way is not known.`);
+    }
+    return {
+      fromMs: this.#wanted.fromMs,
+      toMs: Math.min(this.#wanted.toMs, nowMs),
+      nowMs,
+      source: `journal ${printable(path)}`,
+      lives: [...this.#headers.values()].map((header) => {
+        const mayLive = header === author && (isAuthor || isPast(this.#wanted, nowMs));
+        return this.#lifeOf(header, mayLive);
+      }),
+      calls: [...calls, ...live],
+      happenings: this.#happenings,
+      gaps: [...this.#missingAtBeginning(calls), ...this.#gaps],
+      notes,
+    };
+  }
+
+  #missingAtBeginning(calls: readonly Call[]): Gap[] {
+    const { fromMs, toMs } = this.#wanted;
+    const gaps: Gap[] = [];
+    const beginsMs = Date.parse(this.#first?.at ?? '');
+    if (beginsMs > fromMs) {
+      gaps.push({ fromMs, toMs: Math.min(beginsMs, toMs), text: `The journal begins at ${dateTime(beginsMs)}.` });
+    }
+    const [oldest] = calls;
+    if (this.#seen > calls.length && oldest !== undefined) {
+      const shown = `The last ${calls.length.toLocaleString('en')} of ${this.#seen.toLocaleString('en')} calls are shown.`;
+      gaps.push({ fromMs, toMs: oldest.endMs, text: `${shown} For the others, ask for less time or for one account.` });
+    }
+    return gaps;
+  }
+
+  #lifeOf({ epoch, version, pid, startedAt }: DaemonLine, mayLive: boolean): Life {
+    const { atMs, isClean = false } = this.#heard.get(epoch) ?? {};
+    const endedAtMs = mayLive && !isClean ? undefined : atMs;
+    return {
+      epoch,
+      version: printable(version),
+      pid,
+      startedAtMs: Date.parse(startedAt),
+      endedAtMs,
+      isCleanEnd: isClean,
+    };
+  }
+}

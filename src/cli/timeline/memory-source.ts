@@ -1,0 +1,117 @@
+import { type CallsResult, type EventsResult, MAX_PAGE, type StatusResult } from '../../protocol/messages.ts';
+import { askOnce } from '../ask.ts';
+import {
+  type Call,
+  type Gap,
+  type Happening,
+  type Incident,
+  isHappeningWanted,
+  isWanted,
+  orNull,
+  printable,
+  underWay,
+  type Wanted,
+} from './incident.ts';
+import { clockTime } from './times.ts';
+
+/** More pages than the daemon remembers calls: one that makes calls faster than they are read is not read for ever. */
+const MOST_PAGES = 20;
+
+/** What the daemon remembers of a stretch of time. Rejects with NoncedError. */
+export async function fromMemory(socket: string, wanted: Wanted, wallMs: () => number): Promise<Incident> {
+  // First, so that a call that ends meanwhile is among the ended ones too, where it is known again.
+  const status = await askOnce<StatusResult>(socket, 'status', {});
+  const nowMs = wallMs();
+  const { calls, missed } = await endedCalls(socket, wallMs);
+  const { events } = await askOnce<EventsResult>(socket, 'events', { limit: MAX_PAGE });
+  const eventsAtMs = wallMs();
+
+  const known = new Set(calls.map(({ account, nonce }) => `${account} ${nonce}`));
+  const live = underWay(status, nowMs).filter(
+    ({ account, nonce }) => nonce === null || !known.has(`${account} ${nonce}`),
+  );
+  const startedAtMs = nowMs - status.uptimeMs;
+  const { epoch, version, pid } = status;
+  const happenings = events.map(
+    ({ kind, severity, subject, text, agoMs }): Happening => ({
+      atMs: eventsAtMs - agoMs,
+      kind,
+      severity,
+      subject: orNull(subject),
+      text: printable(text),
+    }),
+  );
+  return {
+    fromMs: wanted.fromMs,
+    toMs: Math.min(wanted.toMs, nowMs),
+    nowMs,
+    source: `memory of the daemon (nonced ${version}, pid ${pid}, epoch ${epoch})`,
+    lives: [{ epoch, version: printable(version), pid, startedAtMs, endedAtMs: undefined, isCleanEnd: false }],
+    calls: [...calls, ...live].filter((call) => isWanted(call, wanted)),
+    happenings: happenings.filter((happening) => isHappeningWanted(happening, wanted)),
+    gaps: gapsOf(wanted, { calls, missed, startedAtMs, epoch }),
+    notes: [],
+  };
+}
+
+async function endedCalls(socket: string, wallMs: () => number): Promise<{ calls: Call[]; missed: number }> {
+  const calls: Call[] = [];
+  let after = 0;
+  let missed = 0;
+  for (let pages = 0; pages < MOST_PAGES; pages += 1) {
+    const page = await askOnce<CallsResult>(socket, 'calls', { after, limit: MAX_PAGE });
+    const nowMs = wallMs();
+    for (const { nonce, lastNonce, agoMs, ended, outcome, ...call } of page.calls) {
+      calls.push({
+        account: printable(call.account),
+        holder: orNull(call.holder),
+        pid: call.pid,
+        label: orNull(call.label),
+        priority: call.priority,
+        nonce: nonce === null ? null : String(nonce),
+        lastNonce: lastNonce === null ? null : String(lastNonce),
+        waitedMs: call.waitedMs,
+        heldMs: call.heldMs,
+        endMs: nowMs - agoMs,
+        state: { kind: 'ended', ended, outcome },
+        late: call.late,
+      });
+    }
+    // Forgotten between two pages counts too, though it is a hole and no beginning.
+    missed += page.missed;
+    after = page.after;
+    if (page.calls.length < MAX_PAGE) break;
+  }
+  return { calls, missed };
+}
+
+interface Remembered {
+  readonly calls: readonly Call[];
+  readonly missed: number;
+  readonly startedAtMs: number;
+  readonly epoch: number;
+}
+
+function gapsOf({ fromMs, toMs }: Wanted, { calls, missed, startedAtMs, epoch }: Remembered): Gap[] {
+  const gaps: Gap[] = [];
+  if (startedAtMs > fromMs && epoch > 1) {
+    gaps.push({
+      fromMs,
+      toMs: Math.min(startedAtMs, toMs),
+      text:
+        `The daemon was started at ${clockTime(startedAtMs)} and remembers nothing from before. ` +
+        'A journal would: nonced serve --journal FILE.',
+    });
+  }
+  const oldestMs = calls[0]?.endMs ?? fromMs;
+  if (missed > 0 && oldestMs > fromMs) {
+    gaps.push({
+      fromMs: Math.max(fromMs, startedAtMs),
+      toMs: Math.min(oldestMs, toMs),
+      text:
+        `The daemon remembers the last ${calls.length.toLocaleString('en')} calls: ` +
+        `${missed.toLocaleString('en')} that ended before ${clockTime(oldestMs)} are missing.`,
+    });
+  }
+  return gaps;
+}

@@ -1,0 +1,126 @@
+/** What the picture shows, in words and numbers: for who cannot see it, who searches it, and who copies from it. */
+import { formatDuration } from '../output.ts';
+import { kindOf } from './columns.ts';
+import { escapeHtml } from './html.ts';
+import type { Call } from './incident.ts';
+import { GLYPHS } from './page-data.ts';
+import { isToLookAt, type Mark, type Row, SLOW_MS } from './rows.ts';
+import { clockTime } from './times.ts';
+
+/** Rows of a table; a browser lays out more of them only slowly, and nobody reads them. */
+const MOST_LISTED = 500;
+
+/** The rejected and slow calls, the latest first. `indices`: where the page's script finds each. */
+export function callsTable(calls: readonly Call[], indices: ReadonlyMap<Call, number>): string {
+  const found = calls.filter(isToLookAt).sort((a, b) => b.endMs - a.endMs);
+  // Rejected ones are never left out for the sake of slow ones.
+  const worst = found.filter((call) => kindOf(call) === 'invalid-nonce').slice(0, MOST_LISTED);
+  const others = found.filter((call) => kindOf(call) !== 'invalid-nonce').slice(0, MOST_LISTED - worst.length);
+  const listed = [...worst, ...others].sort((a, b) => b.endMs - a.endMs);
+  const about = `Not known to have gone well, or waited or held for over ${formatDuration(SLOW_MS)}; the latest first.`;
+  const cut =
+    found.length > listed.length ? ` ${listed.length} of ${found.length.toLocaleString('en')} are listed.` : '';
+  return section(
+    'calls',
+    'Calls to look at',
+    `${about}${cut}`,
+    ['ended at', 'account', 'holder', 'pid', 'label', 'priority', 'nonce', 'waited', 'held', 'ended', 'outcome'],
+    listed.map((call) => ({
+      attributes: `data-at="${Math.round(call.endMs)}" data-call="${indices.get(call)}" data-kind="${kindOf(call)}"`,
+      cells: [
+        call.state.kind === 'ended' ? clockTime(call.endMs) : '',
+        call.account,
+        call.holder ?? '',
+        String(call.pid ?? ''),
+        call.label ?? '',
+        call.priority,
+        nonceText(call),
+        formatDuration(call.waitedMs),
+        formatDuration(call.heldMs),
+        call.state.kind === 'ended' ? call.state.ended : 'under way',
+        outcomeText(call),
+      ],
+    })),
+  );
+}
+
+export function eventsTable(marks: readonly Mark[]): string {
+  const listed = marks.slice(-MOST_LISTED).reverse();
+  const cut = marks.length > listed.length ? ` The last ${listed.length} of ${marks.length.toLocaleString('en')}.` : '';
+  return section(
+    'events',
+    'Events',
+    `Starts, and what an operator should know of; the latest first.${cut}`,
+    ['at', '', 'what'],
+    listed.map(({ atMs, severity, text }) => ({
+      attributes: `data-at="${Math.round(atMs)}" data-severity="${escapeHtml(severity)}"`,
+      cells: [clockTime(atMs), severity === 'info' || severity === 'debug' ? '' : severity, text],
+    })),
+  );
+}
+
+export function rowsTable(rows: readonly Row[], heading: string): string {
+  return section(
+    'rows',
+    heading,
+    '',
+    ['name', 'calls', 'rejected', 'to look at', 'longest wait', 'longest hold'],
+    rows.map(({ name, bars }) => {
+      const calls = bars.map(({ call }) => call);
+      return {
+        attributes: '',
+        cells: [
+          name,
+          calls.length.toLocaleString('en'),
+          String(calls.filter((call) => kindOf(call) === 'invalid-nonce').length),
+          String(calls.filter(isToLookAt).length),
+          longest(calls.map(({ waitedMs }) => waitedMs)),
+          longest(calls.map(({ heldMs }) => heldMs)),
+        ],
+      };
+    }),
+  );
+}
+
+export function longest(durationsMs: readonly number[]): string {
+  return durationsMs.length === 0 ? '-' : formatDuration(durationsMs.reduce((a, b) => Math.max(a, b)));
+}
+
+interface TableRow {
+  readonly attributes: string;
+  readonly cells: readonly string[];
+}
+
+function section(
+  id: string,
+  heading: string,
+  about: string,
+  columns: readonly string[],
+  rows: readonly TableRow[],
+): string {
+  const paragraph = about === '' ? '' : `<p>${escapeHtml(about)}</p>`;
+  const title = `<h2 id="${id}-heading">${escapeHtml(heading)}</h2>${paragraph}`;
+  if (rows.length === 0) return `<section id="${id}">${title}<p class="none">None.</p></section>`;
+  const head = columns.map((column) => `<th scope="col">${escapeHtml(column)}</th>`).join('');
+  const body = rows
+    .map(
+      ({ attributes, cells }) =>
+        `<tr ${attributes}>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`,
+    )
+    .join('\n');
+  return (
+    `<section id="${id}">${title}<div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-heading">` +
+    `<table><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div></section>`
+  );
+}
+
+function nonceText({ nonce, lastNonce }: Call): string {
+  if (nonce === null) return '';
+  return lastNonce === null || lastNonce === nonce ? nonce : `${nonce} to ${lastNonce}`;
+}
+
+function outcomeText(call: Call): string {
+  const kind = kindOf(call);
+  const told = call.late ? ' (told late)' : '';
+  return `${GLYPHS[kind]} ${kind}${told}`.trim();
+}

@@ -1,0 +1,21 @@
+/** Times as the page and its tables tell them: in UTC, as exchanges and their logs do. */
+
+/** A time as a person gives it: so long ago, or by the clock. In milliseconds. */
+export type Moment = { readonly kind: 'ago'; readonly ms: number } | { readonly kind: 'at'; readonly ms: number };
+
+/** 22:40:01.007 */
+export function clockTime(ms: number): string {
+  return new Date(ms).toISOString().slice(11, -1);
+}
+
+/** 2026-11-28 22:40:01 */
+export function dateTime(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** A stretch of time; the day is said once where it is one. */
+export function stretchText(fromMs: number, toMs: number): string {
+  const [from, to] = [dateTime(fromMs), dateTime(toMs)];
+  const isOneDay = from.slice(0, 10) === to.slice(0, 10);
+  return `${from} – ${isOneDay ? to.slice(11) : to} UTC`;
+}
