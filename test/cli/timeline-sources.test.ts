@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -59,6 +59,7 @@ function read(path: string, { wanted = ALL, socket = '/nowhere/nonced.sock', mos
   return fromJournal({ path, socket, wanted, wallMs: () => NOW_MS, mostCalls });
 }
 
+const PAUSED = { kind: 'paused', severity: 'info', subject: 'MASTER', text: 'paused' } as const;
 const noncesOf = (calls: readonly { readonly nonce: string | null }[]) => calls.map(({ nonce }) => nonce);
 
 const STATUS = { version: '0.1.0', instance: 'i', pid: 41, epoch: 1, uptimeMs: 60_000, lanes: [] };
@@ -92,6 +93,13 @@ test('both files of a journal are one, the older one first', async () => {
 test('right after a rotation there is only the older one', async () => {
   const path = journalOf([daemonLine(1), callLine(5)], 'calls.jsonl.1').replace(/\.1$/, '');
   expect(noncesOf((await read(path)).calls)).toEqual(['5']);
+});
+
+test('a file that has both names at the moment is read once', async () => {
+  const path = journalOf([daemonLine(1), callLine(5), { type: 'event', at: at(6), epoch: 1, ...PAUSED }]);
+  linkSync(path, `${path}.1`);
+  const { calls, happenings } = await read(path);
+  expect([calls.length, happenings.length]).toEqual([1, 1]);
 });
 
 test('a late outcome takes the place of the one before', async () => {

@@ -62,17 +62,19 @@ function isPast({ toMs }: Wanted, nowMs: number): boolean {
   return toMs < nowMs;
 }
 
-/** The older file first. */
+/** The older file first, each once. */
 async function openBoth(path: string): Promise<FileHandle[]> {
-  // The newer one is opened first: where it is renamed in between, it is found twice, and not missed.
-  const newer = await openIfThere(path);
-  const older = await openIfThere(`${path}.1`);
-  if (newer === undefined && older === undefined) throw new ExitError(EXIT.usage, `there is no journal ${path}`);
-  if (newer === undefined || older === undefined) return [newer ?? older].filter((file) => file !== undefined);
-  const [{ ino }, { ino: inoOlder }] = await Promise.all([newer.stat(), older.stat()]);
-  if (ino !== inoOlder) return [older, newer];
-  await Promise.all([newer.close(), older.close()]);
-  return openBoth(path);
+  // In this order: one that is renamed in between is found twice, and none is missed.
+  const files = [await openIfThere(path), await openIfThere(`${path}.1`), await openIfThere(path)];
+  const byIdentity = new Map<string, FileHandle>();
+  for (const file of [files[1], files[0], files[2]]) {
+    if (file === undefined) continue;
+    const { dev, ino } = await file.stat();
+    if (byIdentity.has(`${dev}:${ino}`)) await file.close();
+    else byIdentity.set(`${dev}:${ino}`, file);
+  }
+  if (byIdentity.size === 0) throw new ExitError(EXIT.usage, `there is no journal ${path}`);
+  return [...byIdentity.values()];
 }
 
 async function openIfThere(path: string): Promise<FileHandle | undefined> {
