@@ -4,7 +4,16 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type Nonced } from '../../src/client/index.ts';
 import { encodeLine, type JournalLine } from '../../src/protocol/journal-lines.ts';
-import { hasBrowser, openFile, type Place, painted, pixelsOf, placeOf, startBrowser } from '../fixtures/browser.ts';
+import {
+  hasBrowser,
+  openFile,
+  type Place,
+  painted,
+  pixelsOf,
+  placeOf,
+  startBrowser,
+  tipAt,
+} from '../fixtures/browser.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -172,13 +181,19 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
 
   afterAll(() => browser.close());
 
-  /** The line of a table to which a call belongs brings it into the picture; its tip is below its end. */
+  /** The heights at which the rows are. */
+  async function rowsOf(page: Page): Promise<number[]> {
+    const height = await page.evaluate("document.getElementById('canvas').clientHeight");
+    return Array.from({ length: (Number(height) - 120) / 6 }, (_, n) => 120 + 6 * n);
+  }
+
+  /** The line of a table to which a call belongs brings it into the picture. */
   async function find(page: Page, nonce: bigint): Promise<Place> {
     await page.locator(`#calls tr:has-text("${nonce}") button`).click();
     await painted(page);
-    const box = await page.locator('#tip').boundingBox();
+    expect(await page.locator('#tip').innerText()).toContain(String(nonce));
     await page.keyboard.press('Escape');
-    return { x: (box?.x ?? 0) - 16 - 4, y: (box?.y ?? 0) - 12 - 5 };
+    return placeOf(page, String(nonce), await rowsOf(page));
   }
 
   test('hover tells of a bar; drag, wheel, buttons and keys change the time that is shown', async () => {
@@ -190,6 +205,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
 
     const at = await find(page, hung);
     expect(await shown.textContent()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} – /);
+    await page.mouse.move(at.x, at.y + 1);
     await page.mouse.move(10, 10);
     expect(await tip.isVisible()).toBe(false);
     await page.mouse.move(at.x, at.y);
@@ -234,25 +250,22 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
 
   test('bars, marks and spans are drawn: what was rejected, under way, paused, and the restart', async () => {
     const { page, trouble } = await openFile(browser, journalPage);
-    const bottom = await page.evaluate("document.getElementById('canvas').clientHeight");
+    const rows = await rowsOf(page);
     const events = [34, 51, 68, 85];
-    const rows = Array.from({ length: (Number(bottom) - 120) / 7 }, (_, n) => 120 + 7 * n);
     const isTold = async (text: string, heights: readonly number[], told: RegExp) => {
       const { x, y } = await placeOf(page, text, heights);
       await page.mouse.move(x, y);
       expect(await page.locator('#tip').innerText()).toMatch(told);
     };
     await isTold('The journal begins at', [120], /not known/);
-    const { x, y } = await find(page, rejected);
-    await page.mouse.move(x, y);
-    expect(await page.locator('#tip').innerText()).toMatch(/✕ USER:bob[\s\S]*invalid-nonce/);
+    const at = await find(page, rejected);
+    expect(await tipAt(page, at)).toMatch(new RegExp(`✕ USER:bob.*${rejected}.*invalid-nonce`));
     // A kind of call that is switched off is not there any more.
     await page.click('button[data-kind=invalid-nonce]');
     expect(await page.getAttribute('button[data-kind=invalid-nonce]', 'aria-pressed')).toBe('false');
-    await page.mouse.move(x, y);
-    await painted(page);
-    expect(await page.locator(`#tip:visible:has-text("${rejected}")`).count()).toBe(0);
+    expect(await tipAt(page, at)).not.toContain(String(rejected));
     await page.click('button[data-kind=invalid-nonce]');
+    expect(await tipAt(page, at)).toContain(String(rejected));
     // From ten minutes to the seconds in which it all happened.
     await find(page, hung);
     await isTold('start 2', events, /epoch 2, pid \d+\); the one before was killed or failed/);
