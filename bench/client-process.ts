@@ -1,6 +1,6 @@
 // A process full of clients: opens its share of the connections, and puts the load on them when told to. It ends when
 // the one that started it has had enough, or is gone.
-import { generate, type Share } from './load.ts';
+import { generate, introduce, type Share } from './load.ts';
 import type { Connection } from './peer.ts';
 import { peerNamed } from './peers/index.ts';
 
@@ -31,5 +31,6 @@ process.once('message', async ({ open: share }: Order & { open: Share }) => {
   process.once('message', async ({ beginsAtNs }: Order & { beginsAtNs: number }) => {
     send(await generate(connections, share, beginsAtNs));
   });
+  await introduce(connections, share);
   send('ready');
 });

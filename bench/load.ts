@@ -41,6 +41,25 @@ export function nowNs(): number {
   return Number(process.hrtime.bigint());
 }
 
+/** First calls of a lane that are under way at once on a connection: ten connections use no more than 500 accounts. */
+const FIRST_CALLS = 50;
+
+/**
+ * Uses every lane once where callers go round many: an account that is new to the daemon is written down before its
+ * first nonce, which happens once in its life and is not what is measured.
+ */
+export async function introduce(connections: readonly Connection[], { load, firstConnection }: Share): Promise<void> {
+  if (load.lanes <= load.connections * load.outstanding) return;
+  const introduceOn = async ({ exclusive }: Connection, index: number) => {
+    const stride = load.connections * FIRST_CALLS;
+    for (let first = firstConnection + index; first < load.lanes; first += stride) {
+      const lanes = Array.from({ length: FIRST_CALLS }, (_, nth) => first + nth * load.connections);
+      await Promise.all(lanes.filter((lane) => lane < load.lanes).map((lane) => exclusive?.(lane, () => {})));
+    }
+  };
+  await Promise.all(connections.map(introduceOn));
+}
+
 /** Puts the load on these connections and answers what it saw in the time to measure. */
 export async function generate(connections: readonly Connection[], share: Share, beginsAtNs: number): Promise<Sample> {
   const { load, firstConnection } = share;
