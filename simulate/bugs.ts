@@ -102,7 +102,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a lease is not noted before its grant is sent',
     file: 'core/leases.js',
-    from: 'this.#notes.note({ ...lease, account: lease.account.name });',
+    from: 'this.#notes.note({ account: account.name, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });',
     to: '',
   },
   {
@@ -168,8 +168,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a switch of the exclusion policy takes effect before it is durable',
     file: 'core/operations.js',
-    from: 'before = this.#lanes.policy;\n            return { exclusive: policy',
-    to: 'before = this.#lanes.policy;\n            this.#grants.switchTo(policy);\n            return { exclusive: policy',
+    from: 'return { exclusive: policy, inEffect };',
+    to: 'this.#grants.switchTo(policy);\n            return { exclusive: policy, inEffect };',
   },
   {
     name: 'a clock from a wrong future is followed',
