@@ -13,7 +13,6 @@ import {
   spawnDaemon,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
-import { eventually } from '../fixtures/eventually.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 
 /** What to preload, as the faketime program itself would: where it lies differs between machines. */
@@ -109,9 +108,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     });
     // It is looked at with the next write.
     await nonced('set-exclusive', 'account');
-    await eventually('a warning is logged', () =>
-      /warn: sequence default is 3[56]\d\d s ahead of the clock/.test(running.log()),
-    );
+    await running.says(/warn: sequence default is 3[56]\d\d s ahead of the clock/);
     await running.end('SIGKILL');
     await start();
     const after = await draw(await connect());
@@ -174,9 +171,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     const after = await draw(bot);
     expect(after).toBeGreaterThan(before);
     expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
-    expect(running.log()).toMatch(
-      /warn: the clock jumped 7[12]\d\d s ahead and is not followed.*nonced advance --to now/,
-    );
+    await running.says(/warn: the clock jumped 7[12]\d\d s ahead and is not followed.*nonced advance --to now/);
     const { clock } = await status(bot);
     expect(clock).toMatchObject({ state: 'not-followed' });
     expect(distance(BigInt(clock.offMs), 7_200_000n)).toBeLessThan(60_000n);
@@ -192,7 +187,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     expect(restarted).toBeGreaterThan(after);
     expect(distance(restarted, realNs())).toBeLessThan(MINUTE_NS);
     expect((await status(again)).clock.state).toBe('not-followed');
-    await eventually('it warns anew', () => second.log().includes('is not followed'));
+    await second.says('is not followed');
 
     // Two hours are more than what is allowed without --yes.
     expect(await nonced('advance', '--to', 'now')).toMatchObject({
@@ -223,7 +218,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     expect(after).toBeGreaterThan(before);
     expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
     expect((await status(bot)).clock.state).toBe('followed');
-    expect(running.log()).toContain('the clock is followed again');
+    await running.says('the clock is followed again');
   });
 
   test('a first start in 1970 is refused with 75, makes no state, and succeeds once the clock is set', async () => {
@@ -288,7 +283,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
       expect(first).toBeGreaterThanOrEqual(ceiling);
       expect(await draw(bot)).toBe(first + 1n);
       expect((await status(bot)).clock.state).toBe('behind');
-      await eventually('it warns', () => running.log().includes('the clock is behind'));
+      await running.says('the clock is behind');
       expect(await nonced('status', '--check')).toMatchObject({ code: 1 });
       // The time service arrives: that is no jump ahead but the cure.
       setClock('+10');

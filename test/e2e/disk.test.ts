@@ -157,7 +157,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
       expect(refused.stderr).toContain(trouble.code);
       const { durability, sequences } = await status(bot);
       expect(durability).toMatchObject({ state: 'retrying', problem: expect.stringContaining(trouble.code) });
-      expect(daemon.log()).toContain('the state cannot be written');
+      await daemon.says('the state cannot be written');
       const check = await runNonced(['status', '--check', '--socket', place.socket]);
       expect(check).toMatchObject({
         code: 2,
@@ -173,7 +173,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
 
       trouble.end(place);
       await eventually('it is durable again', async () => (await status(bot)).durability.state === 'durable');
-      expect(daemon.log()).toContain('the state can be written again');
+      await daemon.says('the state can be written again');
       expect(await runNonced(['status', '--check', '--socket', place.socket])).toMatchObject({ code: 0 });
       expect(await provokeWrite(place)).toMatchObject({ code: 0 });
       last = await draw(bot, 200, last);

@@ -168,16 +168,16 @@ test('what is no journal is left alone and said once, and calls go on: the state
   const first = await start(place, join(place.stateDir, 'state.json'));
   const bot = await connect(place);
   await makeCalls(bot, 3);
-  await eventually('it is said', async () => first.log().includes('holds something else than a journal'));
+  await first.says('holds something else than a journal');
   expect(await first.end('SIGTERM')).toBe(0);
 
   mkdirSync(place.journal);
   const second = await start(place, place.journal);
   const nonces = await makeCalls(await connect(place), 3);
-  await eventually('it is said', async () => second.log().includes('is a directory'));
+  await second.says('is a directory');
   rmdirSync(place.journal);
   second.child.kill('SIGHUP');
-  await eventually('they are written', async () => second.log().includes('is written again; nothing was dropped'));
+  await second.says('is written again; nothing was dropped');
   expect(noncesIn(read(place.journal).lines)).toEqual(nonces);
   expect(second.log().split('is not written')).toHaveLength(2);
 });
@@ -196,12 +196,12 @@ test.skipIf(!mayMount)(`on a full disk calls go on, it is said once, and nothing
   const daemon = await start(place, journal);
   const bot = await connect(place);
   const nonces = await makeCalls(bot, 500);
-  await eventually('it is said', async () => daemon.log().includes('ENOSPC'));
+  await daemon.says('ENOSPC');
   nonces.push(...(await makeCalls(bot, 20)));
   rmSync(join(disk, 'ballast'));
   expect(spawnSync('mount', ['-o', 'remount,size=4m', disk]).status).toBe(0);
   daemon.child.kill('SIGHUP');
-  await eventually('they are written', async () => daemon.log().includes('is written again; nothing was dropped'));
+  await daemon.says('is written again; nothing was dropped');
   expect(await daemon.end('SIGTERM')).toBe(0);
   expect(noncesIn(read(journal).lines)).toEqual(nonces);
   expect(daemon.log().split('is not written')).toHaveLength(2);

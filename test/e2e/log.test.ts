@@ -91,7 +91,7 @@ describe('a line of each call', () => {
           `lane=MASTER holder="copy trader" pid=4711 label="close all" nonce=${nonce}$`,
       ),
     );
-    expect(daemon.log()).toContain(`warn: the exchange rejected nonce ${nonce} of account MASTER`);
+    await daemon.says(`warn: the exchange rejected nonce ${nonce} of account MASTER`);
     const lost = await bot(place);
     await lost.ask('acquire', { account: 'LOST' });
     lost.destroy();
@@ -120,15 +120,15 @@ describe('what reads it', () => {
     await call(trader, 'MASTER', 'invalid-nonce');
     await call(trader, 'MASTER', 'ok');
     await lineOf(daemon, /^<7>call account=MASTER outcome=ok /);
-    expect(daemon.log()).toMatch(/^<6>nonced .* is ready/m);
-    expect(daemon.log()).toMatch(/^<6>call account=MASTER outcome=invalid-nonce /m);
-    expect(daemon.log()).toMatch(/^<4>the exchange rejected nonce /m);
+    await daemon.says(/^<6>nonced .* is ready/m);
+    await daemon.says(/^<6>call account=MASTER outcome=invalid-nonce /m);
+    await daemon.says(/^<4>the exchange rejected nonce /m);
     for (const line of daemon.log().trimEnd().split('\n')) expect(line).toMatch(/^<[3467]>/);
   });
 
   test('a variable that was inherited from a service does not make its standard error the journal', async () => {
     const daemon = await started(newPlace(), { env: { JOURNAL_STREAM: '9:12345' } });
-    expect(daemon.log()).toMatch(/^nonced .* is ready/m);
+    await daemon.says(/^nonced .* is ready/m);
   });
 
   test('with --log-format json each line is an object, with the fields of a call', async () => {

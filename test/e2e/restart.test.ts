@@ -152,7 +152,7 @@ test('a damaged note closes all lanes for 2 s and does not keep the daemon from 
   bytes[130] = (bytes[130] ?? 0) ^ 0xff;
   writeFileSync(notes, bytes);
   daemon = await startDaemonProcess(place);
-  expect(daemon.log()).toContain('damaged');
+  await daemon.says('damaged');
   const nonced = await RawConnection.open(place.socket);
   await expect(nonced.ask('acquire', { account: 'OTHER', waitMs: 0 })).rejects.toMatchObject({ code: 'WAIT_TIMEOUT' });
   // A bare nonce claims nothing exclusive.

@@ -48,7 +48,8 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
   test('at 80x24 there is one line for each lane and account, none is wrapped, and the last one says the keys', async () => {
     const grant = await bot.acquire({ account: 'MASTER', label: 'place order' });
     await opened();
-    const text = await terminal.until(/place order/);
+    // Its first picture has no rates yet, for it has asked once.
+    const text = await terminal.until((screen) => screen.includes('place order') && /^ {2}MASTER +\d/m.test(screen));
     await grant.release();
     const lines = text.split('\n');
     expect(lines).toHaveLength(24);
