@@ -73,6 +73,7 @@ export class Accidents {
       memory.clear();
       checker.notesGone();
     }
+    checker.stateLost();
     this.#put('lost', undefined, bytes);
     this.#host.strike(`state lost, and left: ${left}`);
   }

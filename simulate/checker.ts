@@ -166,7 +166,7 @@ export class Checker implements WireTap {
   readonly #laneHistories = new Map<string, LaneHistory>();
   /** The exchange's own counters, and what each call will add. */
   readonly #counters = new Map<string, { level: number; atMs: number }>();
-  readonly #costOf = new Map<bigint, number>();
+  readonly #costOf = new Map<string, number>();
   readonly #uncounted = new Set<string>();
   readonly #breakers = new Map<string, Breaker>();
   /** Accounts whose breaker an operator may have closed at any time. */
@@ -325,6 +325,11 @@ export class Checker implements WireTap {
   /** The daemon does not run for so long; for a while after it writes may count as slow. */
   stalled(ms: number): void {
     this.#clockCountsFromMs = Math.max(this.#clockCountsFromMs, this.#ground.nowMs() + ms + 2_000);
+  }
+
+  /** Somebody deletes a state that was there. */
+  stateLost(): void {
+    this.#isUntouched = false;
   }
 
   wallStepped(): void {
@@ -560,8 +565,9 @@ export class Checker implements WireTap {
     const { pacing } = this.#ground.termsOf(account);
     const nowMs = this.#ground.nowMs();
     const lease = this.#live.get(token);
-    const cost = this.#costOf.get(nonce);
-    this.#costOf.delete(nonce);
+    const call = `${account} ${nonce}`;
+    const cost = this.#costOf.get(call);
+    this.#costOf.delete(call);
     if (this.#wasOff || this.#uncounted.has(account)) return;
     if (pacing === undefined || cost === undefined || lease?.line === undefined || lease.expiresAtMs <= nowMs) return;
     const level = this.#fill(this.#counters, account, cost, pacing.perSecond);
@@ -883,6 +889,7 @@ export class Checker implements WireTap {
     const isDoubtful = this.#notesDoubtfulUntilMs > nowMs;
     const held = (result['held'] ?? []) as readonly Fields[];
     const told = new Map(held.map((one) => [asBigint(one['token']), one]));
+    this.#doubtPreempted();
     for (const lease of this.#live.values()) {
       const isIts = lease.line === undefined && lease.session !== undefined && lease.session === line.session;
       if (isIts && lease.closedUntilMs > nowMs && !told.has(lease.token) && !isDoubtful && !lease.isDoubtful) {
@@ -940,7 +947,7 @@ export class Checker implements WireTap {
       throw new Violation('answers', `a grant says to have been waited for longer than it was`);
     }
     this.#pace(waiting.account, waiting.cost);
-    this.#costOf.set(asBigint(result['nonce']), waiting.cost);
+    this.#costOf.set(`${waiting.account} ${result['nonce']}`, waiting.cost);
     drawn.push(this.#drawn(sent, waiting.account, result, token));
     this.#live.set(token, {
       token,
@@ -1157,8 +1164,19 @@ export class Checker implements WireTap {
     for (const lease of this.#live.values()) if (lease.line === line) this.#endLease(lease);
   }
 
+  /** Where an urgent call waits for the hung background lease of a holder that has not come back, nobody hears of its end. */
+  #doubtPreempted(): void {
+    for (const lease of this.#live.values()) {
+      if (lease.line !== undefined || !isPreempted(lease, 'urgent', this.#ground.nowMs())) continue;
+      const lane = this.#lane(lease.account);
+      const waiting = lane === undefined ? [] : [...this.#waitingIn(lane)];
+      lease.isDoubtful ||= waiting.some(({ priority }) => priority === 'urgent');
+    }
+  }
+
   /** I8 and the deadlines, when all that could go on in this turn has gone on. */
   #atRest(): void {
+    this.#doubtPreempted();
     const nowMs = this.#ground.nowMs();
     const isDiskAtRest = this.#ground.isDiskAtRest();
     for (const lease of this.#live.values()) {

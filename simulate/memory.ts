@@ -25,11 +25,11 @@ export class SimulatedMemory {
     return this.#files.has(`${RUNTIME_DIR}/${name}`);
   }
 
-  /** Changes a byte of a file, if it has one there. Answers whether. */
+  /** Changes a byte of a file, if it has one there, so that a second time does not undo it. Answers whether. */
   damage(name: string, at: number): boolean {
     const file = this.#files.get(`${RUNTIME_DIR}/${name}`);
     if (file === undefined || at >= file.bytes.length) return false;
-    file.bytes.writeUInt8(file.bytes.readUInt8(at) ^ 0x55, at);
+    file.bytes.writeUInt8((file.bytes.readUInt8(at) + 0x55) & 0xff, at);
     return true;
   }
 

@@ -75,6 +75,7 @@ export class Lease implements WatchedLease {
   }
 
   get signal(): AbortSignal {
+    this.catchUp();
     return this.#loss.signal;
   }
 
@@ -86,6 +87,11 @@ export class Lease implements WatchedLease {
   hasTime(forMs = 0): boolean {
     // The clock is asked too: after a stall of this process a late grant is read before its timers have fired.
     return this.#state.state === 'live' && this.#clock.monotonicMs() + forMs < this.#endsAtMs - this.#marginMs;
+  }
+
+  /** Ends it where the clock says so: after a stall of this process its holder may run before its timer does. */
+  catchUp(): void {
+    if (this.#state.state === 'live' && !this.hasTime()) this.#due();
   }
 
   expiresInMs(): number {

@@ -92,6 +92,7 @@ export class Hold<T> implements LeaseWatcher {
 
   /** Of a nested call: aborts also when the outer call is done, and the lease with it. */
   get signal(): AbortSignal {
+    this.#lease.catchUp();
     return this.#loss.signal;
   }
 

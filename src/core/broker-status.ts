@@ -114,7 +114,7 @@ export function statusOfAccount(account: Account, nowMs: number) {
 
 /** How long the lease lasts from now, in whole milliseconds. */
 export function leftMs(lease: Lease, nowMs: number): number {
-  return Math.max(0, Math.ceil(lease.expiresAtMs - nowMs));
+  return Math.max(0, Math.floor(lease.expiresAtMs - nowMs));
 }
 
 export function firstOf<T, R>(items: Iterable<T>, describe: (item: T) => R): R[] {

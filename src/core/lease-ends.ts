@@ -62,7 +62,8 @@ export class LeaseEnds {
     // I7: a renewal that is not noted would not count after a restart, and so is not promised.
     if (!this.#leases.note(lease)) return SHUTTING_DOWN;
     this.#deadlines.reschedule(lease, lease.expiresAtMs);
-    return leftMs(lease, nowMs);
+    // What is told is never more than what holds.
+    return lease.expiresAtMs === asked ? lease.ttlMs : leftMs(lease, nowMs);
   }
 
   /** Ends the client's lease and grants the lane to the next. True once; false where the client holds no such lease. */

@@ -197,6 +197,19 @@ test('a margin is a second at most', async () => {
   expect(signal.aborted).toBe(true);
 });
 
+test('after a stall of the process the signal has aborted before any timer has fired, also one that was made before', async () => {
+  const { daemon, client, clock } = await connected();
+  const acquired = client.acquire();
+  (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 4_000 });
+  const grant = await acquired;
+  const { signal } = grant;
+  clock.stall(3_599);
+  expect(grant.signal.aborted).toBe(false);
+  clock.stall(1);
+  expect(grant.signal).toBe(signal);
+  expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' });
+});
+
 test('a signal asked for after the loss has aborted already', async () => {
   const { daemon, client } = await connected();
   const acquired = client.acquire();

@@ -242,6 +242,23 @@ test('a call that begins after its outer one has ended acquires as any other', a
   expect(await straggler?.()).toBe(10n);
 });
 
+test('after a stall of the process the signal of a nested call has aborted before any timer has fired', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  const inner = deferred<Grant>();
+  await outer(() =>
+    client.exclusive({ account: 'A' }, (grant) => {
+      inner.resolve(grant);
+      return new Promise(() => {});
+    }),
+  );
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  const grant = await inner.promise;
+  clock.stall(8_999);
+  expect(grant.signal.aborted).toBe(false);
+  clock.stall(1);
+  expect(grant.signal.reason).toMatchObject({ code: 'LEASE_LOST' });
+});
+
 test('a straggler of a nested call shares with the outermost one and waits for its turn there', async () => {
   const { daemon, client, outer } = await connected();
   const later = deferred();
