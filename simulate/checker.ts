@@ -45,6 +45,8 @@ const AGED_MS = 5_000;
 /** What fractions of a bucket may come to by rounding. */
 const TINY = 1e-6;
 const REJECTIONS = 3;
+const RECENT = 20;
+const RECENT_REJECTIONS = 5;
 const PROBE_MS = 60_000;
 const URGENT_EVERY_MS = 10_000;
 /** A jump of the wall clock within one boot that is followed, and some time for a start that it falls into. */
@@ -141,6 +143,8 @@ interface Drawn {
 /** What is known of an account's circuit breaker. */
 interface Breaker {
   inARow: number;
+  /** Of the last calls, whether each was rejected. */
+  recent: readonly boolean[];
   openedAtMs: number | undefined;
   urgentAtMs: number;
 }
@@ -806,21 +810,25 @@ export class Checker implements WireTap {
   }
 
   #learn({ account, grantedAtMs }: Lease, outcome: unknown): void {
-    const breaker = this.#breakers.get(account) ?? { inARow: 0, openedAtMs: undefined, urgentAtMs: 0 };
+    const breaker = this.#breakers.get(account) ?? { inARow: 0, recent: [], openedAtMs: undefined, urgentAtMs: 0 };
     this.#breakers.set(account, breaker);
     // The daemon may have died before it learnt this.
     if (this.#death !== undefined || this.#notesDoubtfulUntilMs > this.#ground.nowMs()) this.#breakers.delete(account);
+    if (outcome === 'unknown' || outcome === 'unused') return;
+    const isRejected = outcome === 'invalid-nonce';
+    breaker.recent = [...breaker.recent, isRejected].slice(-RECENT);
     if (outcome === 'ok') {
       breaker.inARow = 0;
       // A call from before it opened proves nothing.
       if (breaker.openedAtMs !== undefined && grantedAtMs >= breaker.openedAtMs) this.#breakers.delete(account);
     }
-    if (outcome !== 'invalid-nonce') return;
+    if (!isRejected) return;
     breaker.inARow += 1;
-    if (breaker.inARow >= REJECTIONS) breaker.openedAtMs ??= this.#ground.nowMs();
+    if (breaker.inARow >= REJECTIONS || breaker.recent.filter(Boolean).length >= RECENT_REJECTIONS)
+      breaker.openedAtMs ??= this.#ground.nowMs();
   }
 
-  /** After three rejected nonces in a row nothing passes for a minute but an urgent call every ten seconds. */
+  /** After three rejected nonces in a row, or five of twenty, nothing passes for a minute but an urgent call every ten seconds. */
   #checkBreaker({ account, priority }: Waiting): void {
     const breaker = this.#breakers.get(account);
     const nowMs = this.#ground.nowMs();
@@ -828,7 +836,7 @@ export class Checker implements WireTap {
     if (breaker === undefined || openedAtMs === undefined || this.#unjudged.has(account)) return;
     if (nowMs <= openedAtMs || nowMs >= openedAtMs + PROBE_MS) return;
     if (priority === 'urgent' && nowMs >= breaker.urgentAtMs) breaker.urgentAtMs = nowMs + URGENT_EVERY_MS;
-    else throw new Violation('breaker', `${priority} of ${account} passes after ${breaker.inARow} rejected nonces`);
+    else throw new Violation('breaker', `${priority} of ${account} passes after too many rejected nonces`);
   }
 
   #answered(sent: Sent, drawn: Drawn[], grants: { readonly waiting: Waiting; readonly sent: Sent }[]): void {
