@@ -34,6 +34,7 @@ export function accountOf({ account, key }: AcquireOptions): string {
 export class AcquireCall extends Call<Granted> {
   override readonly method = 'acquire';
   readonly #options: AcquireOptions;
+  readonly #ttlMs: number | undefined;
   readonly #link: HoldingsLink;
   readonly #holdings: Holdings;
   readonly #startedAtMs: number;
@@ -42,11 +43,19 @@ export class AcquireCall extends Call<Granted> {
   /** Granted by an answer that got lost, and drawing a nonce under it. */
   #adopted: Lease | undefined;
 
-  constructor(clock: Clock, link: HoldingsLink, holdings: Holdings, options: AcquireOptions) {
+  /** `ttlMs` in place of the options' own. */
+  constructor(
+    clock: Clock,
+    link: HoldingsLink,
+    holdings: Holdings,
+    options: AcquireOptions,
+    ttlMs: number | undefined,
+  ) {
     super(clock, link);
     this.#link = link;
     this.#holdings = holdings;
     this.#options = options;
+    this.#ttlMs = ttlMs;
     this.#startedAtMs = clock.monotonicMs();
     this.#waitUntilMs = this.#startedAtMs + patienceMs(options);
   }
@@ -60,11 +69,11 @@ export class AcquireCall extends Call<Granted> {
   }
 
   override params(nowMs: number): object {
-    const { account, key, unit, priority, cost, ttlMs, label, count } = this.#options;
+    const { account, key, unit, priority, cost, label, count } = this.#options;
     this.#asked += 1;
     // What is left of the wait, so that a reconnection does not start it anew.
     const waitMs = Math.max(0, Math.ceil(this.#waitUntilMs - nowMs));
-    return { account, key, unit, priority, cost, ttlMs, waitMs, label, count };
+    return { account, key, unit, priority, cost, ttlMs: this.#ttlMs, waitMs, label, count };
   }
 
   override accept(result: unknown): boolean {

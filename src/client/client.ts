@@ -23,7 +23,7 @@ import { type Lease, neverBegun } from './lease.ts';
 import { NextCall, ReleaseCall, RenewCall } from './lease-calls.ts';
 import { Link, type LinkPorts } from './link.ts';
 import { badRequest, checkOptions, isOutcome } from './options.ts';
-import { enclosing, Hold, Scope } from './scope.ts';
+import { enclosing, Hold, living, Scope } from './scope.ts';
 import { type Bounds, cancelled } from './wait.ts';
 
 const NONCE_WAIT_MS = 30_000;
@@ -32,13 +32,15 @@ const DEFAULT_TTL_MS = { urgent: 30_000, normal: 20_000, background: 10_000 } as
 
 type Work<T> = (grant: Grant) => Promise<T> | T;
 
+/** One for all clients of a process: Node copies each such storage to every promise there is. */
+const scopes = new AsyncLocalStorage<Scope>();
+
 /** What `connect()` answers. Time, randomness and the transport come in through its ports. */
 export class Client implements Nonced, GrantKeeper {
   readonly #clock: Clock;
   readonly #connectTimeoutMs: number;
   readonly #link: Link;
   readonly #holdings: Holdings;
-  readonly #scopes = new AsyncLocalStorage<Scope>();
 
   constructor(ports: LinkPorts) {
     this.#clock = ports.clock;
@@ -86,7 +88,7 @@ export class Client implements Nonced, GrantKeeper {
 
   async acquire(options: AcquireOptions = {}): Promise<Grant> {
     checkOptions('acquire', options);
-    return this.#grant(await this.#ask(options));
+    return this.#grant(await this.#ask(options, options.ttlMs));
   }
 
   async nonce(options: NonceOptions = {}): Promise<bigint> {
@@ -144,8 +146,8 @@ export class Client implements Nonced, GrantKeeper {
     return status;
   }
 
-  #ask(options: AcquireOptions): Promise<Granted> {
-    const call = new AcquireCall(this.#clock, this.#link, this.#holdings, options);
+  #ask(options: AcquireOptions, ttlMs: number | undefined): Promise<Granted> {
+    const call = new AcquireCall(this.#clock, this.#link, this.#holdings, options, ttlMs);
     return call.start({ giveUpAtMs: call.giveUpAtMs, signal: options.signal });
   }
 
@@ -154,14 +156,14 @@ export class Client implements Nonced, GrantKeeper {
   }
 
   #exclusive<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
-    const outer = enclosing(this.#scopes.getStore());
-    return outer === undefined ? this.#alone(options, fn, undefined) : this.#within(outer, options, fn);
+    const outer = enclosing(scopes.getStore(), this);
+    return outer === undefined ? this.#alone(options, fn) : this.#within(outer, options, fn);
   }
 
   /** Under a lease of its own. */
-  async #alone<T>(options: ExclusiveOptions, fn: Work<T>, outer: Scope | undefined): Promise<T> {
+  async #alone<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
     const { maxHoldMs, signal } = options;
-    const granted = await this.#ask({ ...options, ttlMs: shortestTtlMs(options) });
+    const granted = await this.#ask(options, shortestTtlMs(options));
     const { lease } = granted;
     // Looked at again: the grant was good when it was read, and this turn may come later.
     const obstacle = obstacleTo(lease, signal);
@@ -170,10 +172,10 @@ export class Client implements Nonced, GrantKeeper {
       throw obstacle;
     }
     if (maxHoldMs !== undefined) lease.renewUntil(this.#clock.monotonicMs() + maxHoldMs);
-    const scope = new Scope(lease, outer);
+    const scope = new Scope(this, lease, living(scopes.getStore()));
     const grant = this.#grant(granted);
     return new Hold<T>(lease, 'own').run(
-      () => this.#scopes.run(scope, fn, grant),
+      () => scopes.run(scope, fn, grant),
       (end) => {
         scope.ended = true;
         // Also when its caller was told that the lease was about to end: the lane is ours until it has.
@@ -192,7 +194,7 @@ export class Client implements Nonced, GrantKeeper {
     if (account !== outer.lease.account && this.daemon.exclusive !== 'global') {
       const policy = (await this.#status(bounds)).exclusive;
       // Without lanes there is nothing to share, and nothing to deadlock over.
-      if (policy === 'off') return this.#alone(options, fn, outer);
+      if (policy === 'off') return this.#alone(options, fn);
       if (policy === 'account') throw nestedLane(account, outer.lease.account);
     }
     await outer.enter(this.#clock, bounds);
@@ -218,11 +220,11 @@ export class Client implements Nonced, GrantKeeper {
   }
 
   #nested<T>(outer: Scope, terms: GrantTerms, fn: Work<T>): Promise<T> {
-    const scope = new Scope(outer.lease, outer);
+    const scope = new Scope(this, outer.lease, living(scopes.getStore()));
     const hold = new Hold<T>(outer.lease, 'shared');
     const grant = new NestedGrant(outer.lease, this, terms, hold);
     return hold.run(
-      () => this.#scopes.run(scope, fn, grant),
+      () => scopes.run(scope, fn, grant),
       () => {
         scope.ended = true;
       },

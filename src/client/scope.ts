@@ -5,8 +5,10 @@ import type { Lease } from './lease.ts';
 import { LossSignal } from './loss-signal.ts';
 import { type Bounds, type LeaseWatcher, Wait } from './wait.ts';
 
-/** What an `exclusive` found in its async context: the call that runs around it. */
+/** What an `exclusive` finds in its async context: the call that runs around it. */
 export class Scope {
+  /** Whose call it is. */
+  readonly client: object;
   readonly lease: Lease;
   readonly parent: Scope | undefined;
   /** Whether the function of this scope has settled: what it left running is on its own then. */
@@ -14,7 +16,8 @@ export class Scope {
   #nested: 'free' | 'taken' = 'free';
   readonly #queue: NestedTurn[] = [];
 
-  constructor(lease: Lease, parent: Scope | undefined) {
+  constructor(client: object, lease: Lease, parent: Scope | undefined) {
+    this.client = client;
     this.lease = lease;
     this.parent = parent;
   }
@@ -35,10 +38,17 @@ export class Scope {
   }
 }
 
-/** The nearest call around this one that still runs and has not given its lease back by itself. */
-export function enclosing(scope: Scope | undefined): Scope | undefined {
+/** The nearest call around this one, of whichever client, that still runs and has not given its lease back by itself. */
+export function living(scope: Scope | undefined): Scope | undefined {
   let around = scope;
   while (around !== undefined && (around.ended || around.lease.state === 'released')) around = around.parent;
+  return around;
+}
+
+/** The nearest of them that is this client's. */
+export function enclosing(scope: Scope | undefined, client: object): Scope | undefined {
+  let around = living(scope);
+  while (around !== undefined && around.client !== client) around = living(around.parent);
   return around;
 }
 

@@ -259,6 +259,21 @@ test('after a stall of the process the signal of a nested call has aborted befor
   expect(grant.signal.reason).toMatchObject({ code: 'LEASE_LOST' });
 });
 
+test('a call of another client in between neither shares the lease nor hides it', async () => {
+  const { daemon, client, outer } = await connected();
+  const otherDaemon = new FakeDaemon();
+  const other = await otherDaemon.connect();
+  const call = await outer(() =>
+    other.exclusive({ account: 'A' }, async (between) => {
+      const inner = await client.exclusive({ account: 'A' }, (grant) => grant.token);
+      return { between: between.token, inner };
+    }),
+  );
+  (await otherDaemon.hear('acquire')).grant({ token: 77n });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  expect(await call()).toEqual({ between: 77n, inner: 9n });
+});
+
 test('a straggler of a nested call shares with the outermost one and waits for its turn there', async () => {
   const { daemon, client, outer } = await connected();
   const later = deferred();
