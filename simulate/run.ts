@@ -7,8 +7,8 @@ import { BEGINS_MS, CONFIGS, type Scenario, type Step } from './scenario.ts';
 import { forgetStorages, rememberStorages } from './storages.ts';
 import { Process } from './world.ts';
 
-/** After the last step everything is well again, and all that waits must come to its end. */
-const HEALING_MS = 75_000;
+/** After the last step everything is well again, and all that waits must come to its end: also sieges, call by call. */
+const HEALING_MS = 300_000;
 /** A run that has not come to rest by then never will. */
 const MOST_TURNS = 200_000;
 
