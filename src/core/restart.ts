@@ -32,7 +32,7 @@ export class Restart {
   /** I4: a damaged note may stand for a lease in any lane, so all of them are closed. */
   #allClosed: boolean;
 
-  constructor({ startedAtMs, accounts, lanes, leases, deadlines }: Foundation, found: NotesFound) {
+  constructor({ startedAtMs, accounts, lanes, leases, deadlines, ledger }: Foundation, found: NotesFound) {
     this.#startedAtMs = startedAtMs;
     this.#accounts = accounts;
     this.#lanes = lanes;
@@ -40,6 +40,8 @@ export class Restart {
     this.#deadlines = deadlines;
     this.#allClosed = found.damaged;
     for (const noted of found.leases) {
+      // I5: below the ceiling, unless the state is a backup's, and older than its leases.
+      ledger.tokens.lift(BigInt(noted.token) + 1n);
       if (noted.expiresAtMs > this.#startedAtMs) this.#adopt(noted);
       // Its slot would be lost for the rest of this boot.
       else this.#leases.strike(noted.token);

@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
+import { TOKEN_SEQUENCE } from '../core/ledger.ts';
 import type { Policies } from '../core/policies.ts';
+import type { DurableState, NotedLease } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { openAccountNotes } from '../store/account-notes.ts';
 import { type LeaseNotesOptions, notesExist, openLeaseNotes } from '../store/lease-notes.ts';
@@ -104,6 +106,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     const leases = openLeaseNotes(place);
     opened.push(leases);
     if (leases.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
+    if (isOlderThan(leases.found.leases, state)) log.warn(setBack(stateDir));
     const accounts = openAccountNotes(place);
     opened.push(accounts);
     let isOpen = false;
@@ -167,6 +170,19 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     close();
     throw error;
   }
+}
+
+/** Whether leases were granted that the state cannot have known of. */
+function isOlderThan(leases: readonly NotedLease[], { sequences }: DurableState): boolean {
+  const ceiling = sequences[TOKEN_SEQUENCE]?.ceiling ?? 0n;
+  return leases.some(({ token }) => token >= ceiling);
+}
+
+function setBack(stateDir: string): string {
+  return (
+    `leases of this boot are newer than the state in ${stateDir}: it is a backup, it seems. If nonces were ever higher ` +
+    'than the clock, or are counted, raise them before they are rejected: nonced advance'
+  );
 }
 
 function cannotStart(error: Error): ExitError {

@@ -44,6 +44,29 @@ describe('after a crash', () => {
     expect(machine.connect('bot', 's1').resumed).toHaveLength(1);
   });
 
+  test('I5: tokens rise above those of noted leases, also where a backup of the state has forgotten them', async () => {
+    const machine = await Machine.started();
+    const backup = machine.store.durable;
+    const bot = machine.connect('bot', 's1');
+    await machine.crashAndRestart();
+    const again = machine.connect('bot', 's1');
+    const id = again.acquire();
+    await machine.advance(RETURN_MS);
+    const { token } = again.grant(id);
+    machine.crash();
+    machine.store.durable = backup;
+    await machine.start();
+    const back = machine.connect('bot', 's1');
+    expect(back.resumed).toMatchObject([{ token }]);
+    const other = machine.connect('other');
+    const next = other.acquire();
+    expect(back.release(token)).toBe(true);
+    await settled();
+    expect(other.grant(next).token).toBeGreaterThan(token);
+    expect(machine.store.durable.sequences['#tokens']?.ceiling).toBeGreaterThan(token);
+    expect(bot.revokedTokens).toEqual([]);
+  });
+
   test('its holder finds it again by its session, with the id of its request and what is left of its TTL', async () => {
     const { machine, token } = await withOrphan();
     await machine.advance(1_500);

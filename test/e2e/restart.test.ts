@@ -87,6 +87,22 @@ test("a clean restart is the same to a holder and to those who wait, in their cl
   expect([...nonces].sort()).toEqual(nonces);
 });
 
+test('a backup that is brought back by itself is told of, and gives nobody the token of a lease that lives', async () => {
+  const state = join(place.stateDir, 'state.json');
+  const backup = readFileSync(state);
+  await killAndRestart();
+  const holder = await client('holder');
+  const grant = await holder.acquire({ account: 'A' });
+  await daemon.end('SIGKILL');
+  writeFileSync(state, backup);
+  daemon = await startDaemonProcess(place);
+  await daemon.says(/warn: leases of this boot are newer than the state in .*: nonced advance$/m);
+  expect(await grant.renew()).toBe(grant.ttlMs);
+  await grant.release('ok');
+  const next = await (await client('other')).acquire({ account: 'B' });
+  expect(next.token).toBeGreaterThan(grant.token);
+});
+
 test('a release that the daemon died before reading is made good after the restart', async () => {
   const holder = await client('holder');
   const rival = await client('rival');
