@@ -49,8 +49,8 @@ const RECENT = 20;
 const RECENT_REJECTIONS = 5;
 const PROBE_MS = 60_000;
 const URGENT_EVERY_MS = 10_000;
-/** A jump of the wall clock within one boot that is followed, and some time for a start that it falls into. */
-const FOLLOWED_MS = 3_600_000;
+/** A jump of the wall clock within one boot that is followed, and some milliseconds, as the clocks are not read at once. */
+const FOLLOWED_MS = 3_600_005;
 /** A wall clock before it is none to begin at. */
 const RELEASED_MS = Date.UTC(2026, 10, 1);
 /** In another boot, a wall clock this far past all that was believed is not. */
@@ -923,8 +923,8 @@ export class Checker implements WireTap {
         session: line.session,
         grantedAtMs: nowMs,
         line,
-        // It tells whole milliseconds.
-        expiresAtMs: nowMs + Number(one['ttlMs']) - 1,
+        // It tells whole milliseconds, rounded down.
+        expiresAtMs: nowMs + Number(one['ttlMs']),
         closedUntilMs: 0,
         isDoubtful: false,
       });

@@ -1,6 +1,6 @@
 import { Breaker } from './breaker.ts';
 import { CallTally } from './call-tally.ts';
-import type { Account } from './entities.ts';
+import type { Account, Lease } from './entities.ts';
 import { Exchange } from './exchange.ts';
 import type { Ledger } from './ledger.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
@@ -105,9 +105,10 @@ export class AccountTable {
     }
   }
 
-  /** From now on everybody is as `policies` say; what was used of a bucket stays used. */
-  follow(policies: Policies, nowMs: number): void {
+  /** From now on everybody is as `policies` say; what was used of a bucket, and what the live `leases` cost, stays used. */
+  follow(policies: Policies, leases: Iterable<Lease>, nowMs: number): void {
     this.#policies = policies;
+    const underWay = costsOf(leases);
     for (const account of this.#accounts.values()) {
       const policy = policies.of(account.name);
       account.sequence = this.#ledger.sequenceOf(account.name, policy);
@@ -117,7 +118,7 @@ export class AccountTable {
         // Where it was not paced nobody has counted, and the exchange's own counter may be full.
         const counted = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
         const level = Math.min(counted, policy.pacing?.max ?? counted);
-        account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, account.bucket?.underWay);
+        account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, underWay.get(account));
         this.note(account, nowMs);
       }
     }
@@ -231,6 +232,17 @@ export class AccountTable {
 const BREAKER_MEMORY_MS = 3_600_000;
 
 /** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
+/** What the calls cost that are under way, by account. */
+function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
+  const costs = new Map<Account, number>();
+  for (const lease of leases) {
+    for (const [account, cost] of [[lease.account, lease.cost] as const, ...(lease.otherCosts ?? [])]) {
+      costs.set(account, (costs.get(account) ?? 0) + cost);
+    }
+  }
+  return costs;
+}
+
 function isForgettable({ bucket, breaker, usedAtMs }: Account, nowMs: number): boolean {
   const isDone = breaker.isPristine || (!breaker.isOpen && nowMs - usedAtMs > BREAKER_MEMORY_MS);
   return isDone && (bucket === undefined || bucket.level(nowMs) === 0);

@@ -12,6 +12,7 @@ import type { Drain } from './drain.ts';
 import type { Foundation } from './foundation.ts';
 import type { Grants } from './grants.ts';
 import type { LaneMap } from './lanes.ts';
+import type { LeaseTable } from './leases.ts';
 import type { Ledger } from './ledger.ts';
 import type { AdvanceParams, AdvancePlan } from './operator-plans.ts';
 import type { Phase } from './phase.ts';
@@ -50,6 +51,7 @@ export class Operations {
   readonly #phase: Phase;
   readonly #ledger: Ledger;
   readonly #accounts: AccountTable;
+  readonly #leases: LeaseTable;
   readonly #lanes: LaneMap;
   readonly #grants: Grants;
   readonly #observer: Observer;
@@ -57,11 +59,12 @@ export class Operations {
 
   #configurationProblem: string | undefined;
 
-  constructor({ clock, phase, ledger, accounts, lanes, observer, drain }: Foundation, grants: Grants) {
+  constructor({ clock, phase, ledger, accounts, leases, lanes, observer, drain }: Foundation, grants: Grants) {
     this.#clock = clock;
     this.#phase = phase;
     this.#ledger = ledger;
     this.#accounts = accounts;
+    this.#leases = leases;
     this.#lanes = lanes;
     this.#grants = grants;
     this.#observer = observer;
@@ -145,7 +148,7 @@ export class Operations {
       this.#ledger.forgetNewcomers();
       const inEffect = () => {
         this.#ledger.forgetNewcomers();
-        this.#accounts.follow(policies, this.#clock.monotonicMs());
+        this.#accounts.follow(policies, this.#leases.values(), this.#clock.monotonicMs());
         this.#grants.switchTo(this.#lanes.policy);
         this.#configurationProblem = undefined;
         this.#observer.observe({ kind: 'configured' });

@@ -180,7 +180,7 @@ function isOlderThan(leases: readonly NotedLease[], { sequences }: DurableState)
 
 function setBack(stateDir: string): string {
   return (
-    `leases of this boot are newer than the state in ${stateDir}: it is a backup, it seems. If nonces were ever higher ` +
+    `leases of this boot are newer than the state in ${stateDir}: a backup, or made by hand? If nonces were ever higher ` +
     'than the clock, or are counted, raise them before they are rejected: nonced advance'
   );
 }

@@ -523,6 +523,20 @@ describe('another configuration while it runs', () => {
     expect(bot.answer(bot.acquire({ waitMs: 0 }))?.kind).toBe('granted');
   });
 
+  test('and counts a call that was under way by then when it ends, as one that may have arrived so late', async () => {
+    const machine = await Machine.started({ exclusive: 'off' });
+    const bot = machine.connect();
+    const { token } = bot.grant(bot.acquire({ cost: 1 }));
+    await machine.broker.follow(pacing('MASTER', { max: 2, perSecond: 1 }));
+    await machine.advance(10_000);
+    bot.release(token);
+    const id = bot.acquire({ cost: 2 });
+    await machine.advance(999);
+    expect(bot.answer(id)).toBeUndefined();
+    await machine.advance(1);
+    expect(bot.answer(id)?.kind).toBe('granted');
+  });
+
   test('and a crash right after that does not empty it', async () => {
     const machine = await Machine.started();
     call(machine.connect(), 'MASTER');
