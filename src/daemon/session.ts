@@ -33,7 +33,7 @@ import { checkRequest, isRefusal } from '../protocol/request-check.ts';
 
 /** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;
-/** A client that leaves so many bytes of answers unread is cut off. */
+/** A client that leaves so many bytes of answers unread is cut off; what was written last counts on top, for it had no time to read that. */
 const MAX_UNREAD_BYTES = 262_144;
 
 /** One connection, as a session needs it. */
@@ -82,6 +82,7 @@ export class Session implements Peer {
   #codec: Codec = jsonRpc;
   #output: Uint8Array[] = [];
   #outputBytes = 0;
+  #lastBytes = 0;
   #saidHello = false;
   /** Operators' requests that wait for a write of the state. */
   #changing = 0;
@@ -137,15 +138,20 @@ export class Session implements Peer {
     const output = this.#output;
     const [first] = output;
     if (first !== undefined) {
+      // Before this is written: one event may answer a thousand requests, and who reads at once must not be cut off for it.
+      const isDeaf = this.#wire.unsentBytes > MAX_UNREAD_BYTES + this.#lastBytes;
       this.#output = [];
-      this.#wire.write(output.length === 1 ? first : Buffer.concat(output, this.#outputBytes));
+      this.#lastBytes = this.#outputBytes;
       this.#outputBytes = 0;
+      if (isDeaf) {
+        this.closed();
+        this.#wire.destroy();
+        return;
+      }
+      this.#wire.write(output.length === 1 ? first : Buffer.concat(output, this.#lastBytes));
     }
     if (this.#phase === 'closed') return;
-    if (this.#wire.unsentBytes > MAX_UNREAD_BYTES) {
-      this.closed();
-      this.#wire.destroy();
-    } else if (this.#phase === 'half-closed' && this.#changing === 0 && this.#client.waiting.size === 0) {
+    if (this.#phase === 'half-closed' && this.#changing === 0 && this.#client.waiting.size === 0) {
       this.#close();
     }
   }
