@@ -20,6 +20,9 @@ export interface AccountTableOptions {
   readonly failed: (error: Error) => void;
 }
 
+/** So many are remembered of an account. */
+const FORMER_KEYS = 8;
+
 /** What a fingerprint says that is not known of its account already. */
 export type KeyClaim =
   /** The account had another key: an operator has made a new one, or somebody uses the wrong label. */
@@ -91,10 +94,14 @@ export class AccountTable {
     const owner = this.#byKey.get(key);
     if (owner !== undefined) return { kind: 'taken', by: owner };
     const before = account.key;
-    if (before !== undefined) this.#byKey.delete(before);
     account.key = key;
     this.#byKey.set(key, account);
-    return before === undefined ? undefined : { kind: 'changed' };
+    if (before === undefined) return undefined;
+    this.#byKey.delete(before);
+    // Two bots with a key each under one label change it with every call: that is told once, and not with every call.
+    const isNews = !account.formerKeys.includes(key) && account.formerKeys.length < FORMER_KEYS;
+    if (!account.formerKeys.includes(before)) account.formerKeys = [...account.formerKeys, before].slice(-FORMER_KEYS);
+    return isNews ? { kind: 'changed' } : undefined;
   }
 
   /** An operator has given the account a sequence of its own, or raised the one it shares with others. */
@@ -181,6 +188,7 @@ export class AccountTable {
       breaker: new Breaker(noted?.breaker),
       paused: this.#ledger.isPaused(name),
       key: undefined,
+      formerKeys: [],
       grants: 0,
       nonces: 0,
       waiting: 0,

@@ -20,6 +20,8 @@ export interface Account {
   paused: boolean;
   /** Fingerprint of its API key, where a client has told it. */
   key: string | undefined;
+  /** Those it had before, some of them. */
+  formerKeys: readonly string[];
   grants: number;
   nonces: number;
   waiting: number;

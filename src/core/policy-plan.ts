@@ -1,6 +1,6 @@
 import type { Policies } from './policies.ts';
 import { type DurableAccount, type DurableSequence, type DurableState, MOST_SEQUENCES, type Unit } from './ports.ts';
-import type { AccountChange } from './register.ts';
+import { type AccountChange, EVERYBODY } from './register.ts';
 import { describeUnit, nonceSpanMs } from './sequence-clock.ts';
 
 /** What is durable and concerns the policies. */
@@ -87,6 +87,8 @@ export function planPolicies(
   const kept: string[] = [];
   for (const [account, { sequence: from }] of accounts) {
     const to = policies.of(account).sequence;
+    // Those who are not told apart stay: nobody knows which of them the new policies mean.
+    if (account === EVERYBODY) continue;
     if (from === undefined || from === to || from === ownSequenceOf(account)) continue;
     const [had, target] = [all.get(from), all.get(to)];
     // Both names are checked against the state and the configuration before; a miss would only leave the account as it is.

@@ -3,7 +3,7 @@ import type { DurableAccount } from './ports.ts';
 
 /** More accounts are not told apart: those on the default sequence then count as one, `EVERYBODY`. */
 const MOST_ACCOUNTS = 4_096;
-const EVERYBODY = '*';
+export const EVERYBODY = '*';
 
 /** What changes of an account. */
 export interface AccountChange {
@@ -60,7 +60,8 @@ export class Register {
   enlist(account: string, sequence: string): boolean {
     const isFull = this.#accounts.size + this.#newcomers.size >= MOST_ACCOUNTS && !this.#accounts.has(account);
     const hasRoom = this.#newcomers.has(account) || !(isFull || this.isCrowded);
-    if (!hasRoom && sequence !== DEFAULT_SEQUENCE) return false;
+    // Whoever is not told apart goes on where those have drawn (I2).
+    if (!hasRoom && sequence !== (this.#accounts.get(EVERYBODY)?.sequence ?? DEFAULT_SEQUENCE)) return false;
     this.#newcomers.set(hasRoom ? account : EVERYBODY, { sequence });
     return true;
   }

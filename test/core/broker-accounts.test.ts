@@ -324,6 +324,12 @@ describe('past 4,096 accounts', () => {
     expect((await draw(machine, 'later')) - last).toBeLessThan(by);
   });
 
+  test('I2: a configuration that moves everybody moves nobody who is not told apart', async () => {
+    const { machine } = await sentElsewhere();
+    await machine.broker.follow(configured({ sequences: { alt: 'ns' }, accounts: { '*': { sequence: 'alt' } } }));
+    expect(machine.store.durable.accounts.get('*')).toEqual({ sequence: 'default', paused: false });
+  });
+
   test('4,096 accounts are enlisted one after the other, and the next one is one of the crowd', async () => {
     const machine = await Machine.started({ state: stateWith() });
     const bot = machine.connect();

@@ -480,6 +480,14 @@ describe('one key, one label', () => {
     expect(machine.observed).not.toContain('key-changed');
   });
 
+  test('two keys in turn under one label are told of once, and not with every call', async () => {
+    const machine = await Machine.started();
+    for (let n = 0; n < 20; n += 1) expect(await atOnce(machine, { key: n % 2 === 0 ? 'aa' : 'bb' })).toBe('granted');
+    expect(machine.observed.filter((what) => what === 'key-changed')).toHaveLength(1);
+    expect(await atOnce(machine, { key: 'cc' })).toBe('granted');
+    expect(machine.observed.filter((what) => what === 'key-changed')).toHaveLength(2);
+  });
+
   test('another key under a known label is followed and told, and the old one is free', async () => {
     const machine = await Machine.started();
     await atOnce(machine, { key: 'aa' });

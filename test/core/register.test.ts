@@ -88,6 +88,12 @@ describe('Register', () => {
     expect(named.accounts.get('PAUSED')).toEqual({ sequence: 'alt', paused: true });
   });
 
+  test('I2: those who are not told apart are enlisted where they have drawn, and nowhere else', () => {
+    const { accounts } = crowdedRegister();
+    const register = new Register(new Map([...accounts, ['*', { sequence: 'alt', paused: false }]]));
+    expect([register.enlist('late', 'default'), register.enlist('late', 'alt')]).toEqual([false, true]);
+  });
+
   test('I2: one that may have drawn as one of many is not enlisted elsewhere, though its name is known by a pause', () => {
     const crowded = crowdedRegister();
     crowded.enlist('late', 'default');
