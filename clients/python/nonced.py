@@ -1038,9 +1038,10 @@ class _Connection:
                 waiting.answer(_Granted(lease, None, 0.0))
                 self._pending.pop(waiting.id, None)
                 continue
-            self._notify('release', {'token': str(each.token), 'outcome': 'unused'})
+            # Not `unused`: its call may have been made, and the release been given up on.
+            self._notify('release', {'token': str(each.token), 'outcome': 'unknown'})
         if lease is not None and not found:
-            lease.lose('the lease ended while the daemon was away; a call that was sent may have arrived')
+            lease.lose('the lease ended while there was no connection to the daemon; a call that was sent may have arrived')
 
     def _notify(self, method: str, params: Dict[str, Any]) -> None:
         if self._socket is None:

@@ -140,11 +140,16 @@ export class Holdings implements LeaseKeeper, LeaseLoser {
       if (this.#link.releasing(one.token)) continue;
       const given = owed.get(one.token);
       // Granted to a call that still waits, by an answer that got lost; or to one that nobody waits for any more.
-      if (given === undefined && this.#link.waiting(one.id)?.adopt(one, endsAtMs)) continue;
-      this.giveBack(one.token, given?.outcome ?? 'unused', endsAtMs);
+      const waiting = this.#link.waiting(one.id);
+      if (given === undefined && waiting?.adopt(one, endsAtMs)) continue;
+      // Where nobody waits, its call may have been made, and the release been given up on.
+      this.giveBack(one.token, given?.outcome ?? (waiting === undefined ? 'unknown' : 'unused'), endsAtMs);
     }
     for (const lease of gone.values()) {
-      this.lost(lease, leaseLost('the lease ended while the daemon was away; a call that was sent may have arrived'));
+      this.lost(
+        lease,
+        leaseLost('the lease ended while there was no connection to the daemon; a call that was sent may have arrived'),
+      );
     }
   }
 

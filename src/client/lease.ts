@@ -131,12 +131,6 @@ export class Lease implements WatchedLease {
     this.#arm(this.#clock.monotonicMs());
   }
 
-  /** No more renewals: whoever wanted them is done. */
-  stopRenewing(): void {
-    this.#renewal = undefined;
-    this.#renewAtMs = Number.POSITIVE_INFINITY;
-  }
-
   /** The daemon no longer has it, or will not by the time anybody looks. */
   lose(error: NoncedError): void {
     if (this.#state.state === 'lost' || this.#state.state === 'released') return;

@@ -155,6 +155,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         const followed = await broker.follow(policies);
         switchboard.arm();
         if ('code' in followed) {
+          if (followed.code !== 'BAD_REQUEST') throw new ExitError(EXIT.tempFail, followed.message);
           throw new ExitError(EXIT.config, `it does not fit the state in ${stateDir}: ${followed.message}`);
         }
         for (const kept of followed.kept) log.warn(kept);

@@ -94,7 +94,8 @@ export class Journal {
   ended(call: ObservedEnd): void {
     const nowMs = this.#clock.wallMs();
     const endedAtMs = call.late ? Math.round(nowMs - (this.#clock.monotonicMs() - call.endedAtMs)) : nowMs;
-    this.#add({ kind: 'call', endedAtMs, call });
+    // As it is now: an outcome that is told late is a line of its own.
+    this.#add({ kind: 'call', endedAtMs, call: { ...call } });
   }
 
   /** Somebody has moved the file away, or has mended what was wrong with it. */

@@ -134,6 +134,20 @@ test('nothing is written while the broker is at work, and nothing at all while n
   expect([clock.timers, disk.appends]).toEqual([0, 1]);
 });
 
+test('a call has the outcome of its end in its line, though another is told before that is written', async () => {
+  const { journal, clock, pass, written } = setUp();
+  const call = { ...endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' }) };
+  journal.ended(call);
+  // As the broker does it, which remembers the same object.
+  Object.assign(call, { outcome: 'invalid-nonce', late: true });
+  journal.ended(call);
+  await pass(100);
+  expect(written().slice(1)).toMatchObject([
+    { outcome: 'unknown', late: false },
+    { outcome: 'invalid-nonce', late: true },
+  ]);
+});
+
 test('an outcome that is told after the end is a line at the time of the end', async () => {
   const { journal, clock, pass, written } = setUp();
   const call = endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' });
