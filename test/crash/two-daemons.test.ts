@@ -8,7 +8,7 @@ import {
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 
-const ROUNDS = 200;
+const ROUNDS = 60;
 const CONTENDERS = 3;
 
 let place: DaemonPlace;

@@ -261,7 +261,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
     };
     await isTold('The journal begins at', [120], /not known/);
     // All three lie in one place at this scale, where it tells of the shortest.
-    const at = await placeOf(page, 'USER:bob', rows);
+    const at = await placeOf(page, '✕ USER:bob', rows);
     expect(await tipAt(page, at)).toMatch(new RegExp(`✕ USER:bob.*(${rejections.join('|')}).*invalid-nonce`));
     // A kind of call that is switched off is not there any more.
     await page.click('button[data-kind=invalid-nonce]');

@@ -306,7 +306,7 @@ class WireTest(unittest.TestCase):
         session, _id, again, released, drawn = said
         self.assertEqual(session, again)
         self.assertEqual([each['token'] for each in released], ['6', '5'])
-        self.assertEqual({each['outcome'] for each in released}, {'unused'})
+        self.assertEqual({each['outcome'] for each in released}, {'unknown'})
         self.assertEqual(drawn, {'token': '7', 'cost': 0, 'count': 2})
 
     def test_a_wait_is_asked_again_with_what_is_left_of_it(self):
