@@ -36,7 +36,7 @@ export function circumstances({ machine, settings, skipped, startedAt }: Results
       `${settings.seconds} s for each load in each`,
     ...(machine.filesystem === 'tmpfs' ? ['state in memory: what is called durable here is not; see --dir'] : []),
     ...(machine.loadAverage > machine.cores / 2
-      ? ['the machine was busy with something else: take nothing from these figures']
+      ? ['the machine was busy in the minute before: if that went on, take nothing from these figures']
       : []),
     ...skipped.map(({ what, why }) => `${what} was left out: ${why}`),
   ];
