@@ -99,9 +99,10 @@ export class AccountTable {
     if (before === undefined) return undefined;
     this.#byKey.delete(before);
     // Two bots with a key each under one label change it with every call: that is told once, and not with every call.
-    const isNews = !account.formerKeys.includes(key) && account.formerKeys.length < FORMER_KEYS;
-    if (!account.formerKeys.includes(before)) account.formerKeys = [...account.formerKeys, before].slice(-FORMER_KEYS);
-    return isNews ? { kind: 'changed' } : undefined;
+    const { formerKeys } = account;
+    const hasRoom = formerKeys.length < FORMER_KEYS;
+    if (hasRoom && !formerKeys.includes(before)) account.formerKeys = [...formerKeys, before];
+    return hasRoom && !formerKeys.includes(key) ? { kind: 'changed' } : undefined;
   }
 
   /** An operator has given the account a sequence of its own, or raised the one it shares with others. */
@@ -239,7 +240,6 @@ export class AccountTable {
 /** A closed breaker of an account that nobody has used for so long need not be remembered. */
 const BREAKER_MEMORY_MS = 3_600_000;
 
-/** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
 /** What the calls cost that are under way, by account. */
 function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
   const costs = new Map<Account, number>();
@@ -251,6 +251,7 @@ function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
   return costs;
 }
 
+/** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
 function isForgettable({ bucket, breaker, usedAtMs }: Account, nowMs: number): boolean {
   const isDone = breaker.isPristine || (!breaker.isOpen && nowMs - usedAtMs > BREAKER_MEMORY_MS);
   return isDone && (bucket === undefined || bucket.level(nowMs) === 0);

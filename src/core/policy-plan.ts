@@ -86,9 +86,9 @@ export function planPolicies(
   const moves = new Map<string, AccountChange>();
   const kept: string[] = [];
   for (const [account, { sequence: from }] of accounts) {
-    const to = policies.of(account).sequence;
     // Those who are not told apart stay: nobody knows which of them the new policies mean.
     if (account === EVERYBODY) continue;
+    const to = policies.of(account).sequence;
     if (from === undefined || from === to || from === ownSequenceOf(account)) continue;
     const [had, target] = [all.get(from), all.get(to)];
     // Both names are checked against the state and the configuration before; a miss would only leave the account as it is.

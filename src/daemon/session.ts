@@ -33,7 +33,7 @@ import { checkRequest, isRefusal } from '../protocol/request-check.ts';
 
 /** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;
-/** A client that leaves so many bytes of answers unread is cut off; what was written last counts on top, for it had no time to read that. */
+/** A client that leaves so many bytes of answers unread, and what was written last on top, is cut off. */
 const MAX_UNREAD_BYTES = 262_144;
 
 /** One connection, as a session needs it. */
@@ -82,6 +82,7 @@ export class Session implements Peer {
   #codec: Codec = jsonRpc;
   #output: Uint8Array[] = [];
   #outputBytes = 0;
+  /** Of what was written last: the client may have had no time to read it. */
   #lastBytes = 0;
   #saidHello = false;
   /** Operators' requests that wait for a write of the state. */

@@ -184,6 +184,21 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
     },
   );
 
+  test('full when a configuration is read anew: nothing is changed, the disk is blamed and not the configuration, and again it works', async () => {
+    const place = placeOnSmallDisk('size=64k');
+    const config = join(place.dir, 'config.json');
+    writeFileSync(config, '{}');
+    const daemon = await start(place, { args: ['--config', config] });
+    writeFileSync(config, JSON.stringify({ sequences: { second: { unit: 'ns' } } }));
+    fillUp(place);
+    daemon.child.kill('SIGHUP');
+    await daemon.says(/nothing was changed: the state cannot be written \(.*ENOSPC/);
+    expect(daemon.log()).not.toContain('does not fit');
+    free(place);
+    daemon.child.kill('SIGHUP');
+    await daemon.says('was read anew and holds from now on');
+  });
+
   test('full for longer than the reserve: nonces go on by one although the clock has passed the ceiling, also across a crash, I1 I2', async () => {
     const place = placeOnSmallDisk('size=64k');
     const daemon = await start(place);
