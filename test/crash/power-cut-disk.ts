@@ -41,6 +41,7 @@ export class Disk {
   readonly #dir: string;
   readonly #cleaner: ChildProcess;
   #copies = 0;
+  #mountedImage: string;
 
   constructor(kind: FileSystem) {
     this.#kind = kind;
@@ -59,6 +60,7 @@ export class Disk {
     const { make, live } = FILE_SYSTEMS[kind];
     must(...make, this.#image);
     must('mount', '-t', kind, '-o', live, this.#image, this.mounted);
+    this.#mountedImage = this.#image;
   }
 
   /** Where it is mounted. */
@@ -85,17 +87,35 @@ export class Disk {
   }
 
   /** Mounts a copy in place of what was mounted. To be called when no process uses the disk any more. */
-  becomes(copy: string): void {
-    must('umount', this.mounted);
+  async becomes(copy: string): Promise<void> {
+    await this.#unmount();
     // It remembers devices by what is written on them, and takes a copy for an old state of the same one.
     if (this.#kind === 'btrfs') spawnSync('btrfs', ['device', 'scan', '--forget']);
     must('mount', '-t', this.#kind, '-o', 'loop', copy, this.mounted);
+    this.#mountedImage = copy;
   }
 
   /** Unmounts and removes everything. */
   async remove(): Promise<void> {
     this.#cleaner.stdin?.end();
     if (this.#cleaner.exitCode === null) await once(this.#cleaner, 'exit');
+  }
+
+  /**
+   * Also in every mount namespace that another test has made of a copy of ours: as long as one has the disk mounted, no
+   * other with the same identity can be.
+   */
+  async #unmount(): Promise<void> {
+    must('umount', this.mounted);
+    await eventually(`${this.#mountedImage} is mounted nowhere`, () => {
+      const devices = spawnSync('losetup', ['-j', this.#mountedImage], { encoding: 'utf8' }).stdout;
+      if (devices === '') return true;
+      for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+        const there = mountsOf(pid).find((path) => path.endsWith(this.mounted));
+        if (there !== undefined) spawnSync('nsenter', ['-t', pid, '-m', 'umount', '-l', there]);
+      }
+      return false;
+    });
   }
 
   /** All writes that the disk has finished, as the kernel counts them; undefined while one is under way. */
@@ -117,6 +137,17 @@ export async function freeze(pid: number): Promise<void> {
       / T \d/.test(readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8')),
     ),
   );
+}
+
+/** Where something is mounted, as a process sees it. */
+function mountsOf(pid: string): readonly string[] {
+  try {
+    const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n');
+    return lines.map((line) => line.split(' ')[4] ?? '');
+  } catch {
+    // It has ended meanwhile.
+    return [];
+  }
 }
 
 function must(...[program = '', ...args]: readonly string[]): void {

@@ -68,7 +68,7 @@ interface Recovery {
 
 /** Starts the daemon on a disk that lost its power, after the reboot, and asks it for a nonce. */
 async function recover(disk: Disk, copy: string, boot: number): Promise<Recovery> {
-  disk.becomes(copy);
+  await disk.becomes(copy);
   const place = placeOn(disk, boot);
   const daemon = await start(place);
   const connection = await RawConnection.open(place.socket);
