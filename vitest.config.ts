@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+// No test replaces a module or leaves anything behind in one: a worker loads them once, not for each file anew.
+const isolate = false;
+
 export default defineConfig({
   test: {
     // Most of the time goes by in waiting for processes: two files at once, also where there are only two cores.
@@ -8,6 +11,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          isolate,
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/crash/**', 'test/systemd/**'],
         },
@@ -15,6 +19,7 @@ export default defineConfig({
       {
         test: {
           name: 'processes',
+          isolate,
           include: ['test/{e2e,crash,systemd}/**/*.test.ts'],
           // Real processes on a shared machine of two cores: generous, for nothing here measures time.
           testTimeout: 60_000,

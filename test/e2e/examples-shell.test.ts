@@ -14,7 +14,7 @@ const SHELL = resolve('examples/shell');
 const BALANCE = join(SHELL, 'balance.sh');
 const OWN_CLOCK = join(SHELL, 'own-clock.sh');
 const WITH_NC = join(SHELL, 'with-nc.sh');
-const AT_ONCE = 20;
+const AT_ONCE = 8;
 
 const missing = ['bash', 'nc', 'curl', 'openssl', 'timeout'].filter((program) => !hasProgram(program));
 const reason = missing.length === 0 ? '' : ` (skipped: no ${missing.join(', ')})`;

@@ -60,15 +60,18 @@ test('what others are granted afterwards lies above the nonces that such a progr
 
 test('a sequence that is ahead of the clock is waited for outside the lane, and past the wait it is said why', async () => {
   await using nonced = await connect({ name: 'ahead', socket: place.socket });
-  const advanced = await runNonced(['advance', '--by', '2s', '--socket', place.socket]);
-  expect(advanced.code).toBe(0);
-  const refused = await runNonced(['exec', '--own-clock', '--wait', '100ms', '--socket', place.socket, '--', 'true']);
-  expect(refused.code).toBe(75);
-  expect(refused.stderr).toContain('ahead of the clock');
+  const exec = (...options: readonly string[]) =>
+    runNonced(['exec', '--own-clock', '--socket', place.socket, ...options, '--', 'true']);
+  const advance = (by: string) => runNonced(['advance', '--by', by, '--socket', place.socket]);
+  expect((await advance('2s')).code).toBe(0);
   // Nobody else is held up meanwhile.
-  const waiting = runNonced(['exec', '--own-clock', '--socket', place.socket, '--', 'true']);
+  const waiting = exec();
   await nonced.exclusive({ waitMs: 10_000 }, async () => {});
   expect((await waiting).code).toBe(0);
   const { sequences } = await nonced.status();
   expect(sequences[0]?.leadMs).toBeLessThan(1_000);
+  expect((await advance('1m')).code).toBe(0);
+  const refused = await exec('--wait', '100ms');
+  expect(refused.code).toBe(75);
+  expect(refused.stderr).toContain('ahead of the clock');
 });
