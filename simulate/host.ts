@@ -5,7 +5,7 @@ import {
   DEFAULT_SEQUENCE,
   MAX_NONCE,
   type Policies,
-} from '../src/core/policies.ts';
+} from '../src/core/accounts/policies.ts';
 import { type Authority, openAuthority } from '../src/daemon/authority.ts';
 import type { Log } from '../src/daemon/log.ts';
 import { EXIT, ExitError } from '../src/errors.ts';

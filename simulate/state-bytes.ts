@@ -1,7 +1,7 @@
-import { TOKEN_SEQUENCE } from '../src/core/ledger.ts';
-import { DEFAULT_SEQUENCE } from '../src/core/policies.ts';
+import { DEFAULT_SEQUENCE } from '../src/core/accounts/policies.ts';
+import { TOKEN_SEQUENCE } from '../src/core/nonces/ledger.ts';
+import { nonceFloorAt } from '../src/core/nonces/sequence-clock.ts';
 import type { ExclusionPolicy } from '../src/core/ports.ts';
-import { nonceFloorAt } from '../src/core/sequence-clock.ts';
 import { freshState } from '../src/daemon/opening.ts';
 import { parseState, type StateFileContents, serialiseState } from '../src/store/state-format.ts';
 

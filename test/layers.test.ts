@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
 /** The commands that work on the state or run the daemon, and what that takes. */
 const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/directories.ts': [/^daemon\/config\.ts$/],
-  'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/, /^core\/policies\.ts$/],
+  'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/, /^core\/accounts\/policies\.ts$/],
   // The policies alone, as the daemon would read and apply them.
   'cli/configuration.ts': [/^core\//, /^daemon\/policy-file\.ts$/, /^store\/state-file\.ts$/],
   'cli/commands/inspect.ts': [/^store\//],

@@ -1,9 +1,9 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
-import { NO_POLICIES, type Policies } from '../core/policies.ts';
-import { describeProblem, startingState } from '../core/policy-plan.ts';
+import { NO_POLICIES, type Policies } from '../core/accounts/policies.ts';
+import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
+import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableState } from '../core/ports.ts';
-import { nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { readStateFile } from '../store/state-file.ts';
 

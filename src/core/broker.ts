@@ -21,29 +21,29 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Refusal } from '../errors.ts';
-import { recordOf } from './account-record.ts';
-import { type AcquireParams, Admission, type NextParams } from './admission.ts';
-import { statusOf, statusOfAccount } from './broker-status.ts';
-import { Draws } from './draws.ts';
-import type { Client, LeaseLane } from './entities.ts';
-import { type BrokerOptions, type Foundation, foundationOf } from './foundation.ts';
-import { Grants } from './grants.ts';
-import { LeaseEnds } from './lease-ends.ts';
-import { metricsOf } from './metrics.ts';
-import { type Advanced, type DrainChange, Operations, type PauseChange } from './operations.ts';
-import type { AdvanceParams } from './operator-plans.ts';
-import type { Policies } from './policies.ts';
+import type { Policies } from './accounts/policies.ts';
+import { type AcquireParams, Admission, type NextParams } from './leases/admission.ts';
+import { type BrokerOptions, type Foundation, foundationOf } from './leases/broker-parts.ts';
+import { Draws } from './leases/draws.ts';
+import type { Client, LeaseLane } from './leases/entities.ts';
+import { Grants } from './leases/grants.ts';
+import { LeaseEnds } from './leases/lease-ends.ts';
+import { waitTimeout } from './leases/refusals.ts';
+import { Restart, type Resumed } from './leases/restart.ts';
+import { WaitingRoom } from './leases/waiting-room.ts';
+import { type Advanced, type DrainChange, Operations, type PauseChange } from './operator/operations.ts';
+import type { AdvanceParams } from './operator/operator-plans.ts';
 import type { ExclusionPolicy, Outcome, Peer, RequestId, Token } from './ports.ts';
-import { callsPage, eventsPage } from './record-pages.ts';
-import { waitTimeout } from './refusals.ts';
-import { Restart, type Resumed } from './restart.ts';
-import { WaitingRoom } from './waiting-room.ts';
-import { whyOf } from './why.ts';
+import { recordOf } from './reports/account-record.ts';
+import { metricsOf } from './reports/metrics.ts';
+import { callsPage, eventsPage } from './reports/record-pages.ts';
+import { statusOf, statusOfAccount } from './reports/status.ts';
+import { whyOf } from './reports/why.ts';
 
-export type { AcquireParams } from './admission.ts';
-export { DEFAULT_LIMITS, type Limits } from './foundation.ts';
-export type { Advanced } from './operations.ts';
-export { RETURN_MS, type Resumed } from './restart.ts';
+export type { AcquireParams } from './leases/admission.ts';
+export { DEFAULT_LIMITS, type Limits } from './leases/broker-parts.ts';
+export { RETURN_MS, type Resumed } from './leases/restart.ts';
+export type { Advanced } from './operator/operations.ts';
 
 export class Broker {
   readonly #clock: Clock;

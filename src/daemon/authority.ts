@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
+import type { Policies } from '../core/accounts/policies.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
-import { TOKEN_SEQUENCE } from '../core/ledger.ts';
-import type { Policies } from '../core/policies.ts';
+import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
 import type { DurableState, NotedLease } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { openAccountNotes } from '../store/account-notes.ts';

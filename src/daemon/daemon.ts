@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
-import { NO_POLICIES, type Policies } from '../core/policies.ts';
+import { NO_POLICIES, type Policies } from '../core/accounts/policies.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
 import { acquireInstanceLock } from '../store/instance-lock.ts';

@@ -4,8 +4,8 @@
  * time. Whatever becomes of the file, the broker does not hear of it; lines that find no room are counted.
  */
 import type { Clock, Timer } from '../clock.ts';
-import { subjectOf, textOf } from '../core/event-text.ts';
 import type { BrokerEvent, Nonce, ObservedEnd } from '../core/ports.ts';
+import { subjectOf, textOf } from '../core/record/event-text.ts';
 import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../protocol/journal-lines.ts';
 import { JournalFile } from '../store/journal-file.ts';
 import { type JournalSteps, journalStepsOnDisk } from '../store/journal-steps.ts';

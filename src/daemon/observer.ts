@@ -1,5 +1,5 @@
-import { holderText, textOf } from '../core/event-text.ts';
 import type { Nonce, Observer } from '../core/ports.ts';
+import { holderText, textOf } from '../core/record/event-text.ts';
 import { callFields, isNoteworthy } from './call-line.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';

@@ -1,8 +1,8 @@
-import { TOKEN_SEQUENCE } from '../core/ledger.ts';
-import { DEFAULT_SEQUENCE, MAX_NONCE, type Policies } from '../core/policies.ts';
-import { describeProblem, startingState } from '../core/policy-plan.ts';
+import { DEFAULT_SEQUENCE, MAX_NONCE, type Policies } from '../core/accounts/policies.ts';
+import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
+import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
+import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableSequence, DurableState, Unit } from '../core/ports.ts';
-import { nonceFloorAt } from '../core/sequence-clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import type { StateFileReading } from '../store/state-file.ts';
 import type { StateFileContents, StateIdentity } from '../store/state-format.ts';

@@ -5,7 +5,7 @@ import {
   DEFAULT_SEQUENCE,
   type Policies,
   type SequencePolicy,
-} from '../core/policies.ts';
+} from '../core/accounts/policies.ts';
 import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
 import { parseJson } from './policy-json.ts';
 import { describeProblem, type Problem } from './policy-problem.ts';

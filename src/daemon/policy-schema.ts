@@ -1,7 +1,7 @@
 import * as v from 'valibot';
-import { MAX_NONCE, type Pacing, type SequencePolicy } from '../core/policies.ts';
+import { MAX_NONCE, type Pacing, type SequencePolicy } from '../core/accounts/policies.ts';
+import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { MOST_SEQUENCES } from '../core/ports.ts';
-import { nonceFloorAt } from '../core/sequence-clock.ts';
 import { UNITS } from '../protocol/messages.ts';
 import { quote } from '../protocol/quote.ts';
 import { LONGEST_DRAIN_MS } from '../store/account-notes.ts';

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Policies } from '../../src/core/accounts/policies.ts';
 import type { Advanced } from '../../src/core/broker.ts';
-import type { Policies } from '../../src/core/policies.ts';
-import { ownSequenceOf } from '../../src/core/policy-plan.ts';
+import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
+import { ownSequenceOf } from '../../src/core/operator/policy-plan.ts';
 import type { Nonce, Unit } from '../../src/core/ports.ts';
-import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
 import { BEGIN_MS, configured, stateWith } from './configured.ts';
 import { MAX_NONCE, Machine, noSpace, settled } from './simulation.ts';
 

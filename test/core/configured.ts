@@ -5,9 +5,9 @@ import {
   type Pacing,
   type Policies,
   type SequencePolicy,
-} from '../../src/core/policies.ts';
+} from '../../src/core/accounts/policies.ts';
+import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import type { DurableAccount, DurableSequence, DurableState, Unit } from '../../src/core/ports.ts';
-import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
 import { freshState, MAX_NONCE } from './simulation.ts';
 
 /** What an operator might have written, with everything left out that he does not care for. */

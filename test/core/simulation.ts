@@ -1,8 +1,9 @@
 import type { Clock } from '../../src/clock.ts';
+import { NO_POLICIES, type Policies } from '../../src/core/accounts/policies.ts';
 import { type AcquireParams, Broker, DEFAULT_LIMITS, type Limits, type Resumed } from '../../src/core/broker.ts';
-import type { Client } from '../../src/core/entities.ts';
-import { NO_POLICIES, type Policies } from '../../src/core/policies.ts';
-import { startingState } from '../../src/core/policy-plan.ts';
+import type { Client } from '../../src/core/leases/entities.ts';
+import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
+import { startingState } from '../../src/core/operator/policy-plan.ts';
 import type {
   AccountNotes,
   BrokerEvent,
@@ -23,7 +24,6 @@ import type {
   Token,
   Unit,
 } from '../../src/core/ports.ts';
-import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
 import type { ErrorCode, Refusal } from '../../src/errors.ts';
 import { VirtualClock } from '../fixtures/virtual-clock.ts';
 

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_EXCHANGE, DEFAULT_SEQUENCE, MAX_NONCE, NO_POLICIES, type Policies } from '../../src/core/policies.ts';
+import {
+  DEFAULT_EXCHANGE,
+  DEFAULT_SEQUENCE,
+  MAX_NONCE,
+  NO_POLICIES,
+  type Policies,
+} from '../../src/core/accounts/policies.ts';
+import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import type { Unit } from '../../src/core/ports.ts';
-import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
 import { type Findings, freshState, openingOf, type Traces } from '../../src/daemon/opening.ts';
 import { EXIT, type ExitError } from '../../src/errors.ts';
 import type { StateFileContents } from '../../src/store/state-format.ts';

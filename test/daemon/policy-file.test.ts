@@ -2,8 +2,8 @@ import { chmodSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFil
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { AccountPolicy, Pacing } from '../../src/core/policies.ts';
-import { nonceFloorAt } from '../../src/core/sequence-clock.ts';
+import type { AccountPolicy, Pacing } from '../../src/core/accounts/policies.ts';
+import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import { checkPolicyFile, readPolicyFile } from '../../src/daemon/policy-file.ts';
 import { PRESETS } from '../../src/daemon/policy-schema.ts';
 import { EXIT } from '../../src/errors.ts';

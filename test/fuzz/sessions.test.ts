@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Policies } from '../../src/core/policies.ts';
+import type { Policies } from '../../src/core/accounts/policies.ts';
 import type { Codec, Message, RequestId } from '../../src/protocol/messages.ts';
 import { configured } from '../core/configured.ts';
 import { noSpace, settled } from '../core/simulation.ts';

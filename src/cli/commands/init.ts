@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
-import { DEFAULT_SEQUENCE, MAX_NONCE } from '../../core/policies.ts';
+import { DEFAULT_SEQUENCE, MAX_NONCE } from '../../core/accounts/policies.ts';
+import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/nonces/sequence-clock.ts';
 import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
-import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/sequence-clock.ts';
 import { BOT_SOCKET } from '../../daemon/config.ts';
 import { readMachine } from '../../daemon/machine.ts';
 import { freshState } from '../../daemon/opening.ts';

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Clock, systemClock } from '../../clock.ts';
-import { NO_POLICIES } from '../../core/policies.ts';
+import { NO_POLICIES } from '../../core/accounts/policies.ts';
 import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
 import { createLog, type Log, type LogFormat, type LogLevel } from '../../daemon/log.ts';
 import { isJournal, notify, passedSockets, watchdogMs } from '../../daemon/service-manager.ts';

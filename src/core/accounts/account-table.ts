@@ -1,0 +1,262 @@
+import type { Account, Lease } from '../leases/entities.ts';
+import type { Ledger } from '../nonces/ledger.ts';
+import type { NonceSequence } from '../nonces/nonce-sequence.ts';
+import { type AccountNotes, type AccountNotesFound, type NotedAccount, UNCOUNTED } from '../ports.ts';
+import { CallTally } from '../record/call-tally.ts';
+import { Breaker } from './breaker.ts';
+import { Exchange } from './exchange.ts';
+import { LeakyBucket } from './pacing.ts';
+import type { Pacing, Policies } from './policies.ts';
+
+export interface AccountTableOptions {
+  readonly limit: number;
+  readonly ledger: Ledger;
+  readonly policies: Policies;
+  readonly notes: AccountNotes;
+  /** What the daemon before this one has noted. */
+  readonly found: AccountNotesFound;
+  readonly nowMs: number;
+  /** Hears that a note could not be kept: nothing may be granted any more then. */
+  readonly failed: (error: Error) => void;
+}
+
+/** So many are remembered of an account. */
+const FORMER_KEYS = 8;
+
+/** What a fingerprint says that is not known of its account already. */
+export type KeyClaim =
+  /** The account had another key: an operator has made a new one, or somebody uses the wrong label. */
+  { readonly kind: 'changed' } | { readonly kind: 'taken'; readonly by: Account };
+
+/**
+ * The accounts that are in use, with what their policies make of them. The idle ones are forgotten when room is needed:
+ * nothing about nonces, pace or breakers is lost by that.
+ */
+export class AccountTable {
+  readonly #accounts = new Map<string, Account>();
+  /** All of them, who was asked for last at the end. */
+  readonly #byUse = new Set<Account>();
+  #latest: Account | undefined;
+  readonly #exchanges = new Map<string, Exchange>();
+  readonly #byKey = new Map<string, Account>();
+  /** The accounts that are noted, so that a crash neither empties a bucket nor closes a breaker. */
+  readonly #noted = new Set<Account>();
+  readonly #limit: number;
+  readonly #ledger: Ledger;
+  readonly #notes: AccountNotes;
+  readonly #failed: (error: Error) => void;
+  readonly #startedAtMs: number;
+  /** What is not noted has not been used. */
+  readonly #isComplete: boolean;
+  #policies: Policies;
+
+  constructor({ limit, ledger, policies, notes, found, nowMs, failed }: AccountTableOptions) {
+    this.#limit = limit;
+    this.#ledger = ledger;
+    this.#policies = policies;
+    this.#notes = notes;
+    this.#failed = failed;
+    this.#startedAtMs = nowMs;
+    this.#isComplete = found.complete;
+    for (const noted of found.accounts) this.#noted.add(this.#make(noted.account, nowMs, noted));
+  }
+
+  get size(): number {
+    return this.#accounts.size;
+  }
+
+  get policies(): Policies {
+    return this.#policies;
+  }
+
+  values(): Iterable<Account> {
+    return this.#accounts.values();
+  }
+
+  exchanges(): Iterable<Exchange> {
+    return this.#exchanges.values();
+  }
+
+  get(name: string): Account | undefined {
+    return this.#accounts.get(name);
+  }
+
+  /** Undefined where all that fit are busy. */
+  getOrAdd(name: string, nowMs: number): Account | undefined {
+    const account = this.#accounts.get(name) ?? this.#add(name, nowMs);
+    if (account !== undefined && account !== this.#latest) this.#isUsed(account);
+    return account;
+  }
+
+  /** One key must not go under two labels: its calls would overtake each other. */
+  claim(account: Account, key: string): KeyClaim | undefined {
+    if (account.key === key) return undefined;
+    const owner = this.#byKey.get(key);
+    if (owner !== undefined) return { kind: 'taken', by: owner };
+    const before = account.key;
+    account.key = key;
+    this.#byKey.set(key, account);
+    if (before === undefined) return undefined;
+    this.#byKey.delete(before);
+    // Two bots with a key each under one label change it with every call: that is told once, and not with every call.
+    const { formerKeys } = account;
+    const hasRoom = formerKeys.length < FORMER_KEYS;
+    if (hasRoom && !formerKeys.includes(before)) account.formerKeys = [...formerKeys, before];
+    return hasRoom && !formerKeys.includes(key) ? { kind: 'changed' } : undefined;
+  }
+
+  /** An operator has given the account a sequence of its own, or raised the one it shares with others. */
+  advanced(sequence: NonceSequence, nowMs: number): void {
+    for (const account of this.#accounts.values()) {
+      account.sequence = this.#ledger.sequenceOf(account.name, this.#policies.of(account.name));
+      if (account.sequence === sequence) account.advancedAtMs = nowMs;
+    }
+  }
+
+  /** From now on everybody is as `policies` say; what was used of a bucket, and what the live `leases` cost, stays used. */
+  follow(policies: Policies, leases: Iterable<Lease>, nowMs: number): void {
+    this.#policies = policies;
+    const underWay = costsOf(leases);
+    for (const account of this.#accounts.values()) {
+      const policy = policies.of(account.name);
+      account.sequence = this.#ledger.sequenceOf(account.name, policy);
+      account.enlisted = false;
+      account.exchange = this.#exchange(policy.exchange);
+      if (!samePacing(account.bucket?.pacing, policy.pacing)) {
+        // Where it was not paced nobody has counted, and the exchange's own counter may be full.
+        const counted = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
+        const level = Math.min(counted, policy.pacing?.max ?? counted);
+        account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, underWay.get(account));
+        this.note(account, nowMs);
+      }
+    }
+  }
+
+  isNoted(account: Account): boolean {
+    return this.#noted.has(account);
+  }
+
+  /** Notes what the account has used and how its breaker stands. */
+  note(account: Account, nowMs: number): void {
+    const { name, bucket, breaker } = account;
+    this.#noting(() => {
+      this.#noted.add(account);
+      this.#notes.note({
+        account: name,
+        level: bucket?.level(nowMs) ?? UNCOUNTED,
+        atMs: nowMs,
+        breaker: breaker.noted(),
+      });
+    });
+  }
+
+  #isUsed(account: Account): void {
+    this.#byUse.delete(account);
+    this.#byUse.add(account);
+    this.#latest = account;
+  }
+
+  #forget(account: Account): void {
+    this.#accounts.delete(account.name);
+    this.#byUse.delete(account);
+    if (account.key !== undefined) this.#byKey.delete(account.key);
+    this.#noting(() => {
+      if (this.#noted.delete(account)) this.#notes.strike(account.name);
+    });
+  }
+
+  #noting(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#failed(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #add(name: string, nowMs: number): Account | undefined {
+    if (this.#accounts.size >= this.#limit && !this.#forgetOldest(nowMs)) return undefined;
+    return this.#make(name, nowMs, undefined);
+  }
+
+  #make(name: string, nowMs: number, noted: NotedAccount | undefined): Account {
+    const policy = this.#policies.of(name);
+    const account: Account = {
+      name,
+      sequence: this.#ledger.sequenceOf(name, policy),
+      enlisted: false,
+      exchange: this.#exchange(policy.exchange),
+      bucket: policy.pacing && this.#bucket(policy.pacing, noted, nowMs),
+      breaker: new Breaker(noted?.breaker),
+      paused: this.#ledger.isPaused(name),
+      key: undefined,
+      formerKeys: [],
+      grants: 0,
+      nonces: 0,
+      waiting: 0,
+      leases: 0,
+      usedAtMs: nowMs,
+      okAtMs: undefined,
+      tally: new CallTally(),
+      bare: undefined,
+      refusedUnits: undefined,
+      advancedAtMs: undefined,
+    };
+    this.#accounts.set(name, account);
+    this.#byUse.add(account);
+    return account;
+  }
+
+  #bucket(pacing: Pacing, noted: NotedAccount | undefined, nowMs: number): LeakyBucket {
+    if (noted !== undefined && noted.level < UNCOUNTED) return new LeakyBucket(pacing, noted.level, noted.atMs);
+    const isUnused = noted === undefined && this.#isComplete;
+    return new LeakyBucket(pacing, isUnused ? 0 : pacing.max, isUnused ? nowMs : this.#startedAtMs);
+  }
+
+  #exchange(name: string): Exchange {
+    const known = this.#exchanges.get(name);
+    if (known !== undefined) return known;
+    const exchange = new Exchange(name);
+    this.#exchanges.set(name, exchange);
+    return exchange;
+  }
+
+  /** Forgets the one that nobody has asked for the longest, of those that need not be remembered. */
+  #forgetOldest(nowMs: number): boolean {
+    let left = this.#byUse.size;
+    for (const account of this.#byUse) {
+      if (account.waiting === 0 && account.leases === 0 && isForgettable(account, nowMs)) {
+        this.#forget(account);
+        return true;
+      }
+      // To the end, or those that must stay would be looked at again each time.
+      this.#isUsed(account);
+      left -= 1;
+      if (left === 0) return false;
+    }
+    return false;
+  }
+}
+
+/** A closed breaker of an account that nobody has used for so long need not be remembered. */
+const BREAKER_MEMORY_MS = 3_600_000;
+
+/** What the calls cost that are under way, by account. */
+function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
+  const costs = new Map<Account, number>();
+  for (const lease of leases) {
+    for (const [account, cost] of [[lease.account, lease.cost] as const, ...(lease.otherCosts ?? [])]) {
+      costs.set(account, (costs.get(account) ?? 0) + cost);
+    }
+  }
+  return costs;
+}
+
+/** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
+function isForgettable({ bucket, breaker, usedAtMs }: Account, nowMs: number): boolean {
+  const isDone = breaker.isPristine || (!breaker.isOpen && nowMs - usedAtMs > BREAKER_MEMORY_MS);
+  return isDone && (bucket === undefined || bucket.level(nowMs) === 0);
+}
+
+function samePacing(a: Pacing | undefined, b: Pacing | undefined): boolean {
+  return a?.max === b?.max && a?.perSecond === b?.perSecond;
+}

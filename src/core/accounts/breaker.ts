@@ -1,0 +1,135 @@
+import type { NotedBreaker, Outcome, Priority } from '../ports.ts';
+
+/** So many rejected nonces in a row, or among the last calls, open the breaker. */
+const IN_A_ROW = 3;
+const AMONG_RECENT = 5;
+const RECENT = 20;
+const RECENT_MASK = 2 ** RECENT - 1;
+
+const FIRST_PROBE_MS = 60_000;
+const LONGEST_PROBE_MS = 15 * 60_000;
+/** An urgent call passes this often: an exit is worth a try that a poll is not. */
+const URGENT_EVERY_MS = 10_000;
+
+export type BreakerTrouble = NonNullable<NotedBreaker['openFor']>;
+
+/** What an open breaker says to a call. */
+export interface BreakerRefusal {
+  readonly trouble: BreakerTrouble;
+  readonly inARow: number;
+  readonly retryAfterMs: number;
+}
+
+const CLOSED: NotedBreaker = {
+  openFor: undefined,
+  openedAtMs: 0,
+  probeAtMs: 0,
+  urgentAtMs: 0,
+  probeEveryMs: 0,
+  inARow: 0,
+  recent: 0,
+};
+
+/**
+ * The circuit breaker of one account. Exchanges ban a key that goes on failing, so after a few rejected nonces, or a
+ * lockout, it lets only a probe through now and then, until a call is accepted. It never touches a sequence.
+ */
+export class Breaker {
+  #now: NotedBreaker;
+
+  constructor(noted: NotedBreaker = CLOSED) {
+    this.#now = noted;
+  }
+
+  get isOpen(): boolean {
+    return this.#now.openFor !== undefined;
+  }
+
+  get trouble(): BreakerTrouble | undefined {
+    return this.#now.openFor;
+  }
+
+  /** Rejected nonces in a row. */
+  get inARow(): number {
+    return this.#now.inARow;
+  }
+
+  /** Whether it remembers anything: one that does not can be forgotten. */
+  get isPristine(): boolean {
+    return !this.isOpen && this.#now.recent === 0 && this.#now.inARow === 0;
+  }
+
+  noted(): NotedBreaker {
+    return this.#now;
+  }
+
+  /** Why a call may not begin now, if so. */
+  refuses(priority: Priority, nowMs: number): BreakerRefusal | undefined {
+    const { openFor, inARow } = this.#now;
+    if (openFor === undefined) return undefined;
+    const passesAtMs = this.#passesAtMs(priority);
+    if (passesAtMs <= nowMs) return undefined;
+    return { trouble: openFor, inARow, retryAfterMs: passesAtMs - nowMs };
+  }
+
+  /** A call begins that it did not refuse. True where it was a probe, so that others must wait for the next one. */
+  passed(priority: Priority, nowMs: number): boolean {
+    if (!this.isOpen) return false;
+    const { probeAtMs, probeEveryMs } = this.#now;
+    if (probeAtMs <= nowMs) {
+      const next = Math.min(2 * probeEveryMs, LONGEST_PROBE_MS);
+      this.#now = { ...this.#now, probeAtMs: nowMs + probeEveryMs, probeEveryMs: next };
+    }
+    if (priority === 'urgent') this.#now = { ...this.#now, urgentAtMs: nowMs + URGENT_EVERY_MS };
+    return true;
+  }
+
+  /** A call that began no earlier than `begunAtMs` ended. True where that opened or closed the breaker. */
+  ended(outcome: Outcome, begunAtMs: number, nowMs: number): boolean {
+    if (outcome === 'unknown' || outcome === 'unused') return false;
+    // The usual case, which every release comes through.
+    if (outcome === 'ok' && this.isPristine) return false;
+    const rejected = outcome === 'invalid-nonce';
+    // A call from before it opened proves nothing about now.
+    const proves = begunAtMs >= this.#now.openedAtMs;
+    const inARow = rejected ? this.#now.inARow + 1 : outcome === 'ok' ? 0 : this.#now.inARow;
+    const recent = ((this.#now.recent << 1) | (rejected ? 1 : 0)) & RECENT_MASK;
+    this.#now = { ...this.#now, inARow, recent };
+    if (outcome === 'locked-out') return this.#open('locked-out', nowMs, LONGEST_PROBE_MS);
+    if (this.isOpen) {
+      if (outcome !== 'ok' || !proves) return false;
+      this.#now = CLOSED;
+      return true;
+    }
+    const opens = rejected && (inARow >= IN_A_ROW || ones(recent) >= AMONG_RECENT);
+    return opens && this.#open('invalid-nonce', nowMs, FIRST_PROBE_MS);
+  }
+
+  /** An operator says that the cause is gone. */
+  close(): void {
+    this.#now = CLOSED;
+  }
+
+  #open(openFor: BreakerTrouble, nowMs: number, probeAfterMs: number): true {
+    this.#now = {
+      ...this.#now,
+      openFor,
+      openedAtMs: nowMs,
+      probeAtMs: nowMs + probeAfterMs,
+      urgentAtMs: nowMs,
+      probeEveryMs: Math.min(2 * probeAfterMs, LONGEST_PROBE_MS),
+    };
+    return true;
+  }
+
+  #passesAtMs(priority: Priority): number {
+    const { openFor, probeAtMs, urgentAtMs } = this.#now;
+    return priority === 'urgent' && openFor !== 'locked-out' ? Math.min(probeAtMs, urgentAtMs) : probeAtMs;
+  }
+}
+
+function ones(bits: number): number {
+  let count = 0;
+  for (let rest = bits; rest !== 0; rest >>>= 1) count += rest & 1;
+  return count;
+}

@@ -1,0 +1,123 @@
+/**
+ * What the parts of the broker stand on: its tables, and the ports behind them. It decides nothing; every part takes of it
+ * what it needs, and none changes which ones they are.
+ */
+import type { Clock } from '../../clock.ts';
+import { AccountTable } from '../accounts/account-table.ts';
+import { Drain } from '../accounts/drain.ts';
+import { NO_POLICIES, type Policies } from '../accounts/policies.ts';
+import { DeadlineQueue } from '../lanes/deadline-queue.ts';
+import { Ledger } from '../nonces/ledger.ts';
+import type {
+  AccountNotes,
+  AccountNotesFound,
+  DurableState,
+  LeaseNotes,
+  NotesFound,
+  Observer,
+  StateStore,
+} from '../ports.ts';
+import { Histogram } from '../record/histogram.ts';
+import { EndedCalls } from '../record/recent-calls.ts';
+import { Chronicle } from '../record/recent-events.ts';
+import type { Due } from './entities.ts';
+import { LaneMap } from './lane-map.ts';
+import { LeaseTable } from './lease-table.ts';
+import { Phase } from './phase.ts';
+
+export interface Limits {
+  readonly waitingPerClient: number;
+  readonly waiting: number;
+  readonly accounts: number;
+}
+
+export const DEFAULT_LIMITS: Limits = { waitingPerClient: 1_000, waiting: 10_000, accounts: 1_000 };
+
+export interface BrokerOptions {
+  readonly clock: Clock;
+  readonly bootId: string;
+  readonly state: DurableState;
+  readonly store: StateStore;
+  readonly notes: LeaseNotes;
+  readonly found: NotesFound;
+  readonly accountNotes: AccountNotes;
+  readonly accountsFound: AccountNotesFound;
+  /** Left out: nothing is configured. What they need of the state, it must have. */
+  readonly policies?: Policies;
+  readonly observer: Observer;
+  /** A write of the state has ended, and `nextDueMs` may be sooner for it although nobody has been answered. */
+  readonly onWritten?: () => void;
+  readonly limits?: Limits;
+}
+
+export interface Foundation {
+  readonly clock: Clock;
+  readonly startedAtMs: number;
+  readonly limits: Limits;
+  readonly phase: Phase;
+  readonly ledger: Ledger;
+  readonly accounts: AccountTable;
+  readonly lanes: LaneMap;
+  readonly leases: LeaseTable;
+  readonly deadlines: DeadlineQueue<Due>;
+  readonly ended: EndedCalls;
+  readonly drain: Drain;
+  /** How long calls that have ended had waited, and how long they lasted. */
+  readonly waits: Histogram;
+  readonly holds: Histogram;
+  readonly chronicle: Chronicle;
+  /** Hears what the chronicle remembers, and more. */
+  readonly observer: Observer;
+}
+
+/** `written` hears of every write of the state that has ended, and why where it failed. */
+export function foundationOf(options: BrokerOptions, written: (failure: Error | undefined) => void): Foundation {
+  const { clock, state } = options;
+  const chronicle = new Chronicle();
+  const observer: Observer = {
+    ...options.observer,
+    observe(event) {
+      chronicle.add(event, clock.monotonicMs());
+      options.observer.observe(event);
+    },
+  };
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const phase = new Phase((error) => observer.failed(error));
+  const failed = (error: Error) => phase.fail(error);
+  const startedAtMs = clock.monotonicMs();
+  const ledger = new Ledger({
+    clock,
+    bootId: options.bootId,
+    state,
+    store: options.store,
+    observer: { ...observer, failed },
+    onWritten: written,
+  });
+  const accounts = new AccountTable({
+    limit: limits.accounts,
+    ledger,
+    policies: options.policies ?? NO_POLICIES,
+    notes: options.accountNotes,
+    found: options.accountsFound,
+    nowMs: startedAtMs,
+    failed,
+  });
+  const deadlines = new DeadlineQueue<Due>();
+  return {
+    clock,
+    startedAtMs,
+    limits,
+    phase,
+    ledger,
+    accounts,
+    lanes: new LaneMap(state.exclusive, deadlines),
+    leases: new LeaseTable(options.notes, failed),
+    deadlines,
+    ended: new EndedCalls(),
+    drain: new Drain(),
+    waits: new Histogram(),
+    holds: new Histogram(),
+    chronicle,
+    observer,
+  };
+}

@@ -1,0 +1,118 @@
+import type { Breaker } from '../accounts/breaker.ts';
+import type { Exchange } from '../accounts/exchange.ts';
+import type { LeakyBucket } from '../accounts/pacing.ts';
+import type { Deadline } from '../lanes/deadline-queue.ts';
+import type { AccountQueue, Lane, Queued } from '../lanes/lane.ts';
+import type { NonceSequence } from '../nonces/nonce-sequence.ts';
+import type { Nonce, Peer, Priority, RequestId, Token, Unit } from '../ports.ts';
+import type { CallTally } from '../record/call-tally.ts';
+
+/** What the broker knows of an account while it is in use. */
+export interface Account {
+  readonly name: string;
+  sequence: NonceSequence;
+  /** It is durable that it draws from its sequence. */
+  enlisted: boolean;
+  exchange: Exchange;
+  /** Undefined where its calls are let through as they come. */
+  bucket: LeakyBucket | undefined;
+  readonly breaker: Breaker;
+  paused: boolean;
+  /** Fingerprint of its API key, where a client has told it. */
+  key: string | undefined;
+  /** Those it had before, some of them. */
+  formerKeys: readonly string[];
+  grants: number;
+  nonces: number;
+  waiting: number;
+  leases: number;
+  usedAtMs: number;
+  /** When a call of it was last accepted. */
+  okAtMs: number | undefined;
+  readonly tally: CallTally;
+  /** Nonces drawn without the exclusive right to a call. */
+  bare: { readonly count: number; readonly last: Nonce } | undefined;
+  /** Requests that were refused as their clients sign in another unit, and the last such unit. */
+  refusedUnits: { readonly count: number; readonly unit: Unit } | undefined;
+  /** When an operator last raised its sequence. */
+  advancedAtMs: number | undefined;
+}
+
+/** One connection, as the broker knows it. */
+export interface Client {
+  readonly peer: Peer;
+  name: string | undefined;
+  pid: number | undefined;
+  sessionHash: string | undefined;
+  readonly waiting: Map<RequestId, Waiter | Draw>;
+  readonly leases: Set<Lease>;
+}
+
+export type LeaseLane = Lane<Waiter, Lease>;
+
+/** An `acquire` that has not been answered. */
+export interface Waiter extends Queued<Waiter>, Deadline {
+  readonly kind: 'waiter';
+  readonly client: Client;
+  readonly id: RequestId;
+  readonly account: Account;
+  readonly count: number;
+  readonly cost: number;
+  readonly unit: Unit | undefined;
+  readonly ttlMs: number;
+  readonly label: string | undefined;
+  lane: LeaseLane;
+}
+
+/** A `nonce` or `next` that waits for a ceiling. */
+export interface Draw {
+  readonly kind: 'draw';
+  readonly client: Client;
+  readonly id: RequestId;
+  readonly account: Account;
+  readonly count: number;
+  /** The lease under which it was asked for, and what the call costs; undefined for a bare nonce. */
+  readonly under: { readonly lease: Lease; readonly cost: number } | undefined;
+}
+
+export interface Lease extends Deadline {
+  readonly kind: 'lease';
+  readonly token: Token;
+  readonly account: Account;
+  readonly requestId: RequestId | undefined;
+  readonly sessionHash: string | undefined;
+  readonly priority: Priority;
+  readonly label: string | undefined;
+  readonly grantedAtMs: number;
+  /** When its call can have begun at the earliest: what its outcome says of its account is no older. */
+  readonly begunAtMs: number;
+  readonly waitedMs: number;
+  /** The nonce it was granted with, and the last one drawn under it; undefined after a restart. */
+  readonly nonce: Nonce | undefined;
+  lastNonce: Nonce | undefined;
+  /** Another account for which a nonce was drawn under it. */
+  alsoFor: string | undefined;
+  /** What the calls of its account cost that it was granted for. */
+  cost: number;
+  /** What calls of other accounts cost that were made under it; undefined while there were none. */
+  otherCosts: Map<Account, number> | undefined;
+  lane: LeaseLane;
+  /** Undefined while its holder from before the restart has not come back. */
+  client: Client | undefined;
+  ttlMs: number;
+  /** I7: when it ends by its TTL. `dueMs` is sooner for one whose holder has not come back. */
+  expiresAtMs: number;
+}
+
+/** When lanes that were closed for a damaged note open again. */
+export interface Reopening extends Deadline {
+  readonly kind: 'reopening';
+}
+
+/** When those who wait for a write of the ceiling go on without it, because it is slow. */
+export interface SlowWrite extends Deadline {
+  readonly kind: 'slow-write';
+}
+
+/** Whatever falls due at a time. */
+export type Due = Waiter | AccountQueue<Waiter> | Lease | LeaseLane | Reopening | SlowWrite;

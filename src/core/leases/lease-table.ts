@@ -1,0 +1,100 @@
+import type { LeaseNotes, Token } from '../ports.ts';
+import type { Client, Lease } from './entities.ts';
+
+/** The live leases. Each is noted outside the process as long as it lives, so that the next daemon finds it. */
+export class LeaseTable {
+  readonly #leases = new Map<Token, Lease>();
+  /** Those from before the restart whose holder has not come back yet. */
+  readonly #orphans = new Set<Lease>();
+  readonly #notes: LeaseNotes;
+  readonly #failed: (error: Error) => void;
+
+  /** `failed` hears that a note could not be written: nothing may be granted any more then. */
+  constructor(notes: LeaseNotes, failed: (error: Error) => void) {
+    this.#notes = notes;
+    this.#failed = failed;
+  }
+
+  get size(): number {
+    return this.#leases.size;
+  }
+
+  get capacity(): number {
+    return this.#notes.capacity;
+  }
+
+  get isFull(): boolean {
+    return this.#leases.size >= this.#notes.capacity;
+  }
+
+  values(): Iterable<Lease> {
+    return this.#leases.values();
+  }
+
+  orphans(): Iterable<Lease> {
+    return this.#orphans;
+  }
+
+  isLive(lease: Lease): boolean {
+    return this.#leases.get(lease.token) === lease;
+  }
+
+  /** I5: the token alone is not enough; it must come over the connection that holds the lease. */
+  own(client: Client, token: Token): Lease | undefined {
+    const lease = this.#leases.get(token);
+    return lease?.client === client ? lease : undefined;
+  }
+
+  /** Takes in a lease. One without a client is from before the restart, and noted already. */
+  hold(lease: Lease): void {
+    this.#leases.set(lease.token, lease);
+    lease.lane.leases.add(lease);
+    lease.account.leases += 1;
+    if (lease.client === undefined) this.#orphans.add(lease);
+    else lease.client.leases.add(lease);
+  }
+
+  /** Binds what the session held before the restart to its client's new connection. */
+  resume(client: Client, sessionHash: string): Lease[] {
+    const resumed: Lease[] = [];
+    for (const lease of this.#orphans) {
+      if (lease.sessionHash !== sessionHash) continue;
+      this.#orphans.delete(lease);
+      lease.client = client;
+      client.leases.add(lease);
+      resumed.push(lease);
+    }
+    return resumed;
+  }
+
+  end(lease: Lease): void {
+    this.#leases.delete(lease.token);
+    lease.lane.leases.delete(lease);
+    lease.account.leases -= 1;
+    lease.client?.leases.delete(lease);
+    this.#orphans.delete(lease);
+    this.strike(lease.token);
+  }
+
+  /** False where the note could not be kept. */
+  note(lease: Lease): boolean {
+    try {
+      const { account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId } = lease;
+      this.#notes.note({ account: account.name, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });
+      return true;
+    } catch (error) {
+      this.#failed(asError(error));
+      return false;
+    }
+  }
+
+  strike(token: Token): void {
+    try {
+      this.#notes.strike(token);
+    } catch (error) {
+      this.#failed(asError(error));
+    }
+  }
+}
+
+const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));

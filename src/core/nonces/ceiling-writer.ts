@@ -1,0 +1,277 @@
+import type { Clock, Timer } from '../../clock.ts';
+import type { Refusal } from '../../errors.ts';
+import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Observer, StateStore } from '../ports.ts';
+import { Histogram } from '../record/histogram.ts';
+import type { AccountChange, Register } from './assignments.ts';
+import type { NonceSequence, Proposal } from './nonce-sequence.ts';
+import { nonceFloorAt, type SequenceClock } from './sequence-clock.ts';
+
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5_000;
+
+/** A change of the state that an operator asked for; it takes effect, all of it at once, when it is durable. */
+export interface DurableChange {
+  readonly exclusive?: ExclusionPolicy;
+  readonly anchor?: BootAnchor;
+  /** Sequences that the state does not have yet. */
+  readonly added?: readonly NonceSequence[];
+  /** Their next nonces are at least these. */
+  readonly lifts?: ReadonlyMap<NonceSequence, bigint>;
+  readonly limits?: ReadonlyMap<NonceSequence, bigint>;
+  readonly accounts?: ReadonlyMap<string, AccountChange>;
+  /** Called as soon as the change is durable, before anything else is drawn. */
+  readonly inEffect?: () => void;
+}
+
+/**
+ * What a change comes to, or why it is refused. Asked again when its write begins: from then on until it is durable
+ * nothing is handed out above the ceilings it saw.
+ */
+export type ChangePlan = () => DurableChange | Refusal;
+
+export type Committed =
+  | { readonly kind: 'durable' }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  /** Nothing has changed. */
+  | { readonly kind: 'failed'; readonly error: Error };
+
+interface PendingChange {
+  readonly plan: ChangePlan;
+  readonly settled: (committed: Committed) => void;
+}
+
+export interface CeilingWriterOptions {
+  readonly clock: Clock;
+  readonly sequenceClock: SequenceClock;
+  /** The writer adds those that a change brings. */
+  readonly sequences: Map<string, NonceSequence>;
+  readonly register: Register;
+  readonly exclusive: ExclusionPolicy;
+  readonly seenWallMs: number;
+  readonly store: StateStore;
+  readonly observer: Observer;
+  /** After each write: with the error where it failed and will be tried again. Never after a fatal one. */
+  readonly onWritten: (failure: Error | undefined) => void;
+}
+
+type WriterState =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'writing'; readonly done: Promise<void> }
+  | { readonly kind: 'retrying'; readonly timer: Timer }
+  | { readonly kind: 'closed' };
+
+/** Keeps the ceilings durably ahead of the sequences: one write at a time, for all sequences that want one. */
+export class CeilingWriter {
+  readonly #options: CeilingWriterOptions;
+  readonly #pending: PendingChange[] = [];
+  #state: WriterState = { kind: 'idle' };
+  #exclusive: ExclusionPolicy;
+  #seenWallMs: number;
+  #problem: Error | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  readonly #times = new Histogram();
+  #failures = 0;
+  #writingSinceMs = 0;
+  #failed = false;
+
+  constructor(options: CeilingWriterOptions) {
+    this.#options = options;
+    this.#exclusive = options.exclusive;
+    this.#seenWallMs = options.seenWallMs;
+  }
+
+  /** Why the last write failed, while it is being retried. The sequences then go on inside their durable ceilings. */
+  get problem(): Error | undefined {
+    return this.#problem;
+  }
+
+  /** When the write under way began, on the monotonic clock; undefined where none is. */
+  get writingSinceMs(): number | undefined {
+    return this.#state.kind === 'writing' ? this.#writingSinceMs : undefined;
+  }
+
+  /** How long the writes took that have become durable. */
+  get times(): Histogram {
+    return this.#times;
+  }
+
+  /** How many writes have failed. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** The policy that is durable. */
+  get exclusive(): ExclusionPolicy {
+    return this.#exclusive;
+  }
+
+  /** Starts a write for the sequences that want one, unless one is under way or waits to be tried again. */
+  request(): void {
+    if (this.#state.kind === 'idle') this.#start();
+  }
+
+  /** Makes a change durable and then lets it take effect, or answers why not; nothing has changed then. */
+  commit(plan: ChangePlan): Promise<Committed> {
+    if (this.#state.kind === 'closed') return Promise.resolve(failedBy(new Error('the daemon is stopping')));
+    const planned = plan();
+    if (isRefusal(planned)) return Promise.resolve({ kind: 'refused', refusal: planned });
+    const { promise, settled } = pending();
+    this.#pending.push({ plan, settled });
+    if (this.#state.kind === 'retrying') this.#state.timer.cancel();
+    if (this.#state.kind !== 'writing') this.#start();
+    return promise;
+  }
+
+  /**
+   * The write of a start: the new epoch, and every ceiling that time has left behind. Answers why it failed.
+   * Nothing may be granted before it is durable.
+   */
+  async open(): Promise<Error | undefined> {
+    const nowMs = this.#options.sequenceClock.nowMs();
+    return this.#write((sequence) => sequence.outdated(nonceFloorAt(nowMs, sequence.unit)));
+  }
+
+  /** The last write: each ceiling is put right behind the last nonce, so that a clean restart skips nothing. */
+  async close(): Promise<Error | undefined> {
+    if (this.#state.kind === 'closed') return undefined;
+    const state = this.#state;
+    // Closed first: whatever a write under way settles, nothing may start another one.
+    this.#state = { kind: 'closed' };
+    if (state.kind === 'retrying') state.timer.cancel();
+    if (state.kind === 'writing') await state.done;
+    for (const { settled } of this.#pending.splice(0)) settled(failedBy(new Error('the daemon is stopping')));
+    if (this.#failed) return undefined;
+    // The only write that may lower a ceiling: nothing is handed out any more.
+    const { register, sequences, store } = this.#options;
+    const behindLast = [...sequences.values()].map((sequence) => [sequence.name, sequence.durable(sequence.last + 1n)]);
+    const failure = await store.write({
+      sequences: Object.fromEntries(behindLast),
+      accounts: register.accounts,
+      exclusive: this.#exclusive,
+      anchor: this.#options.sequenceClock.anchor,
+      seenWallMs: this.#seenWallMs,
+    });
+    return failure?.error;
+  }
+
+  #start(): void {
+    this.#state = { kind: 'writing', done: this.#run() };
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const nowMs = this.#options.sequenceClock.nowMs();
+      // Also those that nobody has asked for yet: the next grant needs a token and a nonce, and should wait only once.
+      const failure = await this.#write(
+        (sequence) => sequence.drawnSinceRaise || sequence.outdated(nonceFloorAt(nowMs, sequence.unit)),
+      );
+      // Closed, or failed for good, while the write was under way.
+      if (this.#state.kind !== 'writing') return;
+      this.#options.onWritten(failure);
+      if (failure !== undefined && this.#pending.length === 0) {
+        this.#retryLater();
+        return;
+      }
+      if (!this.#isWanted()) {
+        this.#state = { kind: 'idle' };
+        return;
+      }
+    }
+  }
+
+  #retryLater(): void {
+    const timer = this.#options.clock.after(this.#retryMs, () => this.#start());
+    this.#state = { kind: 'retrying', timer };
+    this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY_MS);
+  }
+
+  #isWanted(): boolean {
+    if (this.#pending.length > 0 || this.#options.register.hasNewcomers) return true;
+    for (const sequence of this.#options.sequences.values()) if (sequence.wantsRaise) return true;
+    return false;
+  }
+
+  /** One write. Answers the error where it failed but may be tried again, or where all is over. */
+  async #write(takesPart: (sequence: NonceSequence) => boolean): Promise<Error | undefined> {
+    const { observer, register, sequenceClock, sequences, store } = this.#options;
+    const pending = this.#pending.shift();
+    const change = planned(pending);
+    this.#writingSinceMs = this.#options.clock.monotonicMs();
+    const nowMs = sequenceClock.nowMs();
+    const proposals = new Map<NonceSequence, Proposal>();
+    const durable: Record<string, DurableSequence> = {};
+    for (const sequence of [...sequences.values(), ...(change.added ?? [])]) {
+      const lift = change.lifts?.get(sequence);
+      if (lift !== undefined || takesPart(sequence)) {
+        proposals.set(sequence, sequence.propose(nonceFloorAt(nowMs, sequence.unit), lift ?? 0n));
+      }
+      const raised = sequence.durable(proposals.get(sequence)?.ceiling ?? sequence.ceiling);
+      durable[sequence.name] = { ...raised, max: change.limits?.get(sequence) ?? raised.max };
+    }
+    this.#seenWallMs = Math.max(this.#seenWallMs, sequenceClock.state === 'followed' ? nowMs : 0);
+    const next: DurableState = {
+      sequences: durable,
+      accounts: register.draft(change.accounts),
+      exclusive: change.exclusive ?? this.#exclusive,
+      anchor: change.anchor ?? sequenceClock.anchor,
+      seenWallMs: this.#seenWallMs,
+    };
+    const failure = await store.write(next);
+    if (failure?.kind === 'fatal') {
+      this.#state = { kind: 'closed' };
+      this.#failed = true;
+      observer.failed(failure.error);
+    }
+    if (failure !== undefined) {
+      if (this.#problem === undefined && failure.kind === 'retriable')
+        observer.observe({ kind: 'write-failed', error: failure.error });
+      this.#problem = failure.error;
+      this.#failures += 1;
+      pending?.settled(failedBy(failure.error));
+      // Nothing is written any more, so nobody is left waiting for it.
+      if (failure.kind === 'fatal') for (const { settled } of this.#pending.splice(0)) settled(failedBy(failure.error));
+      return failure.error;
+    }
+    if (this.#problem !== undefined) observer.observe({ kind: 'write-recovered' });
+    this.#problem = undefined;
+    this.#retryMs = FIRST_RETRY_MS;
+    this.#times.add(this.#options.clock.monotonicMs() - this.#writingSinceMs);
+    // I1: the ceilings are used from here on, for they are durable now.
+    for (const [sequence, proposal] of proposals) sequence.adopt(proposal);
+    register.adopt(next.accounts);
+    for (const sequence of change.added ?? []) sequences.set(sequence.name, sequence);
+    for (const [sequence, max] of change.limits ?? []) sequence.limit(max);
+    for (const [sequence, lifted] of change.lifts ?? []) sequence.lift(lifted);
+    if (change.anchor !== undefined) sequenceClock.accept(change.anchor);
+    this.#exclusive = change.exclusive ?? this.#exclusive;
+    change.inEffect?.();
+    pending?.settled({ kind: 'durable' });
+    return undefined;
+  }
+}
+
+const NO_CHANGE: DurableChange = {};
+
+/** What the next change comes to now; none where it is refused after all. */
+function planned(pending: PendingChange | undefined): DurableChange {
+  const change = pending?.plan() ?? NO_CHANGE;
+  if (!isRefusal(change)) return change;
+  pending?.settled({ kind: 'refused', refusal: change });
+  return NO_CHANGE;
+}
+
+function isRefusal(planned: DurableChange | Refusal): planned is Refusal {
+  return 'code' in planned;
+}
+
+function failedBy(error: Error): Committed {
+  return { kind: 'failed', error };
+}
+
+function pending(): { promise: Promise<Committed>; settled: PendingChange['settled'] } {
+  let settled: PendingChange['settled'] = () => {};
+  const promise = new Promise<Committed>((resolve) => {
+    settled = resolve;
+  });
+  return { promise, settled };
+}

@@ -1,0 +1,233 @@
+import type { Clock } from '../../clock.ts';
+import type { AccountPolicy } from '../accounts/policies.ts';
+import type { Account } from '../leases/entities.ts';
+import { OperatorPlans } from '../operator/operator-plans.ts';
+import { ownSequenceOf } from '../operator/policy-plan.ts';
+import type { DurableState, Observer, StateStore, Unit } from '../ports.ts';
+import type { Histogram } from '../record/histogram.ts';
+import { Register } from './assignments.ts';
+import { CeilingWriter, type ChangePlan, type Committed } from './ceiling-writer.ts';
+import { NonceSequence, type Taken } from './nonce-sequence.ts';
+import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
+
+/** The sequence that tokens are drawn from. */
+export const TOKEN_SEQUENCE = '#tokens';
+
+/** A sequence this far ahead of the clock is worth a warning. */
+const LEAD_WARNING_MS = 60_000;
+/** While a write takes longer, the sequences go on inside their durable ceilings, without the clock. */
+export const SLOW_WRITE_MS = 1_000;
+/** A write that takes longer has met a disk that hangs. */
+const HUNG_WRITE_MS = 10_000;
+
+/** Whether it is durable that an account draws from its sequence. */
+export type Enlisting =
+  | 'enlisted'
+  /** Once the next write of the state is durable. */
+  | 'under-way'
+  /** More accounts than the state keeps apart. */
+  | 'crowded';
+
+export interface LedgerOptions {
+  readonly clock: Clock;
+  readonly bootId: string;
+  readonly state: DurableState;
+  readonly store: StateStore;
+  readonly observer: Observer;
+  readonly onWritten: (failure: Error | undefined) => void;
+}
+
+/** The sequences, the clock they follow, and the durable ceilings they stay below (I1, I2, I10). */
+export class Ledger {
+  readonly tokens: NonceSequence;
+  /** What an operator's requests come to; to be made durable by `commit`. */
+  readonly plans: OperatorPlans;
+  readonly #clock: Clock;
+  readonly #sequenceClock: SequenceClock;
+  readonly #sequences: Map<string, NonceSequence>;
+  readonly #register: Register;
+  readonly #writer: CeilingWriter;
+  readonly #observer: Observer;
+  /** Sequences that were reported to be ahead of the clock. */
+  readonly #ahead = new Set<NonceSequence>();
+  #clockState: ClockState = 'followed';
+
+  constructor(options: LedgerOptions) {
+    const { clock, bootId, state } = options;
+    this.#clock = clock;
+    this.#observer = options.observer;
+    this.#sequenceClock = new SequenceClock(clock, bootId, state);
+    this.#sequences = new Map(
+      Object.entries(state.sequences).map(([name, durable]) => [name, new NonceSequence(name, durable)] as const),
+    );
+    this.tokens = this.#sequence(TOKEN_SEQUENCE);
+    this.#register = new Register(state.accounts);
+    this.#writer = new CeilingWriter({
+      ...options,
+      sequenceClock: this.#sequenceClock,
+      sequences: this.#sequences,
+      register: this.#register,
+      exclusive: state.exclusive,
+      seenWallMs: state.seenWallMs,
+    });
+    this.plans = new OperatorPlans({
+      tokens: this.tokens,
+      sequences: this.#sequences,
+      register: this.#register,
+      sequenceClock: this.#sequenceClock,
+      floor: (unit) => this.#floor(unit),
+      sequenceOf: (account, policy) => this.sequenceOf(account, policy),
+    });
+  }
+
+  /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
+  get clockIsPlausible(): boolean {
+    return this.#sequenceClock.anchor !== undefined || this.#sequenceClock.state !== 'not-followed';
+  }
+
+  /** Whether a write of the state has been under way for so long that the disk must be hung. */
+  get isOverdue(): boolean {
+    return this.#writingForMs() > HUNG_WRITE_MS;
+  }
+
+  /** When the write under way counts as slow, on the monotonic clock; undefined where none is under way. */
+  get slowAtMs(): number | undefined {
+    const sinceMs = this.#writer.writingSinceMs;
+    return sinceMs === undefined ? undefined : sinceMs + SLOW_WRITE_MS;
+  }
+
+  open(): Promise<Error | undefined> {
+    return this.#writer.open();
+  }
+
+  close(): Promise<Error | undefined> {
+    return this.#writer.close();
+  }
+
+  /** Makes a change durable, as `CeilingWriter.commit`. */
+  commit(plan: ChangePlan): Promise<Committed> {
+    return this.#writer.commit(plan);
+  }
+
+  /** Accounts that an operator has stopped, in use or not. */
+  paused(): string[] {
+    return [...this.#register.accounts].filter(([, { paused }]) => paused).map(([name]) => name);
+  }
+
+  /** Whether the account has ever drawn from this state, as far as it knows. */
+  isKnown(account: string): boolean {
+    return this.#register.sequenceOf(account) !== undefined;
+  }
+
+  isPaused(account: string): boolean {
+    return this.#register.isPaused(account);
+  }
+
+  /** The sequence of an account: that which it has drawn from, whatever its policy says since. */
+  sequenceOf(account: string, policy: AccountPolicy): NonceSequence {
+    const own = ownSequenceOf(account);
+    // One that is there was made for it by an operator, also where a repair of the state has lost who draws from which.
+    const isItsOwn = this.#sequences.has(own);
+    return this.#sequence(this.#register.sequenceOf(account) ?? (isItsOwn ? own : policy.sequence));
+  }
+
+  /** I2: nothing may be drawn for an account before it is durable which sequence it draws from. */
+  enlist(account: Account): Enlisting {
+    const durable = this.#register.sequenceOf(account.name);
+    if (durable !== undefined) account.sequence = this.#sequence(durable);
+    account.enlisted = this.#register.allows(account.name, account.sequence.name);
+    if (account.enlisted) return 'enlisted';
+    if (!this.#register.enlist(account.name, account.sequence.name)) return 'crowded';
+    this.#writer.request();
+    return 'under-way';
+  }
+
+  /** Draws from `sequence`, and has its ceiling raised where it is time to. */
+  take(sequence: NonceSequence, count: number): Taken {
+    const floor = this.#floor(sequence.unit);
+    const sparing = this.#writer.problem !== undefined || this.#clock.monotonicMs() >= (this.slowAtMs ?? Infinity);
+    const taken = sequence.take(floor, count, sparing);
+    if (sequence.wantsRaise) this.#writer.request();
+    // Drawn at the clock, it is not ahead of it.
+    if (taken.kind !== 'taken' || taken.nonce !== floor || this.#ahead.size > 0) this.#reportLead(sequence, floor);
+    return taken;
+  }
+
+  /** A program has made nonces of its own up to now: whatever comes next lies above them. */
+  liftToNow(sequence: NonceSequence): void {
+    sequence.lift(this.#floor(sequence.unit));
+    if (sequence.wantsRaise) this.#writer.request();
+  }
+
+  /** Accounts that waited to be enlisted under other policies do so anew. */
+  forgetNewcomers(): void {
+    this.#register.forgetNewcomers();
+  }
+
+  /** How far a sequence is ahead of the clock; negative when behind, undefined for a counter. */
+  leadMs({ last, unit }: NonceSequence): number | undefined {
+    return nonceSpanMs(last - nonceFloorAt(this.#sequenceClock.nowMs(), unit), unit);
+  }
+
+  /** How far the wall clock is ahead of the time that sequences follow; undefined where it is followed. */
+  notFollowedMs(): number | undefined {
+    return this.#sequenceClock.state === 'not-followed' ? this.#sequenceClock.offMs() : undefined;
+  }
+
+  status() {
+    const sequences = [...this.#sequences.values()].filter((sequence) => sequence !== this.tokens);
+    return {
+      sequences: sequences.map((sequence) => {
+        const { name, unit, last, ceiling, issued } = sequence;
+        const leadMs = this.leadMs(sequence);
+        return { name, unit, last, ceiling, leadMs: leadMs === undefined ? null : Math.round(leadMs), issued };
+      }),
+      durability: {
+        state: this.#durability(),
+        problem: this.#writer.problem?.message ?? null,
+        writes: this.#writer.times.count,
+      },
+      clock: { state: this.#sequenceClock.state, offMs: Math.round(this.#sequenceClock.offMs()) },
+    };
+  }
+
+  /** How long the writes of the state took, and how many have failed. */
+  get writing(): { readonly times: Histogram; readonly failures: number } {
+    return this.#writer;
+  }
+
+  #durability(): 'durable' | 'slow' | 'retrying' {
+    if (this.#writer.problem !== undefined) return 'retrying';
+    return this.#writingForMs() >= SLOW_WRITE_MS ? 'slow' : 'durable';
+  }
+
+  #sequence(name: string): NonceSequence {
+    const sequence = this.#sequences.get(name);
+    if (sequence === undefined) throw new Error(`the state has no sequence ${name}`);
+    return sequence;
+  }
+
+  #writingForMs(): number {
+    const sinceMs = this.#writer.writingSinceMs;
+    return sinceMs === undefined ? 0 : this.#clock.monotonicMs() - sinceMs;
+  }
+
+  #floor(unit: Unit): bigint {
+    const nowMs = this.#sequenceClock.nowMs();
+    if (this.#sequenceClock.state !== this.#clockState) {
+      this.#clockState = this.#sequenceClock.state;
+      const offMs = this.#sequenceClock.offMs();
+      this.#observer.observe({ kind: 'clock-changed', state: this.#clockState, offMs });
+    }
+    return nonceFloorAt(nowMs, unit);
+  }
+
+  #reportLead(sequence: NonceSequence, floor: bigint): void {
+    const leadMs = nonceSpanMs(sequence.last - floor, sequence.unit) ?? 0;
+    if (leadMs <= LEAD_WARNING_MS) this.#ahead.delete(sequence);
+    else if (!this.#ahead.has(sequence)) {
+      this.#ahead.add(sequence);
+      this.#observer.observe({ kind: 'ahead', sequence: sequence.name, leadMs });
+    }
+  }
+}

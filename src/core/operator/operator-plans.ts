@@ -1,0 +1,180 @@
+/**
+ * What an operator's request comes to: the change that must become durable, or why it is refused. Nothing is changed here,
+ * and a plan holds only for the write that begins with it. No plan lets an account draw below what it has had (I2), and
+ * none lowers a sequence (I10).
+ */
+import { type Refusal, refusal } from '../../errors.ts';
+import { type AccountPolicy, DEFAULT_SEQUENCE, type Policies } from '../accounts/policies.ts';
+import { CROWDED, exhaustedBy, notAbove, span } from '../leases/refusals.ts';
+import type { AccountChange, Register } from '../nonces/assignments.ts';
+import type { DurableChange } from '../nonces/ceiling-writer.ts';
+import { NonceSequence } from '../nonces/nonce-sequence.ts';
+import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf, type SequenceClock } from '../nonces/sequence-clock.ts';
+import { MOST_SEQUENCES, type Unit } from '../ports.ts';
+import { countOfOperators, ownSequenceOf, planPolicies } from './policy-plan.ts';
+
+export interface AdvanceParams {
+  /** Undefined: that of the account, or the default one. */
+  readonly sequence?: string | undefined;
+  /** The account is given a sequence of its own first. */
+  readonly account?: string | undefined;
+  readonly target:
+    | { readonly kind: 'to'; readonly nonce: bigint }
+    | { readonly kind: 'by'; readonly nonces: bigint }
+    | { readonly kind: 'now' };
+  readonly maxLeadMs: number;
+}
+
+export interface AdvancePlan {
+  readonly sequence: NonceSequence;
+  /** The lowest nonce that could have come next, and that which will. */
+  readonly before: bigint;
+  readonly after: bigint;
+  readonly change: DurableChange;
+}
+
+/** How things stand when a change is planned. */
+export interface PlanSources {
+  readonly tokens: NonceSequence;
+  readonly sequences: ReadonlyMap<string, NonceSequence>;
+  readonly register: Register;
+  readonly sequenceClock: SequenceClock;
+  /** The clock in a sequence's unit: no nonce that is drawn now is lower. */
+  floor(unit: Unit): bigint;
+  /** The sequence of an account: that which it has drawn from, whatever its policy says since. */
+  sequenceOf(account: string, policy: AccountPolicy): NonceSequence;
+}
+
+export class OperatorPlans {
+  readonly #sources: PlanSources;
+  readonly #sequences: ReadonlyMap<string, NonceSequence>;
+  readonly #register: Register;
+  readonly #sequenceClock: SequenceClock;
+
+  constructor(sources: PlanSources) {
+    this.#sources = sources;
+    this.#sequences = sources.sequences;
+    this.#register = sources.register;
+    this.#sequenceClock = sources.sequenceClock;
+  }
+
+  /** What an operator's request to raise a sequence comes to, or why it is refused. */
+  advance(params: AdvanceParams, policy: AccountPolicy): AdvancePlan | Refusal {
+    const { account, target, maxLeadMs } = params;
+    const owner = account === undefined ? undefined : this.#ownSequence(account, policy);
+    if (owner !== undefined && 'code' in owner) return owner;
+    const name = params.sequence ?? DEFAULT_SEQUENCE;
+    const sequence = owner?.sequence ?? this.#sequences.get(name);
+    if (sequence === undefined || sequence === this.#sources.tokens) {
+      return refusal('BAD_REQUEST', `there is no sequence ${name}; \`nonced status\` lists them`);
+    }
+    const { unit } = sequence;
+    const before = (owner?.from ?? sequence).last + 1n;
+    const anchor = target.kind === 'now' ? this.#sequenceClock.anchorHere() : undefined;
+    if (anchor !== undefined && unit === 'counter') {
+      return refusal('BAD_REQUEST', `sequence ${sequence.name} is a counter and has no now; give a number`);
+    }
+    const next = targetOf(target, before, nonceFloorAt(anchor?.wallMs ?? 0, unit));
+    const meant = target.kind === 'to' ? otherUnitOf(next, unit) : undefined;
+    if (meant !== undefined) {
+      return refusal(
+        'BAD_REQUEST',
+        `${next} is in ${describeUnit(meant)}, and sequence ${sequence.name} in ${describeUnit(unit)}; give one of as many digits`,
+      );
+    }
+    if (account !== undefined && target.kind === 'to' && next < before) return notAbove(account, next, before - 1n);
+    const leadMs = nonceSpanMs(next - this.#sources.floor(unit), unit) ?? 0;
+    if (leadMs > maxLeadMs) {
+      return refusal(
+        'BAD_REQUEST',
+        `${next} is ${span(leadMs)} ahead of the clock, and that cannot be undone; ` +
+          'if it is meant: --yes (up to 24 h) or --force (any distance); in the protocol, a higher maxLeadMs',
+      );
+    }
+    // I2: until this is durable, the account may go on drawing below the ceiling of the sequence it leaves.
+    const lowest = owner === undefined || owner.from === sequence ? before : owner.from.ceiling;
+    const after = next > lowest ? next : lowest;
+    if (after > sequence.max) return exhaustedBy(sequence, after);
+    const change = {
+      ...owner?.change,
+      lifts: new Map([[sequence, after]]),
+      ...(anchor === undefined ? {} : { anchor }),
+    };
+    return { sequence, before, after, change };
+  }
+
+  /** What must become durable for other policies to hold, and what an operator should hear of it. */
+  policies(policies: Policies): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
+    const plan = planPolicies(
+      { sequences: this.#durableSequences(), accounts: this.#register.accounts },
+      policies,
+      (unit) => this.#sources.floor(unit),
+    );
+    if ('problem' in plan) {
+      const { problem, init } = plan;
+      return refusal('BAD_REQUEST', init === undefined ? problem : `${problem}: nonced init ${init}`);
+    }
+    const added: NonceSequence[] = [];
+    const limits = new Map<NonceSequence, bigint>();
+    for (const [name, durable] of plan.sequences) {
+      const known = this.#sequences.get(name);
+      if (known === undefined) added.push(new NonceSequence(name, durable));
+      else limits.set(known, durable.max);
+    }
+    const lifts = new Map<NonceSequence, bigint>();
+    for (const sequence of [...this.#sequences.values(), ...added]) {
+      const lift = plan.lifts.get(sequence.name);
+      // A new one is written with a reserve of its own, so that its first nonce need not wait.
+      if (lift !== undefined || added.includes(sequence)) lifts.set(sequence, lift ?? 0n);
+    }
+    return { change: { added, limits, lifts, accounts: plan.accounts }, kept: plan.kept };
+  }
+
+  /** The change that stops an account, or lets it go on. */
+  pause(account: string, paused: boolean): DurableChange {
+    return { accounts: new Map([[account, { paused }]]) };
+  }
+
+  #durableSequences() {
+    return new Map([...this.#sequences].map(([name, sequence]) => [name, sequence.durable(sequence.ceiling)] as const));
+  }
+
+  /** The account's own sequence, with the change that gives it one where it has none yet. */
+  #ownSequence(account: string, policy: AccountPolicy): OwnSequence | Refusal {
+    const from = this.#sources.sequenceOf(account, policy);
+    const mayHaveDrawn = this.#register.isCrowded && this.#register.sequenceOf(account) === undefined;
+    // I2: it may have had nonces of the default sequence, and its own would not be above them.
+    if (mayHaveDrawn && from.name !== DEFAULT_SEQUENCE) return CROWDED;
+    const name = ownSequenceOf(account);
+    if (from.name === name) return { sequence: from, from, change: {} };
+    const accounts: ReadonlyMap<string, AccountChange> = new Map([[account, { sequence: name }]]);
+    const known = this.#sequences.get(name);
+    if (known !== undefined) return { sequence: known, from, change: { accounts } };
+    if (countOfOperators(this.#sequences.keys()) >= MOST_SEQUENCES) {
+      return refusal(
+        'LIMIT',
+        `there are ${MOST_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,
+      );
+    }
+    const sequence = new NonceSequence(name, from.durable(from.ceiling));
+    return { sequence, from, change: { accounts, added: [sequence] } };
+  }
+}
+
+/** A sequence of one account alone, and that which the account has drawn from so far. */
+interface OwnSequence {
+  readonly sequence: NonceSequence;
+  readonly from: NonceSequence;
+  readonly change: DurableChange;
+}
+
+function targetOf(target: AdvanceParams['target'], before: bigint, now: bigint): bigint {
+  switch (target.kind) {
+    case 'to':
+      return target.nonce;
+    case 'by':
+      return before + target.nonces;
+    case 'now':
+      return now;
+  }
+}

@@ -1,0 +1,127 @@
+import type { AccountTable } from '../accounts/account-table.ts';
+import type { Drain } from '../accounts/drain.ts';
+import type { Account, Lease } from '../leases/entities.ts';
+import type { LaneMap } from '../leases/lane-map.ts';
+import type { LeaseTable } from '../leases/lease-table.ts';
+import type { Ledger } from '../nonces/ledger.ts';
+
+/** How many of a kind are listed. */
+export const LISTED = 100;
+
+export interface BrokerParts {
+  readonly nowMs: number;
+  readonly startedAtMs: number;
+  readonly accounts: AccountTable;
+  readonly lanes: LaneMap;
+  readonly leases: LeaseTable;
+  readonly ledger: Ledger;
+  readonly waiting: number;
+  readonly grants: number;
+  readonly drain: Drain;
+  /** Why the configuration that was read last is not in effect. */
+  readonly configurationProblem: string | undefined;
+}
+
+/** What an operator wants to see; at most 100 of a kind, and never a token. */
+export function statusOf(parts: BrokerParts) {
+  const { nowMs, startedAtMs, accounts, lanes, leases, ledger, waiting, grants, drain, configurationProblem } = parts;
+  const { sequences, durability, clock } = ledger.status();
+  const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
+  const uptimeMs = Math.round(nowMs - startedAtMs);
+  return {
+    uptimeMs,
+    exclusive: lanes.policy,
+    totals: {
+      accounts: accounts.size,
+      leases: leases.size,
+      waiting,
+      grants,
+      nonces,
+      noncesPerSecond: uptimeMs > 0 ? (1000 * nonces) / uptimeMs : 0,
+    },
+    sequences: sequences.slice(0, LISTED),
+    paused: firstOf(ledger.paused(), (name) => name),
+    drainingForMs: drain.sinceMs === undefined ? null : Math.round(nowMs - drain.sinceMs),
+    configurationProblem: configurationProblem ?? null,
+    exchanges: firstOf(accounts.exchanges(), ({ name, downSinceMs }) => ({
+      exchange: name,
+      downForMs: downSinceMs === undefined ? null : Math.round(nowMs - downSinceMs),
+    })),
+    accounts: firstOf(accounts.values(), (account) => statusOfAccount(account, nowMs)),
+    lanes: firstOf(lanes.busy(), (lane) => ({
+      lane: lane.name,
+      holders: firstOf(lane.leases, (lease) => ({
+        account: lease.account.name,
+        name: lease.client?.name ?? null,
+        pid: lease.client?.pid ?? null,
+        label: lease.label ?? null,
+        priority: lease.priority,
+        nonce: lease.nonce ?? null,
+        waitedMs: Math.round(lease.waitedMs),
+        heldMs: Math.round(nowMs - lease.grantedAtMs),
+        leftMs: leftMs(lease, nowMs),
+      })),
+      waiting: lane.waiting,
+      oldestWaitMs: Math.round(nowMs - (lane.oldest?.sinceMs ?? nowMs)),
+      // Of each account and priority the one that comes first.
+      waiters: firstOf(lane.heads(), ({ account, client, label, priority, sinceMs, queue }) => ({
+        account: account.name,
+        name: client.name ?? null,
+        pid: client.pid ?? null,
+        label: label ?? null,
+        priority,
+        waitedMs: Math.round(nowMs - sinceMs),
+        paced: queue?.parked ?? false,
+      })),
+    })),
+    durability,
+    clock,
+  };
+}
+
+export function statusOfAccount(account: Account, nowMs: number) {
+  const { bucket, breaker } = account;
+  const refused = breaker.refuses('normal', nowMs);
+  return {
+    account: account.name,
+    exchange: account.exchange.name,
+    sequence: account.sequence.name,
+    grants: account.grants,
+    nonces: account.nonces,
+    waiting: account.waiting,
+    idleMs: Math.round(nowMs - account.usedAtMs),
+    okAgoMs: account.okAtMs === undefined ? null : Math.round(nowMs - account.okAtMs),
+    rejected: account.tally.outcomes['invalid-nonce'],
+    rejectedLastHour: account.tally.rejectedLastHour(nowMs),
+    expired: account.tally.endings.expired,
+    rejectedInARow: breaker.inARow,
+    paused: account.paused,
+    breaker:
+      breaker.trouble === undefined
+        ? null
+        : { openFor: breaker.trouble, probeInMs: Math.ceil(refused?.retryAfterMs ?? 0) },
+    pace:
+      bucket === undefined
+        ? null
+        : {
+            level: Number(bucket.level(nowMs).toFixed(2)),
+            max: bucket.pacing.max,
+            perSecond: bucket.pacing.perSecond,
+            nextFreeMs: Math.max(0, Math.ceil(bucket.freeAtMs(Math.min(1, bucket.pacing.max)) - nowMs)),
+          },
+  };
+}
+
+/** How long the lease lasts from now, in whole milliseconds. */
+export function leftMs(lease: Lease, nowMs: number): number {
+  return Math.max(0, Math.floor(lease.expiresAtMs - nowMs));
+}
+
+export function firstOf<T, R>(items: Iterable<T>, describe: (item: T) => R): R[] {
+  const listed: R[] = [];
+  for (const item of items) {
+    if (listed.length === LISTED) break;
+    listed.push(describe(item));
+  }
+  return listed;
+}

@@ -1,0 +1,296 @@
+import { span } from '../leases/refusals.ts';
+import { DIGITS, describeUnit } from '../nonces/sequence-clock.ts';
+import type { Unit } from '../ports.ts';
+import type { CallEnding, EndedCall, GrantedCall } from '../record/recent-calls.ts';
+import { type AccountRecord, asksForLonger, type Evidence, isSilent, type OneProgram } from './evidence.ts';
+
+/** What a person is told, who may have been woken by it: no more than is known. */
+export interface Words {
+  /** The fact. */
+  readonly text: string;
+  /** What to do about it, in this order; with `Or`, where something else may be the cause. */
+  readonly fixes: readonly string[];
+}
+
+/** A sequence this far ahead of the clock is ahead of every program that makes its nonces from it. */
+const LONG_LEAD_MS = 60_000;
+
+type Parts = readonly (string | undefined)[];
+
+const present = (parts: Parts): string[] => parts.filter((part) => part !== undefined);
+const words = (facts: Parts, fixes: Parts): Words => ({ text: present(facts).join(' '), fixes: present(fixes) });
+
+export function noneWords({ account, calls, refusedUnits, unit }: AccountRecord): Words {
+  const refused =
+    refusedUnits === undefined
+      ? undefined
+      : `${times(refusedUnits.count)} a program asked for ${describeUnit(refusedUnits.unit)} and was refused, because ` +
+        `the sequence has ${describeUnit(unit)}; nothing was sent.`;
+  if (calls.length === 0) {
+    return words(
+      [`No call of ${account} is remembered.`, refused],
+      ['See with `nonced status` which accounts are in use.'],
+    );
+  }
+  const silent = calls.filter(isSilent).length;
+  const outlived = calls.filter(({ ended, outcome }) => ended === 'expired' && outcome === 'unknown').length;
+  return words(
+    [
+      `${counted(calls.length, 'call')} of ${account} ${calls.length === 1 ? 'is' : 'are'} remembered, and none is known to ` +
+        'have been rejected.',
+      silent === 0 ? undefined : `${silent} did not say how ${silent === 1 ? 'it' : 'they'} ended.`,
+      outlived === 0 ? undefined : `${outlived} outlived ${outlived === 1 ? 'its' : 'their'} turn.`,
+      refused,
+    ],
+    [
+      'If calls are rejected all the same, let their programs say so: the daemon hears of it only as the `outcome` of a ' +
+        'call. A program that takes the error of the exchange for a result, and gives no `outcome`, says `ok`.',
+      outlived === 0 ? undefined : `A call that outlives its turn is easily rejected. ${LATE_FIX.expired}`,
+    ],
+  );
+}
+
+export function lateWords(record: AccountRecord, { rejected, acceptedAfter }: Evidence, overtaker: GrantedCall): Words {
+  return words(
+    [
+      `The call of ${who(rejected)} came too late: ${ending(rejected)}, and then ${who(overtaker)} was granted the next ` +
+        'nonce. The exchange takes no nonce below one that it has seen.',
+    ],
+    [LATE_FIX[rejected.ended], alsoFor(rejected), acceptedAfter ? undefined : askAgain(record)],
+  );
+}
+
+const LATE_FIX: Readonly<Record<CallEnding, string>> = {
+  released: 'Give a turn back only when the call is over.',
+  expired: 'Give the call a `ttlMs` that is longer than its HTTP timeout, or an HTTP timeout below its `ttlMs`.',
+  preempted: 'Repeat it with a new nonce; what must not be interrupted should ask with priority `normal`.',
+  disconnected: 'Keep the connection open until the call is over.',
+  lost: 'Let the program connect again at once after a restart of the daemon, with the same session.',
+};
+
+export function overtakenWords(
+  record: AccountRecord,
+  { rejected, acceptedAfter }: Evidence,
+  other: GrantedCall,
+): Words {
+  const { account, policy } = record;
+  const isOff = policy === 'off';
+  const why = rejected.exclusive
+    ? 'The exclusion policy was switched meanwhile.'
+    : `Exclusion ${isOff ? 'is' : 'was'} off, so nothing here kept the two in order.`;
+  return words(
+    [
+      `Two calls were under way at once: that of ${who(rejected)} was overtaken by that of ${who(other)}, which had a ` +
+        'higher nonce.',
+      why,
+    ],
+    [
+      isOff
+        ? `Run \`nonced set-exclusive account\`; or let one process alone use ${account}, one call at a time.`
+        : `Nothing to do: calls are in order again, with the policy ${policy}.`,
+      alsoFor(rejected),
+      acceptedAfter ? undefined : askAgain(record),
+    ],
+  );
+}
+
+export function bareWords(record: AccountRecord, evidence: Evidence): Words {
+  const { account, bare } = record;
+  const { rejected } = evidence;
+  const count = bare?.count ?? 0;
+  return words(
+    [
+      `The call of ${who(rejected)} was rejected, and ${counted(count, 'nonce')} of ${account} ${was(count)} drawn without ` +
+        'a turn (`nonced nonce`, or the method `nonce`), the last one above its own. A call that used one of them first ' +
+        'has overtaken it.',
+    ],
+    [
+      'Make every call of the key under a turn: with `exclusive`, `acquire` or `nonced exec`.',
+      `Or ${lower(outside(record))}`,
+      ...outsideFixes(record, rejected),
+    ],
+  );
+}
+
+export function oneProgramWords({ account }: AccountRecord, rejected: EndedCall, one: OneProgram): Words {
+  const { rejections, accepted } = one;
+  return words(
+    [
+      `Only the calls of ${who(rejected)} are rejected, ${rejections} of them, while ${counted(accepted, 'call')} of other ` +
+        `programs on ${account} ${was(accepted)} accepted.`,
+      'So it probably does not send the nonces it is granted.',
+    ],
+    [
+      'Print the nonce that it signs, and compare: its library may make its own.',
+      `Or it signs with another key than the other programs that say ${account}: give it a label of its own.`,
+      alsoFor(rejected),
+    ],
+  );
+}
+
+export function foreignWords(record: AccountRecord, evidence: Evidence): Words {
+  const { rejected, acceptedBefore, acceptedAfter } = evidence;
+  const until = rejected.late ? `${upper(ending(rejected))}, but by then` : 'By then';
+  const around = acceptedBefore
+    ? `, and calls before ${acceptedAfter ? 'and after it' : 'it'} were accepted`
+    : acceptedAfter
+      ? ', and calls after it were accepted'
+      : '';
+  return words(
+    [
+      `The call of ${who(rejected)} was rejected.`,
+      `${until} this daemon had given nobody a higher nonce of ${record.account}${around}.`,
+      `So ${lower(outside(record))}`,
+    ],
+    [...outsideFixes(record, rejected), acceptedAfter ? undefined : askAgain(record)],
+  );
+}
+
+function outside({ leadMs, unit, advancedAtMs }: AccountRecord): string {
+  const isFarAhead = leadMs !== undefined && leadMs > LONG_LEAD_MS;
+  const why =
+    advancedAtMs === undefined
+      ? `so that it sends nonces of a finer unit than ${describeUnit(unit)}, or does not follow the clock`
+      : 'as an operator has raised it: if calls are accepted since, this is over';
+  const lead = isFarAhead ? ` The sequence is ${span(leadMs)} ahead of the clock, ${why}.` : '';
+  return `Something that does not ask this daemon has probably used the key with a higher nonce.${lead}`;
+}
+
+function outsideFixes({ policy, calls }: AccountRecord, rejected: EndedCall): Parts {
+  const label = policy === 'global' ? '' : ', a bot that has the same key under another label';
+  return [
+    `Find it (on this host or another: a script, a cron job${label}), and connect it or give it a key of its own.`,
+    'Or the library sent the same nonce twice, as a retry: switch its retries off.',
+    rejected.lastNonce === rejected.nonce
+      ? undefined
+      : 'Or the nonces of this turn were sent in another order than they were drawn: send one after another, lowest first.',
+    ownClock(calls),
+    alsoFor(rejected),
+  ];
+}
+
+export function aheadWords(record: AccountRecord, evidence: Evidence): Words {
+  const { account, bare, everAccepted, notFollowedMs, unit, calls } = record;
+  return words(
+    [
+      rowOf(record, evidence),
+      'The key has seen a higher nonce than the sequence hands out.',
+      everAccepted
+        ? 'Something has used it since, with a nonce far above the clock or with more digits.'
+        : 'It was used elsewhere before, or the state is older than the last use of the key (a backup, a snapshot).',
+      evidence.overtaker === undefined ? undefined : 'The latest call was overtaken besides, but the others were not.',
+    ],
+    [
+      raisedSince(record, evidence),
+      notFollowedMs === undefined
+        ? undefined
+        : `The wall clock is ${span(notFollowedMs)} ahead of the time that is followed here. If it is right, that is the ` +
+          'cause, and `nonced advance --to now` the cure.',
+      ...advanceFixes(account, unit),
+      evidence.bareIsHigher
+        ? `Or use no nonces without a turn: ${bare?.count} ${was(bare?.count ?? 0)} drawn, though they seldom have every call rejected.`
+        : undefined,
+      ownClock(calls),
+      alsoFor(evidence.rejected),
+    ],
+  );
+}
+
+export function unitWords(record: AccountRecord, evidence: Evidence): Words {
+  const { account, refusedUnits, unit } = record;
+  const ours = describeUnit(unit);
+  const theirs = refusedUnits === undefined ? undefined : describeUnit(refusedUnits.unit);
+  const isShorter = refusedUnits !== undefined && !asksForLonger(record);
+  return words(
+    [
+      rowOf(record, evidence),
+      refusedUnits === undefined
+        ? `Its nonces are ${ours}, and the key may have seen longer ones.`
+        : `Its nonces are ${ours}, but ${times(refusedUnits.count).toLowerCase()} a program asked for ${theirs} and was ` +
+          'refused: the programs of this key do not agree on the unit.',
+    ],
+    [
+      raisedSince(record, evidence),
+      isShorter
+        ? 'Print the nonce that the rejected program sends, and count its digits: a key that has seen the longer ones ' +
+          'never takes the shorter again.'
+        : `Count the digits of the last nonce that was sent with the key before. If it has seen ${theirs ?? 'more'}, it ` +
+          `never takes ${ours} again, and raising the sequence is no cure: make a new API key, or give ${account} a ` +
+          'sequence of the longer unit, for good.',
+      `Or the key has seen higher nonces of as many digits. ${advanceFixes(account, unit).join(' ')}`,
+      alsoFor(evidence.rejected),
+    ],
+  );
+}
+
+/** How many were rejected, and since when. */
+function rowOf({ account, everAccepted }: AccountRecord, { inARow, silentInARow }: Evidence): string {
+  const what =
+    inARow === 1
+      ? `The only call of ${account} that is known to have ended was rejected`
+      : `${inARow} calls of ${account} in a row were rejected`;
+  const silent = silentInARow === 0 ? '' : ` (${silentInARow} more did not say how they ended)`;
+  const since = everAccepted ? 'although earlier ones were accepted' : 'and none was accepted since the daemon started';
+  return `${what}${silent}, ${since}.`;
+}
+
+/** Never said without what comes first: to raise it to more digits would spoil the key for those that it takes now. */
+function advanceFixes(account: string, unit: Unit): string[] {
+  return [
+    'Find what used the key, and stop it.',
+    unit === 'counter'
+      ? 'If it sent nonces made from a clock, raise nothing: make a new API key.'
+      : `If it sent more digits than ${DIGITS[unit]}, raise nothing: make a new API key.`,
+    `Else raise the sequence: \`nonced advance --account ${account} --to NONCE\`, one more than the highest that was ever ` +
+      'sent with the key. This cannot be undone; a new API key begins from nothing and is often the better cure.',
+  ];
+}
+
+/** Until the next call has ended, a cause that passes looks like one that stays. */
+function askAgain({ account }: AccountRecord): string {
+  return `No call has been accepted since. If the next ones are rejected too, ask again: \`nonced why ${account}\`.`;
+}
+
+function raisedSince({ advancedAtMs }: AccountRecord, { rejected }: Evidence): string | undefined {
+  if (advancedAtMs === undefined || advancedAtMs < rejected.toldAtMs) return undefined;
+  return 'The sequence has been raised since the last rejection: wait how the next call ends before you do anything.';
+}
+
+function ownClock(calls: readonly EndedCall[]): string | undefined {
+  if (!calls.some((call) => call.ownClock)) return undefined;
+  return 'Calls with nonces from their own clock (`exec --own-clock`) were made too: look whether these have as many digits.';
+}
+
+function alsoFor({ alsoFor: other }: GrantedCall): string | undefined {
+  if (other === undefined) return undefined;
+  return `Or it was the nonce of ${other} that was rejected: one was drawn under the same turn.`;
+}
+
+function ending(call: EndedCall): string {
+  const held = span(call.endedAtMs - call.grantedAtMs);
+  switch (call.ended) {
+    case 'released':
+      return `its turn was given back after ${held}`;
+    case 'expired':
+      return `its turn ran out after ${held}`;
+    case 'preempted':
+      return `its turn, a background one, was ended by an urgent caller after ${held}`;
+    case 'disconnected':
+      return `its connection closed after ${held}`;
+    case 'lost':
+      return 'it did not come back in time after a restart of the daemon';
+  }
+}
+
+/** `grid-bot (pid 4711, place order)` */
+function who({ holder, pid, label }: GrantedCall): string {
+  const details = present([pid === undefined ? undefined : `pid ${pid}`, label]);
+  const name = holder ?? 'a program without a name';
+  return details.length === 0 ? name : `${name} (${details.join(', ')})`;
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+const was = (count: number): string => (count === 1 ? 'was' : 'were');
+const times = (count: number): string => (count === 1 ? 'Once' : `${count} times`);
+const lower = (sentence: string): string => sentence.charAt(0).toLowerCase() + sentence.slice(1);
+const upper = (sentence: string): string => sentence.charAt(0).toUpperCase() + sentence.slice(1);
