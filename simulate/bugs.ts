@@ -251,7 +251,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'the client counts its lease from when the answer came',
-    file: 'client/acquire-call.js',
+    file: 'client/leases/acquire-call.js',
     from: 'const endsAtMs = Math.min((this.sentAtMs ?? nowMs) + granted.waitedMs, nowMs) + ttlMs;',
     to: 'const endsAtMs = nowMs + ttlMs;',
   },

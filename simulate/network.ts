@@ -1,4 +1,4 @@
-import type { Transport, TransportEvents } from '../src/client/connection.ts';
+import type { Transport, TransportEvents } from '../src/client/connection/connection.ts';
 import type { Session, Wire } from '../src/daemon/session.ts';
 import type { Switchboard } from '../src/daemon/switchboard.ts';
 import type { Random } from './random.ts';

@@ -1,4 +1,4 @@
-import type { Transport } from '../src/client/connection.ts';
+import type { Transport } from '../src/client/connection/connection.ts';
 import { jsonRpc } from '../src/protocol/json-rpc.ts';
 import type { Codec } from '../src/protocol/messages.ts';
 import { msgpackRpc } from '../src/protocol/msgpack-rpc.ts';

@@ -108,7 +108,7 @@ const AMBIENT: readonly { readonly what: RegExp; readonly allowed: readonly RegE
     what: /\b(Math\.random|randomBytes|randomUUID)\b/,
     allowed: [/^daemon\/daemon\.ts$/, /^client\/index\.ts$/, /^cli\//],
   },
-  { what: /\bprocess\.env\b/, allowed: [/^client\/host\.ts$/, /^cli\//] },
+  { what: /\bprocess\.env\b/, allowed: [/^client\/connection\/host\.ts$/, /^cli\//] },
 ];
 
 test('time, chance and the environment come in through the composition roots', () => {

@@ -2,8 +2,6 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../clock.ts';
 import { NoncedError, refusal } from '../errors.ts';
 import type { Outcome } from '../protocol/messages.ts';
-import { AcquireCall, accountOf, closedByCaller, type Granted, patienceMs } from './acquire-call.ts';
-import { readNonce, readStatus } from './answers.ts';
 import type {
   AcquireOptions,
   CallEnd,
@@ -16,15 +14,17 @@ import type {
   ReleaseOptions,
   Status,
 } from './api.ts';
-import { PlainCall, waitedTooLong } from './call.ts';
-import { type GrantKeeper, type GrantTerms, LeaseGrant, NestedGrant } from './grant.ts';
-import { Holdings } from './holdings.ts';
-import { type Lease, neverBegun } from './lease.ts';
-import { NextCall, ReleaseCall, RenewCall } from './lease-calls.ts';
-import { Link, type LinkPorts } from './link.ts';
-import { badRequest, checkOptions, isOutcome } from './options.ts';
-import { enclosing, Hold, living, Scope } from './scope.ts';
-import { type Bounds, cancelled } from './wait.ts';
+import { readNonce, readStatus } from './calls/answers.ts';
+import { PlainCall, waitedTooLong } from './calls/call.ts';
+import { badRequest, checkOptions, isOutcome } from './calls/options.ts';
+import { type Bounds, cancelled } from './calls/wait.ts';
+import { Link, type LinkPorts } from './connection/link.ts';
+import { AcquireCall, accountOf, closedByCaller, type Granted, patienceMs } from './leases/acquire-call.ts';
+import { type GrantKeeper, type GrantTerms, LeaseGrant, NestedGrant } from './leases/grant.ts';
+import { Holdings } from './leases/holdings.ts';
+import { type Lease, neverBegun } from './leases/lease.ts';
+import { NextCall, ReleaseCall, RenewCall } from './leases/lease-calls.ts';
+import { enclosing, Hold, living, Scope } from './leases/scope.ts';
 
 const NONCE_WAIT_MS = 30_000;
 /** The daemon's own, to compare a `maxHoldMs` with. */

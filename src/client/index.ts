@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../clock.ts';
 import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 import type { ConnectOptions, Nonced } from './api.ts';
+import { checkOptions } from './calls/options.ts';
 import { Client } from './client.ts';
-import { surroundings } from './host.ts';
-import { checkOptions } from './options.ts';
-import { checkOwner, findSocket } from './socket-path.ts';
-import { dialUnixSocket } from './unix-socket.ts';
+import { surroundings } from './connection/host.ts';
+import { checkOwner, findSocket } from './connection/socket-path.ts';
+import { dialUnixSocket } from './connection/unix-socket.ts';
 
 export { ERROR_CODES, type ErrorCode, NoncedError } from '../errors.ts';
 export type { ExclusionPolicy, Outcome, Priority, Unit } from '../protocol/messages.ts';

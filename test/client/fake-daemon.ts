@@ -1,6 +1,6 @@
 import { Client } from '../../src/client/client.ts';
-import type { Transport, TransportEvents } from '../../src/client/connection.ts';
-import type { LinkPorts } from '../../src/client/link.ts';
+import type { Transport, TransportEvents } from '../../src/client/connection/connection.ts';
+import type { LinkPorts } from '../../src/client/connection/link.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';

@@ -1,7 +1,7 @@
+import { adminSocket, askOnce } from '../../client/ask.ts';
 import { connect } from '../../client/index.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { AdvanceResult, Unit, WhyResult } from '../../protocol/messages.ts';
-import { adminSocket, askOnce } from '../ask.ts';
 import { allowedLeadMs, printJson, printLine } from '../output.ts';
 import { nonceSpan } from '../units.ts';
 

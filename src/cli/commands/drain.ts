@@ -1,7 +1,7 @@
+import { adminSocket, askOnce } from '../../client/ask.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ChangeResult, StatusResult } from '../../protocol/messages.ts';
-import { adminSocket, askOnce } from '../ask.ts';
 import { type DrainEnd, holdersOf, linesOf, marksOf, untilQuiet } from '../drain-progress.ts';
 import { formatDuration, paint, printJson, printLine, warn } from '../output.ts';
 import { readStatus } from '../status/reading.ts';

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
-import { surroundings } from '../../client/host.ts';
-import { findSocket } from '../../client/socket-path.ts';
+import { askOnce } from '../../client/ask.ts';
+import { surroundings } from '../../client/connection/host.ts';
+import { findSocket } from '../../client/connection/socket-path.ts';
 import { systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { MetricsResult } from '../../protocol/messages.ts';
-import { askOnce } from '../ask.ts';
 import { startExporter } from '../metrics/exporter.ts';
 import { expositionOf } from '../metrics/exposition.ts';
 import { DOWN, familiesOf } from '../metrics/families.ts';

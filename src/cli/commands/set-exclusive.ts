@@ -1,5 +1,5 @@
+import { adminSocket, askOnce } from '../../client/ask.ts';
 import type { ChangeResult } from '../../protocol/messages.ts';
-import { adminSocket, askOnce } from '../ask.ts';
 import { printJson, printLine } from '../output.ts';
 
 export interface SetExclusiveOptions {

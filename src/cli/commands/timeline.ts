@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { surroundings } from '../../client/host.ts';
-import { findSocket } from '../../client/socket-path.ts';
+import { surroundings } from '../../client/connection/host.ts';
+import { findSocket } from '../../client/connection/socket-path.ts';
 import { systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { printJson, warn } from '../output.ts';

@@ -1,7 +1,7 @@
-import { surroundings } from '../../client/host.ts';
-import { findSocket } from '../../client/socket-path.ts';
+import { askOnce } from '../../client/ask.ts';
+import { surroundings } from '../../client/connection/host.ts';
+import { findSocket } from '../../client/connection/socket-path.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import { askOnce } from '../ask.ts';
 import { warn } from '../output.ts';
 import { printLines } from '../top/plain.ts';
 

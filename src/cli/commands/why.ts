@@ -1,7 +1,7 @@
-import { surroundings } from '../../client/host.ts';
-import { findSocket } from '../../client/socket-path.ts';
+import { askOnce } from '../../client/ask.ts';
+import { surroundings } from '../../client/connection/host.ts';
+import { findSocket } from '../../client/connection/socket-path.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
-import { askOnce } from '../ask.ts';
 import { formatDuration, paint, printJson, printLine } from '../output.ts';
 import { tableOf } from '../table.ts';
 

@@ -1,6 +1,6 @@
-import { readGreeting, readStatus } from '../../client/answers.ts';
-import { Connection } from '../../client/connection.ts';
-import { dialUnixSocket } from '../../client/unix-socket.ts';
+import { readGreeting, readStatus } from '../../client/calls/answers.ts';
+import { Connection } from '../../client/connection/connection.ts';
+import { dialUnixSocket } from '../../client/connection/unix-socket.ts';
 import { systemClock } from '../../clock.ts';
 import { systemErrorCode } from '../../errors.ts';
 import type { Message, StatusResult, Unit, WhyResult } from '../../protocol/messages.ts';

@@ -1,4 +1,4 @@
-import { SERVICE_SOCKET } from '../../client/socket-path.ts';
+import { SERVICE_SOCKET } from '../../client/connection/socket-path.ts';
 import { quoteForShell } from '../systemd/program.ts';
 import type { Answer, Answered } from './answer-facts.ts';
 import type { DaemonFacts, RunningDaemon } from './daemon-facts.ts';

@@ -1,4 +1,4 @@
-import { SERVICE_SOCKET } from '../../client/socket-path.ts';
+import { SERVICE_SOCKET } from '../../client/connection/socket-path.ts';
 import { directories } from '../directories.ts';
 import { SERVICE, STATE_DIR } from '../systemd/places.ts';
 import type { Answer } from './answer-facts.ts';

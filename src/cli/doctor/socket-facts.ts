@@ -1,8 +1,8 @@
 import { constants, type Stats } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { surroundings } from '../../client/host.ts';
-import { checkOwner, findSocket, type SocketPlace, socketPlaces } from '../../client/socket-path.ts';
+import { surroundings } from '../../client/connection/host.ts';
+import { checkOwner, findSocket, type SocketPlace, socketPlaces } from '../../client/connection/socket-path.ts';
 import { NoncedError, systemErrorCode } from '../../errors.ts';
 import { type Names, namesOf } from './names.ts';
 

@@ -1,5 +1,5 @@
 import { basename, isAbsolute } from 'node:path';
-import { SERVICE_SOCKET } from '../../client/socket-path.ts';
+import { SERVICE_SOCKET } from '../../client/connection/socket-path.ts';
 import { quoteForShell } from '../systemd/program.ts';
 import { type Check, type Finding, failure, judged, skipped, warning } from './finding.ts';
 import { nameOf } from './names.ts';

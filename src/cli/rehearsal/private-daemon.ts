@@ -2,10 +2,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { askOnce } from '../../client/ask.ts';
 import type { Clock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ExclusionPolicy, StatusResult, Unit } from '../../protocol/messages.ts';
-import { askOnce } from '../ask.ts';
 import { mainFile, thisProgram } from '../systemd/program.ts';
 import { endGroup, signalGroup } from './process-group.ts';
 

@@ -1,6 +1,7 @@
-import { surroundings } from '../../client/host.ts';
-import { checkOwner, findSocket } from '../../client/socket-path.ts';
-import { isForbidden, isUnavailable } from '../../client/unavailable.ts';
+import { askOnce } from '../../client/ask.ts';
+import { surroundings } from '../../client/connection/host.ts';
+import { checkOwner, findSocket } from '../../client/connection/socket-path.ts';
+import { isForbidden, isUnavailable } from '../../client/connection/unavailable.ts';
 import type { Clock } from '../../clock.ts';
 import {
   type CallsResult,
@@ -9,7 +10,6 @@ import {
   type MetricsResult,
   type StatusResult,
 } from '../../protocol/messages.ts';
-import { askOnce } from '../ask.ts';
 
 /** What the screen is made of. */
 export interface Reading {

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { askOnce } from '../../client/ask.ts';
 import { EXIT, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
 import {
   type CallLine,
@@ -9,7 +10,6 @@ import {
   LONGEST_LINE_BYTES,
 } from '../../protocol/journal-lines.ts';
 import type { StatusResult } from '../../protocol/messages.ts';
-import { askOnce } from '../ask.ts';
 import {
   type Call,
   type Gap,

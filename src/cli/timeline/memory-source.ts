@@ -1,5 +1,5 @@
+import { askOnce } from '../../client/ask.ts';
 import { type CallsResult, type EventsResult, MAX_PAGE, type StatusResult } from '../../protocol/messages.ts';
-import { askOnce } from '../ask.ts';
 import {
   type Call,
   type Gap,

@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import type { NoncedError } from '../../errors.ts';
 import type { Unit } from '../../protocol/messages.ts';
 import type { Nonced } from '../api.ts';
-import { badRequest } from '../options.ts';
+import { badRequest } from '../calls/options.ts';
 import { callInTurn } from './ccxt-call.ts';
 import { errorClassesOf } from './ccxt-errors.ts';
 import { callTerms, harmsTwice, traitsOf, unitFor } from './ccxt-exchanges.ts';

@@ -1,5 +1,5 @@
 import type { Unit } from '../../protocol/messages.ts';
-import { badRequest } from '../options.ts';
+import { badRequest } from '../calls/options.ts';
 import { type CallTerms, termsOf } from './kraken.ts';
 
 /** What the adapter knows of an exchange that takes a call only if its nonce is higher than the last one's. */

@@ -1,5 +1,5 @@
 import type { Unit } from '../../protocol/messages.ts';
-import { badRequest } from '../options.ts';
+import { badRequest } from '../calls/options.ts';
 import { fingerprintOf } from './fingerprint.ts';
 
 /** What ccxt hands from `sign` to `fetch`. */

@@ -1,7 +1,7 @@
 import { systemClock } from '../../clock.ts';
 import { systemErrorCode } from '../../errors.ts';
 import type { Outcome } from '../../protocol/messages.ts';
-import { badRequest } from '../options.ts';
+import { badRequest } from '../calls/options.ts';
 import { outcomeOfErrors, outcomeOfStatus } from './kraken.ts';
 import { type AdapterOptions, outcomeOfTransportCode, PrivateCalls } from './private-calls.ts';
 

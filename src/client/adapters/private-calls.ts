@@ -3,7 +3,7 @@ import { NoncedError, refusal } from '../../errors.ts';
 import type { Outcome, Unit } from '../../protocol/messages.ts';
 import { quote } from '../../protocol/quote.ts';
 import type { Nonced } from '../api.ts';
-import { badRequest } from '../options.ts';
+import { badRequest } from '../calls/options.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { termsOf } from './kraken.ts';
 

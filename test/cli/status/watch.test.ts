@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { paintOver, type Seen, watch } from '../../../src/cli/status/watch.ts';
-import { unavailable } from '../../../src/client/unavailable.ts';
+import { unavailable } from '../../../src/client/connection/unavailable.ts';
 import { settled } from '../../core/simulation.ts';
 import { VirtualClock } from '../../fixtures/virtual-clock.ts';
 

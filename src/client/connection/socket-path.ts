@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { NoncedError, refusal } from '../errors.ts';
+import { NoncedError, refusal } from '../../errors.ts';
 
 /** What Node passes to the kernel; it cuts a longer path short without a word. */
 const MAX_PATH_BYTES = 107;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Backoff } from '../../src/client/backoff.ts';
+import { Backoff } from '../../../src/client/connection/backoff.ts';
 
 /** Rests for the first second, in which a daemon that was killed comes back. */
 function pastTheFirstSecond(backoff: Backoff): void {

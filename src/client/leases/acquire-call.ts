@@ -1,9 +1,9 @@
-import type { Clock } from '../clock.ts';
-import { NoncedError, refusal } from '../errors.ts';
-import type { HeldLease } from '../protocol/messages.ts';
-import { readGrant } from './answers.ts';
-import type { AcquireOptions } from './api.ts';
-import { Call, waitedTooLong } from './call.ts';
+import type { Clock } from '../../clock.ts';
+import { NoncedError, refusal } from '../../errors.ts';
+import type { HeldLease } from '../../protocol/messages.ts';
+import type { AcquireOptions } from '../api.ts';
+import { readGrant } from '../calls/answers.ts';
+import { Call, waitedTooLong } from '../calls/call.ts';
 import type { Holdings, HoldingsLink } from './holdings.ts';
 import { type Lease, marginMs, neverBegun } from './lease.ts';
 import { NextCall } from './lease-calls.ts';

@@ -1,4 +1,4 @@
-import { NoncedError, refusal, systemErrorCode } from '../errors.ts';
+import { NoncedError, refusal, systemErrorCode } from '../../errors.ts';
 
 /** No daemon answers at `path`; `reason` is what the last attempt failed of. */
 export function unavailable(path: string, reason: Error | undefined): NoncedError {

@@ -1,5 +1,5 @@
-import type { Call } from './call.ts';
-import { ReleaseCall } from './lease-calls.ts';
+import type { Call } from '../calls/call.ts';
+import { ReleaseCall } from '../leases/lease-calls.ts';
 
 const LAST_ID = 2 ** 32 - 1;
 

@@ -1,6 +1,6 @@
 import { lstatSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { systemErrorCode } from '../errors.ts';
+import { systemErrorCode } from '../../errors.ts';
 import type { Owner, Surroundings } from './socket-path.ts';
 
 /** This host and this process, for the search of the socket. */

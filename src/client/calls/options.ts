@@ -1,6 +1,6 @@
-import { NoncedError, refusal } from '../errors.ts';
-import { OUTCOMES, PRIORITIES } from '../protocol/messages.ts';
-import { quote } from '../protocol/quote.ts';
+import { NoncedError, refusal } from '../../errors.ts';
+import { OUTCOMES, PRIORITIES } from '../../protocol/messages.ts';
+import { quote } from '../../protocol/quote.ts';
 import type {
   AcquireOptions,
   ConnectOptions,
@@ -8,7 +8,7 @@ import type {
   NextOptions,
   NonceOptions,
   ReleaseOptions,
-} from './api.ts';
+} from '../api.ts';
 
 /** A kind of value; `expected` follows `give` in a message. Finer checks are the daemon's, of whatever is sent to it. */
 interface Kind {

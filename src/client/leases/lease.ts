@@ -1,7 +1,7 @@
-import type { Clock, Timer } from '../clock.ts';
-import { NoncedError, refusal } from '../errors.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import { NoncedError, refusal } from '../../errors.ts';
+import type { LeaseWatcher, WatchedLease } from '../calls/wait.ts';
 import { LossSignal } from './loss-signal.ts';
-import type { LeaseWatcher, WatchedLease } from './wait.ts';
 
 const LONGEST_MARGIN_MS = 1_000;
 const MARGIN_SHARE = 0.1;

@@ -1,10 +1,10 @@
-import type { Clock, Timer } from '../clock.ts';
-import { NoncedError, type Refusal, refusal } from '../errors.ts';
-import { type Codec, MAX_MESSAGE_BYTES, type Message, type RequestId } from '../protocol/messages.ts';
-import { type Greeting, readRevoked } from './answers.ts';
-import type { Call } from './call.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import { NoncedError, type Refusal, refusal } from '../../errors.ts';
+import { type Codec, MAX_MESSAGE_BYTES, type Message, type RequestId } from '../../protocol/messages.ts';
+import { type Greeting, readRevoked } from '../calls/answers.ts';
+import type { Call } from '../calls/call.ts';
+import type { HoldingsLink } from '../leases/holdings.ts';
 import type { Connection } from './connection.ts';
-import type { HoldingsLink } from './holdings.ts';
 import { PendingCalls } from './pending-calls.ts';
 import { isForbidden, isUnavailable, unavailable } from './unavailable.ts';
 import { type Need, Uplink, type UplinkEvents, type UplinkPorts } from './uplink.ts';

@@ -1,7 +1,7 @@
-import type { Clock, Timer } from '../clock.ts';
-import { NoncedError } from '../errors.ts';
-import type { Codec, Message, RequestId } from '../protocol/messages.ts';
-import { type Greeting, readGreeting } from './answers.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import { NoncedError } from '../../errors.ts';
+import type { Codec, Message, RequestId } from '../../protocol/messages.ts';
+import { type Greeting, readGreeting } from '../calls/answers.ts';
 import { Backoff } from './backoff.ts';
 import { Connection, type Dial } from './connection.ts';
 import type { SocketPlace } from './socket-path.ts';

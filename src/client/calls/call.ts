@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.ts';
-import { NoncedError, type Refusal, refusal } from '../errors.ts';
-import type { HeldLease } from '../protocol/messages.ts';
+import type { Clock } from '../../clock.ts';
+import { NoncedError, type Refusal, refusal } from '../../errors.ts';
+import type { HeldLease } from '../../protocol/messages.ts';
 import { Wait, type WatchedLease } from './wait.ts';
 
 /** What a call needs of the link to the daemon. */

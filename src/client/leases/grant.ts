@@ -1,7 +1,7 @@
-import type { Outcome } from '../protocol/messages.ts';
-import type { Grant, NextOptions, ReleaseOptions } from './api.ts';
+import type { Outcome } from '../../protocol/messages.ts';
+import type { Grant, NextOptions, ReleaseOptions } from '../api.ts';
+import { checkArgument, checkOptions } from '../calls/options.ts';
 import type { Lease } from './lease.ts';
-import { checkArgument, checkOptions } from './options.ts';
 
 /** What a grant can ask for. */
 export interface GrantKeeper {

@@ -1,13 +1,13 @@
 import { dirname, join } from 'node:path';
-import { Connection } from '../client/connection.ts';
-import { surroundings } from '../client/host.ts';
-import { findSocket } from '../client/socket-path.ts';
-import { unavailable } from '../client/unavailable.ts';
-import { dialUnixSocket } from '../client/unix-socket.ts';
 import { systemClock } from '../clock.ts';
 import { NoncedError, refusal, systemErrorCode } from '../errors.ts';
 import type { Message } from '../protocol/messages.ts';
 import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
+import { Connection } from './connection/connection.ts';
+import { surroundings } from './connection/host.ts';
+import { findSocket } from './connection/socket-path.ts';
+import { unavailable } from './connection/unavailable.ts';
+import { dialUnixSocket } from './connection/unix-socket.ts';
 
 const ADMIN_SOCKET = 'admin.sock';
 const ANSWER_WITHIN_MS = 30_000;

@@ -1,9 +1,9 @@
 import { expect, test, vi } from 'vitest';
-import { type PrivateCall, PrivateCalls } from '../../src/client/adapters/private-calls.ts';
-import type { Nonced } from '../../src/client/api.ts';
-import { NoncedError, refusal } from '../../src/errors.ts';
-import { settle, VirtualClock } from '../client/virtual-clock.ts';
-import { Daemonless } from '../fixtures/kraken-sdk-daemonless.ts';
+import { type PrivateCall, PrivateCalls } from '../../../src/client/adapters/private-calls.ts';
+import type { Nonced } from '../../../src/client/api.ts';
+import { NoncedError, refusal } from '../../../src/errors.ts';
+import { Daemonless } from '../../fixtures/kraken-sdk-daemonless.ts';
+import { settle, VirtualClock } from '../virtual-clock.ts';
 
 function setUp(options: object = {}) {
   const daemon = new Daemonless();

@@ -6,9 +6,9 @@ import {
   harmsTwice,
   traitsOf,
   unitFor,
-} from '../../src/client/adapters/ccxt-exchanges.ts';
-import type { Unit } from '../../src/protocol/messages.ts';
-import { bench, type CcxtClass, CREDENTIALS, json, PRO, REST } from '../fixtures/ccxt-stub.ts';
+} from '../../../src/client/adapters/ccxt-exchanges.ts';
+import type { Unit } from '../../../src/protocol/messages.ts';
+import { bench, type CcxtClass, CREDENTIALS, json, PRO, REST } from '../../fixtures/ccxt-stub.ts';
 
 interface Endpoint {
   readonly api: string | readonly string[];

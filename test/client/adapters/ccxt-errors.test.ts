@@ -1,11 +1,11 @@
 import { createRequire } from 'node:module';
 import ccxt from 'ccxt';
 import { expect, test } from 'vitest';
-import { errorClassesOf, neverSent, outcomeOfError } from '../../src/client/adapters/ccxt-errors.ts';
-import { EXCHANGES } from '../../src/client/adapters/ccxt-exchanges.ts';
-import { ERROR_CODES, type ErrorCode, NoncedError, refusal } from '../../src/errors.ts';
-import type { Outcome } from '../../src/protocol/messages.ts';
-import { bench, type CcxtClass, json, REST } from '../fixtures/ccxt-stub.ts';
+import { errorClassesOf, neverSent, outcomeOfError } from '../../../src/client/adapters/ccxt-errors.ts';
+import { EXCHANGES } from '../../../src/client/adapters/ccxt-exchanges.ts';
+import { ERROR_CODES, type ErrorCode, NoncedError, refusal } from '../../../src/errors.ts';
+import type { Outcome } from '../../../src/protocol/messages.ts';
+import { bench, type CcxtClass, json, REST } from '../../fixtures/ccxt-stub.ts';
 
 const KRAKEN = REST['kraken'] as CcxtClass;
 const NONCE = 1_795_364_912_801_000_000n;

@@ -1,8 +1,8 @@
-import type { Clock, Timer } from '../clock.ts';
-import { NoncedError, type Refusal } from '../errors.ts';
-import type { Outcome } from '../protocol/messages.ts';
-import { readNonce, readReleased, readTtlMs } from './answers.ts';
-import { Call, type CallLink } from './call.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import { NoncedError, type Refusal } from '../../errors.ts';
+import type { Outcome } from '../../protocol/messages.ts';
+import { readNonce, readReleased, readTtlMs } from '../calls/answers.ts';
+import { Call, type CallLink } from '../calls/call.ts';
 import { type Lease, leaseLost } from './lease.ts';
 
 /** What the daemon may tell about a lease in an answer. */

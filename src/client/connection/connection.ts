@@ -1,6 +1,6 @@
 import { nextTick } from 'node:process';
-import { MessageScanner } from '../protocol/message-scanner.ts';
-import type { Codec, Message } from '../protocol/messages.ts';
+import { MessageScanner } from '../../protocol/message-scanner.ts';
+import type { Codec, Message } from '../../protocol/messages.ts';
 
 /** An answer is far smaller, but for `status`, which lists at most a hundred of a kind. */
 const MAX_ANSWER_BYTES = 1 << 20;

@@ -1,10 +1,8 @@
 import ccxt from 'ccxt';
 import { expect, test } from 'vitest';
-import { withNonced } from '../../src/client/adapters/ccxt.ts';
-import { fingerprintOf } from '../../src/client/adapters/fingerprint.ts';
-import { NoncedError } from '../../src/errors.ts';
-import { outcomeOf } from '../client/fake-daemon.ts';
-import { settle } from '../client/virtual-clock.ts';
+import { withNonced } from '../../../src/client/adapters/ccxt.ts';
+import { fingerprintOf } from '../../../src/client/adapters/fingerprint.ts';
+import { NoncedError } from '../../../src/errors.ts';
 import {
   bench,
   type CcxtClass,
@@ -14,7 +12,9 @@ import {
   PRO,
   REST,
   stalled,
-} from '../fixtures/ccxt-stub.ts';
+} from '../../fixtures/ccxt-stub.ts';
+import { outcomeOf } from '../fake-daemon.ts';
+import { settle } from '../virtual-clock.ts';
 
 const KRAKEN = REST['kraken'] as CcxtClass;
 const NONCE = 1_795_364_912_801_000_000n;

@@ -1,10 +1,10 @@
 import KrakenClient from 'kraken-api';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { withNonced } from '../../src/client/adapters/kraken-api.ts';
-import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
-import { type Exchange, startExchange } from '../fixtures/exchange.ts';
-import { Daemonless } from '../fixtures/kraken-sdk-daemonless.ts';
-import { reachExchange } from '../fixtures/kraken-sdk-loopback.ts';
+import { withNonced } from '../../../src/client/adapters/kraken-api.ts';
+import type { ApiKey } from '../../../src/rehearsal/exchange-keys.ts';
+import { type Exchange, startExchange } from '../../fixtures/exchange.ts';
+import { Daemonless } from '../../fixtures/kraken-sdk-daemonless.ts';
+import { reachExchange } from '../../fixtures/kraken-sdk-loopback.ts';
 
 let exchange: Exchange;
 let key: ApiKey;

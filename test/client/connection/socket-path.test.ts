@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { checkOwner, findSocket, type Owner, type Surroundings } from '../../src/client/socket-path.ts';
+import { checkOwner, findSocket, type Owner, type Surroundings } from '../../../src/client/connection/socket-path.ts';
 
 function around(changes: Partial<Surroundings> & { there?: readonly string[] } = {}): Surroundings {
   const there = changes.there ?? [];

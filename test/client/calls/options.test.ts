@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import type { Nonced } from '../../src/client/api.ts';
-import { connect } from '../../src/client/index.ts';
-import { NoncedError } from '../../src/errors.ts';
-import { FakeDaemon, outcomeOf } from './fake-daemon.ts';
+import type { Nonced } from '../../../src/client/api.ts';
+import { connect } from '../../../src/client/index.ts';
+import { NoncedError } from '../../../src/errors.ts';
+import { FakeDaemon, outcomeOf } from '../fake-daemon.ts';
 
 async function connected() {
   const daemon = new FakeDaemon();

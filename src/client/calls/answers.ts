@@ -5,7 +5,7 @@ import type {
   HelloResult,
   NonceResult,
   StatusResult,
-} from '../protocol/messages.ts';
+} from '../../protocol/messages.ts';
 
 // A daemon may be newer: fields that are not known here are not looked at. What is known must be as promised, or the
 // answer is undefined and the connection counts as broken.

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { fingerprintOf } from '../../src/client/adapters/fingerprint.ts';
-import { outcomeOfErrors, outcomeOfStatus, termsOf } from '../../src/client/adapters/kraken.ts';
+import { fingerprintOf } from '../../../src/client/adapters/fingerprint.ts';
+import { outcomeOfErrors, outcomeOfStatus, termsOf } from '../../../src/client/adapters/kraken.ts';
 
 describe('terms of a call', () => {
   test.each([

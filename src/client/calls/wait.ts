@@ -1,5 +1,5 @@
-import type { Clock, Timer } from '../clock.ts';
-import { NoncedError, refusal } from '../errors.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import { NoncedError, refusal } from '../../errors.ts';
 
 /** Told when a lease is over: `lost` by itself, or `released` by its holder. */
 export interface LeaseWatcher {

@@ -1,9 +1,9 @@
-import type { Clock } from '../clock.ts';
-import { NoncedError } from '../errors.ts';
-import { waitedTooLong } from './call.ts';
+import type { Clock } from '../../clock.ts';
+import { NoncedError } from '../../errors.ts';
+import { waitedTooLong } from '../calls/call.ts';
+import { type Bounds, type LeaseWatcher, Wait } from '../calls/wait.ts';
 import type { Lease } from './lease.ts';
 import { LossSignal } from './loss-signal.ts';
-import { type Bounds, type LeaseWatcher, Wait } from './wait.ts';
 
 /** What an `exclusive` finds in its async context: the call that runs around it. */
 export class Scope {
