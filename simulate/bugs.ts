@@ -71,7 +71,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'after a stall leases are expired before the input that waits is read',
-    file: 'daemon/switchboard.js',
+    file: 'daemon/sockets/switchboard.js',
     from: 'this.#afterInput(() => {',
     to: '((done) => done())(() => {',
   },
@@ -233,7 +233,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'the timer is not set again after it has fired',
-    file: 'daemon/switchboard.js',
+    file: 'daemon/sockets/switchboard.js',
     from: 'this.#broker.expire();\n                this.arm();',
     to: 'this.#broker.expire();',
   },

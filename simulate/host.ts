@@ -7,7 +7,7 @@ import {
   type Policies,
 } from '../src/core/accounts/policies.ts';
 import { type Authority, openAuthority } from '../src/daemon/authority.ts';
-import type { Log } from '../src/daemon/log.ts';
+import type { Log } from '../src/daemon/log/log.ts';
 import { EXIT, ExitError } from '../src/errors.ts';
 import { RELEASED_MS } from '../src/version.ts';
 import { Accidents } from './accidents.ts';

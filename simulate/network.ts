@@ -1,6 +1,6 @@
 import type { Transport, TransportEvents } from '../src/client/connection/connection.ts';
-import type { Session, Wire } from '../src/daemon/session.ts';
-import type { Switchboard } from '../src/daemon/switchboard.ts';
+import type { Session, Wire } from '../src/daemon/sockets/connection.ts';
+import type { Switchboard } from '../src/daemon/sockets/switchboard.ts';
 import type { Random } from './random.ts';
 import { type WireMessage, WireReader } from './wire-reader.ts';
 import type { Process, World } from './world.ts';

@@ -17,16 +17,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
 
 /** The commands that work on the state or run the daemon, and what that takes. */
 const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
-  'cli/directories.ts': [/^daemon\/config\.ts$/],
+  'cli/directories.ts': [/^daemon\/host\/directories\.ts$/],
   'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/, /^core\/accounts\/policies\.ts$/],
   // The policies alone, as the daemon would read and apply them.
-  'cli/configuration.ts': [/^core\//, /^daemon\/policy-file\.ts$/, /^store\/state-file\.ts$/],
+  'cli/configuration.ts': [/^core\//, /^daemon\/configuration\/policy-file\.ts$/, /^store\/state-file\.ts$/],
   'cli/commands/inspect.ts': [/^store\//],
   // How a socket is bound, and nothing of the daemon.
-  'cli/metrics/exporter.ts': [/^daemon\/unix-listener\.ts$/],
-  'cli/doctor/storage-facts.ts': [/^store\//, /^daemon\/machine\.ts$/],
+  'cli/metrics/exporter.ts': [/^daemon\/sockets\/unix-listener\.ts$/],
+  'cli/doctor/storage-facts.ts': [/^store\//, /^daemon\/host\/machine\.ts$/],
   'cli/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
-  'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/machine\.ts$/],
+  'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/host\/machine\.ts$/],
   'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|machine|opening)\.ts$/],
 };
 

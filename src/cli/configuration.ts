@@ -24,7 +24,7 @@ export function configurationFile(asked: string | undefined): ConfigurationFile 
 export async function readConfiguration(file: ConfigurationFile | undefined): Promise<Policies> {
   if (file === undefined || (file.mayBeMissing && isMissing(file.path))) return NO_POLICIES;
   // The schema's library takes its time to load, and a daemon without a configuration should not wait for it.
-  const { readPolicyFile } = await import('../daemon/policy-file.ts');
+  const { readPolicyFile } = await import('../daemon/configuration/policy-file.ts');
   return readPolicyFile(file.path);
 }
 
@@ -45,7 +45,7 @@ export interface Checked {
 
 /** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
 export async function problemsOf({ path }: ConfigurationFile, stateDir: string, wallMs: number): Promise<Checked> {
-  const { checkPolicyFile, readPolicyFile } = await import('../daemon/policy-file.ts');
+  const { checkPolicyFile, readPolicyFile } = await import('../daemon/configuration/policy-file.ts');
   const problems = checkPolicyFile(path);
   if (problems.length > 0) return { problems, unseen: undefined };
   const found = stateOf(stateDir);

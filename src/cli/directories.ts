@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { resolve } from 'node:path';
-import { type Directories, findDirectories } from '../daemon/config.ts';
+import { type Directories, findDirectories } from '../daemon/host/directories.ts';
 
 /** The directories of this process's user and environment. */
 export function directories(asked: { stateDir?: string | undefined; runtimeDir?: string | undefined }): Directories {

@@ -9,11 +9,11 @@ import { type LeaseNotesOptions, notesExist, openLeaseNotes } from '../store/lea
 import { openStateFile, type StateFileReading } from '../store/state-file.ts';
 import type { StateFileSteps } from '../store/state-steps.ts';
 import { VERSION } from '../version.ts';
-import type { Journal, JournalAuthor } from './journal.ts';
-import type { Log } from './log.ts';
-import { observerOf } from './observer.ts';
+import type { Journal, JournalAuthor } from './log/call-log.ts';
+import type { Log } from './log/log.ts';
+import { observerOf } from './log/observer.ts';
 import { type Findings, openingOf, type Traces, wrongClock } from './opening.ts';
-import { Switchboard } from './switchboard.ts';
+import { Switchboard } from './sockets/switchboard.ts';
 
 export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDir' | 'machine' | 'self' | 'policies'> {
   /** Of `stateDir`, as it was locked. It stays the caller's to close. */

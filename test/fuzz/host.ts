@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { RETURN_MS } from '../../src/core/broker.ts';
-import type { Session, Wire } from '../../src/daemon/session.ts';
-import { Switchboard } from '../../src/daemon/switchboard.ts';
+import type { Session, Wire } from '../../src/daemon/sockets/connection.ts';
+import { Switchboard } from '../../src/daemon/sockets/switchboard.ts';
 import { jsonRpc } from '../../src/protocol/json-rpc.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import type { Codec, Message, RequestId } from '../../src/protocol/messages.ts';

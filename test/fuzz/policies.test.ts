@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, expect, test } from 'vitest';
-import { checkPolicyFile, readPolicyFile } from '../../src/daemon/policy-file.ts';
+import { checkPolicyFile, readPolicyFile } from '../../src/daemon/configuration/policy-file.ts';
 import { EXIT, ExitError } from '../../src/errors.ts';
 import { scratchDirectory } from '../store/scratch.ts';
 import { specimens } from './corpus.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Nonce } from '../../src/core/ports.ts';
-import { createLog } from '../../src/daemon/log.ts';
-import { observerOf } from '../../src/daemon/observer.ts';
+import { createLog } from '../../src/daemon/log/log.ts';
+import { observerOf } from '../../src/daemon/log/observer.ts';
 import { HandedOut } from '../../src/rehearsal/handed-out.ts';
 
 /** What the daemon itself writes, so that the two cannot come to differ. */

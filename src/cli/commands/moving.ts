@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
 import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
 import type { DurableSequence } from '../../core/ports.ts';
-import { readMachine } from '../../daemon/machine.ts';
+import { readMachine } from '../../daemon/host/machine.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { readStateFile, STATE_FILE } from '../../store/state-file.ts';
 import type { StateFileContents } from '../../store/state-format.ts';

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { access, lstat, statfs } from 'node:fs/promises';
-import { readMachine } from '../../daemon/machine.ts';
+import { readMachine } from '../../daemon/host/machine.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { isLocked } from '../../store/lock-probe.ts';
 import { leftovers, readStateFile } from '../../store/state-file.ts';

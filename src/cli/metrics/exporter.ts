@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Clock, systemClock } from '../../clock.ts';
-import { bindSocket, checkSocketPath, listening, removeLeftoverSocket } from '../../daemon/unix-listener.ts';
+import { bindSocket, checkSocketPath, listening, removeLeftoverSocket } from '../../daemon/sockets/unix-listener.ts';
 import { CONTENT_TYPE } from './exposition.ts';
 import type { ListenAddress } from './listen-address.ts';
 

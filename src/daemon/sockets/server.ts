@@ -1,5 +1,5 @@
 import { createServer, type Socket } from 'node:net';
-import type { Log } from './log.ts';
+import type { Log } from '../log/log.ts';
 import type { Switchboard } from './switchboard.ts';
 import { bindSocket, listening, removeLeftoverSocket } from './unix-listener.ts';
 

@@ -1,5 +1,5 @@
-import type { Broker } from '../core/broker.ts';
-import { describeUnit } from '../core/nonces/sequence-clock.ts';
+import type { Broker } from '../../core/broker.ts';
+import { describeUnit } from '../../core/nonces/sequence-clock.ts';
 
 type Status = ReturnType<Broker['status']>;
 

@@ -1,4 +1,4 @@
-import { quote } from '../protocol/quote.ts';
+import { quote } from '../../protocol/quote.ts';
 import type { Problem } from './policy-problem.ts';
 
 export type ParsedJson =

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Nonce, ObservedEnd } from '../../src/core/ports.ts';
-import { callFields, isNoteworthy } from '../../src/daemon/call-line.ts';
+import type { Nonce, ObservedEnd } from '../../../src/core/ports.ts';
+import { callFields, isNoteworthy } from '../../../src/daemon/log/call-line.ts';
 
 const CALL: ObservedEnd = {
   account: 'MASTER',

@@ -1,11 +1,11 @@
 import * as v from 'valibot';
-import { MAX_NONCE, type Pacing, type SequencePolicy } from '../core/accounts/policies.ts';
-import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
-import { MOST_SEQUENCES } from '../core/ports.ts';
-import { UNITS } from '../protocol/messages.ts';
-import { quote } from '../protocol/quote.ts';
-import { LONGEST_DRAIN_MS } from '../store/account-notes.ts';
-import { RELEASED_MS } from '../version.ts';
+import { MAX_NONCE, type Pacing, type SequencePolicy } from '../../core/accounts/policies.ts';
+import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
+import { MOST_SEQUENCES } from '../../core/ports.ts';
+import { UNITS } from '../../protocol/messages.ts';
+import { quote } from '../../protocol/quote.ts';
+import { LONGEST_DRAIN_MS } from '../../store/account-notes.ts';
+import { RELEASED_MS } from '../../version.ts';
 import { isObject, mapOf, object, type Schema, step } from './policy-objects.ts';
 import { type Problem, suggestion } from './policy-problem.ts';
 

@@ -1,8 +1,8 @@
 /** How a Unix domain socket is bound: only where nobody answers, and never open to more than it is meant for. */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
-import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
-import { MAX_SOCKET_PATH_BYTES } from './config.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { MAX_SOCKET_PATH_BYTES } from '../host/directories.ts';
 
 /** Throws ExitError (78) for a path that Node would cut short without a word; `option` is what chooses it. */
 export function checkSocketPath(path: string, option: string): void {

@@ -1,4 +1,4 @@
-import type { ObservedEnd } from '../core/ports.ts';
+import type { ObservedEnd } from '../../core/ports.ts';
 import type { LogFields } from './log.ts';
 
 /** A call that waited or was held for longer is worth a line in the log. */

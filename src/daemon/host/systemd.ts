@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { EXIT, ExitError } from '../errors.ts';
+import { EXIT, ExitError } from '../../errors.ts';
 
 /** sd_listen_fds(3): the first descriptor that systemd passes. */
 const FIRST_DESCRIPTOR = 3;

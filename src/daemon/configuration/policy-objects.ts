@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { quote } from '../protocol/quote.ts';
+import { quote } from '../../protocol/quote.ts';
 import { suggestion } from './policy-problem.ts';
 
 /** A valibot schema that takes anything and answers a T. */

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import type { Wire } from '../../src/daemon/session.ts';
-import { Switchboard } from '../../src/daemon/switchboard.ts';
-import { jsonRpc } from '../../src/protocol/json-rpc.ts';
-import { Machine, settled } from '../core/simulation.ts';
+import type { Wire } from '../../../src/daemon/sockets/connection.ts';
+import { Switchboard } from '../../../src/daemon/sockets/switchboard.ts';
+import { jsonRpc } from '../../../src/protocol/json-rpc.ts';
+import { Machine, settled } from '../../core/simulation.ts';
 
 class FakeWire implements Wire {
   text = '';

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
-import { createLog, type LogOptions, type LogStream } from '../../src/daemon/log.ts';
+import { createLog, type LogOptions, type LogStream } from '../../../src/daemon/log/log.ts';
 
 const AT_MS = Date.UTC(2026, 5, 1, 3);
 

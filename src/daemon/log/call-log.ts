@@ -3,12 +3,12 @@
  * on the path of a nonce: what the broker tells is put into a list that has an end, and written later, one write at a
  * time. Whatever becomes of the file, the broker does not hear of it; lines that find no room are counted.
  */
-import type { Clock, Timer } from '../clock.ts';
-import type { BrokerEvent, Nonce, ObservedEnd } from '../core/ports.ts';
-import { subjectOf, textOf } from '../core/record/event-text.ts';
-import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../protocol/journal-lines.ts';
-import { JournalFile } from '../store/journal-file.ts';
-import { type JournalSteps, journalStepsOnDisk } from '../store/journal-steps.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import type { BrokerEvent, Nonce, ObservedEnd } from '../../core/ports.ts';
+import { subjectOf, textOf } from '../../core/record/event-text.ts';
+import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../../protocol/journal-lines.ts';
+import { JournalFile } from '../../store/journal-file.ts';
+import { type JournalSteps, journalStepsOnDisk } from '../../store/journal-steps.ts';
 import type { Log } from './log.ts';
 
 /** How many lines wait for a disk, a few megabytes of memory; what comes then is dropped, and counted. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseJson } from '../../src/daemon/policy-json.ts';
-import { describeProblem } from '../../src/daemon/policy-problem.ts';
+import { parseJson } from '../../../src/daemon/configuration/policy-json.ts';
+import { describeProblem } from '../../../src/daemon/configuration/policy-problem.ts';
 
 function duplicatesIn(text: string): string[] {
   const parsed = parseJson(text);

@@ -1,7 +1,7 @@
-import type { Clock, Timer } from '../clock.ts';
-import type { Broker } from '../core/broker.ts';
-import type { ErrorCode } from '../errors.ts';
-import { Session, type Surroundings, type Wire } from './session.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import type { Broker } from '../../core/broker.ts';
+import type { ErrorCode } from '../../errors.ts';
+import { Session, type Surroundings, type Wire } from './connection.ts';
 
 export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refused' | 'refusals' | 'hasOutput'> {
   readonly clock: Clock;

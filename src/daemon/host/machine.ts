@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { EXIT, ExitError } from '../errors.ts';
+import { EXIT, ExitError } from '../../errors.ts';
 
 /** Identifies this boot of this machine: notes and clock readings of another one do not count. */
 export function readBootId(): string {

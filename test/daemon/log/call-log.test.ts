@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import type { Nonce, ObservedEnd, Token } from '../../src/core/ports.ts';
-import { Journal, type JournalAuthor, MOST_WAITING } from '../../src/daemon/journal.ts';
-import { createLog } from '../../src/daemon/log.ts';
-import { decodeLine, type JournalLine } from '../../src/protocol/journal-lines.ts';
-import { SimulatedJournalDisk } from '../fixtures/simulated-journal-disk.ts';
-import { VirtualClock } from '../fixtures/virtual-clock.ts';
+import type { Nonce, ObservedEnd, Token } from '../../../src/core/ports.ts';
+import { Journal, type JournalAuthor, MOST_WAITING } from '../../../src/daemon/log/call-log.ts';
+import { createLog } from '../../../src/daemon/log/log.ts';
+import { decodeLine, type JournalLine } from '../../../src/protocol/journal-lines.ts';
+import { SimulatedJournalDisk } from '../../fixtures/simulated-journal-disk.ts';
+import { VirtualClock } from '../../fixtures/virtual-clock.ts';
 
 const PATH = '/var/log/nonced/calls.jsonl';
 const AUTHOR: JournalAuthor = { version: '0.1.0', instance: 'ab'.repeat(16), epoch: 3, pid: 4711, bootId: 'boot-1' };

@@ -5,8 +5,8 @@ import {
   DEFAULT_SEQUENCE,
   type Policies,
   type SequencePolicy,
-} from '../core/accounts/policies.ts';
-import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
+} from '../../core/accounts/policies.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { parseJson } from './policy-json.ts';
 import { describeProblem, type Problem } from './policy-problem.ts';
 import { type Configuration, type ConfiguredAccount, checkConfiguration } from './policy-schema.ts';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { Broker } from '../core/broker.ts';
-import type { Client } from '../core/leases/entities.ts';
-import type { Grant, Nonce, Peer, RequestId, RevokeReason, Token } from '../core/ports.ts';
-import { type ErrorCode, type Refusal, refusal } from '../errors.ts';
-import { jsonRpc } from '../protocol/json-rpc.ts';
-import { BrokenStream, MessageScanner } from '../protocol/message-scanner.ts';
+import type { Broker } from '../../core/broker.ts';
+import type { Client } from '../../core/leases/entities.ts';
+import type { Grant, Nonce, Peer, RequestId, RevokeReason, Token } from '../../core/ports.ts';
+import { type ErrorCode, type Refusal, refusal } from '../../errors.ts';
+import { jsonRpc } from '../../protocol/json-rpc.ts';
+import { BrokenStream, MessageScanner } from '../../protocol/message-scanner.ts';
 import {
   type AdvanceResult,
   type CallsResult,
@@ -27,9 +27,9 @@ import {
   type RevokedNotification,
   type StatusResult,
   type WhyResult,
-} from '../protocol/messages.ts';
-import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
-import { checkRequest, isRefusal } from '../protocol/request-check.ts';
+} from '../../protocol/messages.ts';
+import { msgpackRpc } from '../../protocol/msgpack-rpc.ts';
+import { checkRequest, isRefusal } from '../../protocol/request-check.ts';
 
 /** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;

@@ -1,7 +1,7 @@
-import type { Nonce, Observer } from '../core/ports.ts';
-import { holderText, textOf } from '../core/record/event-text.ts';
+import type { Nonce, Observer } from '../../core/ports.ts';
+import { holderText, textOf } from '../../core/record/event-text.ts';
 import { callFields, isNoteworthy } from './call-line.ts';
-import type { Journal } from './journal.ts';
+import type { Journal } from './call-log.ts';
 import type { Log } from './log.ts';
 
 /** What the broker tells of, as lines of the log and of the journal, if there is one. */

@@ -1,4 +1,4 @@
-import { quote } from '../protocol/quote.ts';
+import { quote } from '../../protocol/quote.ts';
 
 /** What is wrong with a configuration: where, and as a sentence that says the fact, then the fix. */
 export interface Problem {

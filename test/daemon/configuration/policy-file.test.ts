@@ -2,13 +2,13 @@ import { chmodSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFil
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { AccountPolicy, Pacing } from '../../src/core/accounts/policies.ts';
-import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
-import { checkPolicyFile, readPolicyFile } from '../../src/daemon/policy-file.ts';
-import { PRESETS } from '../../src/daemon/policy-schema.ts';
-import { EXIT } from '../../src/errors.ts';
-import { RELEASED_MS } from '../../src/version.ts';
-import { asNobody, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../store/scratch.ts';
+import type { AccountPolicy, Pacing } from '../../../src/core/accounts/policies.ts';
+import { nonceFloorAt } from '../../../src/core/nonces/sequence-clock.ts';
+import { checkPolicyFile, readPolicyFile } from '../../../src/daemon/configuration/policy-file.ts';
+import { PRESETS } from '../../../src/daemon/configuration/policy-schema.ts';
+import { EXIT } from '../../../src/errors.ts';
+import { RELEASED_MS } from '../../../src/version.ts';
+import { asNobody, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../../store/scratch.ts';
 
 let file: string;
 beforeEach(() => {
