@@ -23,7 +23,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'the directory is not synced',
-    file: 'store/state-file.js',
+    file: 'store/state/state-file.js',
     from: 'await this.#steps.syncDirectory(this.#dirFd);',
     to: '',
   },
@@ -119,7 +119,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'the checksum of the state is not looked at',
-    file: 'store/state-format.js',
+    file: 'store/state/state-format.js',
     from: 'return serialiseBody(body).equals(bytes);',
     to: 'return true;',
   },

@@ -1,6 +1,6 @@
 import type { StateDirectory } from '../src/daemon/authority.ts';
-import { stateReadingOf } from '../src/store/state-file.ts';
-import type { StateFileSteps } from '../src/store/state-steps.ts';
+import { stateReadingOf } from '../src/store/state/state-file.ts';
+import type { StateFileSteps } from '../src/store/state/state-steps.ts';
 import type { Random } from './random.ts';
 import type { Process, World } from './world.ts';
 

@@ -1,4 +1,4 @@
-import type { SlotFileSteps } from '../src/store/slot-file.ts';
+import type { SlotFileSteps } from '../src/store/notes/slot-file.ts';
 
 export const RUNTIME_DIR = '/run/nonced';
 

@@ -20,7 +20,7 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/directories.ts': [/^daemon\/host\/directories\.ts$/],
   'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/, /^core\/accounts\/policies\.ts$/],
   // The policies alone, as the daemon would read and apply them.
-  'cli/configuration.ts': [/^core\//, /^daemon\/configuration\/policy-file\.ts$/, /^store\/state-file\.ts$/],
+  'cli/configuration.ts': [/^core\//, /^daemon\/configuration\/policy-file\.ts$/, /^store\/state\/state-file\.ts$/],
   'cli/commands/inspect.ts': [/^store\//],
   // How a socket is bound, and nothing of the daemon.
   'cli/metrics/exporter.ts': [/^daemon\/sockets\/unix-listener\.ts$/],

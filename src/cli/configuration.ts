@@ -5,7 +5,7 @@ import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
-import { readStateFile } from '../store/state-file.ts';
+import { readStateFile } from '../store/state/state-file.ts';
 
 /** Where the configuration lies. The service's own may be missing: then nothing is configured. */
 export interface ConfigurationFile {

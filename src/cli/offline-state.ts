@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs';
 import type { DurableState } from '../core/ports.ts';
 import { prepareStateDirectory } from '../store/directories.ts';
-import { acquireInstanceLock } from '../store/instance-lock.ts';
-import { openStateFile, type readStateFile, type SalvagedState, sweepOrphans } from '../store/state-file.ts';
-import type { StateIdentity } from '../store/state-format.ts';
+import { acquireInstanceLock } from '../store/lock/instance-lock.ts';
+import { openStateFile, type readStateFile, type SalvagedState, sweepOrphans } from '../store/state/state-file.ts';
+import type { StateIdentity } from '../store/state/state-format.ts';
 
 export type FoundState = ReturnType<typeof readStateFile> | SalvagedState;
 

@@ -4,8 +4,8 @@ import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableSequence, DurableState, Unit } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
-import type { StateFileReading } from '../store/state-file.ts';
-import type { StateFileContents, StateIdentity } from '../store/state-format.ts';
+import type { StateFileReading } from '../store/state/state-file.ts';
+import type { StateFileContents, StateIdentity } from '../store/state/state-format.ts';
 import { RELEASED_MS } from '../version.ts';
 
 /** Tokens are JavaScript numbers in many clients. */

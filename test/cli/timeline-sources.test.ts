@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { Wanted } from '../../src/cli/timeline/incident.ts';
 import { fromJournal } from '../../src/cli/timeline/journal-source.ts';
 import { fromMemory } from '../../src/cli/timeline/memory-source.ts';
-import { type CallLine, type DaemonLine, encodeLine, type JournalLine } from '../../src/protocol/journal-lines.ts';
+import { type CallLine, type DaemonLine, encodeLine, type JournalLine } from '../../src/protocol/call-log-lines.ts';
 import { fakeSocket } from './fake-socket.ts';
 
 const FROM_MS = Date.UTC(2026, 10, 28, 22, 30);

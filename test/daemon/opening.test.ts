@@ -10,7 +10,7 @@ import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import type { Unit } from '../../src/core/ports.ts';
 import { type Findings, freshState, openingOf, type Traces } from '../../src/daemon/opening.ts';
 import { EXIT, type ExitError } from '../../src/errors.ts';
-import type { StateFileContents } from '../../src/store/state-format.ts';
+import type { StateFileContents } from '../../src/store/state/state-format.ts';
 import { RELEASED_MS } from '../../src/version.ts';
 
 const NOW_MS = RELEASED_MS + 1_000;

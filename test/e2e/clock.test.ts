@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { parseState, serialiseState } from '../../src/store/state-format.ts';
+import { parseState, serialiseState } from '../../src/store/state/state-format.ts';
 import { RELEASED_MS } from '../../src/version.ts';
 import {
   type DaemonPlace,

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { decodeLine, encodeLine, type JournalLine } from '../../src/protocol/journal-lines.ts';
+import { decodeLine, encodeLine, type JournalLine } from '../../src/protocol/call-log-lines.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type Nonced } from '../../src/client/index.ts';
-import { encodeLine, type JournalLine } from '../../src/protocol/journal-lines.ts';
+import { encodeLine, type JournalLine } from '../../src/protocol/call-log-lines.ts';
 import {
   hasBrowser,
   openFile,

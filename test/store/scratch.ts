@@ -6,7 +6,7 @@ import type { TestContext } from 'vitest';
 import { expect, onTestFinished } from 'vitest';
 import type { DurableSequence, DurableState } from '../../src/core/ports.ts';
 import { ExitError } from '../../src/errors.ts';
-import type { StateIdentity } from '../../src/store/state-format.ts';
+import type { StateIdentity } from '../../src/store/state/state-format.ts';
 
 export const IDENTITY: StateIdentity = {
   instance: '00112233445566778899aabbccddeeff',

@@ -1,6 +1,6 @@
 import { EXIT, ExitError } from '../../errors.ts';
-import { isLocked } from '../../store/lock-probe.ts';
-import { readStateFile } from '../../store/state-file.ts';
+import { isLocked } from '../../store/lock/lock-probe.ts';
+import { readStateFile } from '../../store/state/state-file.ts';
 import { directories } from '../directories.ts';
 import { paint, printJson, printLine } from '../output.ts';
 

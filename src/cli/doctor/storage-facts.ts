@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { access, lstat, statfs } from 'node:fs/promises';
 import { readMachine } from '../../daemon/host/machine.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import { isLocked } from '../../store/lock-probe.ts';
-import { leftovers, readStateFile } from '../../store/state-file.ts';
+import { isLocked } from '../../store/lock/lock-probe.ts';
+import { leftovers, readStateFile } from '../../store/state/state-file.ts';
 
 /** The directory that a state lies in, and the file system below it. */
 export interface DiskFacts {

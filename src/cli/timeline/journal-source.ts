@@ -8,7 +8,7 @@ import {
   type EventLine,
   type JournalLine,
   LONGEST_LINE_BYTES,
-} from '../../protocol/journal-lines.ts';
+} from '../../protocol/call-log-lines.ts';
 import type { StatusResult } from '../../protocol/messages.ts';
 import {
   type Call,

@@ -4,7 +4,7 @@ import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
 import { MOST_SEQUENCES } from '../../core/ports.ts';
 import { UNITS } from '../../protocol/messages.ts';
 import { quote } from '../../protocol/quote.ts';
-import { LONGEST_DRAIN_MS } from '../../store/account-notes.ts';
+import { LONGEST_DRAIN_MS } from '../../store/notes/account-notes.ts';
 import { RELEASED_MS } from '../../version.ts';
 import { isObject, mapOf, object, type Schema, step } from './policy-objects.ts';
 import { type Problem, suggestion } from './policy-problem.ts';

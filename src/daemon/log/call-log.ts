@@ -6,9 +6,9 @@
 import type { Clock, Timer } from '../../clock.ts';
 import type { BrokerEvent, Nonce, ObservedEnd } from '../../core/ports.ts';
 import { subjectOf, textOf } from '../../core/record/event-text.ts';
-import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../../protocol/journal-lines.ts';
-import { JournalFile } from '../../store/journal-file.ts';
-import { type JournalSteps, journalStepsOnDisk } from '../../store/journal-steps.ts';
+import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../../protocol/call-log-lines.ts';
+import { JournalFile } from '../../store/call-log/call-log-file.ts';
+import { type JournalSteps, journalStepsOnDisk } from '../../store/call-log/call-log-steps.ts';
 import type { Log } from './log.ts';
 
 /** How many lines wait for a disk, a few megabytes of memory; what comes then is dropped, and counted. */

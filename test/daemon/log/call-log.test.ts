@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import type { Nonce, ObservedEnd, Token } from '../../../src/core/ports.ts';
 import { Journal, type JournalAuthor, MOST_WAITING } from '../../../src/daemon/log/call-log.ts';
 import { createLog } from '../../../src/daemon/log/log.ts';
-import { decodeLine, type JournalLine } from '../../../src/protocol/journal-lines.ts';
-import { SimulatedJournalDisk } from '../../fixtures/simulated-journal-disk.ts';
+import { decodeLine, type JournalLine } from '../../../src/protocol/call-log-lines.ts';
+import { SimulatedJournalDisk } from '../../fixtures/simulated-call-log-disk.ts';
 import { VirtualClock } from '../../fixtures/virtual-clock.ts';
 
 const PATH = '/var/log/nonced/calls.jsonl';

@@ -1,5 +1,5 @@
 import { constants, type FileHandle, lstat, open, rename } from 'node:fs/promises';
-import { systemErrorCode } from '../errors.ts';
+import { systemErrorCode } from '../../errors.ts';
 
 /** What the journal does to the disk, a function for each step, so that tests can make any of them fail. */
 export interface JournalSteps {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
-import { EXIT, ExitError } from '../errors.ts';
-import { startFailure } from './directories.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { startFailure } from '../directories.ts';
 
 const FLOCK_BUSY = 75;
 

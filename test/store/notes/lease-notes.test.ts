@@ -14,10 +14,15 @@ import fs, {
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { NotedLease, Token } from '../../src/core/ports.ts';
-import { EXIT } from '../../src/errors.ts';
-import { type LeaseNotesOptions, notesExist, type OpenedNotes, openLeaseNotes } from '../../src/store/lease-notes.ts';
-import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from './scratch.ts';
+import type { NotedLease, Token } from '../../../src/core/ports.ts';
+import { EXIT } from '../../../src/errors.ts';
+import {
+  type LeaseNotesOptions,
+  notesExist,
+  type OpenedNotes,
+  openLeaseNotes,
+} from '../../../src/store/notes/lease-notes.ts';
+import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../scratch.ts';
 
 const BOOT = '6f0f9c1e-7a51-4f7e-9d0b-0e6a1b2c3d4e';
 const OTHER_BOOT = '11111111-7a51-4f7e-9d0b-0e6a1b2c3d4e';

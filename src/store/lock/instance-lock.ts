@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { lockSync } from 'proper-lockfile';
-import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
-import { startFailure } from './directories.ts';
-import { exists, LOCK_DIRECTORY, STATE_FILE, salvageStateFile } from './state-file.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { startFailure } from '../directories.ts';
+import { exists, LOCK_DIRECTORY, STATE_FILE, salvageStateFile } from '../state/state-file.ts';
 
 /** A lock directory younger than this is in use to a tool that looks at it. Half of it is how often it is refreshed. */
 const STALE_MS = 24 * 60 * 60 * 1000;

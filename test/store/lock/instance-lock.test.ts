@@ -15,13 +15,17 @@ import {
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { EXIT } from '../../src/errors.ts';
-import { prepareRuntimeDirectory, prepareStateDirectory } from '../../src/store/directories.ts';
-import { acquireInstanceLock, type InstanceLock, type InstanceLockOptions } from '../../src/store/instance-lock.ts';
-import { openStateFile, readStateFile } from '../../src/store/state-file.ts';
-import { IDENTITY, mountTmpfs, refusalOf, run, scratchDirectory, stateWith } from './scratch.ts';
+import { EXIT } from '../../../src/errors.ts';
+import { prepareRuntimeDirectory, prepareStateDirectory } from '../../../src/store/directories.ts';
+import {
+  acquireInstanceLock,
+  type InstanceLock,
+  type InstanceLockOptions,
+} from '../../../src/store/lock/instance-lock.ts';
+import { openStateFile, readStateFile } from '../../../src/store/state/state-file.ts';
+import { IDENTITY, mountTmpfs, refusalOf, run, scratchDirectory, stateWith } from '../scratch.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
+const ROOT = join(import.meta.dirname, '../../..');
 /** The store as plain JavaScript, for child processes: Node 20 runs no TypeScript. Under ROOT for its packages. */
 let compiled: string;
 
@@ -85,8 +89,8 @@ function startHolder(body: string, variables: Record<string, unknown> = {}): { c
   const settings = { stateDir, runtimeDir, waitSeconds: 1, ...variables };
   const source = `
     import { closeSync, existsSync, openSync, unlinkSync } from 'node:fs';
-    import { openStateFile } from ${JSON.stringify(join(compiled, 'store/state-file.js'))};
-    import { acquireInstanceLock } from ${JSON.stringify(join(compiled, 'store/instance-lock.js'))};
+    import { openStateFile } from ${JSON.stringify(join(compiled, 'store/state/state-file.js'))};
+    import { acquireInstanceLock } from ${JSON.stringify(join(compiled, 'store/lock/instance-lock.js'))};
     import { prepareRuntimeDirectory, prepareStateDirectory } from ${JSON.stringify(join(compiled, 'store/directories.js'))};
     const settings = ${JSON.stringify(settings)};
     const { stateDir, runtimeDir } = settings;

@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync, unlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { DurableSequence, DurableState, StateStore, StoreFailure } from '../core/ports.ts';
-import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
-import { distrustFile, mayPass, startFailure } from './directories.ts';
+import type { DurableSequence, DurableState, StateStore, StoreFailure } from '../../core/ports.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { distrustFile, mayPass, startFailure } from '../directories.ts';
 import {
   type ExtraKeys,
   parseState,

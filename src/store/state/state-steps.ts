@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 // Before write-file-atomic: loaded after it, the exit handler of this one would leave the lock directory behind.
 import 'proper-lockfile';
 import writeFileAtomic from 'write-file-atomic';
-import { systemErrorCode } from '../errors.ts';
+import { systemErrorCode } from '../../errors.ts';
 
 /** What a write of the state does to the disk, a function for each step, so that tests can make any of them fail. */
 export interface StateFileSteps {

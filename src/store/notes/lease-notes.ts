@@ -1,4 +1,4 @@
-import type { LeaseNotes, NotedLease, NotesFound, Token } from '../core/ports.ts';
+import type { LeaseNotes, NotedLease, NotesFound, Token } from '../../core/ports.ts';
 import { readLease, writeLease } from './lease-slot.ts';
 import { isOfBoot, openSlotFile, type SlotFileOptions, type SlotFileSteps, type SlotKind } from './slot-file.ts';
 

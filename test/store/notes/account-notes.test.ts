@@ -14,17 +14,17 @@ import fs, {
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { NotedAccount, NotedBreaker } from '../../src/core/ports.ts';
-import { EXIT } from '../../src/errors.ts';
+import type { NotedAccount, NotedBreaker } from '../../../src/core/ports.ts';
+import { EXIT } from '../../../src/errors.ts';
 import {
   type AccountNotesOptions,
   LONGEST_DRAIN_MS,
   type OpenedAccountNotes,
   openAccountNotes,
-} from '../../src/store/account-notes.ts';
-import { openLeaseNotes } from '../../src/store/lease-notes.ts';
-import { seal } from '../../src/store/slot-format.ts';
-import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from './scratch.ts';
+} from '../../../src/store/notes/account-notes.ts';
+import { openLeaseNotes } from '../../../src/store/notes/lease-notes.ts';
+import { seal } from '../../../src/store/notes/slot-format.ts';
+import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../scratch.ts';
 
 const BOOT = '6f0f9c1e-7a51-4f7e-9d0b-0e6a1b2c3d4e';
 const OTHER_BOOT = '11111111-7a51-4f7e-9d0b-0e6a1b2c3d4e';

@@ -1,4 +1,4 @@
-import type { NotedLease, Priority, RequestId, Token } from '../core/ports.ts';
+import type { NotedLease, Priority, RequestId, Token } from '../../core/ports.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
 // Of a slot: token, deadline, TTL, priority, kind of session and id, two lengths, session, account and id, checksum.

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
-import { distrustFile, startFailure } from './directories.ts';
+import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { distrustFile, startFailure } from '../directories.ts';
 import { isSealed, readHeader, SLOT_BYTES, type SlotHeader, seal, writeHeader } from './slot-format.ts';
 
 // Far above any capacity; nothing larger is read into memory.

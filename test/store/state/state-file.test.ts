@@ -14,9 +14,9 @@ import fs, {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { DurableState, StoreFailure } from '../../src/core/ports.ts';
-import { EXIT, ExitError } from '../../src/errors.ts';
-import { prepareStateDirectory } from '../../src/store/directories.ts';
+import type { DurableState, StoreFailure } from '../../../src/core/ports.ts';
+import { EXIT, ExitError } from '../../../src/errors.ts';
+import { prepareStateDirectory } from '../../../src/store/directories.ts';
 import {
   leftovers,
   openStateFile,
@@ -24,8 +24,8 @@ import {
   type StateFile,
   salvageStateFile,
   sweepOrphans,
-} from '../../src/store/state-file.ts';
-import { type StateFileSteps, stepsOnDisk } from '../../src/store/state-steps.ts';
+} from '../../../src/store/state/state-file.ts';
+import { type StateFileSteps, stepsOnDisk } from '../../../src/store/state/state-steps.ts';
 import {
   asNobody,
   IDENTITY,
@@ -36,7 +36,7 @@ import {
   scratchDirectory,
   skipUnlessRoot,
   stateWith,
-} from './scratch.ts';
+} from '../scratch.ts';
 
 let dir: string;
 const statePath = () => join(dir, 'state.json');

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { decodeLine, encodeLine, JOURNAL_MAGIC, type JournalLine } from '../../src/protocol/journal-lines.ts';
+import { decodeLine, encodeLine, JOURNAL_MAGIC, type JournalLine } from '../../src/protocol/call-log-lines.ts';
 import { OUTCOMES, PRIORITIES } from '../../src/protocol/messages.ts';
 
 const CALL: JournalLine = {

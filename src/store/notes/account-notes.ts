@@ -1,4 +1,4 @@
-import type { AccountNotes, AccountNotesFound, NotedAccount } from '../core/ports.ts';
+import type { AccountNotes, AccountNotesFound, NotedAccount } from '../../core/ports.ts';
 import { readAccount, writeAccount } from './account-slot.ts';
 import { openSlotFile, type SlotFileOptions, type SlotKind } from './slot-file.ts';
 

@@ -2,10 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { JournalFile } from '../../src/store/journal-file.ts';
-import { type JournalSteps, journalStepsOnDisk } from '../../src/store/journal-steps.ts';
-import { SimulatedJournalDisk } from '../fixtures/simulated-journal-disk.ts';
-import { mountTmpfs, scratchDirectory } from './scratch.ts';
+import { JournalFile } from '../../../src/store/call-log/call-log-file.ts';
+import { type JournalSteps, journalStepsOnDisk } from '../../../src/store/call-log/call-log-steps.ts';
+import { SimulatedJournalDisk } from '../../fixtures/simulated-call-log-disk.ts';
+import { mountTmpfs, scratchDirectory } from '../scratch.ts';
 
 const PATH = '/var/log/nonced/calls.jsonl';
 const MAGIC = '{"type":"daemon"';

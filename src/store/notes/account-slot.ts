@@ -1,4 +1,4 @@
-import type { NotedAccount, NotedBreaker } from '../core/ports.ts';
+import type { NotedAccount, NotedBreaker } from '../../core/ports.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
 // Of a slot: six times and amounts, two counts, why the breaker is open, a length, the account, checksum.

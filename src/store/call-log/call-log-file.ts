@@ -1,4 +1,4 @@
-import type { JournalSteps, OpenJournal, Sight } from './journal-steps.ts';
+import type { JournalSteps, OpenJournal, Sight } from './call-log-steps.ts';
 
 const NEWLINE = 0x0a;
 

@@ -1,8 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { DurableSequence } from '../../src/core/ports.ts';
-import { parseState, type StateFileContents, salvageFields, serialiseState } from '../../src/store/state-format.ts';
-import { IDENTITY, NS, stateWith } from './scratch.ts';
+import type { DurableSequence } from '../../../src/core/ports.ts';
+import {
+  parseState,
+  type StateFileContents,
+  salvageFields,
+  serialiseState,
+} from '../../../src/store/state/state-format.ts';
+import { IDENTITY, NS, stateWith } from '../scratch.ts';
 
 const TOKENS: DurableSequence = { unit: 'us', ceiling: 1_790_000_000_000_000n, max: 2n ** 53n - 1n };
 const contents = (over: Partial<StateFileContents> = {}): StateFileContents => ({

@@ -7,7 +7,7 @@ import {
   type ExclusionPolicy,
   MOST_SEQUENCES,
   type Unit,
-} from '../core/ports.ts';
+} from '../../core/ports.ts';
 
 /** What is written into `format`. It changes only when an older program would misread the file, not for a new key. */
 export const STATE_FORMAT = 1;
