@@ -21,13 +21,13 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/commands/serve.ts': [/^daemon\/(daemon|log|service-manager)\.ts$/, /^core\/accounts\/policies\.ts$/],
   // The policies alone, as the daemon would read and apply them.
   'cli/configuration.ts': [/^core\//, /^daemon\/configuration\/policy-file\.ts$/, /^store\/state\/state-file\.ts$/],
-  'cli/commands/inspect.ts': [/^store\//],
+  'cli/state/inspect.ts': [/^store\//],
   // How a socket is bound, and nothing of the daemon.
   'cli/metrics/exporter.ts': [/^daemon\/sockets\/unix-listener\.ts$/],
-  'cli/doctor/storage-facts.ts': [/^store\//, /^daemon\/host\/machine\.ts$/],
-  'cli/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
-  'cli/commands/moving.ts': [/^store\//, /^core\//, /^daemon\/host\/machine\.ts$/],
-  'cli/commands/init.ts': [/^store\//, /^core\//, /^daemon\/(config|machine|opening)\.ts$/],
+  'cli/doctor/facts/storage.ts': [/^store\//, /^daemon\/host\/machine\.ts$/],
+  'cli/state/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
+  'cli/state/moving.ts': [/^store\//, /^core\//, /^daemon\/host\/machine\.ts$/],
+  'cli/state/init.ts': [/^store\//, /^core\//, /^daemon\/(config|machine|opening)\.ts$/],
 };
 
 /** What may not be had from outside, by layer: input, output, time and randomness come in through parameters. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { LaneStatus, StatusResult } from '../protocol/messages.ts';
-import { formatDuration } from './output.ts';
-import { tableOf } from './table.ts';
+import { formatDuration } from './terminal/output.ts';
+import { tableOf } from './terminal/table.ts';
 
 const LOOK_EVERY_MS = 200;
 /**

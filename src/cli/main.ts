@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander';
 import { EXIT } from '../errors.ts';
-import { fail } from './output.ts';
-import { program } from './program.ts';
+import { program } from './command-line/program.ts';
+import { fail } from './terminal/output.ts';
 
 // A reader that has seen enough, such as head(1), is no error of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -2,7 +2,7 @@ import { adminSocket, askOnce } from '../../client/ask.ts';
 import { connect } from '../../client/index.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { AdvanceResult, Unit, WhyResult } from '../../protocol/messages.ts';
-import { allowedLeadMs, printJson, printLine } from '../output.ts';
+import { allowedLeadMs, printJson, printLine } from '../terminal/output.ts';
 import { nonceSpan } from '../units.ts';
 
 export interface AdvanceOptions {

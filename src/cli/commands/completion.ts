@@ -1,8 +1,8 @@
 import { VERSION } from '../../version.ts';
-import { treeOf } from '../command-tree.ts';
-import { bashCompletion } from '../completion/bash.ts';
-import { zshCompletion } from '../completion/zsh.ts';
-import type { NoncedCommand } from '../nonced-command.ts';
+import { treeOf } from '../command-line/command-tree.ts';
+import { bashCompletion } from '../command-line/completion/bash.ts';
+import { zshCompletion } from '../command-line/completion/zsh.ts';
+import type { NoncedCommand } from '../command-line/nonced-command.ts';
 
 /** Prints what teaches a shell the command line. */
 export function completion(shell: 'bash' | 'zsh', nonced: NoncedCommand): void {

@@ -4,7 +4,7 @@ import { severityOf } from '../doctor/finding.ts';
 import { judge } from '../doctor/judgement.ts';
 import { linesOf } from '../doctor/report.ts';
 import { subjectOf } from '../doctor/subject.ts';
-import { printJson, printLine } from '../output.ts';
+import { printJson, printLine } from '../terminal/output.ts';
 
 export interface DoctorOptions {
   /** Left out: where a client of the user looks. */

@@ -3,8 +3,8 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ChangeResult, StatusResult } from '../../protocol/messages.ts';
 import { type DrainEnd, holdersOf, linesOf, marksOf, untilQuiet } from '../drain-progress.ts';
-import { formatDuration, paint, printJson, printLine, warn } from '../output.ts';
 import { readStatus } from '../status/reading.ts';
+import { formatDuration, paint, printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface DrainOptions {
   /** Let all calls begin again. */

@@ -4,7 +4,7 @@ import { connect, type Grant, type Nonced } from '../../client/index.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import type { Priority, Unit } from '../../protocol/messages.ts';
-import { warn } from '../output.ts';
+import { warn } from '../terminal/output.ts';
 import { nonceTimeMs } from '../units.ts';
 
 export interface ExecOptions {

@@ -10,7 +10,7 @@ import { expositionOf } from '../metrics/exposition.ts';
 import { DOWN, familiesOf } from '../metrics/families.ts';
 import { parseListenAddress } from '../metrics/listen-address.ts';
 import { replaceFile } from '../metrics/replaced-file.ts';
-import { describe, fail, printLine, warn } from '../output.ts';
+import { describe, fail, printLine, warn } from '../terminal/output.ts';
 
 export interface MetricsOptions {
   readonly output?: string;

@@ -1,5 +1,5 @@
 import { connect } from '../../client/index.ts';
-import { printLine } from '../output.ts';
+import { printLine } from '../terminal/output.ts';
 
 export interface NonceCommandOptions {
   readonly account: string;

@@ -1,6 +1,6 @@
 import { adminSocket, askOnce } from '../../client/ask.ts';
 import type { PauseResult } from '../../protocol/messages.ts';
-import { printJson, printLine, warn } from '../output.ts';
+import { printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface PauseOptions {
   readonly json: boolean;

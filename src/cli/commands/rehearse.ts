@@ -5,10 +5,10 @@ import { systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ExclusionPolicy, Unit } from '../../protocol/messages.ts';
 import type { ActName, Timing } from '../../rehearsal/acts.ts';
-import { formatDuration, printJson, printLine, warn } from '../output.ts';
 import { realExchangeIn } from '../rehearsal/environment.ts';
 import { runRehearsal } from '../rehearsal/rehearsal.ts';
 import { type RehearsalReport, reportLines } from '../rehearsal/report-text.ts';
+import { formatDuration, printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface RehearseOptions {
   readonly acts: readonly ActName[];

@@ -9,7 +9,7 @@ import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
 import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../configuration.ts';
 import { directories } from '../directories.ts';
-import { describe, exitCodeOf, printError, printLine, unblockErrors } from '../output.ts';
+import { describe, exitCodeOf, printError, printLine, unblockErrors } from '../terminal/output.ts';
 
 export interface ServeOptions {
   readonly stateDir?: string;

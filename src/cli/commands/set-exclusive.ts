@@ -1,6 +1,6 @@
 import { adminSocket, askOnce } from '../../client/ask.ts';
 import type { ChangeResult } from '../../protocol/messages.ts';
-import { printJson, printLine } from '../output.ts';
+import { printJson, printLine } from '../terminal/output.ts';
 
 export interface SetExclusiveOptions {
   readonly json: boolean;

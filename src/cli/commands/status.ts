@@ -1,11 +1,11 @@
 import { type Clock, systemClock } from '../../clock.ts';
 import { NoncedError } from '../../errors.ts';
-import { describe, formatDuration, paint, printJson, printJsonLine, printLine } from '../output.ts';
 import { CHECK, type CheckResult, checkOf, headOf } from '../status/check-line.ts';
 import { isNotPermitted, type Reading, read, readStatus, readWhole, trustedSocket } from '../status/reading.ts';
 import { screenOf } from '../status/screen.ts';
 import { paintOver, type Seen, watch } from '../status/watch.ts';
-import { wrapped } from '../table.ts';
+import { describe, formatDuration, paint, printJson, printJsonLine, printLine } from '../terminal/output.ts';
+import { wrapped } from '../terminal/table.ts';
 
 export interface StatusOptions {
   readonly json: boolean;

@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT, ExitError } from '../../errors.ts';
-import { printJson, printLine, warn } from '../output.ts';
 import {
   copyOf,
   copyProgram,
@@ -26,6 +25,7 @@ import { mainFile, type Program, refuseHidden, requireRoot, thisProgram } from '
 import { makeDirectoryFor, refuseUnusable, type ServiceUser, serviceUser } from '../systemd/service-user.ts';
 import { isActive, mustRun, requireSystemd, run, showUnit } from '../systemd/system.ts';
 import { installedFiles, installedProgram, removeFiles, writeFiles } from '../systemd/unit-files.ts';
+import { printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface InstallOptions {
   readonly copy: boolean;

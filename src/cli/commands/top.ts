@@ -2,7 +2,7 @@ import { askOnce } from '../../client/ask.ts';
 import { surroundings } from '../../client/connection/host.ts';
 import { findSocket } from '../../client/connection/socket-path.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import { warn } from '../output.ts';
+import { warn } from '../terminal/output.ts';
 import { printLines } from '../top/plain.ts';
 
 export interface TopOptions {

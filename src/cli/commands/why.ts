@@ -2,8 +2,8 @@ import { askOnce } from '../../client/ask.ts';
 import { surroundings } from '../../client/connection/host.ts';
 import { findSocket } from '../../client/connection/socket-path.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
-import { formatDuration, paint, printJson, printLine } from '../output.ts';
-import { tableOf } from '../table.ts';
+import { formatDuration, paint, printJson, printLine } from '../terminal/output.ts';
+import { tableOf } from '../terminal/table.ts';
 
 export interface WhyOptions {
   /** How many calls are listed; the daemon answers with at most 100. */

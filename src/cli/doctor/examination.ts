@@ -1,12 +1,12 @@
 import { SERVICE_SOCKET } from '../../client/connection/socket-path.ts';
 import { directories } from '../directories.ts';
 import { SERVICE, STATE_DIR } from '../systemd/places.ts';
-import type { Answer } from './answer-facts.ts';
-import { daemonAt, daemonSocket, type OtherSocket } from './daemons.ts';
+import { daemonAt, daemonSocket, type OtherSocket } from './checks/daemons.ts';
+import type { StoragePlace } from './checks/storage.ts';
+import type { Answer } from './facts/answer.ts';
+import type { StateFacts } from './facts/storage.ts';
 import { chosenPath, type Evidence } from './judgement.ts';
 import { factsOf, type Look, type Unlooked } from './look.ts';
-import type { StoragePlace } from './storage.ts';
-import type { StateFacts } from './storage-facts.ts';
 import type { Subject } from './subject.ts';
 import { Witness } from './witness.ts';
 

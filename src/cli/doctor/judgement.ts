@@ -1,19 +1,19 @@
-import type { Answer, Answered } from './answer-facts.ts';
-import type { DaemonFacts } from './daemon-facts.ts';
-import { daemonAt, judgeInstance, judgeOthers, type OtherSocket } from './daemons.ts';
+import { daemonAt, judgeInstance, judgeOthers, type OtherSocket } from './checks/daemons.ts';
+import { judgeClock, judgeFlock, judgePlatform } from './checks/host.ts';
+import { clientsOf, judgeProcesses } from './checks/processes.ts';
+import { judgeAnswer, judgeSequences, judgeStatus, judgeVersion } from './checks/running.ts';
+import { judgeService, judgeUnits } from './checks/service.ts';
+import { judgeGroup, judgePath, judgeSocket } from './checks/socket.ts';
+import { judgeDisk, judgeState, type StoragePlace, unansweredDisk } from './checks/storage.ts';
+import type { Answer, Answered } from './facts/answer.ts';
+import type { DaemonFacts } from './facts/daemons.ts';
+import type { ClockFacts, HostFacts } from './facts/host.ts';
+import type { ProcessFacts } from './facts/processes.ts';
+import type { ServiceFacts } from './facts/service.ts';
+import type { SocketFacts } from './facts/socket.ts';
+import type { DiskFacts, StateFacts } from './facts/storage.ts';
 import { type Check, type CheckName, judged, skipped, warning } from './finding.ts';
-import { judgeClock, judgeFlock, judgePlatform } from './host.ts';
-import type { ClockFacts, HostFacts } from './host-facts.ts';
 import { factsOf, type Look, type Unlooked } from './look.ts';
-import type { ProcessFacts } from './process-facts.ts';
-import { clientsOf, judgeProcesses } from './processes.ts';
-import { judgeAnswer, judgeSequences, judgeStatus, judgeVersion } from './running.ts';
-import { judgeService, judgeUnits } from './service.ts';
-import type { ServiceFacts } from './service-facts.ts';
-import { judgeGroup, judgePath, judgeSocket } from './socket.ts';
-import type { SocketFacts } from './socket-facts.ts';
-import { judgeDisk, judgeState, type StoragePlace, unansweredDisk } from './storage.ts';
-import type { DiskFacts, StateFacts } from './storage-facts.ts';
 import type { Subject } from './subject.ts';
 
 /** All that is known before anything is judged. */

@@ -1,4 +1,4 @@
-import { paint } from '../output.ts';
+import { paint } from '../terminal/output.ts';
 import type { Check, Finding, Mark } from './finding.ts';
 
 const WORD: Readonly<Record<Mark, string>> = { ok: 'ok', skipped: 'skipped', warning: 'warning', failed: 'FAILED' };

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { EXIT, ExitError } from '../../errors.ts';
 import { requireRoot } from '../systemd/program.ts';
-import { printedBy } from './ran.ts';
+import { printedBy } from './facts/ran.ts';
 
 /** Another user, to become. */
 export interface OtherUser {

@@ -1,10 +1,10 @@
-import { answerFacts } from './answer-facts.ts';
-import { daemonFacts } from './daemon-facts.ts';
-import { clockFacts, hostFacts } from './host-facts.ts';
-import { processFacts } from './process-facts.ts';
-import { serviceFacts } from './service-facts.ts';
-import { socketFacts } from './socket-facts.ts';
-import { diskFacts, stateFacts } from './storage-facts.ts';
+import { answerFacts } from './facts/answer.ts';
+import { daemonFacts } from './facts/daemons.ts';
+import { clockFacts, hostFacts } from './facts/host.ts';
+import { processFacts } from './facts/processes.ts';
+import { serviceFacts } from './facts/service.ts';
+import { socketFacts } from './facts/socket.ts';
+import { diskFacts, stateFacts } from './facts/storage.ts';
 
 /** What a witness can be sent to look at. */
 export const TOPICS = {

@@ -1,8 +1,8 @@
 import { mustRecover } from '../../rehearsal/acts.ts';
 import type { Finding } from '../../rehearsal/findings.ts';
 import type { ActReport } from '../../rehearsal/judge.ts';
-import { formatDuration, paint } from '../output.ts';
-import { tableOf } from '../table.ts';
+import { formatDuration, paint } from '../terminal/output.ts';
+import { tableOf } from '../terminal/table.ts';
 
 export interface RehearsalReport {
   /** `interrupted`: by a signal; `gone`: the bot had ended; `unheard`: no call came. */

@@ -1,6 +1,6 @@
 import type { StatusResult } from '../../protocol/messages.ts';
-import { formatDuration, paint } from '../output.ts';
-import { wrapped } from '../table.ts';
+import { formatDuration, paint } from '../terminal/output.ts';
+import { wrapped } from '../terminal/table.ts';
 import { type Finding, findings } from './findings.ts';
 import { foreignWaits } from './foreign-waits.ts';
 import type { Reading } from './reading.ts';

@@ -1,6 +1,6 @@
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
-import { formatDuration, paint } from '../output.ts';
-import { tableOf, tableWithin } from '../table.ts';
+import { formatDuration, paint } from '../terminal/output.ts';
+import { tableOf, tableWithin } from '../terminal/table.ts';
 
 /** What a section of the screen is told of its surroundings. */
 export interface Room {

@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
 import { EXIT, ExitError } from '../../errors.ts';
-import { warn } from '../output.ts';
+import { warn } from '../terminal/output.ts';
 import { USER } from './places.ts';
 import { mainFile, type Program } from './program.ts';
 import { mustRun, run } from './system.ts';

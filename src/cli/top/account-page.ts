@@ -1,8 +1,8 @@
 import type { EndedCallRecord } from '../../protocol/messages.ts';
+import { cut, harmless } from '../terminal/width.ts';
 import { type Column, tableLines } from './columns.ts';
 import type { Snapshot } from './snapshot.ts';
 import { durationText, rateText, type Space } from './space.ts';
-import { cut, harmless } from './text.ts';
 import type { Page } from './view.ts';
 
 const CALL_COLUMNS: readonly Column<EndedCallRecord>[] = [

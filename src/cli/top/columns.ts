@@ -1,5 +1,5 @@
+import { cut, harmless, widthOf } from '../terminal/width.ts';
 import type { Glyphs } from './glyphs.ts';
-import { cut, harmless, widthOf } from './text.ts';
 
 /** A column of a table of `Item`s. One whose cells are all empty is left out. */
 export interface Column<Item> {

@@ -1,10 +1,10 @@
-import { formatDuration } from '../output.ts';
 import { findings } from '../status/findings.ts';
+import { formatDuration } from '../terminal/output.ts';
+import { cut, harmless } from '../terminal/width.ts';
 import { sparkline } from './glyphs.ts';
 import { BUCKET_MS, BUCKETS } from './history.ts';
 import type { Snapshot } from './snapshot.ts';
 import { durationText, rateText, type Space } from './space.ts';
-import { cut, harmless } from './text.ts';
 import type { View } from './view.ts';
 
 /** How many of what is unusual are told; the rest are counted. */

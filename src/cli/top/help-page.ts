@@ -1,5 +1,5 @@
+import { cut } from '../terminal/width.ts';
 import type { Space } from './space.ts';
-import { cut } from './text.ts';
 import { SORTS } from './view.ts';
 
 const KEYS: readonly (readonly [string, string])[] = [

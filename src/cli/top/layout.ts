@@ -1,10 +1,10 @@
+import { cut } from '../terminal/width.ts';
 import { accountPage } from './account-page.ts';
 import { header, notices } from './header.ts';
 import { helpPage } from './help-page.ts';
 import { overviewPage } from './overview-page.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Space } from './space.ts';
-import { cut } from './text.ts';
 import type { View } from './view.ts';
 
 const LEAST_COLUMNS = 40;

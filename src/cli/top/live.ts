@@ -1,6 +1,6 @@
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { NoncedError } from '../../errors.ts';
-import { describe, paint } from '../output.ts';
+import { describe, paint } from '../terminal/output.ts';
 import { type Ask, Feed } from './feed.ts';
 import { ASCII, UNICODE } from './glyphs.ts';
 import { linesOf } from './layout.ts';

@@ -1,9 +1,9 @@
 import type { LaneStatus, StatusResult } from '../../protocol/messages.ts';
+import { cut } from '../terminal/width.ts';
 import { type Column, tableLines } from './columns.ts';
 import { sparkline } from './glyphs.ts';
 import type { AccountRow, Snapshot } from './snapshot.ts';
 import { durationText, rateText, type Space } from './space.ts';
-import { cut } from './text.ts';
 import type { Sort, View } from './view.ts';
 
 /** Durations up to "999 ms" and rates up to "9.9" do not move the columns beside them. */

@@ -1,7 +1,7 @@
 import { systemClock } from '../../clock.ts';
 import { NoncedError } from '../../errors.ts';
-import { describe, formatDuration, printLine } from '../output.ts';
 import { findings } from '../status/findings.ts';
+import { describe, formatDuration, printLine } from '../terminal/output.ts';
 import { type Ask, Feed } from './feed.ts';
 import type { Percentiles } from './history.ts';
 import { type Snapshot, Watch } from './snapshot.ts';

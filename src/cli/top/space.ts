@@ -1,4 +1,4 @@
-import { formatDuration } from '../output.ts';
+import { formatDuration } from '../terminal/output.ts';
 import type { Glyphs } from './glyphs.ts';
 
 /** How a text is coloured; on a terminal without colours it stays as it is. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import { widthOf } from '../../../src/cli/terminal/width.ts';
 import { type Column, tableLines } from '../../../src/cli/top/columns.ts';
 import { UNICODE } from '../../../src/cli/top/glyphs.ts';
-import { widthOf } from '../../../src/cli/top/text.ts';
 
 interface Fruit {
   readonly name: string;

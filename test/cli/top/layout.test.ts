@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { widthOf } from '../../../src/cli/terminal/width.ts';
 import type { Reading } from '../../../src/cli/top/feed.ts';
 import { ASCII, UNICODE } from '../../../src/cli/top/glyphs.ts';
 import { linesOf } from '../../../src/cli/top/layout.ts';
 import { listed } from '../../../src/cli/top/overview-page.ts';
 import { type Snapshot, Watch } from '../../../src/cli/top/snapshot.ts';
 import type { Space } from '../../../src/cli/top/space.ts';
-import { widthOf } from '../../../src/cli/top/text.ts';
 import { FIRST_VIEW, SORTS, type View } from '../../../src/cli/top/view.ts';
 import { accountStatusAnswer, callAnswer, laneAnswer, statusAnswer } from '../answers.ts';
 

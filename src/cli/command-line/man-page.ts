@@ -1,0 +1,143 @@
+import { EXIT } from '../../errors.ts';
+import { allOf, type TreeCommand, type TreeOption } from './command-tree.ts';
+import { bold, exampleLines, guarded, prose, richProse } from './roff.ts';
+
+const EXIT_STATUS: Readonly<Record<keyof typeof EXIT, string>> = {
+  usage: 'The command line, or what was asked for, is wrong.',
+  unavailable: 'No daemon answers.',
+  lostOwnership: 'The state is no longer that of this daemon; or a defect of the program.',
+  ioError: 'The disk failed, or the state cannot be written and the reserve is used up.',
+  tempFail: 'Busy, or it took too long: the cause may pass.',
+  noPermission: 'The system says no: another user may, or root.',
+  config: 'The configuration or the state needs somebody to decide.',
+};
+
+const ENVIRONMENT: readonly Entry[] = [
+  ['NONCED_SOCKET', 'Where the daemon is found, unless `--socket` says it.'],
+  ['NONCED_NONCE', 'Set by `nonced exec` for the program it runs: the nonce of its call.'],
+  ['NONCED_ACCOUNT', 'Set by `nonced exec` as well: the account that the nonce is for.'],
+  ['NONCED_JOURNAL', 'Where `nonced serve` writes down the calls that end, unless `--journal` says it.'],
+  ['NONCED_JOURNAL_SIZE', 'At what size it begins a new one, unless `--journal-size` says it.'],
+  ['STATE_DIRECTORY', "The daemon's state directory, unless `--state-dir` says it; set by systemd(1)."],
+  ['RUNTIME_DIRECTORY', 'The directory of its sockets, unless `--runtime-dir` says it; set by systemd(1).'],
+  ['CONFIGURATION_DIRECTORY', 'Where `config.json` is read from, unless `--config` names a file; set by the unit.'],
+  ['XDG_STATE_HOME', 'Holds the state directory of a daemon that neither root nor systemd(1) runs.'],
+  ['XDG_RUNTIME_DIR', 'Holds the sockets of such a daemon.'],
+  ['NO_COLOR', 'Set to anything: no colours, not even on a terminal.'],
+];
+
+const FILES: readonly Entry[] = [
+  [
+    '/var/lib/nonced/state.json',
+    'The state of a daemon that runs as root or as the service. Never copy it to a second host.',
+  ],
+  ['~/.local/state/nonced/state.json', 'The state of a daemon that is run by somebody else.'],
+  ['/run/nonced/nonced.sock', 'The socket of the service for bots; whoever may open it may draw nonces.'],
+  ['/run/nonced/admin.sock', "The operator's socket."],
+  ['/run/nonced/leases', 'Who holds what, for the next daemon if this one is killed.'],
+  ['/etc/nonced/config.json', 'Pacing, sequences and exchanges of the accounts. There need not be one.'],
+];
+
+type Entry = readonly [name: string, meaning: string];
+
+/** The manual page nonced(1), of what --help is written from. The same input gives the same page, byte for byte. */
+export function manPage(tree: TreeCommand, version: string, releasedMs: number): string {
+  const date = new Date(releasedMs).toISOString().slice(0, 10);
+  return [
+    `.TH NONCED 1 ${date} "nonced ${version}" "User Commands"`,
+    '.nh',
+    '.ad l',
+    '.SH NAME',
+    'nonced \\- increasing nonces, and one call at a time, for exchange API keys',
+    '.SH SYNOPSIS',
+    ...synopsisOf(tree),
+    '.SH DESCRIPTION',
+    guarded(prose(tree.description)),
+    '.PP',
+    richProse(
+      'Exchanges accept a private call only if its nonce is higher than the last one of that API key. The daemon, ' +
+        '`nonced serve`, hands every program of the host the next nonce together with the exclusive right to make the ' +
+        'call that uses it. It never hands out a nonce twice or goes back, whatever is killed, restarted or unplugged. ' +
+        'It knows labels of keys, never keys.',
+    ),
+    '.PP',
+    richProse(
+      'Durations are written `250ms`, `60s`, `5m` or `2h`; a bare number is seconds where nothing else is said. Nonces ' +
+        'have 19 digits in `ns`, the unit of a first state. A key that has accepted a nonce of 19 digits will never ' +
+        'again accept one of 13.',
+    ),
+    '.SH OPTIONS',
+    ...tree.options.flatMap(optionOf),
+    '.SH COMMANDS',
+    ...allOf(tree).slice(1).flatMap(commandOf),
+    '.SH ENVIRONMENT',
+    ...ENVIRONMENT.flatMap(entryOf),
+    '.SH FILES',
+    ...FILES.flatMap(entryOf),
+    '.SH EXIT STATUS',
+    ...entryOf(['0', 'Done.']),
+    ...Object.entries(EXIT).flatMap(([cause, code]) =>
+      entryOf([String(code), EXIT_STATUS[cause as keyof typeof EXIT]]),
+    ),
+    '.PP',
+    richProse(
+      '`nonced status --check` exits as monitoring expects it: 0, 1 or 2. `nonced exec` exits as its program does, ' +
+        'and with 128 and the number of the signal where one ended it.',
+    ),
+    '.SH EXAMPLES',
+    ...examplesOf(tree),
+    '.SH SEE ALSO',
+    '.BR flock (1),',
+    '.BR systemctl (1),',
+    '.BR journalctl (1),',
+    '.BR systemd.socket (5)',
+    '.PP',
+    richProse(
+      'The package holds more to read: `README.md`, and in `docs` among others `operations.md` for running it, ' +
+        '`configuration.md` for call rates and several exchanges, and `protocol.md` for a client in another language.',
+    ),
+    '',
+  ].join('\n');
+}
+
+/** The commands that do something, each with what may follow it. */
+function synopsisOf(tree: TreeCommand): string[] {
+  const lines = allOf(tree)
+    .filter(({ path, commands }) => commands.length === 0 && path.at(-1) !== 'help')
+    .map(({ path, usage }) => `${bold(nameOf(path))}${usage === '' ? '' : ` ${prose(usage)}`}`);
+  return lines.flatMap((line, index) => (index === 0 ? [line] : ['.br', line]));
+}
+
+function commandOf(command: TreeCommand): string[] {
+  const { path, usage, description, options, operands, notes } = command;
+  const about = operands.filter(({ fullDescription }) => fullDescription !== '');
+  return [
+    `.SS ${bold(nameOf(path))}${usage === '' ? '' : ` ${prose(usage)}`}`,
+    guarded(prose(sentence(description))),
+    ...about.flatMap(({ name, fullDescription }) => ['.TP', `.I ${prose(name)}`, guarded(prose(fullDescription))]),
+    // Every command has --help, which is among the options above.
+    ...options.filter(({ names }) => !names.includes('--help')).flatMap(optionOf),
+    ...(notes === '' ? [] : ['.PP', ...notes.split('\n').map((line) => guarded(prose(line)))]),
+    ...(command.examples.length === 0 ? [] : ['.PP', ...examplesOf(command)]),
+  ];
+}
+
+function optionOf({ flags, fullDescription }: TreeOption): string[] {
+  return ['.TP', bold(flags), guarded(prose(fullDescription))];
+}
+
+function examplesOf({ examples }: TreeCommand): string[] {
+  return exampleLines(examples.flatMap(([line, remark]) => (remark === undefined ? [line] : [`# ${remark}`, line])));
+}
+
+function entryOf([name, meaning]: Entry): string[] {
+  return ['.TP', bold(name), guarded(richProse(meaning))];
+}
+
+function nameOf(path: readonly string[]): string {
+  return ['nonced', ...path].join(' ');
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
+}

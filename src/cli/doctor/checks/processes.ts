@@ -1,0 +1,79 @@
+import { VERSION } from '../../../version.ts';
+import { quoteForShell } from '../../systemd/program.ts';
+import { nameOf } from '../facts/names.ts';
+import type { ProcessFacts, UserProcess } from '../facts/processes.ts';
+import type { SocketFacts } from '../facts/socket.ts';
+import { type Check, type Finding, judged, skipped, warning } from '../finding.ts';
+import type { Subject } from '../subject.ts';
+
+const NAMED = 5;
+
+/** Whether what runs already of this user would reach the same daemon as a program that is started now. */
+export function judgeProcesses(facts: ProcessFacts, socket: SocketFacts, { name, uid }: Subject): Check {
+  if (facts === undefined) return skipped('processes', 'there is no /proc to see them in');
+  const findings = [lacking(facts, socket, name, uid), elsewhere(facts, socket, name)];
+  return judged(
+    'processes',
+    facts.length === 0 ? `none of ${name} runs` : `${counted(facts.length)} of ${name}, as a new one would be`,
+    findings,
+  );
+}
+
+/** A process has the groups of when it was started. */
+function lacking(facts: readonly UserProcess[], socket: SocketFacts, name: string, uid: number): Finding | undefined {
+  const there = socket.steps.at(-1)?.there;
+  if (there?.kind !== 'socket' || uid === 0 || there.uid === uid || (there.mode & 0o022) !== 0o020) return undefined;
+  const { gid } = there;
+  // Who is not in the group at all is told so by another check.
+  if (!socket.groups.includes(gid)) return undefined;
+  const without = facts.filter(({ groups }) => !groups.includes(gid));
+  if (without.length === 0) return undefined;
+  const group = nameOf(socket.groupNames, gid);
+  return warning(
+    `${without.length} of ${counted(facts.length)} of ${name} without the group ${group}, and so without access: ${named(without)}`,
+    'restart those that are bots; what is not a service, from a new login',
+    ...restarts(without, name),
+  );
+}
+
+function elsewhere(facts: readonly UserProcess[], { chosen }: SocketFacts, name: string): Finding | undefined {
+  if (chosen.kind !== 'place') return undefined;
+  const others = facts.filter(({ socket }) => socket !== undefined && socket !== chosen.path);
+  if (others.length === 0) return undefined;
+  const paths = [...new Set(others.map(({ socket }) => socket))].join(', ');
+  return warning(
+    `$NONCED_SOCKET of ${counted(others.length)} of ${name} is not ${chosen.path}, but ${paths}: ${named(others)}`,
+    'make sure that one key is never used with both; if it should be the same daemon, take the variable away and restart them',
+    ...restarts(others, name),
+  );
+}
+
+function counted(count: number): string {
+  return count === 1 ? '1 process' : `${count} processes`;
+}
+
+function named(processes: readonly UserProcess[]): string {
+  const shown = processes.slice(0, NAMED).map(({ name, pid }) => `${name} (pid ${pid})`);
+  const rest = processes.length - shown.length;
+  return shown.join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}
+
+function restarts(processes: readonly UserProcess[], name: string): string[] {
+  const commands = processes.map(({ unit }) => {
+    if (unit === undefined) return undefined;
+    // The manager of the user's services has its groups from its own start.
+    return unit.manager === 'user'
+      ? `sudo systemctl restart user@$(id -u ${name}).service`
+      : `sudo systemctl restart ${quoteForShell(unit.name)}`;
+  });
+  const known = [...new Set(commands.filter((command) => command !== undefined))];
+  const loose = processes.filter(({ unit }) => unit === undefined).map(({ pid }) => pid);
+  return loose.length === 0 ? known : [...known, `ps -o pid,lstart,args -p ${loose.join()}`];
+}
+
+/** The packages of nonced that running Node processes would load. */
+export function clientsOf(facts: ProcessFacts): readonly string[] {
+  return [
+    ...new Set((facts ?? []).flatMap(({ client }) => (client === undefined || client === VERSION ? [] : [client]))),
+  ];
+}

@@ -1,0 +1,170 @@
+import { basename, isAbsolute } from 'node:path';
+import { SERVICE_SOCKET } from '../../../client/connection/socket-path.ts';
+import { quoteForShell } from '../../systemd/program.ts';
+import { nameOf } from '../facts/names.ts';
+import type { SocketFacts, Step } from '../facts/socket.ts';
+import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';
+import type { Subject } from '../subject.ts';
+
+type There = Extract<Step['there'], { readonly uid: number }>;
+
+/** Whether there is a socket where a client of this user looks, and which of the places it is. */
+export function judgeSocket({ chosen, places, environment, steps }: SocketFacts, start: string): Check {
+  if (chosen.kind === 'refused') {
+    const fix = 'give a shorter one; the daemon is told where with --runtime-dir';
+    return judged('socket', '', [failure(chosen.problem, fix, 'export NONCED_SOCKET=/run/nonced/nonced.sock')]);
+  }
+  const { path, distrust } = chosen;
+  const isFromEnvironment = environment === path;
+  const where = isFromEnvironment ? 'by $NONCED_SOCKET' : path === SERVICE_SOCKET ? "the service's" : 'of a user';
+  const last = steps.at(-1)?.there.kind;
+  const findings: (Finding | undefined)[] = [];
+  if (last === 'absent') {
+    const looked = places.map((place) => place.path).join(', ');
+    findings.push(
+      isFromEnvironment
+        ? failure(
+            `$NONCED_SOCKET says ${path}, and nothing is there`,
+            'start the daemon that should be there, or unset the variable where it is set',
+            'unset NONCED_SOCKET',
+          )
+        : failure(
+            `there is no socket: looked for ${looked}`,
+            'start the daemon, or say where it is with NONCED_SOCKET; in a container, mount the directory of the socket',
+            start,
+          ),
+    );
+  }
+  if (last === 'directory' && steps.at(-1)?.path === path) findings.push(notASocket(path, 'a directory'));
+  if (last === 'other') findings.push(notASocket(path, 'no socket'));
+  if (distrust !== undefined) {
+    findings.push(failure(distrust, 'look whose it is, and what lies in it', `ls -la ${quoteForShell(path)}`));
+  }
+  if (!isAbsolute(path)) {
+    findings.push(
+      warning(
+        `the path ${path} is relative: a program that is started in another directory looks elsewhere`,
+        'give the whole path',
+        `export NONCED_SOCKET=${quoteForShell(`${process.cwd()}/${path}`)}`,
+      ),
+    );
+  }
+  if (basename(path) === 'admin.sock') {
+    const fix = 'bots use the one beside it';
+    findings.push(
+      warning(
+        `${path} is the operator's socket`,
+        fix,
+        `export NONCED_SOCKET=${path.replace(/admin\.sock$/, 'nonced.sock')}`,
+      ),
+    );
+  }
+  return judged('socket', `${path}, ${where}`, findings);
+}
+
+function notASocket(path: string, what: string): Finding {
+  const quoted = quoteForShell(path);
+  return failure(`${path} is ${what}`, 'move it away, then start the daemon', `sudo mv ${quoted} ${quoted}.old`);
+}
+
+/** Whether this user may pass through all directories on the way, and nobody can put another socket there. */
+export function judgePath({ steps, users, groupNames, groups }: SocketFacts, { name, uid }: Subject): Check {
+  const directories = steps.flatMap(({ path, there }) => (there.kind === 'directory' ? [{ path, there }] : []));
+  const findings = directories.map(({ path, there }): Finding | undefined => {
+    const quoted = quoteForShell(path);
+    const who = `${nameOf(users, there.uid)}:${nameOf(groupNames, there.gid)}`;
+    const mode = octal(there.mode);
+    if (!there.open) {
+      const letter = there.uid === uid ? 'u' : groups.includes(there.gid) ? 'g' : 'o';
+      return failure(
+        `${name} may not pass through ${path} (${mode}, ${who})`,
+        'let it be passed through, which is not the same as read; who may connect is said by the socket itself',
+        `sudo chmod ${letter}+x ${quoted}`,
+      );
+    }
+    // In a sticky directory, as the one for temporary files, nobody can replace what is another's.
+    if ((there.mode & 0o002) !== 0 && (there.mode & 0o1000) === 0) {
+      const fix = 'let nobody but its owner write there: whoever can, can put a socket of his own in its place';
+      return warning(`everybody may write to ${path} (${mode}, ${who})`, fix, `sudo chmod o-w ${quoted}`);
+    }
+    return undefined;
+  });
+  const passed = directories.map(({ path }) => path).at(-1) ?? '/';
+  return judged('path', `${name} may pass through every directory down to ${passed}`, findings);
+}
+
+/** Whether this user may connect to the socket, and whether a session that began earlier may as well. */
+export function judgeGroup(facts: SocketFacts, subject: Subject): Check {
+  const last = facts.steps.at(-1);
+  if (last?.there.kind !== 'socket') return skipped('group', 'no socket can be seen');
+  const { path, there } = last;
+  const { name, uid } = subject;
+  const group = nameOf(facts.groupNames, there.gid);
+  const mode = octal(there.mode);
+  const findings = [
+    there.open ? undefined : closed(path, there, group, facts, subject),
+    (there.mode & 0o002) === 0
+      ? undefined
+      : warning(
+          `every user of this host may connect to ${path} (${mode}), draw nonces and hold every lane`,
+          'take that right away; of a service, undo what changed its socket as well: systemctl cat nonced.socket',
+          `sudo chmod o-rwx ${quoteForShell(path)}`,
+        ),
+  ];
+  if (uid === 0) {
+    return judged('group', 'root may connect to every socket; for a bot: nonced doctor USER', findings);
+  }
+  const because =
+    there.uid === uid
+      ? 'it is its own'
+      : facts.groups.includes(there.gid)
+        ? `as a member of ${group}`
+        : 'as others may';
+  return judged(
+    'group',
+    `${name} may connect: ${because} (${mode}, ${nameOf(facts.users, there.uid)}:${group})`,
+    findings,
+  );
+}
+
+function closed(path: string, there: There, group: string, facts: SocketFacts, subject: Subject): Finding {
+  const { name, uid, databaseGroups } = subject;
+  const quoted = quoteForShell(path);
+  const mode = octal(there.mode);
+  const bits = there.uid === uid ? 0o200 : facts.groups.includes(there.gid) ? 0o020 : 0o002;
+  if ((there.mode & bits) !== 0) {
+    return failure(
+      `the mode of ${path} (${mode}) lets ${name} connect, and the kernel does not`,
+      'look for an access list, and in the log of a security module (AppArmor, SELinux)',
+      `getfacl ${quoted}`,
+      'sudo dmesg | grep -i -e denied -e audit',
+    );
+  }
+  if ((there.mode & 0o020) === 0) {
+    const fix = 'let its group connect, as the daemon sets it';
+    return failure(`${path} is for its owner alone (${mode})`, fix, `sudo chmod 660 ${quoted}`);
+  }
+  if (databaseGroups?.includes(there.gid) && !facts.groups.includes(there.gid)) {
+    return failure(
+      `${name} is in the group ${group}, but this session is older than that and does not have it`,
+      'log in anew, and restart the bots that were started from here; for this shell alone:',
+      `newgrp ${group}`,
+    );
+  }
+  if (there.gid === 0) {
+    return failure(
+      `${path} belongs to the group root, which no bot should be in`,
+      'give it to a group that the bots are in, and its directory too, before the daemon starts (README, "Who may connect")',
+      `sudo chgrp nonced ${quoted}`,
+    );
+  }
+  return failure(
+    `${name} is not in the group ${group}, which may connect to ${path}`,
+    'add the user, then restart its bots: a process has the groups of when it was started',
+    `sudo usermod -aG ${group} ${name}`,
+  );
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(4, '0');
+}

@@ -1,0 +1,221 @@
+import { quoteForShell } from '../../systemd/program.ts';
+import type { Answer } from '../facts/answer.ts';
+import type { DiskFacts, StateFacts } from '../facts/storage.ts';
+import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';
+
+/** As docs/operations.md has it. */
+const LITTLE_SPACE_BYTES = 100_000_000;
+/** A write needs a second copy of the state beside the first, and a block for the directory. */
+const NO_SPACE_BYTES = 100_000;
+const FEW_INODES = 100;
+
+/** By what statfs(2) calls them. */
+const IN_MEMORY: Readonly<Record<number, string>> = { 16914836: 'tmpfs', 2240043254: 'ramfs' };
+/** Their locks, or their syncs, are not what the daemon relies on. */
+const NOT_LOCAL: Readonly<Record<number, string>> = {
+  26985: 'NFS',
+  20859: 'SMB',
+  4283649346: 'CIFS',
+  4266872130: 'SMB',
+  16914839: '9p',
+  1702057286: 'FUSE',
+  12805120: 'Ceph',
+  1397113167: 'AFS',
+};
+const OVERLAY = 0x794c7630;
+
+export interface StoragePlace {
+  readonly dir: string;
+  /** Of a service: its user makes the directory and nobody else. */
+  readonly isService: boolean;
+  readonly platform: string;
+}
+
+/** Whoever asks a disk that is gone, or a network, waits for good; so would the daemon. */
+export function unansweredDisk(dir: string, why: string): Finding {
+  return failure(
+    `the file system of ${dir} does not answer: ${why}`,
+    'see whether the disk fails, or a network file system is gone; the state belongs on a local disk',
+    'sudo dmesg | tail',
+    'cat /proc/mounts',
+  );
+}
+
+/** Whether the state lies where it is kept, and can be written. */
+export function judgeDisk(
+  { entry, fileSystem, isReadOnly }: DiskFacts,
+  { dir, isService, platform }: StoragePlace,
+): Check {
+  const quoted = quoteForShell(dir);
+  if (entry.kind === 'absent') {
+    return isService
+      ? judged('disk', '', [
+          failure(
+            `${dir} is gone, and with it the state of the service`,
+            'bring it back, or make a new state: docs/operations.md, "The state is lost"',
+            'ls -la /var/lib',
+          ),
+        ])
+      : skipped('disk', `${dir} is not there yet: the first start makes it`);
+  }
+  if (entry.kind === 'hidden') return skipped('disk', `${dir} is not for this user to look at: sudo nonced doctor`);
+  const findings: (Finding | undefined)[] = [entryFinding(entry, dir)];
+  if (fileSystem === undefined) return judged('disk', `${dir}; its file system does not say how full it is`, findings);
+  const { type, freeBytes, freeInodes, inodes } = fileSystem;
+  // The numbers are Linux's.
+  if (platform === 'linux') findings.push(kindFinding(type, dir));
+  if (isReadOnly)
+    findings.push(
+      failure(
+        `${dir} is on a file system that is read-only`,
+        'see why in dmesg, then remount it',
+        `findmnt -T ${quoted}`,
+      ),
+    );
+  else if (freeBytes < NO_SPACE_BYTES)
+    findings.push(failure(`no space is left for ${dir} (${sizeText(freeBytes)})`, 'make room', `df -h ${quoted}`));
+  else if (freeBytes < LITTLE_SPACE_BYTES) {
+    findings.push(
+      warning(`only ${sizeText(freeBytes)} are free for ${dir}`, 'make room before it is full', `df -h ${quoted}`),
+    );
+  }
+  if (inodes > 0 && freeInodes < FEW_INODES) {
+    const found = freeInodes < 2 ? failure : warning;
+    findings.push(
+      found(
+        `${freeInodes} inodes are left for ${dir}`,
+        'delete files: many small ones have used them up',
+        `df -i ${quoted}`,
+      ),
+    );
+  }
+  const inodeText = inodes > 0 ? `, ${freeInodes} inodes` : '';
+  return judged('disk', `${dir}: ${sizeText(freeBytes)} free${inodeText}`, findings);
+}
+
+function entryFinding(entry: DiskFacts['entry'], dir: string): Finding | undefined {
+  if (!('mode' in entry)) return undefined;
+  const quoted = quoteForShell(dir);
+  if (entry.kind === 'other') {
+    return failure(
+      `${dir} is not a directory of its own`,
+      'name the directory itself, with --state-dir',
+      `ls -ld ${quoted}`,
+    );
+  }
+  if ((entry.mode & 0o022) === 0) return undefined;
+  const who = (entry.mode & 0o002) !== 0 ? 'everyone' : 'its group';
+  return failure(
+    `${dir} can be written to by ${who}: the next start is refused`,
+    'take that right away',
+    `sudo chmod go-w ${quoted}`,
+  );
+}
+
+function kindFinding(type: number, dir: string): Finding | undefined {
+  const command = `findmnt -T ${quoteForShell(dir)}`;
+  const memory = IN_MEMORY[type];
+  if (memory !== undefined) {
+    return warning(
+      `${dir} is in memory (${memory}): a reboot loses it, and with it the last nonces`,
+      'put it on a local disk',
+      command,
+    );
+  }
+  const remote = NOT_LOCAL[type];
+  if (remote !== undefined) {
+    return failure(
+      `${dir} is on ${remote}, where locks and syncs cannot be relied on`,
+      'put it on a local disk',
+      command,
+    );
+  }
+  if (type === OVERLAY) {
+    return warning(`${dir} is in the layer of a container, and goes with it`, 'put it on a volume', command);
+  }
+  return undefined;
+}
+
+function sizeText(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
+  return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e3).toFixed(0)} kB`;
+}
+
+/** Whether the state can be read whole, is this machine's, and is that of the daemon which answers. */
+export function judgeState(facts: StateFacts, { dir, isService }: StoragePlace, answer: Answer | undefined): Check {
+  switch (facts.kind) {
+    case 'hidden':
+      return skipped('state', `${dir} can be read by root and its owner alone: sudo nonced doctor`);
+    case 'unusable':
+      return judged('state', '', [
+        failure(
+          facts.problem,
+          'as the message says, while no daemon runs',
+          `nonced inspect --state-dir ${quoteForShell(dir)}`,
+        ),
+      ]);
+    case 'absent': {
+      if (!facts.lost && !isService) return skipped('state', `${dir} has none yet: the first start makes it`);
+      return judged('state', '', [
+        failure(
+          `${dir} has no state.json, and there has been one: it was lost`,
+          'bring it back, or make a new one: docs/operations.md, "The state is lost"',
+          `sudo ls -la ${quoteForShell(dir)}`,
+        ),
+      ]);
+    }
+    case 'whole':
+      return judged(
+        'state',
+        `${dir}: whole, instance ${facts.instance.slice(0, 8)}`,
+        wholeFindings(facts, dir, answer),
+      );
+  }
+}
+
+function wholeFindings(
+  { instance, pid, socket, retiredAtMs, foreign, locked }: Extract<StateFacts, { readonly kind: 'whole' }>,
+  dir: string,
+  answer: Answer | undefined,
+): readonly (Finding | undefined)[] {
+  const quoted = quoteForShell(dir);
+  const asOwner = `sudo -u "$(stat -c %U ${quoted})" nonced`;
+  const findings: Finding[] = [];
+  if (retiredAtMs !== undefined) {
+    findings.push(
+      failure(
+        `the state in ${dir} was retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`,
+        'use the host that its authority moved to; or, if none has adopted it, take it back',
+        `${asOwner} adopt --force --state-dir ${quoted}`,
+      ),
+    );
+  } else if (foreign) {
+    findings.push(
+      failure(
+        `the state in ${dir} belongs to another machine, which may still hand out its nonces`,
+        'run nonced retire there, copy the state again, and then here',
+        `${asOwner} adopt --state-dir ${quoted}`,
+      ),
+    );
+  }
+  if (answer?.kind === 'answered' && answer.status.instance !== instance) {
+    findings.push(
+      failure(
+        `the daemon that answers (instance ${answer.status.instance.slice(0, 8)}) is not that of the state in ${dir} (${instance.slice(0, 8)})`,
+        'find out which state it runs on, and which is the right one: the one with the highest ceilings',
+        `sudo ls -l /proc/${answer.status.pid}/fd`,
+      ),
+    );
+  }
+  if (locked === true && answer?.kind !== 'answered') {
+    findings.push(
+      failure(
+        `${dir} is locked, so a daemon runs on it (pid ${pid}, socket ${socket}, as the state says), but not where a client looks`,
+        'let clients look there, or stop it and start it where they do',
+        `export NONCED_SOCKET=${quoteForShell(socket)}`,
+        `sudo fuser -v ${quoted}`,
+      ),
+    );
+  }
+  return findings;
+}

@@ -1,0 +1,133 @@
+import { readGreeting, readStatus } from '../../../client/calls/answers.ts';
+import { Connection } from '../../../client/connection/connection.ts';
+import { dialUnixSocket } from '../../../client/connection/unix-socket.ts';
+import { systemClock } from '../../../clock.ts';
+import { systemErrorCode } from '../../../errors.ts';
+import type { Message, StatusResult, Unit, WhyResult } from '../../../protocol/messages.ts';
+import { msgpackRpc } from '../../../protocol/msgpack-rpc.ts';
+
+/** A daemon has told how it does. */
+export interface Answered {
+  readonly kind: 'answered';
+  /** From the attempt to connect to the first answer. */
+  readonly tookMs: number;
+  readonly status: StatusResult;
+  /** Of the accounts in use, those whose programs asked for another unit than their sequence has. */
+  readonly refusedUnits: readonly RefusedUnits[];
+}
+
+export interface RefusedUnits {
+  readonly account: string;
+  readonly unit: Unit;
+  readonly asked: { readonly count: number; readonly unit: Unit };
+}
+
+/** What became of asking at a socket. */
+export type Answer =
+  | Answered
+  /** The kernel refused the connection. */
+  | { readonly kind: 'refused'; readonly code: string }
+  /** The connection was made, and nothing came back. */
+  | { readonly kind: 'silent'; readonly afterMs: number }
+  /** nonced answered that it will not. */
+  | { readonly kind: 'declined'; readonly code: string; readonly message: string }
+  /** Whatever listens there is not nonced. */
+  | { readonly kind: 'stranger' };
+
+export interface Question {
+  readonly path: string;
+  readonly withinMs: number;
+}
+
+type Shape = string | readonly [Shape] | { readonly [field: string]: Shape };
+
+/** What is judged of a status. Whoever listens may be anybody, and must not make the judge stumble. */
+const JUDGED: Shape = {
+  version: 'string',
+  instance: 'string',
+  pid: 'number',
+  totals: { accounts: 'number', leases: 'number', waiting: 'number' },
+  sequences: [{ name: 'string', unit: 'string', leadMs: 'number|null' }],
+  paused: ['string'],
+  exchanges: [{ exchange: 'string', downForMs: 'number|null' }],
+  accounts: [{ account: 'string', breaker: 'object|null' }],
+  lanes: [{ lane: 'string', waiting: 'number', oldestWaitMs: 'number' }],
+  durability: { state: 'string' },
+  clock: { state: 'string', offMs: 'number' },
+};
+
+function fits(value: unknown, shape: Shape): boolean {
+  if (typeof shape === 'string') return shape.split('|').includes(value === null ? 'null' : typeof value);
+  if (isList(shape)) return Array.isArray(value) && value.every((item) => fits(item, shape[0]));
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(shape).every(([field, of]) => fits((value as Record<string, unknown>)[field], of));
+}
+
+function isList(shape: Shape): shape is readonly [Shape] {
+  return Array.isArray(shape);
+}
+
+const HELLO_ID = 1;
+const STATUS_ID = 2;
+const FIRST_WHY_ID = 3;
+
+/** Asks at a socket who is there and how it does, and draws nothing. Never rejects. */
+export function answerFacts({ path, withinMs }: Question): Promise<Answer> {
+  const clock = systemClock();
+  const startMs = clock.monotonicMs();
+  return new Promise((resolve) => {
+    let tookMs: number | undefined;
+    let status: StatusResult | undefined;
+    const whys: WhyResult[] = [];
+    let unanswered = 0;
+
+    const settle = (answer: Answer) => {
+      timer.cancel();
+      connection.destroy();
+      resolve(answer);
+    };
+    const settleAnswered = () => {
+      if (status === undefined || tookMs === undefined) return;
+      settle({ kind: 'answered', tookMs, status, refusedUnits: whys.flatMap(refusedIn) });
+    };
+    const message = (heard: Message) => {
+      tookMs ??= clock.monotonicMs() - startMs;
+      if (heard.kind === 'error' && status === undefined) {
+        settle({ kind: 'declined', code: heard.error.code, message: heard.error.message });
+      } else if (heard.kind === 'answer' && heard.id === HELLO_ID) {
+        if (readGreeting(heard.result) === undefined) settle({ kind: 'stranger' });
+      } else if (heard.kind === 'answer' && heard.id === STATUS_ID) {
+        status = readStatus(heard.result);
+        if (status === undefined || !fits(status, JUDGED)) {
+          settle({ kind: 'stranger' });
+          return;
+        }
+        const accounts = status.accounts.map(({ account }) => account);
+        unanswered = accounts.length;
+        accounts.forEach((account, index) => {
+          connection.send(msgpackRpc.request(FIRST_WHY_ID + index, 'why', { account }));
+        });
+        if (unanswered === 0) settleAnswered();
+      } else if (heard.kind === 'answer' || heard.kind === 'error') {
+        if (heard.kind === 'answer') whys.push(heard.result as WhyResult);
+        unanswered -= 1;
+        if (unanswered === 0) settleAnswered();
+      }
+    };
+    const broken = (reason: Error | undefined) => {
+      const code = systemErrorCode(reason);
+      settle(code === undefined || tookMs !== undefined ? { kind: 'stranger' } : { kind: 'refused', code });
+    };
+    const timer = clock.after(withinMs, () => {
+      settle({ kind: 'silent', afterMs: withinMs });
+    });
+    const connection = new Connection(dialUnixSocket, path, msgpackRpc, { message, broken });
+    connection.send(msgpackRpc.request(HELLO_ID, 'hello', { name: 'nonced doctor', pid: process.pid }));
+    connection.send(msgpackRpc.request(STATUS_ID, 'status', {}));
+  });
+}
+
+function refusedIn({ account, unit, refusedUnits }: WhyResult): RefusedUnits[] {
+  // An older daemon does not tell it.
+  return refusedUnits ? [{ account, unit, asked: refusedUnits }] : [];
+}

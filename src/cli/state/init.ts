@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import { DEFAULT_SEQUENCE, MAX_NONCE } from '../../core/accounts/policies.ts';
+import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/nonces/sequence-clock.ts';
+import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
+import { BOT_SOCKET } from '../../daemon/host/directories.ts';
+import { readMachine } from '../../daemon/host/machine.ts';
+import { freshState } from '../../daemon/opening.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { readStateFile, type SalvagedState, salvageStateFile } from '../../store/state/state-file.ts';
+import { parseState } from '../../store/state/state-format.ts';
+import { RELEASED_MS } from '../../version.ts';
+import { directories } from '../directories.ts';
+import { allowedLeadMs, formatDuration, printJson, printLine } from '../terminal/output.ts';
+import { changeOffline } from './offline-state.ts';
+
+export interface InitOptions {
+  readonly floor: bigint | 'now';
+  readonly sequence: string;
+  readonly unit?: Unit;
+  readonly yes: boolean;
+  readonly force: boolean;
+  readonly stateDir?: string;
+  readonly runtimeDir?: string;
+  readonly json: boolean;
+}
+
+/** Writes a first or repaired state while no daemon runs. What can be read of an old one is kept and never lowered. */
+export async function init(options: InitOptions): Promise<void> {
+  const { stateDir, runtimeDir } = directories(options);
+  const wallMs = systemClock().wallMs();
+  if (options.floor === 'now' && wallMs < RELEASED_MS) {
+    throw new ExitError(
+      EXIT.tempFail,
+      `the clock says ${new Date(wallMs).toISOString()}, before this program was made; set it`,
+    );
+  }
+  await changeOffline(stateDir, readOrSalvage, (found) => {
+    const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
+    if (before === undefined && options.sequence !== DEFAULT_SEQUENCE) {
+      throw new ExitError(
+        EXIT.usage,
+        `there is no state in ${stateDir} yet; make it first, with the unit of the sequence ${DEFAULT_SEQUENCE}: ` +
+          `nonced init --floor now --unit UNIT --state-dir ${stateDir}; then this command again`,
+      );
+    }
+    const fresh = freshState(options.unit ?? 'ns', wallMs);
+    const sequence = raised(options, ownSequence(before?.sequences, options.sequence), wallMs);
+    if (found.kind === 'salvaged')
+      checkSalvaged(options, { ...before?.sequences, [options.sequence]: sequence }, wallMs);
+    const state: DurableState = {
+      // Whatever is missing of what every state has begins at the clock.
+      sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
+      accounts: before?.accounts ?? fresh.accounts,
+      exclusive: before?.exclusive ?? fresh.exclusive,
+      // An operator who says now says that the clock is right.
+      anchor: options.floor === 'now' ? undefined : before?.anchor,
+      seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
+    };
+    if (found.kind === 'state' && found.state.retiredAtMs !== undefined) {
+      throw new ExitError(EXIT.config, `the state in ${stateDir} is retired; take it over first: nonced adopt`);
+    }
+    const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
+    const identity = {
+      instance: known?.instance ?? randomBytes(16).toString('hex'),
+      // Where the epoch is lost, the Unix time is past any that were counted up.
+      epoch: known?.epoch ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
+      pid: process.pid,
+      socket: join(runtimeDir, BOT_SOCKET),
+      machine: known?.machine ?? readMachine(),
+      retiredAtMs: known?.retiredAtMs,
+    };
+    return { identity, state, done: () => report(options, stateDir, found.kind, sequence) };
+  });
+}
+
+function readOrSalvage(stateDir: string): ReturnType<typeof readStateFile> | SalvagedState {
+  try {
+    return readStateFile(stateDir);
+  } catch (error) {
+    // Only what is there and damaged is for repair; a state that may not be read is another matter.
+    if (!(error instanceof ExitError) || error.exitCode !== EXIT.config) throw error;
+    const salvaged = salvageStateFile(stateDir);
+    const parsed = parseState(salvaged.bytes ?? Buffer.alloc(0));
+    if (parsed.kind === 'newer' && parsed.intact) throw error;
+    return salvaged;
+  }
+}
+
+function ownSequence(sequences: DurableState['sequences'] | undefined, name: string): DurableSequence | undefined {
+  // A name such as constructor must not find what every object has.
+  return sequences !== undefined && Object.hasOwn(sequences, name) ? sequences[name] : undefined;
+}
+
+/** The sequence with its ceiling at the floor that was asked for, or where it was, if that is higher. */
+function raised(options: InitOptions, before: DurableSequence | undefined, wallMs: number): DurableSequence {
+  const { unit: asked, floor } = options;
+  if (before !== undefined && asked !== undefined && asked !== before.unit) {
+    throw new ExitError(
+      EXIT.usage,
+      `sequence ${options.sequence} is in ${before.unit} for ever: a key that has seen the longer nonces never takes ` +
+        'the shorter. If no key has ever used it, begin anew with another --state-dir, or move state.json away',
+    );
+  }
+  const unit = before?.unit ?? asked;
+  if (unit === undefined) {
+    throw new ExitError(
+      EXIT.usage,
+      `say the unit of sequence ${options.sequence}, which can never be changed: as many digits as its keys have had ` +
+        'so far. --unit ns (19 digits), us (16), ms (13), s (10) or counter',
+    );
+  }
+  const meant = floor === 'now' ? undefined : otherUnitOf(floor, unit);
+  if (meant !== undefined) {
+    throw new ExitError(
+      EXIT.usage,
+      `${floor} is in ${describeUnit(meant)}, and sequence ${options.sequence} in ${describeUnit(unit)}; ` +
+        'give a floor of as many digits, or --floor now',
+    );
+  }
+  if (floor === 'now' && unit === 'counter') throw new ExitError(EXIT.usage, 'a counter has no now; give a number');
+  const wanted = floor === 'now' ? nonceFloorAt(wallMs, unit) : floor;
+  const max = before?.max ?? MAX_NONCE;
+  if (wanted > max) throw new ExitError(EXIT.usage, `${wanted} is past the highest nonce, ${max}`);
+  const ceiling = before !== undefined && before.ceiling > wanted ? before.ceiling : wanted;
+  const leadMs = nonceSpanMs(wanted - nonceFloorAt(wallMs, unit), unit) ?? 0;
+  if (leadMs > allowedLeadMs(options)) {
+    throw new ExitError(
+      EXIT.usage,
+      `${wanted} is ${formatDuration(leadMs)} ahead of the clock, and that cannot be undone; ` +
+        'to go on all the same: --yes (up to 24 h), --force (any distance)',
+    );
+  }
+  return { unit, max, ceiling };
+}
+
+/** What was read from damaged text is vouched for by nobody, and a ceiling from a wrong future burns the keys below it. */
+function checkSalvaged(options: InitOptions, sequences: DurableState['sequences'], wallMs: number): void {
+  for (const [name, { unit, ceiling, max }] of Object.entries(sequences)) {
+    const leadMs = nonceSpanMs(ceiling - nonceFloorAt(wallMs, unit), unit) ?? 0;
+    if (ceiling <= max && leadMs <= allowedLeadMs(options)) continue;
+    throw new ExitError(
+      EXIT.usage,
+      `the damaged state says that sequence ${name} begins at ${ceiling}, ${formatDuration(leadMs)} ahead of the clock, ` +
+        'and that may be the damage. If it is right: --yes (up to 24 h), --force (any distance). If not: move the file ' +
+        'away and give --floor and --unit',
+    );
+  }
+}
+
+function report(
+  { sequence: name, json }: InitOptions,
+  stateDir: string,
+  found: 'absent' | 'state' | 'salvaged',
+  { unit, ceiling }: DurableSequence,
+): void {
+  const now = nonceFloorAt(systemClock().wallMs(), unit);
+  const begins = ceiling > now ? ceiling : now;
+  if (json) {
+    printJson({ stateDir, found, sequence: name, unit, floor: ceiling });
+    return;
+  }
+  const did = { absent: 'made a new state', state: 'kept the state', salvaged: 'repaired the damaged state' }[found];
+  printLine(`${did} in ${stateDir}: sequence ${name}, ${describeUnit(unit)}, begins at ${begins}`);
+}

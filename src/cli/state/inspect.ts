@@ -1,0 +1,51 @@
+import { EXIT, ExitError } from '../../errors.ts';
+import { isLocked } from '../../store/lock/lock-probe.ts';
+import { readStateFile } from '../../store/state/state-file.ts';
+import { directories } from '../directories.ts';
+import { paint, printJson, printLine } from '../terminal/output.ts';
+
+export interface InspectOptions {
+  readonly stateDir?: string;
+  readonly json: boolean;
+}
+
+/** Prints the state file, checked, without a daemon and without changing anything. */
+export function inspect({ stateDir, json }: InspectOptions): void {
+  const dir = directories({ stateDir }).stateDir;
+  const reading = readStateFile(dir, 'anyone');
+  if (reading.kind === 'absent') {
+    throw new ExitError(EXIT.config, `${dir} has no state.json; start the daemon, or write one with nonced init`);
+  }
+  const { state, instance, epoch, pid, socket, retiredAtMs } = reading.state;
+  const locked = isLocked(dir);
+  if (json) {
+    printJson({
+      stateDir: dir,
+      instance,
+      epoch,
+      pid,
+      socket,
+      retiredAtMs: retiredAtMs ?? null,
+      locked,
+      checksum: 'ok',
+      ...state,
+      accounts: Object.fromEntries(state.accounts),
+    });
+    return;
+  }
+  printLine(`${paint('bold', dir)}: whole, checksum ok`);
+  printLine(`instance ${instance}, epoch ${epoch}, exclusion ${state.exclusive}`);
+  printLine(
+    locked
+      ? `locked: a daemon is running (pid ${pid}, socket ${socket})`
+      : `not locked: no daemon is running (it was last written by pid ${pid}, for socket ${socket})`,
+  );
+  if (retiredAtMs !== undefined) {
+    printLine(`retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`);
+  }
+  for (const [name, { unit, ceiling, max }] of Object.entries(state.sequences)) {
+    printLine(`sequence ${name} (${unit}): ceiling ${ceiling}, max ${max}`);
+  }
+  const paused = [...state.accounts].filter(([, account]) => account.paused).map(([name]) => name);
+  printLine(`${state.accounts.size} accounts${paused.length > 0 ? `; paused: ${paused.join(', ')}` : ''}`);
+}

@@ -1,0 +1,110 @@
+import { join } from 'node:path';
+import { systemClock } from '../../clock.ts';
+import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
+import type { DurableSequence } from '../../core/ports.ts';
+import { readMachine } from '../../daemon/host/machine.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { readStateFile, STATE_FILE } from '../../store/state/state-file.ts';
+import type { StateFileContents } from '../../store/state/state-format.ts';
+import { directories } from '../directories.ts';
+import { printLine } from '../terminal/output.ts';
+import { changeOffline } from './offline-state.ts';
+
+export interface MovingOptions {
+  readonly stateDir?: string;
+}
+
+/** Gives up the authority of this host: leaves a tombstone, with which no daemon starts. */
+export async function retire(options: MovingOptions): Promise<void> {
+  const { stateDir } = directories(options);
+  await changeOffline(stateDir, readStateFile, (found) => {
+    const { state, ...identity } = stateOf(found, stateDir);
+    if (identity.retiredAtMs !== undefined) {
+      printLine(`the state in ${stateDir} was retired already, on ${new Date(identity.retiredAtMs).toISOString()}`);
+      return undefined;
+    }
+    const machine = readMachine();
+    if (identity.machine !== undefined && machine !== undefined && identity.machine !== machine) {
+      throw new ExitError(
+        EXIT.config,
+        `the state in ${stateDir} is a copy of another machine's, and a tombstone here would not stop that one; ` +
+          'run `nonced retire` there and copy it again',
+      );
+    }
+    return {
+      identity: { ...identity, retiredAtMs: systemClock().wallMs() },
+      state,
+      done() {
+        printLine(`retired the state in ${stateDir}: no daemon starts with it any more.`);
+        printLine(`Now copy ${join(stateDir, STATE_FILE)} to the new host and run there: nonced adopt`);
+      },
+    };
+  });
+}
+
+export interface AdoptOptions extends MovingOptions {
+  readonly force: boolean;
+  /** Where counters go on that nobody can raise to a clock. */
+  readonly counterFloor?: bigint;
+}
+
+/** Takes over on this host the authority of a state that was copied here. */
+export async function adopt({ force, counterFloor, ...options }: AdoptOptions): Promise<void> {
+  const { stateDir } = directories(options);
+  const machine = readMachine();
+  const wallMs = systemClock().wallMs();
+  await changeOffline(stateDir, readStateFile, (found) => {
+    const { state, ...identity } = stateOf(found, stateDir);
+    const isForeign = identity.machine !== undefined && machine !== undefined && identity.machine !== machine;
+    const isRetired = identity.retiredAtMs !== undefined;
+    if (!isForeign && !isRetired) {
+      printLine(`the state in ${stateDir} is this host's already; nothing was changed`);
+      return undefined;
+    }
+    // Retired here and copied nowhere, or retired there: only an operator can know.
+    if (!force && isForeign !== isRetired) throw unsafe(stateDir, isRetired);
+    // Without a tombstone the old host may have gone on after the copy was made.
+    const raised = isRetired ? state.sequences : raisedToNow(state.sequences, wallMs, counterFloor);
+    return {
+      identity: { ...identity, machine, retiredAtMs: undefined },
+      // Readings of another machine's clocks mean nothing here.
+      state: { ...state, sequences: raised, anchor: undefined },
+      done: () => printLine(`adopted the state in ${stateDir}: the daemon can be started here.`),
+    };
+  });
+}
+
+function stateOf(found: ReturnType<typeof readStateFile>, stateDir: string): StateFileContents {
+  if (found.kind === 'state') return found.state;
+  throw new ExitError(EXIT.config, `${stateDir} has no ${STATE_FILE}; name the directory with --state-dir`);
+}
+
+function unsafe(stateDir: string, isRetired: boolean): ExitError {
+  return new ExitError(
+    EXIT.config,
+    isRetired
+      ? `the state in ${stateDir} was retired on this very host; if no other host has adopted it, say --force`
+      : `the state in ${stateDir} was copied from another machine that was not retired, and two hosts with one state ` +
+          'hand out the same nonces; run `nonced retire` there and copy it again, or, if that machine is gone for good, ' +
+          'say --force: the sequences are then raised to the clock',
+  );
+}
+
+function raisedToNow(
+  sequences: Readonly<Record<string, DurableSequence>>,
+  wallMs: number,
+  counterFloor: bigint | undefined,
+): Readonly<Record<string, DurableSequence>> {
+  const raised = Object.entries(sequences).map(([name, sequence]) => {
+    if (sequence.unit === 'counter' && counterFloor === undefined) {
+      throw new ExitError(
+        EXIT.config,
+        `sequence ${name} is a counter, and nobody knows how far the other machine has counted; ` +
+          'say a number past that: --counter-floor NUMBER',
+      );
+    }
+    const floor = sequence.unit === 'counter' ? (counterFloor ?? 0n) : nonceFloorAt(wallMs, sequence.unit);
+    return [name, { ...sequence, ceiling: floor > sequence.ceiling ? floor : sequence.ceiling }] as const;
+  });
+  return Object.fromEntries(raised);
+}

@@ -1,0 +1,52 @@
+import { closeSync } from 'node:fs';
+import type { DurableState } from '../../core/ports.ts';
+import { prepareStateDirectory } from '../../store/directories.ts';
+import { acquireInstanceLock } from '../../store/lock/instance-lock.ts';
+import { openStateFile, type readStateFile, type SalvagedState, sweepOrphans } from '../../store/state/state-file.ts';
+import type { StateIdentity } from '../../store/state/state-format.ts';
+
+export type FoundState = ReturnType<typeof readStateFile> | SalvagedState;
+
+export interface OfflineChange {
+  readonly identity: StateIdentity;
+  readonly state: DurableState;
+  /** Called once the change is durable. */
+  readonly done: () => void;
+}
+
+/**
+ * Changes the state in `stateDir` while no daemon runs: under its lock, by one durable write. Where `decide` answers
+ * undefined, nothing is written. Rejects with ExitError.
+ */
+export async function changeOffline<Found extends FoundState>(
+  stateDir: string,
+  read: (stateDir: string) => Found,
+  decide: (found: Found) => OfflineChange | undefined,
+): Promise<void> {
+  const stateDirFd = prepareStateDirectory(stateDir);
+  try {
+    const lock = acquireInstanceLock({
+      stateDir,
+      stateDirFd,
+      // A daemon on this state holds this lock too; the runtime directory is none of our business.
+      runtimeDir: stateDir,
+      runtimeDirFd: stateDirFd,
+      waitSeconds: 1,
+      onCompromised: () => {},
+    });
+    try {
+      const found = read(stateDir);
+      const change = decide(found);
+      if (change === undefined) return;
+      const store = openStateFile({ dir: stateDir, dirFd: stateDirFd, identity: change.identity, found });
+      const failure = await store.write(change.state);
+      if (failure !== undefined) throw failure.error;
+      sweepOrphans(stateDir);
+      change.done();
+    } finally {
+      lock.release();
+    }
+  } finally {
+    closeSync(stateDirFd);
+  }
+}

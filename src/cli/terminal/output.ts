@@ -1,0 +1,97 @@
+import { styleText } from 'node:util';
+import { EXIT, type ExitCode, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
+
+type Style = Parameters<typeof styleText>[0];
+
+/** Colours only on a terminal, and never where NO_COLOR asks for none. */
+export function paint(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
+  return stream.isTTY && !process.env['NO_COLOR'] ? styleText(style, text) : text;
+}
+
+export function printLine(text = ''): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  printLine(jsonOf(value, 2));
+}
+
+/** One of many, a line each. */
+export function printJsonLine(value: unknown): void {
+  printLine(jsonOf(value));
+}
+
+/** Nonces are decimal strings: 19 digits are more than a JSON number keeps. */
+function jsonOf(value: unknown, indent?: number): string {
+  return JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), indent);
+}
+
+export function warn(text: string): void {
+  process.stderr.write(`${paint('yellow', 'warning:', process.stderr)} ${text}\n`);
+}
+
+export function printError(text: string): void {
+  process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
+}
+
+/** From now on nobody who does not read standard error, or has closed it, holds up or ends this process. */
+export function unblockErrors(): void {
+  process.stderr.on('error', () => {});
+  // Node writes to pipes and sockets without waiting, but to a terminal only once told: a stalled ssh, or Ctrl-S, would
+  // stop the process at its next word.
+  const terminal = process.stderr as { _handle?: { setBlocking?(blocking: boolean): void } };
+  if (process.stderr.isTTY) terminal._handle?.setBlocking?.(false);
+}
+
+/** Says what went wrong and sets the exit code that belongs to it. */
+export function fail(error: unknown): void {
+  process.exitCode = exitCodeOf(error);
+  printError(describe(error));
+}
+
+/** What a person needs of an error: of one that was foreseen its message, of a defect where it happened. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isForeseen = error instanceof NoncedError || error instanceof ExitError;
+  return isForeseen ? error.message : (error.stack ?? error.message);
+}
+
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof ExitError) return error.exitCode;
+  if (!(error instanceof NoncedError)) return EXIT.lostOwnership;
+  switch (error.code) {
+    case 'UNAVAILABLE':
+      return ['EACCES', 'EPERM'].includes(systemErrorCode(error.cause) ?? '') ? EXIT.noPermission : EXIT.unavailable;
+    case 'FORBIDDEN':
+      return EXIT.noPermission;
+    case 'BAD_REQUEST':
+    case 'UNKNOWN_METHOD':
+    case 'UNIT_MISMATCH':
+    case 'KEY_MISMATCH':
+    case 'TOO_LARGE':
+      return EXIT.usage;
+    case 'NOT_DURABLE':
+      return EXIT.ioError;
+    default:
+      return EXIT.tempFail;
+  }
+}
+
+const HOUR_MS = 3_600_000;
+
+/** How far ahead of the clock an operator may put a sequence, by how much he insists. */
+export function allowedLeadMs({ yes, force }: { readonly yes: boolean; readonly force: boolean }): number {
+  if (force) return Number.MAX_SAFE_INTEGER;
+  return yes ? 24 * HOUR_MS : HOUR_MS;
+}
+
+/** 850 ms, 4.2 s, 3 min 5 s, 2 h 10 min */
+export function formatDuration(ms: number): string {
+  if (ms < 0) return `-${formatDuration(-ms)}`;
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min ${Math.floor((ms % 60_000) / 1000)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
