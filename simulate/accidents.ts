@@ -1,8 +1,12 @@
+import type { Checker } from './checker.ts';
+import type { SimulatedDisk } from './disk.ts';
 import { readState } from './durable-states.ts';
-import type { Host } from './host.ts';
+import type { History } from './history.ts';
+import type { SimulatedMemory } from './memory.ts';
 import type { Random } from './random.ts';
 import type { LeftTraces, Replacement } from './scenario.ts';
 import { adopted, flipped, foreign, isWhole, madeByHand, raised, retired } from './state-bytes.ts';
+import type { MachineClock, World } from './world.ts';
 
 /** What keeps every daemon from starting until somebody sees to it. */
 export type Wrong = 'damaged' | 'lost' | 'foreign' | 'retired';
@@ -11,9 +15,28 @@ const DAY_MS = 86_400_000;
 /** Tokens that were put aside have gone by when somebody begins anew. */
 const REPAIRED_IN_MS = 6_000;
 
+/** The machine that accidents happen to. */
+export interface Site {
+  readonly world: World;
+  readonly clock: MachineClock;
+  readonly disk: SimulatedDisk;
+  readonly memory: SimulatedMemory;
+  readonly checker: Checker;
+  readonly history: History;
+  /** By what it is told from others. */
+  machine: string;
+  /** Whether a daemon is on it. */
+  readonly daemon: object | undefined;
+  /** Ends the daemon, for this reason. */
+  end(why: 'killed for an accident'): void;
+  /** Counts a fault. */
+  strike(fault: string): void;
+  setClockRight(): void;
+}
+
 /** What people and disks do to the state while no daemon runs, and whoever repairs it. */
 export class Accidents {
-  readonly #host: Host;
+  readonly #site: Site;
   readonly #random: Random;
   #wrong: Wrong | undefined;
   /** As it was before. */
@@ -23,8 +46,8 @@ export class Accidents {
   #backup: Buffer | undefined;
   #machines = 0;
 
-  constructor(host: Host, random: Random) {
-    this.#host = host;
+  constructor(site: Site, random: Random) {
+    this.#site = site;
     this.#random = random;
   }
 
@@ -34,7 +57,7 @@ export class Accidents {
 
   /** The file has changed. */
   changed(): void {
-    const bytes = this.#host.disk.read();
+    const bytes = this.#site.disk.read();
     // The last thing in it is a line end, without which it would pass for JSON and not for a state.
     const state = readState(bytes);
     if (this.#wrong !== undefined || typeof state === 'string' || bytes?.at(-1) !== 0x0a) return;
@@ -58,13 +81,13 @@ export class Accidents {
     const damaged =
       how === 'cut' ? bytes.subarray(0, at % bytes.length) : how === 'empty' ? Buffer.alloc(0) : flipped(bytes, at);
     this.#put('damaged', damaged, bytes);
-    this.#host.strike(`state damaged: ${how}`);
+    this.#site.strike(`state damaged: ${how}`);
   }
 
   /** Somebody deletes the state, and of what tells of it all but what is left. */
   lose(left: LeftTraces): void {
     const bytes = this.#whole();
-    const { disk, memory, checker } = this.#host;
+    const { disk, memory, checker } = this.#site;
     if (bytes === undefined) return;
     if (left !== 'lock' && left !== 'all') disk.unlock();
     if (left === 'temporary file') disk.leaveTemporaryFile();
@@ -75,7 +98,7 @@ export class Accidents {
     }
     checker.stateLost();
     this.#put('lost', undefined, bytes);
-    this.#host.strike(`state lost, and left: ${left}`);
+    this.#site.strike(`state lost, and left: ${left}`);
   }
 
   /** There is another state in its place, or the place is another machine's. */
@@ -87,38 +110,38 @@ export class Accidents {
         this.#put('foreign', foreign(bytes, this.#newId()), bytes);
         break;
       case 'moved':
-        this.#host.machine = this.#newId();
+        this.#site.machine = this.#newId();
         this.#put('foreign', bytes, undefined);
         break;
       case 'retired':
-        this.#put('retired', retired(bytes, this.#host.clock.wallMs()), undefined);
+        this.#put('retired', retired(bytes, this.#site.clock.wallMs()), undefined);
         break;
       case 'backup':
         // Nobody raises it, and nothing tells of it.
-        this.#host.disk.replaceBy(this.#backup);
-        this.#host.checker.stateSetBack();
+        this.#site.disk.replaceBy(this.#backup);
+        this.#site.checker.stateSetBack();
         break;
     }
-    this.#host.strike(`state replaced: ${by}`);
+    this.#site.strike(`state replaced: ${by}`);
   }
 
   /** An operator is called, and in his time there is a state to start with. Answers when. */
   repair(): number {
-    if (this.#wrong === 'damaged' || (this.#wrong === undefined && this.#host.disk.read() !== undefined)) {
+    if (this.#wrong === 'damaged' || (this.#wrong === undefined && this.#site.disk.read() !== undefined)) {
       // He brings back what was there; or, after a write that was cut short, what was there before.
-      this.#host.disk.replaceBy(this.#right ?? this.#lastWhole);
+      this.#site.disk.replaceBy(this.#right ?? this.#lastWhole);
       this.served();
       return 1_000;
     }
     const inMs = REPAIRED_IN_MS + this.#random.below(3_000);
-    this.#host.world.after(inMs, () => this.#repairNow());
+    this.#site.world.after(inMs, () => this.#repairNow());
     return inMs + 1;
   }
 
   #repairNow(): void {
-    const { disk, checker, history } = this.#host;
+    const { disk, checker, history } = this.#site;
     // Somebody has seen to it already.
-    if (this.#host.daemon !== undefined || (this.#wrong === undefined && disk.read() !== undefined)) return;
+    if (this.#site.daemon !== undefined || (this.#wrong === undefined && disk.read() !== undefined)) return;
     if (this.#right !== undefined && this.#random.chance(0.5)) {
       history.note('the state is brought back');
       disk.replaceBy(this.#right);
@@ -132,15 +155,15 @@ export class Accidents {
       disk.unlock();
       checker.stateMadeByHand(floor);
     }
-    this.#host.strike('state repaired');
+    this.#site.strike('state repaired');
     this.served();
   }
 
   /** By the commands for it, whatever there is to begin with: a state to be taken over, a backup, or nothing. */
   #byHand(floor: bigint): Buffer | undefined {
-    const { disk, clock, machine } = this.#host;
+    const { disk, clock, machine } = this.#site;
     // A state that is made by hand begins at the clock.
-    if (Math.abs(clock.offMs) > DAY_MS) this.#host.setClockRight();
+    if (Math.abs(clock.offMs) > DAY_MS) this.#site.setClockRight();
     const wallMs = clock.wallMs();
     const there = disk.read();
     if (this.#right === undefined && there !== undefined) return adopted(there, machine, wallMs);
@@ -152,15 +175,15 @@ export class Accidents {
 
   /** The state, unless something is wrong with it already. The daemon ends. */
   #whole(): Buffer | undefined {
-    this.#host.end('killed for an accident');
-    const bytes = this.#host.disk.read();
+    this.#site.end('killed for an accident');
+    const bytes = this.#site.disk.read();
     return this.#wrong === undefined && isWhole(bytes) ? bytes : undefined;
   }
 
   #put(wrong: Wrong, bytes: Buffer | undefined, right: Buffer | undefined): void {
     this.#wrong = wrong;
     this.#right = right;
-    this.#host.disk.replaceBy(bytes);
+    this.#site.disk.replaceBy(bytes);
   }
 
   /** An id that nobody else has. */

@@ -1,11 +1,6 @@
 import type { Timer } from '../src/clock.ts';
-import {
-  type AccountPolicy,
-  DEFAULT_EXCHANGE,
-  DEFAULT_SEQUENCE,
-  MAX_NONCE,
-  type Policies,
-} from '../src/core/accounts/policies.ts';
+import { type AccountPolicy, DEFAULT_EXCHANGE, MAX_NONCE, type Policies } from '../src/core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../src/core/nonces/assignments.ts';
 import { type Authority, openAuthority } from '../src/daemon/authority.ts';
 import type { Log } from '../src/daemon/log/log.ts';
 import { EXIT, ExitError } from '../src/errors.ts';

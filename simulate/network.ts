@@ -1,5 +1,5 @@
 import type { Transport, TransportEvents } from '../src/client/connection/connection.ts';
-import type { Session, Wire } from '../src/daemon/sockets/connection.ts';
+import type { Connection as DaemonConnection, Wire } from '../src/daemon/sockets/connection.ts';
 import type { Switchboard } from '../src/daemon/sockets/switchboard.ts';
 import type { Random } from './random.ts';
 import { type WireMessage, WireReader } from './wire-reader.ts';
@@ -112,7 +112,7 @@ class Connection implements Transport {
   readonly #fromClient = new WireReader();
   readonly #fromServer = new WireReader();
   server: Listener | undefined;
-  #session: Session | undefined;
+  #served: DaemonConnection | undefined;
   #clientEnd: 'open' | 'closing' | 'closed' = 'open';
   #serverEnd: 'waiting' | 'open' | 'closed' = 'waiting';
   /** Nothing of what is on its way arrives any more. */
@@ -147,7 +147,7 @@ class Connection implements Transport {
       if (this.#broken) return;
       this.#serverEnd = 'open';
       this.#network.tap.connected(this.#number, this.#role, this.#client.name);
-      this.#session = listener.switchboard.connect(this.#wire(), this.#role);
+      this.#served = listener.switchboard.connect(this.#wire(), this.#role);
       const early = this.#early;
       this.#early = [];
       for (const bytes of early) this.#carry(bytes);
@@ -226,9 +226,9 @@ class Connection implements Transport {
         const messages = this.#fromClient.push(piece);
         for (const message of messages) this.#network.tap.arrived(this.#number, message);
         this.server?.process.wake('input', () => {
-          if (this.#session === undefined || this.#serverEnd !== 'open') return;
+          if (this.#served === undefined || this.#serverEnd !== 'open') return;
           for (const message of messages) this.#network.tap.read(this.#number, message);
-          this.server?.switchboard.receive(this.#session, piece);
+          this.server?.switchboard.receive(this.#served, piece);
         });
       });
     }
@@ -252,17 +252,17 @@ class Connection implements Transport {
   }
 
   #serverHearsEnd(): void {
-    if (this.#session === undefined || this.#serverEnd !== 'open' || this.server === undefined) return;
+    if (this.#served === undefined || this.#serverEnd !== 'open' || this.server === undefined) return;
     this.#network.tap.ended(this.#number);
-    this.server.switchboard.receiveEnd(this.#session);
+    this.server.switchboard.receiveEnd(this.#served);
   }
 
   #serverHearsClose(): void {
-    if (this.#session === undefined || this.#serverEnd !== 'open' || this.server === undefined) return;
+    if (this.#served === undefined || this.#serverEnd !== 'open' || this.server === undefined) return;
     this.#serverEnd = 'closed';
     this.#network.forget(this);
     this.#network.tap.ended(this.#number);
-    this.server.switchboard.closed(this.#session);
+    this.server.switchboard.closed(this.#served);
   }
 
   // The daemon's side.

@@ -1,4 +1,4 @@
-import { DEFAULT_SEQUENCE } from '../src/core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../src/core/nonces/assignments.ts';
 import { TOKEN_SEQUENCE } from '../src/core/nonces/ledger.ts';
 import { nonceFloorAt } from '../src/core/nonces/sequence-clock.ts';
 import type { ExclusionPolicy } from '../src/core/ports.ts';

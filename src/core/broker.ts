@@ -23,7 +23,7 @@ import type { Clock } from '../clock.ts';
 import type { Refusal } from '../errors.ts';
 import type { Policies } from './accounts/policies.ts';
 import { type AcquireParams, Admission, type NextParams } from './leases/admission.ts';
-import { type BrokerOptions, type Foundation, foundationOf } from './leases/broker-parts.ts';
+import { type BrokerOptions, type BrokerParts, brokerPartsOf } from './leases/broker-parts.ts';
 import { Draws } from './leases/draws.ts';
 import type { Client, LeaseLane } from './leases/entities.ts';
 import { Grants } from './leases/grants.ts';
@@ -47,7 +47,7 @@ export type { Advanced } from './operator/operations.ts';
 
 export class Broker {
   readonly #clock: Clock;
-  readonly #foundation: Foundation;
+  readonly #foundation: BrokerParts;
   readonly #room: WaitingRoom;
   readonly #restart: Restart;
   readonly #grants: Grants;
@@ -58,7 +58,7 @@ export class Broker {
   readonly #onWritten: (() => void) | undefined;
 
   constructor(options: BrokerOptions) {
-    const foundation = foundationOf(options, (failure) => this.#written(failure));
+    const foundation = brokerPartsOf(options, (failure) => this.#written(failure));
     this.#clock = options.clock;
     this.#foundation = foundation;
     this.#onWritten = options.onWritten;
@@ -274,7 +274,7 @@ export class Broker {
 
   /** What happened last that an operator should know of, or what happened after the event numbered `after`. */
   events(page: { readonly after: number | undefined; readonly limit: number }) {
-    return eventsPage(this.#foundation.chronicle, page, this.#clock.monotonicMs());
+    return eventsPage(this.#foundation.recentEvents, page, this.#clock.monotonicMs());
   }
 
   /** An account's last calls, and what a rejected nonce was probably due to. */

@@ -9,7 +9,7 @@ import { type LeaseNotesOptions, notesExist, openLeaseNotes } from '../store/not
 import { openStateFile, type StateFileReading } from '../store/state/state-file.ts';
 import type { StateFileSteps } from '../store/state/state-steps.ts';
 import { VERSION } from '../version.ts';
-import type { Journal, JournalAuthor } from './log/call-log.ts';
+import type { CallLog, CallLogAuthor } from './log/call-log.ts';
 import type { Log } from './log/log.ts';
 import { observerOf } from './log/observer.ts';
 import { type Findings, openingOf, type Traces, wrongClock } from './opening.ts';
@@ -25,7 +25,7 @@ export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDi
   readonly files: AuthorityFiles;
   readonly log: Log;
   /** Begins the journal, where one is kept. Called once at most, before anything happens that belongs in it. */
-  readonly journal?: ((author: JournalAuthor) => Journal) | undefined;
+  readonly journal?: ((author: CallLogAuthor) => CallLog) | undefined;
   /** Nothing is granted any more, and the process must end. Called once at most, and not before it is open. */
   readonly onFailed: (error: Error) => void;
   /** Calls back once all input that had arrived by now has been handed to the switchboard. */

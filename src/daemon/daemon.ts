@@ -12,7 +12,7 @@ import { openAuthority } from './authority.ts';
 import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './host/directories.ts';
 import { readBootId, readMachine } from './host/machine.ts';
 import { NO_SOCKETS, type PassedSockets } from './host/systemd.ts';
-import { Journal, type JournalPlace } from './log/call-log.ts';
+import { CallLog, type CallLogPlace } from './log/call-log.ts';
 import type { Log } from './log/log.ts';
 import { summaryOf, termsOf } from './log/summary.ts';
 import { type Listening, listen } from './sockets/server.ts';
@@ -40,7 +40,7 @@ export interface DaemonOptions {
   /** What a write of the state does to the disk; for a test to leave a step out. */
   readonly storeSteps?: StateFileSteps;
   /** Where every call that ends is written down; left out: nowhere. */
-  readonly journal?: JournalPlace | undefined;
+  readonly journal?: CallLogPlace | undefined;
   /** Sockets that systemd holds: nobody misses a connection while the daemon is away. */
   readonly passed?: PassedSockets;
 }
@@ -57,9 +57,9 @@ export interface Daemon {
   /** Goes by other policies from now on. Rejects with ExitError where they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
   /** Whoever rotates the journal has moved it away. Nothing happens where none is kept. */
-  reopenJournal(): void;
+  reopenCallLog(): void;
   /** A write of the journal may never end, and the end of the process would wait for it. */
-  isJournalHung(): boolean;
+  isCallLogHung(): boolean;
   /** A new configuration is not to be followed, for a reason that is logged and shown by `status`. */
   refuse(problem: string): void;
   /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone, the journal is whole. */
@@ -75,7 +75,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   checkSocketPath(socket, '--runtime-dir');
   await refuseBesideService(options);
 
-  let journal: Journal | undefined;
+  let journal: CallLog | undefined;
   // Undone in reverse order, at the end or where a step fails.
   const undo: (() => void)[] = [];
   const undoAll = () => {
@@ -122,7 +122,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       journal:
         place &&
         ((author) => {
-          journal = new Journal({ ...place, author, clock, log });
+          journal = new CallLog({ ...place, author, clock, log });
           return journal;
         }),
       onFailed(error) {
@@ -152,8 +152,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       summary: () => summaryOf(broker.status()),
       isHealthy: () => !broker.isOverdue,
       follow: (policies) => authority.follow(policies),
-      reopenJournal: () => journal?.reopen(),
-      isJournalHung: () => journal?.isHung ?? false,
+      reopenCallLog: () => journal?.reopen(),
+      isCallLogHung: () => journal?.isHung ?? false,
       refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
         await authority.stop();

@@ -1,4 +1,5 @@
-import { DEFAULT_SEQUENCE, MAX_NONCE, type Policies } from '../core/accounts/policies.ts';
+import { MAX_NONCE, type Policies } from '../core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../core/nonces/assignments.ts';
 import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
 import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';

@@ -7,7 +7,7 @@ import { type EndedCallRecord, type EventRecord, OUTCOMES, PRIORITIES } from './
 export const JOURNAL_FORMAT = 1;
 
 /** What every journal begins with, and nothing else that lies about on a host. */
-export const JOURNAL_MAGIC = '{"type":"daemon"';
+export const CALL_LOG_MAGIC = '{"type":"daemon"';
 
 /** No line is nearly as long; what is longer is not read. */
 export const LONGEST_LINE_BYTES = 65_536;
@@ -58,15 +58,15 @@ export interface StopLine extends Line {
   readonly type: 'stop';
 }
 
-export type JournalLine = DaemonLine | CallLine | EventLine | DroppedLine | StopLine;
+export type CallLogLine = DaemonLine | CallLine | EventLine | DroppedLine | StopLine;
 
-/** The line as it is written, without its end. A header begins with JOURNAL_MAGIC where `type` is its first key. */
-export function encodeLine(line: JournalLine): string {
+/** The line as it is written, without its end. A header begins with CALL_LOG_MAGIC where `type` is its first key. */
+export function encodeLine(line: CallLogLine): string {
   return JSON.stringify(line);
 }
 
 /** `unknown`: a type of line that a later version writes. Undefined: cut short, damaged, or never a line of a journal. */
-export function decodeLine(text: string): JournalLine | 'unknown' | undefined {
+export function decodeLine(text: string): CallLogLine | 'unknown' | undefined {
   let fields: unknown;
   try {
     fields = JSON.parse(text);
@@ -77,7 +77,7 @@ export function decodeLine(text: string): JournalLine | 'unknown' | undefined {
   return lineOf(new Fields(fields as Readonly<Record<string, unknown>>));
 }
 
-function lineOf(fields: Fields): JournalLine | 'unknown' | undefined {
+function lineOf(fields: Fields): CallLogLine | 'unknown' | undefined {
   try {
     const line = { at: fields.time('at'), epoch: fields.count('epoch') };
     const type = fields.text('type');

@@ -1,11 +1,11 @@
 import {
   type AccountPolicy,
   DEFAULT_EXCHANGE,
-  DEFAULT_SEQUENCE,
   type Pacing,
   type Policies,
   type SequencePolicy,
 } from '../../src/core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import type { DurableAccount, DurableSequence, DurableState, Unit } from '../../src/core/ports.ts';
 import { freshState, MAX_NONCE } from './simulation.ts';

@@ -1,11 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import {
-  DEFAULT_EXCHANGE,
-  DEFAULT_SEQUENCE,
-  MAX_NONCE,
-  NO_POLICIES,
-  type Policies,
-} from '../../src/core/accounts/policies.ts';
+import { DEFAULT_EXCHANGE, MAX_NONCE, NO_POLICIES, type Policies } from '../../src/core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import type { Unit } from '../../src/core/ports.ts';
 import { type Findings, freshState, openingOf, type Traces } from '../../src/daemon/opening.ts';

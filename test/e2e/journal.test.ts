@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { decodeLine, encodeLine, type JournalLine } from '../../src/protocol/call-log-lines.ts';
+import { type CallLogLine, decodeLine, encodeLine } from '../../src/protocol/call-log-lines.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -63,16 +63,16 @@ async function makeCalls(bot: RawConnection, count: number, outcome = 'ok'): Pro
 }
 
 /** The lines of a journal, and how many of them cannot be read. */
-function read(path: string): { readonly lines: readonly JournalLine[]; readonly torn: number } {
+function read(path: string): { readonly lines: readonly CallLogLine[]; readonly torn: number } {
   const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
   const decoded = lines.filter((line) => line !== '').map(decodeLine);
   const whole = decoded.filter((line) => typeof line === 'object');
   return { lines: whole, torn: decoded.length - whole.length };
 }
 
-const noncesIn = (lines: readonly JournalLine[]) =>
+const noncesIn = (lines: readonly CallLogLine[]) =>
   lines.flatMap((line) => (line.type === 'call' ? [BigInt(line.nonce ?? 0)] : []));
-const typesIn = (lines: readonly JournalLine[]) => lines.map(({ type }) => type);
+const typesIn = (lines: readonly CallLogLine[]) => lines.map(({ type }) => type);
 
 test('calls, events, starts and stops are in it; it may be read by the group, and holds no token and no session', async () => {
   const place = newPlace();

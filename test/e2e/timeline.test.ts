@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type Nonced } from '../../src/client/index.ts';
-import { encodeLine, type JournalLine } from '../../src/protocol/call-log-lines.ts';
+import { type CallLogLine, encodeLine } from '../../src/protocol/call-log-lines.ts';
 import {
   hasBrowser,
   openFile,
@@ -37,7 +37,7 @@ const rejections: bigint[] = [];
 let rejected: bigint;
 let underWay: bigint;
 let memoryPage: string;
-let journalPage: string;
+let callLogPage: string;
 
 async function bot(name: string): Promise<Nonced> {
   const opened = await connect({ name, socket: place.socket });
@@ -86,7 +86,7 @@ beforeAll(async () => {
   waiting.catch(() => {});
   await eventually('it waits', async () => (await trader.status()).totals.waiting === 1);
   memoryPage = await pageFrom('memory.html', '--since', '10m');
-  journalPage = await pageFrom('journal.html', '--since', '10m', '--journal', journal);
+  callLogPage = await pageFrom('journal.html', '--since', '10m', '--journal', journal);
 });
 
 afterAll(async () => {
@@ -199,7 +199,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
   }
 
   test('hover tells of a bar; drag, wheel, buttons and keys change the time that is shown', async () => {
-    const { page, trouble } = await openFile(browser, journalPage);
+    const { page, trouble } = await openFile(browser, callLogPage);
     const shown = page.locator('#shown');
     const tip = page.locator('#tip');
     expect(await shown.textContent()).toBe('all of it');
@@ -251,7 +251,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
   });
 
   test('bars, marks and spans are drawn: what was rejected, under way, paused, and the restart', async () => {
-    const { page, trouble } = await openFile(browser, journalPage);
+    const { page, trouble } = await openFile(browser, callLogPage);
     const rows = await rowsOf(page);
     const events = [34, 51, 68, 85];
     const isTold = async (text: string, heights: readonly number[], told: RegExp) => {
@@ -322,7 +322,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
     const at = new Date().toISOString();
     const line = { at, epoch: 1 };
     const author = { format: 1, version: corpus[1] ?? '', instance: 'i', pid: 1, boot: 'b', startedAt: at };
-    const lines: JournalLine[] = [{ type: 'daemon', ...line, ...author }];
+    const lines: CallLogLine[] = [{ type: 'daemon', ...line, ...author }];
     for (const text of corpus) {
       lines.push(
         {

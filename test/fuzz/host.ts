@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { RETURN_MS } from '../../src/core/broker.ts';
-import type { Session, Wire } from '../../src/daemon/sockets/connection.ts';
+import type { Connection, Wire } from '../../src/daemon/sockets/connection.ts';
 import { Switchboard } from '../../src/daemon/sockets/switchboard.ts';
 import { jsonRpc } from '../../src/protocol/json-rpc.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
@@ -19,7 +19,7 @@ export const codecOf = (encoding: Codec['encoding']): Codec => (encoding === 'js
 export class Caller implements Wire {
   readonly role: 'bot' | 'admin';
   /** Set once it is connected. */
-  session!: Session;
+  session!: Connection;
   /** `ended` and `cut` by the daemon, which in the latter case would not even deliver what it had answered. */
   state: 'open' | 'ended' | 'cut' | 'hung-up' = 'open';
   unsentBytes = 0;

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { decodeLine, encodeLine, JOURNAL_MAGIC, type JournalLine } from '../../src/protocol/call-log-lines.ts';
+import { CALL_LOG_MAGIC, type CallLogLine, decodeLine, encodeLine } from '../../src/protocol/call-log-lines.ts';
 import { OUTCOMES, PRIORITIES } from '../../src/protocol/messages.ts';
 
-const CALL: JournalLine = {
+const CALL: CallLogLine = {
   type: 'call',
   at: '2026-11-28T22:40:01.007Z',
   epoch: 4,
@@ -21,7 +21,7 @@ const CALL: JournalLine = {
   outcome: 'invalid-nonce',
   late: true,
 };
-const DAEMON: JournalLine = {
+const DAEMON: CallLogLine = {
   type: 'daemon',
   at: '2026-11-28T22:40:00.000Z',
   epoch: 4,
@@ -32,7 +32,7 @@ const DAEMON: JournalLine = {
   boot: 'b',
   startedAt: '2026-11-28T22:39:59.000Z',
 };
-const EVERY: readonly JournalLine[] = [
+const EVERY: readonly CallLogLine[] = [
   CALL,
   DAEMON,
   {
@@ -56,7 +56,7 @@ test('every line is read as it was written, and is one line', () => {
 });
 
 test('a header begins with what tells a journal from other files', () => {
-  expect(encodeLine(DAEMON).startsWith(JOURNAL_MAGIC)).toBe(true);
+  expect(encodeLine(DAEMON).startsWith(CALL_LOG_MAGIC)).toBe(true);
 });
 
 test('whatever a bot calls itself stays within its line and its field', () => {

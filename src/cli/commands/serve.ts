@@ -87,7 +87,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
   process.on('SIGHUP', () => {
-    daemon.reopenJournal();
+    daemon.reopenCallLog();
     if (file !== undefined) void reload(daemon, file, log);
     // Without either there is nothing to do anew: it is the terminal that is gone.
     else if (!journal) void stop('SIGHUP');
@@ -97,7 +97,7 @@ export async function serve(options: ServeOptions): Promise<void> {
 /** Ends the process, and with it gives the locks back. */
 function end(daemon: Daemon | undefined): never {
   // A thread that hangs in a write of the journal would keep process.exit() waiting, and every later daemon with it.
-  if (daemon?.isJournalHung()) process.kill(process.pid, 'SIGKILL');
+  if (daemon?.isCallLogHung()) process.kill(process.pid, 'SIGKILL');
   process.exit();
 }
 

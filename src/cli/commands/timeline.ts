@@ -6,7 +6,7 @@ import { systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { printJson, warn } from '../terminal/output.ts';
 import { readAssets } from '../timeline/assets.ts';
-import { fromJournal } from '../timeline/call-log-source.ts';
+import { fromCallLog } from '../timeline/call-log-source.ts';
 import type { Incident, Wanted } from '../timeline/incident.ts';
 import { fromMemory } from '../timeline/memory-source.ts';
 import { renderPage } from '../timeline/page.ts';
@@ -37,7 +37,7 @@ export async function timeline(options: TimelineOptions): Promise<void> {
   const incident =
     options.journal === undefined
       ? await fromMemory(socket, wanted, wallMs)
-      : await fromJournal({ path: resolve(options.journal), socket, wanted, wallMs });
+      : await fromCallLog({ path: resolve(options.journal), socket, wanted, wallMs });
   // On standard error too: who sees an empty page asks first whether it was the right time.
   for (const { text } of incident.gaps) warn(text);
   for (const note of incident.notes) warn(note);

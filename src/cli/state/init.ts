@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
-import { DEFAULT_SEQUENCE, MAX_NONCE } from '../../core/accounts/policies.ts';
+import { MAX_NONCE } from '../../core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../../core/nonces/assignments.ts';
 import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/nonces/sequence-clock.ts';
 import type { DurableSequence, DurableState, Unit } from '../../core/ports.ts';
 import { BOT_SOCKET } from '../../daemon/host/directories.ts';

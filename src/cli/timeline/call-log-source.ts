@@ -3,10 +3,10 @@ import { askOnce } from '../../client/ask.ts';
 import { EXIT, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
 import {
   type CallLine,
+  type CallLogLine,
   type DaemonLine,
   decodeLine,
   type EventLine,
-  type JournalLine,
   LONGEST_LINE_BYTES,
 } from '../../protocol/call-log-lines.ts';
 import type { StatusResult } from '../../protocol/messages.ts';
@@ -29,7 +29,7 @@ import { clockTime, dateTime } from './times.ts';
 const NEWLINE = 0x0a;
 const CHUNK_BYTES = 1 << 18;
 
-export interface JournalQuestion {
+export interface CallLogQuestion {
   readonly path: string;
   /** Where its daemon may answer. */
   readonly socket: string;
@@ -42,7 +42,7 @@ export interface JournalQuestion {
  * What a journal, with the file before it, has of a stretch of time; and, where its daemon answers, what is under way.
  * Rejects with ExitError where there is nothing to read.
  */
-export async function fromJournal(question: JournalQuestion): Promise<Incident> {
+export async function fromCallLog(question: CallLogQuestion): Promise<Incident> {
   const { path, socket, wanted, wallMs, mostCalls = MOST_CALLS } = question;
   const reading = new Reading(wanted, mostCalls);
   for (const file of await openBoth(path)) {
@@ -136,15 +136,15 @@ class Reading {
   /** When each daemon was last heard of, and whether it has said that it stops. */
   readonly #heard = new Map<number, { atMs: number; isClean: boolean }>();
   #unreadable = 0;
-  #first: JournalLine | undefined;
-  #last: JournalLine | undefined;
+  #first: CallLogLine | undefined;
+  #last: CallLogLine | undefined;
 
   constructor(wanted: Wanted, mostCalls: number) {
     this.#wanted = wanted;
     this.#mostCalls = mostCalls;
   }
 
-  get first(): JournalLine | undefined {
+  get first(): CallLogLine | undefined {
     return this.#first;
   }
 

@@ -1,8 +1,8 @@
-import type { Account, Lease } from '../leases/entities.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import type { NonceSequence } from '../nonces/nonce-sequence.ts';
 import { type AccountNotes, type AccountNotesFound, type NotedAccount, UNCOUNTED } from '../ports.ts';
 import { CallTally } from '../record/call-tally.ts';
+import type { Account } from './account.ts';
 import { Breaker } from './breaker.ts';
 import { Exchange } from './exchange.ts';
 import { LeakyBucket } from './pacing.ts';
@@ -113,10 +113,9 @@ export class AccountTable {
     }
   }
 
-  /** From now on everybody is as `policies` say; what was used of a bucket, and what the live `leases` cost, stays used. */
-  follow(policies: Policies, leases: Iterable<Lease>, nowMs: number): void {
+  /** From now on everybody is as `policies` say; what was used of a bucket stays used, and so does what the calls cost that are `underWay`. */
+  follow(policies: Policies, underWay: ReadonlyMap<Account, number>, nowMs: number): void {
     this.#policies = policies;
-    const underWay = costsOf(leases);
     for (const account of this.#accounts.values()) {
       const policy = policies.of(account.name);
       account.sequence = this.#ledger.sequenceOf(account.name, policy);
@@ -239,17 +238,6 @@ export class AccountTable {
 
 /** A closed breaker of an account that nobody has used for so long need not be remembered. */
 const BREAKER_MEMORY_MS = 3_600_000;
-
-/** What the calls cost that are under way, by account. */
-function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
-  const costs = new Map<Account, number>();
-  for (const lease of leases) {
-    for (const [account, cost] of [[lease.account, lease.cost] as const, ...(lease.otherCosts ?? [])]) {
-      costs.set(account, (costs.get(account) ?? 0) + cost);
-    }
-  }
-  return costs;
-}
 
 /** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
 function isForgettable({ bucket, breaker, usedAtMs }: Account, nowMs: number): boolean {

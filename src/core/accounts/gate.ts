@@ -1,8 +1,8 @@
 import type { Refusal } from '../../errors.ts';
-import type { Account } from '../leases/entities.ts';
-import { costTooHigh, exchangeDown, paused, quarantined } from '../leases/refusals.ts';
 import type { Outcome, Priority } from '../ports.ts';
+import type { Account } from './account.ts';
 import { DOWN_TTL_MS } from './exchange.ts';
+import { costTooHigh, exchangeDown, paused, quarantined } from './refusals.ts';
 
 /** Whether a call may begin. */
 export type Judgement =

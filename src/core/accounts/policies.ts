@@ -1,8 +1,8 @@
+import { DEFAULT_SEQUENCE } from '../nonces/assignments.ts';
 import type { Unit } from '../ports.ts';
 
-/** The exchange and the sequence of every account that is assigned to no other. */
+/** The exchange of every account that is assigned to no other. */
 export const DEFAULT_EXCHANGE = 'default';
-export const DEFAULT_SEQUENCE = 'default';
 
 /** The highest nonce of a sequence that nothing is said of: what most exchanges store it in is signed. */
 export const MAX_NONCE = 2n ** 63n - 1n;

@@ -4,28 +4,22 @@
  */
 import type { Clock } from '../../clock.ts';
 import { type Refusal, refusal } from '../../errors.ts';
+import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import type { Drain } from '../accounts/drain.ts';
 import { refusalOf } from '../accounts/gate.ts';
+import { keyMismatch, unitMismatch } from '../accounts/refusals.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
+import { SHUTTING_DOWN } from '../nonces/refusals.ts';
 import type { Observer, Priority, RequestId, Token, Unit } from '../ports.ts';
-import type { Foundation, Limits } from './broker-parts.ts';
+import type { BrokerParts, Limits } from './broker-parts.ts';
 import type { Draws } from './draws.ts';
-import type { Account, Client, Due, Waiter } from './entities.ts';
+import type { Client, Due, Waiter } from './entities.ts';
 import type { Grants } from './grants.ts';
 import type { LaneMap } from './lane-map.ts';
 import type { LeaseTable } from './lease-table.ts';
 import type { Phase } from './phase.ts';
-import {
-  CANCELLED,
-  DRAINING,
-  full,
-  keyMismatch,
-  LEASE_LOST,
-  SHUTTING_DOWN,
-  unitMismatch,
-  waitTimeout,
-} from './refusals.ts';
+import { CANCELLED, DRAINING, full, LEASE_LOST, waitTimeout } from './refusals.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** A waiter whose only obstacle is a write of the ceiling gets at least this, however short its patience. */
@@ -78,7 +72,7 @@ export class Admission {
   readonly #draws: Draws;
   #arrivals = 0;
 
-  constructor(foundation: Foundation, { room, grants, draws }: AdmissionParts) {
+  constructor(foundation: BrokerParts, { room, grants, draws }: AdmissionParts) {
     this.#clock = foundation.clock;
     this.#limits = foundation.limits;
     this.#phase = foundation.phase;

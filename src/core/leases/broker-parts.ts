@@ -18,8 +18,8 @@ import type {
   StateStore,
 } from '../ports.ts';
 import { Histogram } from '../record/histogram.ts';
-import { EndedCalls } from '../record/recent-calls.ts';
-import { Chronicle } from '../record/recent-events.ts';
+import { RecentCalls } from '../record/recent-calls.ts';
+import { RecentEvents } from '../record/recent-events.ts';
 import type { Due } from './entities.ts';
 import { LaneMap } from './lane-map.ts';
 import { LeaseTable } from './lease-table.ts';
@@ -50,7 +50,7 @@ export interface BrokerOptions {
   readonly limits?: Limits;
 }
 
-export interface Foundation {
+export interface BrokerParts {
   readonly clock: Clock;
   readonly startedAtMs: number;
   readonly limits: Limits;
@@ -60,24 +60,24 @@ export interface Foundation {
   readonly lanes: LaneMap;
   readonly leases: LeaseTable;
   readonly deadlines: DeadlineQueue<Due>;
-  readonly ended: EndedCalls;
+  readonly ended: RecentCalls;
   readonly drain: Drain;
   /** How long calls that have ended had waited, and how long they lasted. */
   readonly waits: Histogram;
   readonly holds: Histogram;
-  readonly chronicle: Chronicle;
-  /** Hears what the chronicle remembers, and more. */
+  readonly recentEvents: RecentEvents;
+  /** Hears every event, and more than `recentEvents` keeps. */
   readonly observer: Observer;
 }
 
 /** `written` hears of every write of the state that has ended, and why where it failed. */
-export function foundationOf(options: BrokerOptions, written: (failure: Error | undefined) => void): Foundation {
+export function brokerPartsOf(options: BrokerOptions, written: (failure: Error | undefined) => void): BrokerParts {
   const { clock, state } = options;
-  const chronicle = new Chronicle();
+  const recentEvents = new RecentEvents();
   const observer: Observer = {
     ...options.observer,
     observe(event) {
-      chronicle.add(event, clock.monotonicMs());
+      recentEvents.add(event, clock.monotonicMs());
       options.observer.observe(event);
     },
   };
@@ -113,11 +113,11 @@ export function foundationOf(options: BrokerOptions, written: (failure: Error | 
     lanes: new LaneMap(state.exclusive, deadlines),
     leases: new LeaseTable(options.notes, failed),
     deadlines,
-    ended: new EndedCalls(),
+    ended: new RecentCalls(),
     drain: new Drain(),
     waits: new Histogram(),
     holds: new Histogram(),
-    chronicle,
+    recentEvents,
     observer,
   };
 }

@@ -5,18 +5,21 @@
  */
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
+import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import { judge, pass } from '../accounts/gate.ts';
+import { paced, paused } from '../accounts/refusals.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import type { NonceSequence } from '../nonces/nonce-sequence.ts';
+import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
 import type { Nonce, Observer, RequestId } from '../ports.ts';
-import type { Foundation } from './broker-parts.ts';
-import type { Account, Client, Draw, Lease } from './entities.ts';
+import type { BrokerParts } from './broker-parts.ts';
+import type { Client, Draw, Lease } from './entities.ts';
 import type { Grants } from './grants.ts';
 import type { LaneMap } from './lane-map.ts';
 import type { LeaseTable } from './lease-table.ts';
 import type { Phase } from './phase.ts';
-import { CROWDED, exhausted, LEASE_LOST, nestedLane, notDurable, paced, paused } from './refusals.ts';
+import { LEASE_LOST, nestedLane } from './refusals.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 export class Draws {
@@ -30,7 +33,7 @@ export class Draws {
   readonly #grants: Grants;
   readonly #observer: Observer;
 
-  constructor(foundation: Foundation, room: WaitingRoom, grants: Grants) {
+  constructor(foundation: BrokerParts, room: WaitingRoom, grants: Grants) {
     this.#clock = foundation.clock;
     this.#phase = foundation.phase;
     this.#ledger = foundation.ledger;

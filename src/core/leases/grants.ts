@@ -5,19 +5,22 @@
  */
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
+import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import { judge, longestTtlMs, pass, refusalOf } from '../accounts/gate.ts';
+import { unitMismatch } from '../accounts/refusals.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { AccountQueue } from '../lanes/lane.ts';
 import type { Ledger } from '../nonces/ledger.ts';
+import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
 import type { ExclusionPolicy, Nonce, Observer, Token } from '../ports.ts';
-import { callOf } from '../reports/account-record.ts';
-import type { Foundation } from './broker-parts.ts';
-import type { Account, Due, Lease, LeaseLane, Waiter } from './entities.ts';
+import type { BrokerParts } from './broker-parts.ts';
+import type { Due, Lease, LeaseLane, Waiter } from './entities.ts';
 import type { LaneMap } from './lane-map.ts';
 import type { LeaseTable } from './lease-table.ts';
+import { callOf } from './lease-views.ts';
 import type { Phase } from './phase.ts';
-import { CROWDED, DRAINING, exhausted, full, notDurable, unitMismatch } from './refusals.ts';
+import { DRAINING, full } from './refusals.ts';
 import type { Restart } from './restart.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -38,7 +41,7 @@ export class Grants {
   readonly #unlisted = new Set<AccountQueue<Waiter>>();
   #made = 0;
 
-  constructor(foundation: Foundation, room: WaitingRoom, restart: Restart) {
+  constructor(foundation: BrokerParts, room: WaitingRoom, restart: Restart) {
     this.#clock = foundation.clock;
     this.#phase = foundation.phase;
     this.#ledger = foundation.ledger;

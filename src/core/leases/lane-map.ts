@@ -1,6 +1,7 @@
+import type { Account } from '../accounts/account.ts';
 import { Lane, type Timetable } from '../lanes/lane.ts';
 import type { ExclusionPolicy } from '../ports.ts';
-import type { Account, Lease, LeaseLane, Waiter } from './entities.ts';
+import type { Lease, LeaseLane, Waiter } from './entities.ts';
 
 /** Above it, lanes that nobody holds or waits for are forgotten. */
 const MANY_LANES = 1_000;

@@ -5,21 +5,22 @@
  */
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
+import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import { ended, longestTtlMs } from '../accounts/gate.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { Ledger } from '../nonces/ledger.ts';
+import { SHUTTING_DOWN } from '../nonces/refusals.ts';
 import type { LeaseEnd, Observer, Outcome, RevokeReason, Token } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
-import type { EndedCalls, GrantedCall } from '../record/recent-calls.ts';
-import { callOf, endOf } from '../reports/account-record.ts';
-import { leftMs } from '../reports/status.ts';
-import type { Foundation } from './broker-parts.ts';
-import type { Account, Client, Due, Lease, LeaseLane } from './entities.ts';
+import type { GrantedCall, RecentCalls } from '../record/recent-calls.ts';
+import type { BrokerParts } from './broker-parts.ts';
+import type { Client, Due, Lease, LeaseLane } from './entities.ts';
 import type { Grants } from './grants.ts';
 import type { LeaseTable } from './lease-table.ts';
+import { callOf, endOf, leftMs } from './lease-views.ts';
 import type { Phase } from './phase.ts';
-import { LEASE_LOST, SHUTTING_DOWN } from './refusals.ts';
+import { LEASE_LOST } from './refusals.ts';
 
 export class LeaseEnds {
   readonly #clock: Clock;
@@ -28,13 +29,13 @@ export class LeaseEnds {
   readonly #accounts: AccountTable;
   readonly #leases: LeaseTable;
   readonly #deadlines: DeadlineQueue<Due>;
-  readonly #ended: EndedCalls;
+  readonly #ended: RecentCalls;
   readonly #observer: Observer;
   readonly #grants: Grants;
   readonly #waits: Histogram;
   readonly #holds: Histogram;
 
-  constructor(foundation: Foundation, grants: Grants) {
+  constructor(foundation: BrokerParts, grants: Grants) {
     this.#clock = foundation.clock;
     this.#phase = foundation.phase;
     this.#ledger = foundation.ledger;

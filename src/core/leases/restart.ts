@@ -5,11 +5,11 @@
 import type { AccountTable } from '../accounts/account-table.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { NotedLease, NotesFound, RequestId, Token } from '../ports.ts';
-import { leftMs } from '../reports/status.ts';
-import type { Foundation } from './broker-parts.ts';
+import type { BrokerParts } from './broker-parts.ts';
 import type { Client, Due, Reopening } from './entities.ts';
 import type { LaneMap } from './lane-map.ts';
 import type { LeaseTable } from './lease-table.ts';
+import { leftMs } from './lease-views.ts';
 
 /** How long the lane of a lease from before a restart stays closed for a holder that has not come back (I4). */
 export const RETURN_MS = 2_000;
@@ -32,7 +32,7 @@ export class Restart {
   /** I4: a damaged note may stand for a lease in any lane, so all of them are closed. */
   #allClosed: boolean;
 
-  constructor({ startedAtMs, accounts, lanes, leases, deadlines, ledger }: Foundation, found: NotesFound) {
+  constructor({ startedAtMs, accounts, lanes, leases, deadlines, ledger }: BrokerParts, found: NotesFound) {
     this.#startedAtMs = startedAtMs;
     this.#accounts = accounts;
     this.#lanes = lanes;

@@ -7,7 +7,7 @@ import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { Ledger } from '../nonces/ledger.ts';
-import type { Foundation, Limits } from './broker-parts.ts';
+import type { BrokerParts, Limits } from './broker-parts.ts';
 import type { Client, Draw, Due, SlowWrite, Waiter } from './entities.ts';
 import { full } from './refusals.ts';
 
@@ -21,7 +21,7 @@ export class WaitingRoom {
   readonly #slowWrite: SlowWrite = { kind: 'slow-write', dueMs: 0, heapIndex: -1 };
   #waiting = 0;
 
-  constructor({ clock, limits, ledger, deadlines }: Foundation) {
+  constructor({ clock, limits, ledger, deadlines }: BrokerParts) {
     this.#clock = clock;
     this.#limits = limits;
     this.#ledger = ledger;

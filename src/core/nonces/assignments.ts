@@ -1,5 +1,14 @@
-import { DEFAULT_SEQUENCE } from '../accounts/policies.ts';
 import type { DurableAccount } from '../ports.ts';
+
+/** The sequence of every account that is assigned to no other. */
+export const DEFAULT_SEQUENCE = 'default';
+/** What begins so belongs to one account, which an operator has advanced by itself. */
+const OWN_PREFIX = 'account:';
+
+/** The name of the sequence that an account alone draws from. */
+export function ownSequenceOf(account: string): string {
+  return `${OWN_PREFIX}${account}`;
+}
 
 /** More accounts are not told apart: those on the default sequence then count as one, `EVERYBODY`. */
 const MOST_ACCOUNTS = 4_096;
@@ -17,7 +26,7 @@ const NO_CHANGES: ReadonlyMap<string, AccountChange> = new Map();
  * Which account has drawn from which sequence, and which are paused: durable, so that no edit of the configuration and
  * no restart leads an account to lower nonces (I2) or lifts a pause.
  */
-export class Register {
+export class Assignments {
   #accounts: ReadonlyMap<string, DurableAccount>;
   /** Accounts that are about to draw for the first time, and from where: written along with the next state. */
   readonly #newcomers = new Map<string, AccountChange>();

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
 import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Observer, StateStore } from '../ports.ts';
 import { Histogram } from '../record/histogram.ts';
-import type { AccountChange, Register } from './assignments.ts';
+import type { AccountChange, Assignments } from './assignments.ts';
 import type { NonceSequence, Proposal } from './nonce-sequence.ts';
 import { nonceFloorAt, type SequenceClock } from './sequence-clock.ts';
 
@@ -45,7 +45,7 @@ export interface CeilingWriterOptions {
   readonly sequenceClock: SequenceClock;
   /** The writer adds those that a change brings. */
   readonly sequences: Map<string, NonceSequence>;
-  readonly register: Register;
+  readonly assignments: Assignments;
   readonly exclusive: ExclusionPolicy;
   readonly seenWallMs: number;
   readonly store: StateStore;
@@ -142,11 +142,11 @@ export class CeilingWriter {
     for (const { settled } of this.#pending.splice(0)) settled(failedBy(new Error('the daemon is stopping')));
     if (this.#failed) return undefined;
     // The only write that may lower a ceiling: nothing is handed out any more.
-    const { register, sequences, store } = this.#options;
+    const { assignments, sequences, store } = this.#options;
     const behindLast = [...sequences.values()].map((sequence) => [sequence.name, sequence.durable(sequence.last + 1n)]);
     const failure = await store.write({
       sequences: Object.fromEntries(behindLast),
-      accounts: register.accounts,
+      accounts: assignments.accounts,
       exclusive: this.#exclusive,
       anchor: this.#options.sequenceClock.anchor,
       seenWallMs: this.#seenWallMs,
@@ -186,14 +186,14 @@ export class CeilingWriter {
   }
 
   #isWanted(): boolean {
-    if (this.#pending.length > 0 || this.#options.register.hasNewcomers) return true;
+    if (this.#pending.length > 0 || this.#options.assignments.hasNewcomers) return true;
     for (const sequence of this.#options.sequences.values()) if (sequence.wantsRaise) return true;
     return false;
   }
 
   /** One write. Answers the error where it failed but may be tried again, or where all is over. */
   async #write(takesPart: (sequence: NonceSequence) => boolean): Promise<Error | undefined> {
-    const { observer, register, sequenceClock, sequences, store } = this.#options;
+    const { observer, assignments, sequenceClock, sequences, store } = this.#options;
     const pending = this.#pending.shift();
     const change = planned(pending);
     this.#writingSinceMs = this.#options.clock.monotonicMs();
@@ -211,7 +211,7 @@ export class CeilingWriter {
     this.#seenWallMs = Math.max(this.#seenWallMs, sequenceClock.state === 'followed' ? nowMs : 0);
     const next: DurableState = {
       sequences: durable,
-      accounts: register.draft(change.accounts),
+      accounts: assignments.draft(change.accounts),
       exclusive: change.exclusive ?? this.#exclusive,
       anchor: change.anchor ?? sequenceClock.anchor,
       seenWallMs: this.#seenWallMs,
@@ -238,7 +238,7 @@ export class CeilingWriter {
     this.#times.add(this.#options.clock.monotonicMs() - this.#writingSinceMs);
     // I1: the ceilings are used from here on, for they are durable now.
     for (const [sequence, proposal] of proposals) sequence.adopt(proposal);
-    register.adopt(next.accounts);
+    assignments.adopt(next.accounts);
     for (const sequence of change.added ?? []) sequences.set(sequence.name, sequence);
     for (const [sequence, max] of change.limits ?? []) sequence.limit(max);
     for (const [sequence, lifted] of change.lifts ?? []) sequence.lift(lifted);

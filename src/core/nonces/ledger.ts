@@ -1,11 +1,7 @@
 import type { Clock } from '../../clock.ts';
-import type { AccountPolicy } from '../accounts/policies.ts';
-import type { Account } from '../leases/entities.ts';
-import { OperatorPlans } from '../operator/operator-plans.ts';
-import { ownSequenceOf } from '../operator/policy-plan.ts';
 import type { DurableState, Observer, StateStore, Unit } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
-import { Register } from './assignments.ts';
+import { Assignments, ownSequenceOf } from './assignments.ts';
 import { CeilingWriter, type ChangePlan, type Committed } from './ceiling-writer.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
 import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
@@ -28,6 +24,14 @@ export type Enlisting =
   /** More accounts than the state keeps apart. */
   | 'crowded';
 
+/** Who draws: an account, by its label. */
+export interface Drawer {
+  readonly name: string;
+  sequence: NonceSequence;
+  /** It is durable that it draws from its sequence. */
+  enlisted: boolean;
+}
+
 export interface LedgerOptions {
   readonly clock: Clock;
   readonly bootId: string;
@@ -40,12 +44,10 @@ export interface LedgerOptions {
 /** The sequences, the clock they follow, and the durable ceilings they stay below (I1, I2, I10). */
 export class Ledger {
   readonly tokens: NonceSequence;
-  /** What an operator's requests come to; to be made durable by `commit`. */
-  readonly plans: OperatorPlans;
+  readonly sequences: ReadonlyMap<string, NonceSequence>;
+  readonly assignments: Assignments;
+  readonly sequenceClock: SequenceClock;
   readonly #clock: Clock;
-  readonly #sequenceClock: SequenceClock;
-  readonly #sequences: Map<string, NonceSequence>;
-  readonly #register: Register;
   readonly #writer: CeilingWriter;
   readonly #observer: Observer;
   /** Sequences that were reported to be ahead of the clock. */
@@ -56,33 +58,26 @@ export class Ledger {
     const { clock, bootId, state } = options;
     this.#clock = clock;
     this.#observer = options.observer;
-    this.#sequenceClock = new SequenceClock(clock, bootId, state);
-    this.#sequences = new Map(
+    this.sequenceClock = new SequenceClock(clock, bootId, state);
+    const sequences = new Map(
       Object.entries(state.sequences).map(([name, durable]) => [name, new NonceSequence(name, durable)] as const),
     );
+    this.sequences = sequences;
     this.tokens = this.#sequence(TOKEN_SEQUENCE);
-    this.#register = new Register(state.accounts);
+    this.assignments = new Assignments(state.accounts);
     this.#writer = new CeilingWriter({
       ...options,
-      sequenceClock: this.#sequenceClock,
-      sequences: this.#sequences,
-      register: this.#register,
+      sequenceClock: this.sequenceClock,
+      sequences,
+      assignments: this.assignments,
       exclusive: state.exclusive,
       seenWallMs: state.seenWallMs,
-    });
-    this.plans = new OperatorPlans({
-      tokens: this.tokens,
-      sequences: this.#sequences,
-      register: this.#register,
-      sequenceClock: this.#sequenceClock,
-      floor: (unit) => this.#floor(unit),
-      sequenceOf: (account, policy) => this.sequenceOf(account, policy),
     });
   }
 
   /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
   get clockIsPlausible(): boolean {
-    return this.#sequenceClock.anchor !== undefined || this.#sequenceClock.state !== 'not-followed';
+    return this.sequenceClock.anchor !== undefined || this.sequenceClock.state !== 'not-followed';
   }
 
   /** Whether a write of the state has been under way for so long that the disk must be hung. */
@@ -111,40 +106,40 @@ export class Ledger {
 
   /** Accounts that an operator has stopped, in use or not. */
   paused(): string[] {
-    return [...this.#register.accounts].filter(([, { paused }]) => paused).map(([name]) => name);
+    return [...this.assignments.accounts].filter(([, { paused }]) => paused).map(([name]) => name);
   }
 
   /** Whether the account has ever drawn from this state, as far as it knows. */
   isKnown(account: string): boolean {
-    return this.#register.sequenceOf(account) !== undefined;
+    return this.assignments.sequenceOf(account) !== undefined;
   }
 
   isPaused(account: string): boolean {
-    return this.#register.isPaused(account);
+    return this.assignments.isPaused(account);
   }
 
   /** The sequence of an account: that which it has drawn from, whatever its policy says since. */
-  sequenceOf(account: string, policy: AccountPolicy): NonceSequence {
+  sequenceOf(account: string, policy: { readonly sequence: string }): NonceSequence {
     const own = ownSequenceOf(account);
     // One that is there was made for it by an operator, also where a repair of the state has lost who draws from which.
-    const isItsOwn = this.#sequences.has(own);
-    return this.#sequence(this.#register.sequenceOf(account) ?? (isItsOwn ? own : policy.sequence));
+    const isItsOwn = this.sequences.has(own);
+    return this.#sequence(this.assignments.sequenceOf(account) ?? (isItsOwn ? own : policy.sequence));
   }
 
   /** I2: nothing may be drawn for an account before it is durable which sequence it draws from. */
-  enlist(account: Account): Enlisting {
-    const durable = this.#register.sequenceOf(account.name);
+  enlist(account: Drawer): Enlisting {
+    const durable = this.assignments.sequenceOf(account.name);
     if (durable !== undefined) account.sequence = this.#sequence(durable);
-    account.enlisted = this.#register.allows(account.name, account.sequence.name);
+    account.enlisted = this.assignments.allows(account.name, account.sequence.name);
     if (account.enlisted) return 'enlisted';
-    if (!this.#register.enlist(account.name, account.sequence.name)) return 'crowded';
+    if (!this.assignments.enlist(account.name, account.sequence.name)) return 'crowded';
     this.#writer.request();
     return 'under-way';
   }
 
   /** Draws from `sequence`, and has its ceiling raised where it is time to. */
   take(sequence: NonceSequence, count: number): Taken {
-    const floor = this.#floor(sequence.unit);
+    const floor = this.floor(sequence.unit);
     const sparing = this.#writer.problem !== undefined || this.#clock.monotonicMs() >= (this.slowAtMs ?? Infinity);
     const taken = sequence.take(floor, count, sparing);
     if (sequence.wantsRaise) this.#writer.request();
@@ -155,27 +150,27 @@ export class Ledger {
 
   /** A program has made nonces of its own up to now: whatever comes next lies above them. */
   liftToNow(sequence: NonceSequence): void {
-    sequence.lift(this.#floor(sequence.unit));
+    sequence.lift(this.floor(sequence.unit));
     if (sequence.wantsRaise) this.#writer.request();
   }
 
   /** Accounts that waited to be enlisted under other policies do so anew. */
   forgetNewcomers(): void {
-    this.#register.forgetNewcomers();
+    this.assignments.forgetNewcomers();
   }
 
   /** How far a sequence is ahead of the clock; negative when behind, undefined for a counter. */
   leadMs({ last, unit }: NonceSequence): number | undefined {
-    return nonceSpanMs(last - nonceFloorAt(this.#sequenceClock.nowMs(), unit), unit);
+    return nonceSpanMs(last - nonceFloorAt(this.sequenceClock.nowMs(), unit), unit);
   }
 
   /** How far the wall clock is ahead of the time that sequences follow; undefined where it is followed. */
   notFollowedMs(): number | undefined {
-    return this.#sequenceClock.state === 'not-followed' ? this.#sequenceClock.offMs() : undefined;
+    return this.sequenceClock.state === 'not-followed' ? this.sequenceClock.offMs() : undefined;
   }
 
   status() {
-    const sequences = [...this.#sequences.values()].filter((sequence) => sequence !== this.tokens);
+    const sequences = [...this.sequences.values()].filter((sequence) => sequence !== this.tokens);
     return {
       sequences: sequences.map((sequence) => {
         const { name, unit, last, ceiling, issued } = sequence;
@@ -187,7 +182,7 @@ export class Ledger {
         problem: this.#writer.problem?.message ?? null,
         writes: this.#writer.times.count,
       },
-      clock: { state: this.#sequenceClock.state, offMs: Math.round(this.#sequenceClock.offMs()) },
+      clock: { state: this.sequenceClock.state, offMs: Math.round(this.sequenceClock.offMs()) },
     };
   }
 
@@ -202,7 +197,7 @@ export class Ledger {
   }
 
   #sequence(name: string): NonceSequence {
-    const sequence = this.#sequences.get(name);
+    const sequence = this.sequences.get(name);
     if (sequence === undefined) throw new Error(`the state has no sequence ${name}`);
     return sequence;
   }
@@ -212,11 +207,12 @@ export class Ledger {
     return sinceMs === undefined ? 0 : this.#clock.monotonicMs() - sinceMs;
   }
 
-  #floor(unit: Unit): bigint {
-    const nowMs = this.#sequenceClock.nowMs();
-    if (this.#sequenceClock.state !== this.#clockState) {
-      this.#clockState = this.#sequenceClock.state;
-      const offMs = this.#sequenceClock.offMs();
+  /** The clock in a sequence's unit: no nonce that is drawn now is lower. */
+  floor(unit: Unit): bigint {
+    const nowMs = this.sequenceClock.nowMs();
+    if (this.sequenceClock.state !== this.#clockState) {
+      this.#clockState = this.sequenceClock.state;
+      const offMs = this.sequenceClock.offMs();
       this.#observer.observe({ kind: 'clock-changed', state: this.#clockState, offMs });
     }
     return nonceFloorAt(nowMs, unit);

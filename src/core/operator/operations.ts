@@ -3,22 +3,24 @@
  * is durable first and then in effect; where it is refused or its write fails, nothing has changed. None lowers a
  * sequence, and only `advance` raises one at will (I10).
  */
+
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import type { Drain } from '../accounts/drain.ts';
 import type { Policies } from '../accounts/policies.ts';
-import type { Foundation } from '../leases/broker-parts.ts';
+import type { BrokerParts } from '../leases/broker-parts.ts';
 import type { Grants } from '../leases/grants.ts';
 import type { LaneMap } from '../leases/lane-map.ts';
 import type { LeaseTable } from '../leases/lease-table.ts';
+import { costsOf } from '../leases/lease-views.ts';
 import type { Phase } from '../leases/phase.ts';
-import { notDurable, SHUTTING_DOWN } from '../leases/refusals.ts';
 import type { DurableChange } from '../nonces/ceiling-writer.ts';
 import type { Ledger } from '../nonces/ledger.ts';
+import { notDurable, SHUTTING_DOWN } from '../nonces/refusals.ts';
 import type { ExclusionPolicy, Observer, Unit } from '../ports.ts';
-import { firstOf } from '../reports/status.ts';
-import type { AdvanceParams, AdvancePlan } from './operator-plans.ts';
+import { firstOf } from '../record/listed.ts';
+import { type AdvanceParams, type AdvancePlan, OperatorPlans } from './operator-plans.ts';
 
 type PauseState = 'running' | 'paused';
 
@@ -50,6 +52,7 @@ export class Operations {
   readonly #clock: Clock;
   readonly #phase: Phase;
   readonly #ledger: Ledger;
+  readonly #plans: OperatorPlans;
   readonly #accounts: AccountTable;
   readonly #leases: LeaseTable;
   readonly #lanes: LaneMap;
@@ -59,10 +62,11 @@ export class Operations {
 
   #configurationProblem: string | undefined;
 
-  constructor({ clock, phase, ledger, accounts, leases, lanes, observer, drain }: Foundation, grants: Grants) {
+  constructor({ clock, phase, ledger, accounts, leases, lanes, observer, drain }: BrokerParts, grants: Grants) {
     this.#clock = clock;
     this.#phase = phase;
     this.#ledger = ledger;
+    this.#plans = new OperatorPlans(ledger);
     this.#accounts = accounts;
     this.#leases = leases;
     this.#lanes = lanes;
@@ -90,7 +94,7 @@ export class Operations {
     let planned: AdvancePlan | undefined;
     let { target } = params;
     const refused = await this.#commit(() => {
-      const plan = this.#ledger.plans.advance({ ...params, target }, this.#accounts.policies.of(params.account ?? ''));
+      const plan = this.#plans.advance({ ...params, target }, this.#accounts.policies.of(params.account ?? ''));
       if ('code' in plan) return plan;
       planned = plan;
       // By so much above what was the last one when it was asked for, and not when its write begins.
@@ -119,7 +123,7 @@ export class Operations {
     const refused = await this.#commit(() => {
       before = this.#ledger.isPaused(accountName) ? 'paused' : 'running';
       const inEffect = () => this.#pausedOrResumed(accountName, pausing);
-      return { ...this.#ledger.plans.pause(accountName, pausing), inEffect };
+      return { ...this.#plans.pause(accountName, pausing), inEffect };
     });
     return refused ?? { before, after: pausing ? 'paused' : 'running', isKnown };
   }
@@ -141,14 +145,14 @@ export class Operations {
   async follow(policies: Policies): Promise<Refusal | { readonly kept: readonly string[] }> {
     let kept: readonly string[] = [];
     const refused = await this.#commit(() => {
-      const plan = this.#ledger.plans.policies(policies);
+      const plan = this.#plans.policies(policies);
       if ('code' in plan) return plan;
       kept = plan.kept;
       // Not written along: who has never drawn draws first from where these policies say.
       this.#ledger.forgetNewcomers();
       const inEffect = () => {
         this.#ledger.forgetNewcomers();
-        this.#accounts.follow(policies, this.#leases.values(), this.#clock.monotonicMs());
+        this.#accounts.follow(policies, costsOf(this.#leases.values()), this.#clock.monotonicMs());
         this.#grants.switchTo(this.#lanes.policy);
         this.#configurationProblem = undefined;
         this.#observer.observe({ kind: 'configured' });

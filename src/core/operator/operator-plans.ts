@@ -4,14 +4,17 @@
  * none lowers a sequence (I10).
  */
 import { type Refusal, refusal } from '../../errors.ts';
-import { type AccountPolicy, DEFAULT_SEQUENCE, type Policies } from '../accounts/policies.ts';
-import { CROWDED, exhaustedBy, notAbove, span } from '../leases/refusals.ts';
-import type { AccountChange, Register } from '../nonces/assignments.ts';
+import type { AccountPolicy, Policies } from '../accounts/policies.ts';
+import { span } from '../durations.ts';
+import type { AccountChange } from '../nonces/assignments.ts';
+import { DEFAULT_SEQUENCE, ownSequenceOf } from '../nonces/assignments.ts';
 import type { DurableChange } from '../nonces/ceiling-writer.ts';
+import type { Ledger } from '../nonces/ledger.ts';
 import { NonceSequence } from '../nonces/nonce-sequence.ts';
-import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf, type SequenceClock } from '../nonces/sequence-clock.ts';
-import { MOST_SEQUENCES, type Unit } from '../ports.ts';
-import { countOfOperators, ownSequenceOf, planPolicies } from './policy-plan.ts';
+import { CROWDED, exhaustedBy, notAbove } from '../nonces/refusals.ts';
+import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../nonces/sequence-clock.ts';
+import { MOST_SEQUENCES } from '../ports.ts';
+import { countOfOperators, planPolicies } from './policy-plan.ts';
 
 export interface AdvanceParams {
   /** Undefined: that of the account, or the default one. */
@@ -33,29 +36,11 @@ export interface AdvancePlan {
   readonly change: DurableChange;
 }
 
-/** How things stand when a change is planned. */
-export interface PlanSources {
-  readonly tokens: NonceSequence;
-  readonly sequences: ReadonlyMap<string, NonceSequence>;
-  readonly register: Register;
-  readonly sequenceClock: SequenceClock;
-  /** The clock in a sequence's unit: no nonce that is drawn now is lower. */
-  floor(unit: Unit): bigint;
-  /** The sequence of an account: that which it has drawn from, whatever its policy says since. */
-  sequenceOf(account: string, policy: AccountPolicy): NonceSequence;
-}
-
 export class OperatorPlans {
-  readonly #sources: PlanSources;
-  readonly #sequences: ReadonlyMap<string, NonceSequence>;
-  readonly #register: Register;
-  readonly #sequenceClock: SequenceClock;
+  readonly #ledger: Ledger;
 
-  constructor(sources: PlanSources) {
-    this.#sources = sources;
-    this.#sequences = sources.sequences;
-    this.#register = sources.register;
-    this.#sequenceClock = sources.sequenceClock;
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
   }
 
   /** What an operator's request to raise a sequence comes to, or why it is refused. */
@@ -64,13 +49,13 @@ export class OperatorPlans {
     const owner = account === undefined ? undefined : this.#ownSequence(account, policy);
     if (owner !== undefined && 'code' in owner) return owner;
     const name = params.sequence ?? DEFAULT_SEQUENCE;
-    const sequence = owner?.sequence ?? this.#sequences.get(name);
-    if (sequence === undefined || sequence === this.#sources.tokens) {
+    const sequence = owner?.sequence ?? this.#ledger.sequences.get(name);
+    if (sequence === undefined || sequence === this.#ledger.tokens) {
       return refusal('BAD_REQUEST', `there is no sequence ${name}; \`nonced status\` lists them`);
     }
     const { unit } = sequence;
     const before = (owner?.from ?? sequence).last + 1n;
-    const anchor = target.kind === 'now' ? this.#sequenceClock.anchorHere() : undefined;
+    const anchor = target.kind === 'now' ? this.#ledger.sequenceClock.anchorHere() : undefined;
     if (anchor !== undefined && unit === 'counter') {
       return refusal('BAD_REQUEST', `sequence ${sequence.name} is a counter and has no now; give a number`);
     }
@@ -83,7 +68,7 @@ export class OperatorPlans {
       );
     }
     if (account !== undefined && target.kind === 'to' && next < before) return notAbove(account, next, before - 1n);
-    const leadMs = nonceSpanMs(next - this.#sources.floor(unit), unit) ?? 0;
+    const leadMs = nonceSpanMs(next - this.#ledger.floor(unit), unit) ?? 0;
     if (leadMs > maxLeadMs) {
       return refusal(
         'BAD_REQUEST',
@@ -106,9 +91,9 @@ export class OperatorPlans {
   /** What must become durable for other policies to hold, and what an operator should hear of it. */
   policies(policies: Policies): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
     const plan = planPolicies(
-      { sequences: this.#durableSequences(), accounts: this.#register.accounts },
+      { sequences: this.#durableSequences(), accounts: this.#ledger.assignments.accounts },
       policies,
-      (unit) => this.#sources.floor(unit),
+      (unit) => this.#ledger.floor(unit),
     );
     if ('problem' in plan) {
       const { problem, init } = plan;
@@ -117,12 +102,12 @@ export class OperatorPlans {
     const added: NonceSequence[] = [];
     const limits = new Map<NonceSequence, bigint>();
     for (const [name, durable] of plan.sequences) {
-      const known = this.#sequences.get(name);
+      const known = this.#ledger.sequences.get(name);
       if (known === undefined) added.push(new NonceSequence(name, durable));
       else limits.set(known, durable.max);
     }
     const lifts = new Map<NonceSequence, bigint>();
-    for (const sequence of [...this.#sequences.values(), ...added]) {
+    for (const sequence of [...this.#ledger.sequences.values(), ...added]) {
       const lift = plan.lifts.get(sequence.name);
       // A new one is written with a reserve of its own, so that its first nonce need not wait.
       if (lift !== undefined || added.includes(sequence)) lifts.set(sequence, lift ?? 0n);
@@ -136,21 +121,24 @@ export class OperatorPlans {
   }
 
   #durableSequences() {
-    return new Map([...this.#sequences].map(([name, sequence]) => [name, sequence.durable(sequence.ceiling)] as const));
+    return new Map(
+      [...this.#ledger.sequences].map(([name, sequence]) => [name, sequence.durable(sequence.ceiling)] as const),
+    );
   }
 
   /** The account's own sequence, with the change that gives it one where it has none yet. */
   #ownSequence(account: string, policy: AccountPolicy): OwnSequence | Refusal {
-    const from = this.#sources.sequenceOf(account, policy);
-    const mayHaveDrawn = this.#register.isCrowded && this.#register.sequenceOf(account) === undefined;
+    const from = this.#ledger.sequenceOf(account, policy);
+    const mayHaveDrawn =
+      this.#ledger.assignments.isCrowded && this.#ledger.assignments.sequenceOf(account) === undefined;
     // I2: it may have had nonces of the default sequence, and its own would not be above them.
     if (mayHaveDrawn && from.name !== DEFAULT_SEQUENCE) return CROWDED;
     const name = ownSequenceOf(account);
     if (from.name === name) return { sequence: from, from, change: {} };
     const accounts: ReadonlyMap<string, AccountChange> = new Map([[account, { sequence: name }]]);
-    const known = this.#sequences.get(name);
+    const known = this.#ledger.sequences.get(name);
     if (known !== undefined) return { sequence: known, from, change: { accounts } };
-    if (countOfOperators(this.#sequences.keys()) >= MOST_SEQUENCES) {
+    if (countOfOperators(this.#ledger.sequences.keys()) >= MOST_SEQUENCES) {
       return refusal(
         'LIMIT',
         `there are ${MOST_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,

@@ -1,5 +1,5 @@
 import type { Policies } from '../accounts/policies.ts';
-import { type AccountChange, EVERYBODY } from '../nonces/assignments.ts';
+import { type AccountChange, EVERYBODY, ownSequenceOf } from '../nonces/assignments.ts';
 import { describeUnit, nonceSpanMs } from '../nonces/sequence-clock.ts';
 import { type DurableAccount, type DurableSequence, type DurableState, MOST_SEQUENCES, type Unit } from '../ports.ts';
 
@@ -34,14 +34,6 @@ export function describeProblem({ problem, init }: PolicyProblem, stateDir: stri
 
 /** No sequence is lifted further ahead of the clock by the move of an account: the others that draw from it would pay. */
 const LONGEST_LIFT_MS = 60_000;
-/** What begins so belongs to one account, which an operator has advanced by itself. */
-const OWN_PREFIX = 'account:';
-
-/** The name of the sequence that an account alone draws from. */
-export function ownSequenceOf(account: string): string {
-  return `${OWN_PREFIX}${account}`;
-}
-
 /**
  * What must be written for `policies` to hold. `floorOf` is the clock in a unit. An account that has drawn before moves
  * to another sequence only where that one's next nonce is higher than all it has had (I2), at the cost of a small lift;

@@ -48,7 +48,7 @@ export interface EndedCall extends GrantedCall {
  * The last calls that ended, of all accounts, for whoever asks why a nonce was rejected. Adding one overwrites the
  * oldest and allocates nothing: every release comes through here.
  */
-export class EndedCalls {
+export class RecentCalls {
   readonly #calls: Ring<EndedCall>;
   /** Who may still tell the outcome of the call at the same place. */
   readonly #owners: (object | undefined)[];

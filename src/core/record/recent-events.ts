@@ -15,7 +15,7 @@ export interface Happening extends EventText {
 }
 
 /** The last things that an operator should know of, for whoever looks afterwards. */
-export class Chronicle {
+export class RecentEvents {
   readonly #happenings = new Ring<Happening>(REMEMBERED_EVENTS);
 
   get happenings(): Ring<Happening> {

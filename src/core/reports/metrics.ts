@@ -1,9 +1,9 @@
-import type { Account } from '../leases/entities.ts';
+import type { Account } from '../accounts/account.ts';
 import type { LaneMap } from '../leases/lane-map.ts';
 import { BOUNDS_MS, type Histogram } from '../record/histogram.ts';
-import type { BrokerParts } from './status.ts';
+import type { StatusParts } from './status.ts';
 
-export interface MetricsParts extends BrokerParts {
+export interface MetricsParts extends StatusParts {
   readonly waits: Histogram;
   readonly holds: Histogram;
 }

@@ -1,13 +1,13 @@
 /** What is remembered of calls and events, a page at a time, for whoever reads on from where it stopped. */
 
-import type { EndedCalls } from '../record/recent-calls.ts';
-import type { Chronicle } from '../record/recent-events.ts';
+import type { RecentCalls } from '../record/recent-calls.ts';
+import type { RecentEvents } from '../record/recent-events.ts';
 import type { Page } from '../record/ring.ts';
 import { described } from './why.ts';
 
 /** Calls that have ended, of one account or of all; without `after`, the last ones. Never with their tokens. */
 export function callsPage(
-  ended: EndedCalls,
+  ended: RecentCalls,
   {
     after,
     limit,
@@ -29,7 +29,7 @@ export function callsPage(
 
 /** Events; without `after`, the last ones. */
 export function eventsPage(
-  { happenings }: Chronicle,
+  { happenings }: RecentEvents,
   { after, limit }: { readonly after?: number | undefined; readonly limit: number },
   nowMs: number,
 ) {

@@ -1,14 +1,13 @@
+import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import type { Drain } from '../accounts/drain.ts';
-import type { Account, Lease } from '../leases/entities.ts';
 import type { LaneMap } from '../leases/lane-map.ts';
 import type { LeaseTable } from '../leases/lease-table.ts';
+import { leftMs } from '../leases/lease-views.ts';
 import type { Ledger } from '../nonces/ledger.ts';
+import { firstOf, LISTED } from '../record/listed.ts';
 
-/** How many of a kind are listed. */
-export const LISTED = 100;
-
-export interface BrokerParts {
+export interface StatusParts {
   readonly nowMs: number;
   readonly startedAtMs: number;
   readonly accounts: AccountTable;
@@ -23,7 +22,7 @@ export interface BrokerParts {
 }
 
 /** What an operator wants to see; at most 100 of a kind, and never a token. */
-export function statusOf(parts: BrokerParts) {
+export function statusOf(parts: StatusParts) {
   const { nowMs, startedAtMs, accounts, lanes, leases, ledger, waiting, grants, drain, configurationProblem } = parts;
   const { sequences, durability, clock } = ledger.status();
   const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
@@ -110,18 +109,4 @@ export function statusOfAccount(account: Account, nowMs: number) {
             nextFreeMs: Math.max(0, Math.ceil(bucket.freeAtMs(Math.min(1, bucket.pacing.max)) - nowMs)),
           },
   };
-}
-
-/** How long the lease lasts from now, in whole milliseconds. */
-export function leftMs(lease: Lease, nowMs: number): number {
-  return Math.max(0, Math.floor(lease.expiresAtMs - nowMs));
-}
-
-export function firstOf<T, R>(items: Iterable<T>, describe: (item: T) => R): R[] {
-  const listed: R[] = [];
-  for (const item of items) {
-    if (listed.length === LISTED) break;
-    listed.push(describe(item));
-  }
-  return listed;
 }

@@ -1,4 +1,4 @@
-import { span } from '../leases/refusals.ts';
+import { span } from '../durations.ts';
 import { DIGITS, describeUnit } from '../nonces/sequence-clock.ts';
 import type { Unit } from '../ports.ts';
 import type { CallEnding, EndedCall, GrantedCall } from '../record/recent-calls.ts';

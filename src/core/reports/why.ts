@@ -1,13 +1,13 @@
-import type { EndedCall, EndedCalls } from '../record/recent-calls.ts';
+import { firstOf } from '../record/listed.ts';
+import type { EndedCall, RecentCalls } from '../record/recent-calls.ts';
 import { type AccountRecord, latestRejected } from './evidence.ts';
-import { firstOf } from './status.ts';
 import { verdictOn } from './verdict.ts';
 
 /**
  * What the daemon answers to `why`: how the account's sequence stands, its last calls, at most 100, and what a rejected
  * nonce was due to.
  */
-export function whyOf(record: AccountRecord, ended: EndedCalls, nowMs: number) {
+export function whyOf(record: AccountRecord, ended: RecentCalls, nowMs: number) {
   const { account, calls, live, policy, unit, leadMs, refusedUnits } = record;
   const rejected = latestRejected(calls);
   const before = rejected === undefined ? undefined : ended.before(rejected);

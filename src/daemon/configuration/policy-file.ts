@@ -2,10 +2,10 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import {
   type AccountPolicy,
   DEFAULT_EXCHANGE,
-  DEFAULT_SEQUENCE,
   type Policies,
   type SequencePolicy,
 } from '../../core/accounts/policies.ts';
+import { DEFAULT_SEQUENCE } from '../../core/nonces/assignments.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { parseJson } from './policy-json.ts';
 import { describeProblem, type Problem } from './policy-problem.ts';

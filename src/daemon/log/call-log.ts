@@ -6,9 +6,9 @@
 import type { Clock, Timer } from '../../clock.ts';
 import type { BrokerEvent, Nonce, ObservedEnd } from '../../core/ports.ts';
 import { subjectOf, textOf } from '../../core/record/event-text.ts';
-import { encodeLine, JOURNAL_FORMAT, JOURNAL_MAGIC, type JournalLine } from '../../protocol/call-log-lines.ts';
-import { JournalFile } from '../../store/call-log/call-log-file.ts';
-import { type JournalSteps, journalStepsOnDisk } from '../../store/call-log/call-log-steps.ts';
+import { CALL_LOG_MAGIC, type CallLogLine, encodeLine, JOURNAL_FORMAT } from '../../protocol/call-log-lines.ts';
+import { CallLogFile } from '../../store/call-log/call-log-file.ts';
+import { type CallLogSteps, callLogStepsOnDisk } from '../../store/call-log/call-log-steps.ts';
 import type { Log } from './log.ts';
 
 /** How many lines wait for a disk, a few megabytes of memory; what comes then is dropped, and counted. */
@@ -21,14 +21,14 @@ const RETRY_AFTER_MS = 5_000;
 /** How long a clean stop waits for the last lines. */
 const CLOSE_WITHIN_MS = 1_000;
 
-export interface JournalPlace {
+export interface CallLogPlace {
   readonly path: string;
   /** Of the file; as much again for the one before it, `PATH.1`. */
   readonly maxBytes: number;
 }
 
 /** Who writes it. */
-export interface JournalAuthor {
+export interface CallLogAuthor {
   readonly version: string;
   readonly instance: string;
   readonly epoch: number;
@@ -36,26 +36,26 @@ export interface JournalAuthor {
   readonly bootId: string;
 }
 
-export interface JournalOptions extends JournalPlace {
-  readonly author: JournalAuthor;
+export interface CallLogOptions extends CallLogPlace {
+  readonly author: CallLogAuthor;
   readonly clock: Clock;
   readonly log: Log;
   /** For a test to make any of them fail. */
-  readonly steps?: JournalSteps;
+  readonly steps?: CallLogSteps;
 }
 
 type Waiting =
   /** Made up only when it is written. */
   | { readonly kind: 'call'; readonly endedAtMs: number; readonly call: ObservedEnd }
-  | { readonly kind: 'line'; readonly line: JournalLine };
+  | { readonly kind: 'line'; readonly line: CallLogLine };
 
-export class Journal {
+export class CallLog {
   readonly #path: string;
-  readonly #author: JournalAuthor;
+  readonly #author: CallLogAuthor;
   readonly #startedAt: string;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #file: JournalFile;
+  readonly #file: CallLogFile;
   readonly #waiting: Waiting[] = [];
   /** What found no room since the last line that did. */
   #dropped: { lines: number; readonly since: string } | undefined;
@@ -67,17 +67,17 @@ export class Journal {
   #writingSinceMs: number | undefined;
   #isClosing = false;
 
-  constructor({ path, maxBytes, author, clock, log, steps = journalStepsOnDisk }: JournalOptions) {
+  constructor({ path, maxBytes, author, clock, log, steps = callLogStepsOnDisk }: CallLogOptions) {
     this.#path = path;
     this.#author = author;
     this.#startedAt = this.#iso(clock.wallMs());
     this.#clock = clock;
     this.#log = log;
-    this.#file = new JournalFile({
+    this.#file = new CallLogFile({
       path,
       maxBytes,
       steps,
-      magic: JOURNAL_MAGIC,
+      magic: CALL_LOG_MAGIC,
       header: () => encodeLine(this.#header()),
       onReplaced: () => log.warn(`${path} was moved away or removed; the journal goes on in a new file`),
     });
@@ -203,7 +203,7 @@ export class Journal {
     this.#log.info(`the journal ${this.#path} is written again; ${cost}`);
   }
 
-  #lineOf(waiting: Waiting): JournalLine {
+  #lineOf(waiting: Waiting): CallLogLine {
     if (waiting.kind === 'line') return waiting.line;
     const { call, endedAtMs } = waiting;
     return {
@@ -227,7 +227,7 @@ export class Journal {
     };
   }
 
-  #header(): JournalLine {
+  #header(): CallLogLine {
     const { version, instance, pid, bootId } = this.#author;
     const author = { format: JOURNAL_FORMAT, version, instance, pid, boot: bootId, startedAt: this.#startedAt };
     return { type: 'daemon', ...this.#now(), ...author };

@@ -1,11 +1,11 @@
 import type { Nonce, Observer } from '../../core/ports.ts';
 import { holderText, textOf } from '../../core/record/event-text.ts';
 import { callFields, isNoteworthy } from './call-line.ts';
-import type { Journal } from './call-log.ts';
+import type { CallLog } from './call-log.ts';
 import type { Log } from './log.ts';
 
 /** What the broker tells of, as lines of the log and of the journal, if there is one. */
-export function observerOf(log: Log, journal: Journal | undefined, failed: (error: Error) => void): Observer {
+export function observerOf(log: Log, journal: CallLog | undefined, failed: (error: Error) => void): Observer {
   const observer: Observer = {
     failed,
     observe(event) {

@@ -36,7 +36,7 @@ const FLUSH_BYTES = 65_536;
 /** A client that leaves so many bytes of answers unread, and what was written last on top, is cut off. */
 const MAX_UNREAD_BYTES = 262_144;
 
-/** One connection, as a session needs it. */
+/** The bytes of one connection: a socket, or a simulation of one. */
 export interface Wire {
   write(bytes: Uint8Array): void;
   /** Bytes that were written but not taken by the other side. */
@@ -46,7 +46,7 @@ export interface Wire {
   destroy(): void;
 }
 
-/** What a session needs to know of the daemon around it. */
+/** What a connection needs to know of the daemon around it. */
 export interface Surroundings {
   readonly broker: Broker;
   readonly waitingPerClient: number;
@@ -59,8 +59,8 @@ export interface Surroundings {
   refused(code: ErrorCode): void;
   /** How many have been, by code. */
   refusals(): MetricsResult['refusals'];
-  /** The session has answers to flush by the end of the turn. */
-  hasOutput(session: Session): void;
+  /** The connection has answers to flush by the end of the turn. */
+  hasOutput(connection: Connection): void;
 }
 
 /** Operators' methods, answered on their own socket only. */
@@ -73,7 +73,7 @@ const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set([
 ]);
 
 /** One client's side of the protocol: bytes in, checked requests to the broker, answers out as bytes. */
-export class Session implements Peer {
+export class Connection implements Peer {
   readonly #wire: Wire;
   readonly #role: 'bot' | 'admin';
   readonly #around: Surroundings;
@@ -105,7 +105,7 @@ export class Session implements Peer {
         this.#codec = this.#scanner.encoding === 'msgpack' ? msgpackRpc : jsonRpc;
         this.#handle(frame);
         if (this.#outputBytes >= FLUSH_BYTES) this.flush();
-        // A request may have ended the session: what follows it is not looked at.
+        // A request may have ended the connection: what follows it is not looked at.
         if (this.#phase !== 'open') return;
       }
     } catch (error) {
@@ -344,7 +344,7 @@ export class Session implements Peer {
     this.#outputBytes += bytes.length;
   }
 
-  /** Ends the session from our side; what was answered is still delivered. */
+  /** Ends the connection from our side; what was answered is still delivered. */
   #close(): void {
     this.closed();
     this.flush();

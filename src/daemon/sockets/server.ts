@@ -55,7 +55,7 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
 }
 
 function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard): void {
-  const session = switchboard.connect(
+  const connection = switchboard.connect(
     {
       write: (bytes) => {
         if (!socket.destroyed) socket.write(bytes);
@@ -68,9 +68,9 @@ function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard)
     },
     role,
   );
-  socket.on('data', (chunk) => switchboard.receive(session, chunk));
-  socket.on('end', () => switchboard.receiveEnd(session));
+  socket.on('data', (chunk) => switchboard.receive(connection, chunk));
+  socket.on('end', () => switchboard.receiveEnd(connection));
   // A broken connection is closed next, and that is all there is to do.
   socket.on('error', () => {});
-  socket.on('close', () => switchboard.closed(session));
+  socket.on('close', () => switchboard.closed(connection));
 }

@@ -1,11 +1,11 @@
 import type { Clock, Timer } from '../../clock.ts';
 import type { Broker } from '../../core/broker.ts';
 import type { ErrorCode } from '../../errors.ts';
-import { Session, type Surroundings, type Wire } from './connection.ts';
+import { Connection, type Surroundings, type Wire } from './connection.ts';
 
 export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refused' | 'refusals' | 'hasOutput'> {
   readonly clock: Clock;
-  /** Calls back once all input that had arrived by now has been handed to the sessions. */
+  /** Calls back once all input that had arrived by now has been handed to the connections. */
   readonly afterInput: (done: () => void) => void;
 }
 
@@ -15,9 +15,9 @@ export class Switchboard {
   readonly #clock: Clock;
   readonly #afterInput: (done: () => void) => void;
   readonly #around: Surroundings;
-  readonly #sessions = new Set<Session>();
+  readonly #connections = new Set<Connection>();
   readonly #refusals = new Map<ErrorCode, number>();
-  #outputs: Session[] = [];
+  #outputs: Connection[] = [];
   /** Input is being acted on: what comes of it is flushed at its end. */
   #isReceiving = false;
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
@@ -28,35 +28,35 @@ export class Switchboard {
     this.#afterInput = afterInput;
     this.#around = {
       ...around,
-      connections: () => this.#sessions.size,
+      connections: () => this.#connections.size,
       refused: (code) => this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1),
       refusals: () => [...this.#refusals].map(([code, count]) => ({ code, count })),
-      hasOutput: (session) => this.#flushSoon(session),
+      hasOutput: (connection) => this.#flushSoon(connection),
     };
   }
 
   /** A new connection. The caller passes its bytes on through `receive` and tells of its end through `closed`. */
-  connect(wire: Wire, role: 'bot' | 'admin'): Session {
-    const session = new Session(wire, role, this.#around);
-    this.#sessions.add(session);
-    return session;
+  connect(wire: Wire, role: 'bot' | 'admin'): Connection {
+    const connection = new Connection(wire, role, this.#around);
+    this.#connections.add(connection);
+    return connection;
   }
 
-  receive(session: Session, chunk: Uint8Array): void {
+  receive(connection: Connection, chunk: Uint8Array): void {
     this.#isReceiving = true;
-    session.receive(chunk);
+    connection.receive(chunk);
     this.#isReceiving = false;
     this.#flush();
   }
 
-  receiveEnd(session: Session): void {
-    session.receiveEnd();
+  receiveEnd(connection: Connection): void {
+    connection.receiveEnd();
     this.arm();
   }
 
-  closed(session: Session): void {
-    this.#sessions.delete(session);
-    session.closed();
+  closed(connection: Connection): void {
+    this.#connections.delete(connection);
+    connection.closed();
     this.arm();
   }
 
@@ -77,8 +77,8 @@ export class Switchboard {
     this.#timer = { dueMs, timer };
   }
 
-  #flushSoon(session: Session): void {
-    this.#outputs.push(session);
+  #flushSoon(connection: Connection): void {
+    this.#outputs.push(connection);
     // One write a connection and turn: all that this input has caused, on whichever connection, goes out together.
     if (this.#outputs.length === 1 && !this.#isReceiving) queueMicrotask(() => this.#flush());
   }
@@ -86,7 +86,7 @@ export class Switchboard {
   #flush(): void {
     const outputs = this.#outputs;
     this.#outputs = [];
-    for (const session of outputs) session.flush();
+    for (const connection of outputs) connection.flush();
     this.arm();
   }
 }

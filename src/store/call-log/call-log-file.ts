@@ -1,14 +1,14 @@
-import type { JournalSteps, OpenJournal, Sight } from './call-log-steps.ts';
+import type { CallLogSteps, OpenCallLog, Sight } from './call-log-steps.ts';
 
 const NEWLINE = 0x0a;
 
-export interface JournalFileOptions {
+export interface CallLogFileOptions {
   readonly path: string;
   /** It is renamed to `PATH.1` rather than grow beyond; the one that was there is gone then. */
   readonly maxBytes: number;
   /** What every journal begins with; a file that holds something else is left alone. */
   readonly magic: string;
-  readonly steps: JournalSteps;
+  readonly steps: CallLogSteps;
   /** The first line of a file, and of what this process writes. Begins with `magic`. */
   readonly header: () => string;
   /** Somebody has moved or removed the file and has not said so; a new one is begun. */
@@ -27,14 +27,14 @@ export interface Appended {
  * disk left of a line stays, and the next line begins on a line of its own. Nothing is synced: a power cut costs the
  * last seconds. The caller keeps to one call at a time.
  */
-export class JournalFile {
-  readonly #options: JournalFileOptions;
-  #open: OpenJournal | undefined;
+export class CallLogFile {
+  readonly #options: CallLogFileOptions;
+  #open: OpenCallLog | undefined;
   /** What has to be written before the next line. */
   #before: Preamble = { kind: 'nothing' };
   #isReplacementExpected = false;
 
-  constructor(options: JournalFileOptions) {
+  constructor(options: CallLogFileOptions) {
     this.#options = options;
   }
 
@@ -85,7 +85,7 @@ export class JournalFile {
   }
 
   /** The file to write to, with room for so many bytes. Rejects where there is none. */
-  async #ready(bytes: number): Promise<OpenJournal> {
+  async #ready(bytes: number): Promise<OpenCallLog> {
     const { path, maxBytes, steps, onReplaced } = this.#options;
     const found = await steps.look(path);
     if (this.#open !== undefined && found?.identity !== this.#open.identity) {
@@ -104,7 +104,7 @@ export class JournalFile {
     return this.#open;
   }
 
-  async #begin(found: Sight | undefined): Promise<OpenJournal> {
+  async #begin(found: Sight | undefined): Promise<OpenCallLog> {
     const { path, magic, steps } = this.#options;
     this.#before = { kind: 'header', begun: 0 };
     if (found === undefined) return steps.create(path);

@@ -2,13 +2,13 @@ import { constants, type FileHandle, lstat, open, rename } from 'node:fs/promise
 import { systemErrorCode } from '../../errors.ts';
 
 /** What the journal does to the disk, a function for each step, so that tests can make any of them fail. */
-export interface JournalSteps {
+export interface CallLogSteps {
   /** What the name stands for, a link for itself; undefined if there is nothing. */
   look(path: string): Promise<Sight | undefined>;
   /** Opens the regular file that is there. */
-  open(path: string): Promise<OpenJournal>;
+  open(path: string): Promise<OpenCallLog>;
   /** Makes the file, mode 0640, where there is nothing. */
-  create(path: string): Promise<OpenJournal>;
+  create(path: string): Promise<OpenCallLog>;
   rename(from: string, to: string): Promise<void>;
 }
 
@@ -19,7 +19,7 @@ export interface Sight {
   readonly size: number;
 }
 
-export interface OpenJournal {
+export interface OpenCallLog {
   readonly identity: string;
   /** Its first bytes, at most as many as were asked for, and its last one; undefined if it is empty. */
   beginning(length: number): Promise<Buffer>;
@@ -33,7 +33,7 @@ export interface OpenJournal {
 const FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const MODE = 0o640;
 
-export const journalStepsOnDisk: JournalSteps = {
+export const callLogStepsOnDisk: CallLogSteps = {
   async look(path) {
     try {
       const stat = await lstat(path);
@@ -61,7 +61,7 @@ export const journalStepsOnDisk: JournalSteps = {
   rename,
 };
 
-async function opened(file: FileHandle): Promise<OpenJournal> {
+async function opened(file: FileHandle): Promise<OpenCallLog> {
   try {
     const identity = identityOf(await file.stat());
     return {

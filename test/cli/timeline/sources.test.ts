@@ -2,10 +2,10 @@ import { linkSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { fromJournal } from '../../../src/cli/timeline/call-log-source.ts';
+import { fromCallLog } from '../../../src/cli/timeline/call-log-source.ts';
 import type { Wanted } from '../../../src/cli/timeline/incident.ts';
 import { fromMemory } from '../../../src/cli/timeline/memory-source.ts';
-import { type CallLine, type DaemonLine, encodeLine, type JournalLine } from '../../../src/protocol/call-log-lines.ts';
+import { type CallLine, type CallLogLine, type DaemonLine, encodeLine } from '../../../src/protocol/call-log-lines.ts';
 import { fakeSocket } from '../fake-socket.ts';
 
 const FROM_MS = Date.UTC(2026, 10, 28, 22, 30);
@@ -43,7 +43,7 @@ function callLine(seconds: number, more: Partial<CallLine> = {}): CallLine {
   };
 }
 
-function journalOf(lines: readonly (JournalLine | string)[], name = 'calls.jsonl', dir = newDirectory()): string {
+function journalOf(lines: readonly (CallLogLine | string)[], name = 'calls.jsonl', dir = newDirectory()): string {
   const path = join(dir, name);
   writeFileSync(path, lines.map((line) => `${typeof line === 'string' ? line : encodeLine(line)}\n`).join(''));
   return path;
@@ -56,7 +56,7 @@ function newDirectory(): string {
 }
 
 function read(path: string, { wanted = ALL, socket = '/nowhere/nonced.sock', mostCalls = 1_000 } = {}) {
-  return fromJournal({ path, socket, wanted, wallMs: () => NOW_MS, mostCalls });
+  return fromCallLog({ path, socket, wanted, wallMs: () => NOW_MS, mostCalls });
 }
 
 const PAUSED = { kind: 'paused', severity: 'info', subject: 'MASTER', text: 'paused' } as const;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Register } from '../../../src/core/nonces/assignments.ts';
+import { Assignments } from '../../../src/core/nonces/assignments.ts';
 import { CeilingWriter, type DurableChange } from '../../../src/core/nonces/ceiling-writer.ts';
 import { NonceSequence } from '../../../src/core/nonces/nonce-sequence.ts';
 import { nonceFloorAt, SequenceClock } from '../../../src/core/nonces/sequence-clock.ts';
@@ -19,7 +19,7 @@ function writerOf(unit: Unit = 'ns') {
     clock,
     sequenceClock,
     sequences,
-    register: new Register(state.accounts),
+    assignments: new Assignments(state.accounts),
     exclusive: 'global',
     seenWallMs: state.seenWallMs,
     store,

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Policies } from '../../../src/core/accounts/policies.ts';
+import { ownSequenceOf } from '../../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../../src/core/nonces/sequence-clock.ts';
 import {
   countOfOperators,
   describeProblem,
-  ownSequenceOf,
   type PolicyPlan,
   type PolicyProblem,
   planPolicies,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Nonce, Token } from '../../../src/core/ports.ts';
-import { type EndedCall, EndedCalls, REMEMBERED_CALLS } from '../../../src/core/record/recent-calls.ts';
+import { type EndedCall, REMEMBERED_CALLS, RecentCalls } from '../../../src/core/record/recent-calls.ts';
 
 function call(token: number, over: Partial<EndedCall> = {}): EndedCall {
   return {
@@ -31,8 +31,8 @@ function call(token: number, over: Partial<EndedCall> = {}): EndedCall {
 const tokensOf = (calls: readonly EndedCall[]): number[] => calls.map(({ token }) => token);
 const T = (token: number): Token => token as Token;
 
-function remembered(calls: readonly EndedCall[], capacity?: number): EndedCalls {
-  const ended = new EndedCalls(capacity);
+function remembered(calls: readonly EndedCall[], capacity?: number): RecentCalls {
+  const ended = new RecentCalls(capacity);
   for (const each of calls) ended.add(each);
   return ended;
 }
@@ -87,7 +87,7 @@ describe('an outcome that is told late', () => {
   const owner = {};
 
   test('is kept with its call, with the time it was told at', () => {
-    const ended = new EndedCalls();
+    const ended = new RecentCalls();
     ended.add(call(1), owner);
     ended.add(call(2));
     expect(ended.tellLate(T(1), owner, 'invalid-nonce', 99)).toMatchObject({ token: 1, account: 'A' });
@@ -96,7 +96,7 @@ describe('an outcome that is told late', () => {
   });
 
   test('I5: is refused from anybody but who held the lease, and where nobody may tell', () => {
-    const ended = new EndedCalls();
+    const ended = new RecentCalls();
     ended.add(call(1), owner);
     ended.add(call(2));
     expect(ended.tellLate(T(1), {}, 'ok', 9)).toBeUndefined();
@@ -106,7 +106,7 @@ describe('an outcome that is told late', () => {
   });
 
   test('counts once: the first word holds', () => {
-    const ended = new EndedCalls();
+    const ended = new RecentCalls();
     ended.add(call(1), owner);
     expect(ended.tellLate(T(1), owner, 'invalid-nonce', 5)).toBeDefined();
     expect(ended.tellLate(T(1), owner, 'ok', 6)).toBeUndefined();
@@ -114,7 +114,7 @@ describe('an outcome that is told late', () => {
   });
 
   test('is no word at all if it is unknown, and a later one counts', () => {
-    const ended = new EndedCalls();
+    const ended = new RecentCalls();
     ended.add(call(1), owner);
     expect(ended.tellLate(T(1), owner, 'unknown', 5)).toMatchObject({ late: false, toldAtMs: 2 });
     expect(ended.tellLate(T(1), owner, 'ok', 6)).toMatchObject({ outcome: 'ok', late: true });
@@ -122,7 +122,7 @@ describe('an outcome that is told late', () => {
 
   test('is refused once the owner is gone, and others are still heard', () => {
     const other = {};
-    const ended = new EndedCalls();
+    const ended = new RecentCalls();
     ended.add(call(1), owner);
     ended.add(call(2), other);
     ended.add(call(3), owner);
@@ -133,7 +133,7 @@ describe('an outcome that is told late', () => {
   });
 
   test('is refused once the call has been overwritten', () => {
-    const ended = new EndedCalls(2);
+    const ended = new RecentCalls(2);
     ended.add(call(1), owner);
     ended.add(call(2), owner);
     ended.add(call(3));

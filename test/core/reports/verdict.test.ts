@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Nonce, Token } from '../../../src/core/ports.ts';
-import { type EndedCall, EndedCalls } from '../../../src/core/record/recent-calls.ts';
+import { type EndedCall, RecentCalls } from '../../../src/core/record/recent-calls.ts';
 import type { AccountRecord } from '../../../src/core/reports/evidence.ts';
 import { type Verdict, verdictOn } from '../../../src/core/reports/verdict.ts';
 import { whyOf } from '../../../src/core/reports/why.ts';
@@ -645,10 +645,10 @@ describe('the verdict', () => {
 });
 
 describe('whyOf', () => {
-  const about = (calls: EndedCalls) => whyOf(record(calls.of('MASTER')), calls, 10_000);
+  const about = (calls: RecentCalls) => whyOf(record(calls.of('MASTER')), calls, 10_000);
 
-  function ended(calls: readonly EndedCall[]): EndedCalls {
-    const remembered = new EndedCalls();
+  function ended(calls: readonly EndedCall[]): RecentCalls {
+    const remembered = new RecentCalls();
     for (const each of calls) remembered.add(each);
     return remembered;
   }
@@ -683,7 +683,7 @@ describe('whyOf', () => {
 
   test('tells in numbers how often another unit was asked for', () => {
     const refusedUnits = { count: 2, unit: 'ms' } as const;
-    expect(whyOf({ ...record([]), refusedUnits }, new EndedCalls(), 0)).toMatchObject({ refusedUnits });
+    expect(whyOf({ ...record([]), refusedUnits }, new RecentCalls(), 0)).toMatchObject({ refusedUnits });
   });
 
   test('lists at most 100 calls, judges by all of them, and names no token', () => {

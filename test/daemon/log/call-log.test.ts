@@ -1,24 +1,24 @@
 import { expect, test } from 'vitest';
 import type { Nonce, ObservedEnd, Token } from '../../../src/core/ports.ts';
-import { Journal, type JournalAuthor, MOST_WAITING } from '../../../src/daemon/log/call-log.ts';
+import { CallLog, type CallLogAuthor, MOST_WAITING } from '../../../src/daemon/log/call-log.ts';
 import { createLog } from '../../../src/daemon/log/log.ts';
-import { decodeLine, type JournalLine } from '../../../src/protocol/call-log-lines.ts';
-import { SimulatedJournalDisk } from '../../fixtures/simulated-call-log-disk.ts';
+import { type CallLogLine, decodeLine } from '../../../src/protocol/call-log-lines.ts';
+import { SimulatedCallLogDisk } from '../../fixtures/simulated-call-log-disk.ts';
 import { VirtualClock } from '../../fixtures/virtual-clock.ts';
 
 const PATH = '/var/log/nonced/calls.jsonl';
-const AUTHOR: JournalAuthor = { version: '0.1.0', instance: 'ab'.repeat(16), epoch: 3, pid: 4711, bootId: 'boot-1' };
+const AUTHOR: CallLogAuthor = { version: '0.1.0', instance: 'ab'.repeat(16), epoch: 3, pid: 4711, bootId: 'boot-1' };
 const AT = '2026-06-01T00:00:00.000Z';
 
 /** What was begun comes to an end: nothing here waits for anything but promises. */
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-function setUp(disk = new SimulatedJournalDisk(), maxBytes = 1 << 24) {
+function setUp(disk = new SimulatedCallLogDisk(), maxBytes = 1 << 24) {
   const clock = new VirtualClock();
   const said: string[] = [];
   const stream = { writableLength: 0, write: (line: string) => said.push(line.trimEnd()), on: () => {} };
   const log = createLog({ level: 'debug', format: 'text', journal: false, stream, wallMs: () => clock.wallMs() });
-  const journal = new Journal({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
+  const journal = new CallLog({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
   return {
     disk,
     clock,
@@ -31,7 +31,7 @@ function setUp(disk = new SimulatedJournalDisk(), maxBytes = 1 << 24) {
         await settled();
       }
     },
-    written: (path = PATH): JournalLine[] =>
+    written: (path = PATH): CallLogLine[] =>
       disk.lines(path).map((line) => {
         const decoded = decodeLine(line);
         if (decoded === undefined || decoded === 'unknown') throw new Error(`not a line: ${line}`);
@@ -224,7 +224,7 @@ test('a disk that hangs costs lines and neither memory nor time, and is said onc
 });
 
 test('a directory in its place is said once; when it is gone, nothing was lost', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   disk.put(PATH, '', 'directory');
   const { journal, clock, said, pass, written } = setUp(disk);
   journal.ended(endedCall(clock));
@@ -265,7 +265,7 @@ test('a file that is removed under it is said, and a new one is begun', async ()
 });
 
 test('it is rotated at its size, and both files tell who wrote them', async () => {
-  const { journal, clock, disk, pass, written } = setUp(new SimulatedJournalDisk(), 100_000);
+  const { journal, clock, disk, pass, written } = setUp(new SimulatedCallLogDisk(), 100_000);
   for (let n = 0; n < 500; n += 1) journal.ended(endedCall(clock, BigInt(n)));
   await pass(200);
   for (const path of [PATH, `${PATH}.1`]) {

@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { JournalFile } from '../../../src/store/call-log/call-log-file.ts';
-import { type JournalSteps, journalStepsOnDisk } from '../../../src/store/call-log/call-log-steps.ts';
-import { SimulatedJournalDisk } from '../../fixtures/simulated-call-log-disk.ts';
+import { CallLogFile } from '../../../src/store/call-log/call-log-file.ts';
+import { type CallLogSteps, callLogStepsOnDisk } from '../../../src/store/call-log/call-log-steps.ts';
+import { SimulatedCallLogDisk } from '../../fixtures/simulated-call-log-disk.ts';
 import { mountTmpfs, scratchDirectory } from '../scratch.ts';
 
 const PATH = '/var/log/nonced/calls.jsonl';
@@ -12,9 +12,9 @@ const MAGIC = '{"type":"daemon"';
 const HEADER = '{"type":"daemon","epoch":1}';
 const OLDER = '{"type":"daemon","epoch":0}';
 
-function fileOn(steps: JournalSteps, { path = PATH, maxBytes = 1_000_000, header = HEADER } = {}) {
+function fileOn(steps: CallLogSteps, { path = PATH, maxBytes = 1_000_000, header = HEADER } = {}) {
   const replaced: string[] = [];
-  const file = new JournalFile({
+  const file = new CallLogFile({
     path,
     maxBytes,
     magic: MAGIC,
@@ -26,7 +26,7 @@ function fileOn(steps: JournalSteps, { path = PATH, maxBytes = 1_000_000, header
 }
 
 test('lines are appended, each whole, after a header that says who writes them', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   const { file } = fileOn(disk);
   expect(await file.append(['a', 'b'])).toEqual({ written: 2, failure: undefined });
   expect(await file.append(['ü'])).toEqual({ written: 1, failure: undefined });
@@ -34,14 +34,14 @@ test('lines are appended, each whole, after a header that says who writes them',
 });
 
 test('a restart appends, with a header of its own', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   disk.put(PATH, `${OLDER}\na\n`);
   expect((await fileOn(disk).file.append(['b'])).failure).toBeUndefined();
   expect(disk.lines(PATH)).toEqual([OLDER, 'a', HEADER, 'b']);
 });
 
 test('what a crash has cut within a line stays, and the next one begins on a line of its own', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   disk.put(PATH, `${OLDER}\na\n{"type":"ca`);
   await fileOn(disk).file.append(['b']);
   expect(disk.lines(PATH)).toEqual([OLDER, 'a', '{"type":"ca', HEADER, 'b']);
@@ -49,7 +49,7 @@ test('what a crash has cut within a line stays, and the next one begins on a lin
 
 test('a crash within the header leaves a file that is still taken for a journal, wherever it was cut', async () => {
   for (let cut = 0; cut <= HEADER.length; cut += 1) {
-    const disk = new SimulatedJournalDisk();
+    const disk = new SimulatedCallLogDisk();
     disk.put(PATH, HEADER.slice(0, cut));
     expect((await fileOn(disk).file.append(['a'])).failure).toBeUndefined();
     expect((await fileOn(disk).file.append(['b'])).failure).toBeUndefined();
@@ -59,7 +59,7 @@ test('a crash within the header leaves a file that is still taken for a journal,
 });
 
 test('a write that is cut short goes on where it stopped', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   disk.mostAtOnce = 3;
   const { file } = fileOn(disk);
   expect(await file.append(['abcdef', 'gh'])).toEqual({ written: 2, failure: undefined });
@@ -70,7 +70,7 @@ test('on a disk that becomes full at any byte, the lines that are whole are coun
   const lines = ['first', 'second', 'third'];
   const length = Buffer.byteLength([HEADER, ...lines, ''].join('\n'));
   for (let room = 0; room < length; room += 1) {
-    const disk = new SimulatedJournalDisk();
+    const disk = new SimulatedCallLogDisk();
     disk.room = room;
     const { file } = fileOn(disk);
     const { written, failure } = await file.append(lines);
@@ -85,7 +85,7 @@ test('on a disk that becomes full at any byte, the lines that are whole are coun
 });
 
 test('it is renamed rather than grow beyond its size; one older file is kept, and each begins with a header', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   const { file } = fileOn(disk, { maxBytes: 150 });
   for (let n = 0; n < 20; n += 1) {
     expect(await file.append([`line ${n} ${'x'.repeat(20)}`])).toEqual({ written: 1, failure: undefined });
@@ -105,7 +105,7 @@ test('it is renamed rather than grow beyond its size; one older file is kept, an
 });
 
 test('a file that is too long already is renamed before the first line of a start', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   disk.put(PATH, `${OLDER}\n${'x'.repeat(200)}\n`);
   await fileOn(disk, { maxBytes: 100 }).file.append(['a']);
   expect(disk.lines(PATH)).toEqual([HEADER, 'a']);
@@ -113,7 +113,7 @@ test('a file that is too long already is renamed before the first line of a star
 });
 
 test('one that cannot be renamed does not grow: the line is refused, and taken when it can be', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   disk.put(`${PATH}.1`, '', 'directory');
   disk.put(PATH, `${OLDER}\n${'x'.repeat(200)}\n`);
   const { file } = fileOn(disk, { maxBytes: 100 });
@@ -126,7 +126,7 @@ test('one that cannot be renamed does not grow: the line is refused, and taken w
 });
 
 test('a file that is moved away or removed under it is noticed, and a new one is begun', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   const { file, replaced } = fileOn(disk);
   await file.append(['a']);
   disk.move(PATH, `${PATH}.old`);
@@ -140,7 +140,7 @@ test('a file that is moved away or removed under it is noticed, and a new one is
 });
 
 test('who says that it was moved is not told so; the next time is noticed again', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   const { file, replaced } = fileOn(disk);
   await file.append(['a']);
   disk.move(PATH);
@@ -154,7 +154,7 @@ test('who says that it was moved is not told so; the next time is noticed again'
 });
 
 test('one that is emptied in its place gets its header again', async () => {
-  const disk = new SimulatedJournalDisk();
+  const disk = new SimulatedCallLogDisk();
   const { file } = fileOn(disk);
   await file.append(['a']);
   disk.truncate(PATH);
@@ -171,7 +171,7 @@ test('what is no journal is left as it is: a state, a configuration, a directory
     ['', 'link', 'is a symbolic link'],
     ['', 'other', 'is not a regular file'],
   ] as const) {
-    const disk = new SimulatedJournalDisk();
+    const disk = new SimulatedCallLogDisk();
     disk.put(PATH, text, kind);
     const { file } = fileOn(disk, { maxBytes: 10 });
     const { written, failure } = await file.append(['a']);
@@ -184,7 +184,7 @@ test('what is no journal is left as it is: a state, a configuration, a directory
 
 test('a step that fails is told, leaves nothing open, and the next line finds its way', async () => {
   for (const step of ['look', 'open', 'create', 'append'] as const) {
-    const disk = new SimulatedJournalDisk();
+    const disk = new SimulatedCallLogDisk();
     if (step === 'open') disk.put(PATH, `${OLDER}\n`);
     disk.failing[step] = 'EIO';
     const { file } = fileOn(disk);
@@ -205,7 +205,7 @@ test('on a real disk: mode 0640 whatever the umask is, and links, pipes and dire
   const path = join(dir, 'calls.jsonl');
   const umask = process.umask(0o077);
   onTestFinished(() => void process.umask(umask));
-  const { file } = fileOn(journalStepsOnDisk, { path, maxBytes: 60 });
+  const { file } = fileOn(callLogStepsOnDisk, { path, maxBytes: 60 });
   for (const line of ['a', 'b', 'c'.repeat(30)]) expect((await file.append([line])).failure).toBeUndefined();
   await file.close();
   expect(statSync(path).mode & 0o777).toBe(0o640);
@@ -222,7 +222,7 @@ test('on a real disk: mode 0640 whatever the umask is, and links, pipes and dire
     [pipe, 'is not a regular file'],
     [directory, 'is a directory'],
   ] as const) {
-    const { failure } = await fileOn(journalStepsOnDisk, { path: name }).file.append(['a']);
+    const { failure } = await fileOn(callLogStepsOnDisk, { path: name }).file.append(['a']);
     expect(failure?.message).toContain(said);
   }
   expect(readFileSync(join(dir, 'target'), 'utf8')).toBe('');
@@ -231,7 +231,7 @@ test('on a real disk: mode 0640 whatever the umask is, and links, pipes and dire
 test('on a real disk: the last byte decides whether a line was cut', async () => {
   const path = join(scratchDirectory(), 'calls.jsonl');
   writeFileSync(path, `${OLDER}\n{"cut`);
-  const { file } = fileOn(journalStepsOnDisk, { path });
+  const { file } = fileOn(callLogStepsOnDisk, { path });
   await file.append(['a']);
   await file.close();
   expect(readFileSync(path, 'utf8')).toBe(`${OLDER}\n{"cut\n${HEADER}\na\n`);
@@ -241,7 +241,7 @@ test('on a real disk that is full, no whole line is lost or written twice', asyn
   const dir = mountTmpfs(context, 'size=16k');
   const path = join(dir, 'calls.jsonl');
   writeFileSync(join(dir, 'ballast'), Buffer.alloc(8_000));
-  const { file } = fileOn(journalStepsOnDisk, { path });
+  const { file } = fileOn(callLogStepsOnDisk, { path });
   const lines = Array.from({ length: 500 }, (_, n) => `line ${n} ${'x'.repeat(20)}`);
   const first = await file.append(lines);
   expect(first.failure?.message).toContain('ENOSPC');
