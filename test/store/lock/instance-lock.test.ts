@@ -32,7 +32,7 @@ let compiled: string;
 beforeAll(() => {
   compiled = mkdtempSync(join(ROOT, 'node_modules', '.store-test-'));
   const compilerOptions = { noEmit: false, rootDir: join(ROOT, 'src'), outDir: compiled, types: ['node'] };
-  const files = ['instance-lock', 'state-file'].map((name) => join(ROOT, 'src', 'store', `${name}.ts`));
+  const files = ['lock/instance-lock', 'state/state-file'].map((name) => join(ROOT, 'src', 'store', `${name}.ts`));
   const config = join(compiled, 'tsconfig.json');
   writeFileSync(config, JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), compilerOptions, files, include: [] }));
   writeFileSync(join(compiled, 'package.json'), '{"type":"module"}');
