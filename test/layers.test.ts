@@ -212,7 +212,8 @@ test('the layers are read from real sources', () => {
   }
 });
 
-test('package.json and the program tell the same version', () => {
+test('package.json, the program and the client for Python tell the same version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
   expect(readFileSync(join(SRC, 'version.ts'), 'utf8')).toContain(`VERSION = '${version}'`);
+  expect(readFileSync('clients/python/nonced.py', 'utf8')).toContain(`__version__ = '${version}'`);
 });

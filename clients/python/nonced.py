@@ -43,7 +43,7 @@ __all__ = [
     'nonce',
     'status',
 ]
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 ERROR_CODES = (
     'BAD_REQUEST',
