@@ -1,8 +1,8 @@
 import type { ExclusiveOptions, Grant } from '../src/client/api.ts';
 import { Client } from '../src/client/client.ts';
 import { NoncedError } from '../src/errors.ts';
-import type { Outcome } from '../src/protocol/messages.ts';
 import { msgpackRpc } from '../src/protocol/msgpack-rpc.ts';
+import type { Outcome } from '../src/terms.ts';
 import { type Exchange, NoAnswer, RejectedNonce } from './exchange.ts';
 import type { Host } from './host.ts';
 import { RUNTIME_DIR } from './memory.ts';

@@ -1,9 +1,9 @@
 import { DEFAULT_SEQUENCE } from '../src/core/nonces/assignments.ts';
 import { TOKEN_SEQUENCE } from '../src/core/nonces/ledger.ts';
 import { nonceFloorAt } from '../src/core/nonces/sequence-clock.ts';
-import type { ExclusionPolicy } from '../src/core/ports.ts';
 import { freshState } from '../src/daemon/opening.ts';
 import { parseState, type StateFileContents, serialiseState } from '../src/store/state/state-format.ts';
+import type { ExclusionPolicy } from '../src/terms.ts';
 
 /** What a state is changed to, as bytes that a daemon would read. */
 type Change = (contents: StateFileContents) => StateFileContents;

@@ -83,6 +83,11 @@ export class ExitError extends Error {
   }
 }
 
+/** Returns what was thrown as an Error: code that is not ours may throw anything. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** The `code` of a system error ('ENOENT', …), or undefined for anything else. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;

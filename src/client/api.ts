@@ -1,4 +1,5 @@
-import type { ExclusionPolicy, Outcome, Priority, StatusResult, Unit } from '../protocol/messages.ts';
+import type { StatusResult } from '../protocol/messages.ts';
+import type { ExclusionPolicy, Outcome, Priority, Unit } from '../terms.ts';
 
 export interface ConnectOptions {
   /** How this bot is called in `nonced status`: at most 64 bytes. */

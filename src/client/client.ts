@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../clock.ts';
 import { NoncedError, refusal } from '../errors.ts';
-import type { Outcome } from '../protocol/messages.ts';
+import type { Outcome } from '../terms.ts';
+import { DEFAULT_NONCE_WAIT_MS, DEFAULT_PRIORITY, DEFAULT_TTL_MS } from '../terms.ts';
 import type {
   AcquireOptions,
   CallEnd,
@@ -25,10 +26,6 @@ import { Holdings } from './leases/holdings.ts';
 import { type Lease, neverBegun } from './leases/lease.ts';
 import { NextCall, ReleaseCall, RenewCall } from './leases/lease-calls.ts';
 import { enclosing, Hold, living, Scope } from './leases/scope.ts';
-
-const NONCE_WAIT_MS = 30_000;
-/** The daemon's own, to compare a `maxHoldMs` with. */
-const DEFAULT_TTL_MS = { urgent: 30_000, normal: 20_000, background: 10_000 } as const;
 
 type Work<T> = (grant: Grant) => Promise<T> | T;
 
@@ -93,7 +90,7 @@ export class Client implements Nonced, GrantKeeper {
 
   async nonce(options: NonceOptions = {}): Promise<bigint> {
     checkOptions('nonce', options);
-    const { account, count, signal, waitMs = NONCE_WAIT_MS } = options;
+    const { account, count, signal, waitMs = DEFAULT_NONCE_WAIT_MS } = options;
     const call = new PlainCall(this.#clock, this.#link, 'nonce', { account, count }, readNonce);
     const { nonce } = await call.start({ giveUpAtMs: this.#clock.monotonicMs() + waitMs, signal });
     return nonce;
@@ -234,7 +231,7 @@ export class Client implements Nonced, GrantKeeper {
 
 /** A lease that may not be held as long as it would last by itself is asked for no longer. */
 function shortestTtlMs({ ttlMs, maxHoldMs, priority }: ExclusiveOptions): number | undefined {
-  if (maxHoldMs === undefined || maxHoldMs >= (ttlMs ?? DEFAULT_TTL_MS[priority ?? 'normal'])) return ttlMs;
+  if (maxHoldMs === undefined || maxHoldMs >= (ttlMs ?? DEFAULT_TTL_MS[priority ?? DEFAULT_PRIORITY])) return ttlMs;
   return Math.max(1, Math.ceil(maxHoldMs));
 }
 

@@ -9,7 +9,7 @@ import { checkOwner, findSocket } from './connection/socket-path.ts';
 import { dialUnixSocket } from './connection/unix-socket.ts';
 
 export { ERROR_CODES, type ErrorCode, NoncedError } from '../errors.ts';
-export type { ExclusionPolicy, Outcome, Priority, Unit } from '../protocol/messages.ts';
+export type { ExclusionPolicy, Outcome, Priority, Unit } from '../terms.ts';
 export type {
   AcquireOptions,
   CallEnd,

@@ -21,6 +21,7 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Refusal } from '../errors.ts';
+import type { ExclusionPolicy, Outcome } from '../terms.ts';
 import type { Policies } from './accounts/policies.ts';
 import { type AcquireParams, Admission, type NextParams } from './leases/admission.ts';
 import { type BrokerOptions, type BrokerParts, brokerPartsOf } from './leases/broker-parts.ts';
@@ -33,7 +34,7 @@ import { Restart, type Resumed } from './leases/restart.ts';
 import { WaitingRoom } from './leases/waiting-room.ts';
 import { type Advanced, type DrainChange, Operations, type PauseChange } from './operator/operations.ts';
 import type { AdvanceParams } from './operator/operator-plans.ts';
-import type { ExclusionPolicy, Outcome, Peer, RequestId, Token } from './ports.ts';
+import type { Peer, RequestId, Token } from './ports.ts';
 import { recordOf } from './reports/account-record.ts';
 import { metricsOf } from './reports/metrics.ts';
 import { callsPage, eventsPage } from './reports/record-pages.ts';

@@ -1,4 +1,5 @@
 import type { Refusal } from '../errors.ts';
+import type { ExclusionPolicy, LeaseEnd, Outcome, Priority, RevokeReason, Unit } from '../terms.ts';
 
 declare const nonceBrand: unique symbol;
 declare const tokenBrand: unique symbol;
@@ -8,22 +9,6 @@ export type Nonce = bigint & { readonly [nonceBrand]: true };
 
 /** A lease's fencing token: an integer below 2^53 that only ever grows (I5). */
 export type Token = number & { readonly [tokenBrand]: true };
-
-export type Unit = 'ns' | 'us' | 'ms' | 's' | 'counter';
-export type ExclusionPolicy = 'global' | 'account' | 'off';
-export type Priority = 'urgent' | 'normal' | 'background';
-export type Outcome =
-  | 'unknown'
-  | 'ok'
-  | 'unsettled'
-  | 'unavailable'
-  | 'invalid-nonce'
-  | 'rate-limited'
-  | 'locked-out'
-  | 'unused';
-export type RevokeReason = 'expired' | 'preempted';
-/** How a lease ended. `lost`: its holder from before a restart never came back. */
-export type LeaseEnd = 'released' | 'disconnected' | 'lost' | RevokeReason;
 
 /** A request's id on its connection, as the client chose it. */
 export type RequestId = number | string;
@@ -61,9 +46,6 @@ export interface DurableSequence {
   /** The highest nonce that may be handed out. */
   readonly max: bigint;
 }
-
-/** How many sequences an operator may have. */
-export const MOST_SEQUENCES = 64;
 
 /** What is durable of an account. */
 export interface DurableAccount {

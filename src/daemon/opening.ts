@@ -3,10 +3,11 @@ import { DEFAULT_SEQUENCE } from '../core/nonces/assignments.ts';
 import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
 import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
-import type { DurableSequence, DurableState, Unit } from '../core/ports.ts';
+import type { DurableSequence, DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import type { StateFileReading } from '../store/state/state-file.ts';
 import type { StateFileContents, StateIdentity } from '../store/state/state-format.ts';
+import type { Unit } from '../terms.ts';
 import { RELEASED_MS } from '../version.ts';
 
 /** Tokens are JavaScript numbers in many clients. */

@@ -2,7 +2,8 @@
  * The journal of a daemon: one JSON object a line, UTF-8. Its format is a promise to whoever reads it with programs of
  * their own (docs/timeline.md): keys may be added, and types of lines; neither is taken away or changes its meaning.
  */
-import { type EndedCallRecord, type EventRecord, OUTCOMES, PRIORITIES } from './messages.ts';
+import { LEASE_ENDS, OUTCOMES, PRIORITIES } from '../terms.ts';
+import type { EndedCallRecord, EventRecord } from './messages.ts';
 
 export const JOURNAL_FORMAT = 1;
 
@@ -108,7 +109,7 @@ function lineOf(fields: Fields): CallLogLine | 'unknown' | undefined {
           lastNonce: fields.orNull('lastNonce', () => fields.nonce('lastNonce')),
           waitedMs: fields.count('waitedMs'),
           heldMs: fields.count('heldMs'),
-          ended: fields.oneOf('ended', ENDINGS),
+          ended: fields.oneOf('ended', LEASE_ENDS),
           outcome: fields.oneOf('outcome', OUTCOMES),
           late: fields.flag('late'),
         };
@@ -134,7 +135,6 @@ function lineOf(fields: Fields): CallLogLine | 'unknown' | undefined {
   }
 }
 
-const ENDINGS = ['released', 'expired', 'preempted', 'disconnected', 'lost'] as const;
 const SEVERITIES = ['error', 'warn', 'info', 'debug'] as const;
 
 class WrongField extends Error {}

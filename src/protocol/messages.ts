@@ -1,38 +1,16 @@
 import type { ErrorCode, Refusal } from '../errors.ts';
+import type { ExclusionPolicy, LeaseEnd, Outcome, Priority, RevokeReason, Unit } from '../terms.ts';
 
 /** The protocol's version, told in `hello`. */
 export const PROTOCOL = 1;
 
 /** A message of a client, from its first byte to its last, line end included. */
 export const MAX_MESSAGE_BYTES = 4096;
-export const MAX_COUNT = 1000;
-export const MAX_TTL_MS = 600_000;
-export const MAX_WAIT_MS = 600_000;
 /** How many calls or events one answer lists. */
 export const MAX_PAGE = 500;
-/** A name or label a person reads, in UTF-8 bytes. */
-export const MAX_TEXT_BYTES = 64;
 /** A request's id that is a string, in UTF-8 bytes. */
 export const MAX_ID_BYTES = 64;
 
-export const PRIORITIES = ['urgent', 'normal', 'background'] as const;
-export const UNITS = ['ns', 'us', 'ms', 's', 'counter'] as const;
-export const EXCLUSION_POLICIES = ['global', 'account', 'off'] as const;
-export const OUTCOMES = [
-  'unknown',
-  'ok',
-  'unsettled',
-  'unavailable',
-  'invalid-nonce',
-  'rate-limited',
-  'locked-out',
-  'unused',
-] as const;
-
-export type Priority = (typeof PRIORITIES)[number];
-export type Unit = (typeof UNITS)[number];
-export type ExclusionPolicy = (typeof EXCLUSION_POLICIES)[number];
-export type Outcome = (typeof OUTCOMES)[number];
 export type RequestId = number | string;
 
 export function isRequestId(id: unknown): id is RequestId {
@@ -190,7 +168,7 @@ export interface ReleaseResult {
 
 export interface RevokedNotification {
   readonly token: bigint;
-  readonly reason: 'expired' | 'preempted';
+  readonly reason: RevokeReason;
 }
 
 /** Before and after a change by an operator: nonces for `advance`, policies for `set-exclusive`, `running` or `paused`. */
@@ -340,7 +318,7 @@ export interface WhyCall {
   readonly waitedMs: number;
   readonly heldMs: number;
   readonly agoMs: number;
-  readonly ended: 'released' | 'expired' | 'preempted' | 'disconnected' | 'lost';
+  readonly ended: LeaseEnd;
   readonly outcome: Outcome;
   /** The outcome was told after the lease had ended. */
   readonly late: boolean;

@@ -1,23 +1,23 @@
 import { type Refusal, refusal } from '../errors.ts';
 import {
-  type AcquireRequest,
+  ACCOUNT_FORM,
+  ACCOUNT_PATTERN,
+  DEFAULT_ACCOUNT,
+  DEFAULT_PRIORITY,
   EXCLUSION_POLICIES,
-  isRequestId,
   MAX_COUNT,
-  MAX_ID_BYTES,
-  MAX_PAGE,
   MAX_TEXT_BYTES,
   MAX_TTL_MS,
   MAX_WAIT_MS,
+  NAME_FORM,
+  NAME_PATTERN,
   OUTCOMES,
   PRIORITIES,
-  type Request,
-  type RequestId,
   UNITS,
-} from './messages.ts';
+} from '../terms.ts';
+import { type AcquireRequest, isRequestId, MAX_ID_BYTES, MAX_PAGE, type Request, type RequestId } from './messages.ts';
 import { quote, UNPRINTABLE } from './quote.ts';
 
-const DEFAULT_ACCOUNT = 'default';
 const DEFAULT_PAGE = 100;
 const DEFAULT_MAX_LEAD_MS = 3_600_000;
 const MAX_COST = 1_000_000;
@@ -55,8 +55,8 @@ interface AdvanceFields {
   readonly maxLeadMs: number;
 }
 
-const ACCOUNT = pattern(/^[A-Za-z0-9._:@-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ : @ -');
-const SEQUENCE = pattern(/^[A-Za-z0-9._-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ -');
+const ACCOUNT = pattern(ACCOUNT_PATTERN, ACCOUNT_FORM);
+const SEQUENCE = pattern(NAME_PATTERN, NAME_FORM);
 const FINGERPRINT = secret(/^[0-9a-f]{16}$/, '16 lower-case hex digits, the first of the SHA-256 of the public key');
 const SESSION = secret(/^[0-9a-f]{32}$/, '32 lower-case hex digits, made at random by each client');
 const COUNT = wholeNumber(1, MAX_COUNT);
@@ -102,7 +102,7 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
       account: optional(ACCOUNT),
       key: optional(FINGERPRINT),
       unit: optional(oneOf(UNITS)),
-      priority: withDefault(oneOf(PRIORITIES), 'normal'),
+      priority: withDefault(oneOf(PRIORITIES), DEFAULT_PRIORITY),
       cost: withDefault(COST, 1),
       ttlMs: optional(TTL),
       waitMs: optional(wholeNumber(0, MAX_WAIT_MS)),

@@ -7,7 +7,7 @@ import type {
   MetricsResult,
   StatusResult,
 } from '../../src/protocol/messages.ts';
-import { OUTCOMES } from '../../src/protocol/messages.ts';
+import { OUTCOMES } from '../../src/terms.ts';
 
 /** What a daemon may answer to `status`, `metrics` and `calls`: all is well, and little happens. */
 export function statusAnswer(over: Partial<StatusResult> = {}): StatusResult {

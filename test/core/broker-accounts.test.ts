@@ -4,7 +4,8 @@ import type { Policies } from '../../src/core/accounts/policies.ts';
 import type { Advanced } from '../../src/core/broker.ts';
 import { ownSequenceOf } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
-import type { Nonce, Unit } from '../../src/core/ports.ts';
+import type { Nonce } from '../../src/core/ports.ts';
+import type { Unit } from '../../src/terms.ts';
 import { BEGIN_MS, configured, stateWith } from './configured.ts';
 import { MAX_NONCE, Machine, noSpace, settled } from './simulation.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { AcquireParams } from '../../src/core/broker.ts';
-import type { Outcome } from '../../src/core/ports.ts';
+import type { Outcome } from '../../src/terms.ts';
 import { configured, pacedBy, pacing, stateWith } from './configured.ts';
 import { type Bot, Machine, settled } from './simulation.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
-import type { ExclusionPolicy, Priority } from '../../src/core/ports.ts';
+import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
 import { type Bot, Machine, settled } from './simulation.ts';
 
 /** A machine on which somebody holds the one lane. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ExclusionPolicy, Priority } from '../../src/core/ports.ts';
+import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
 import { Machine, settled } from './simulation.ts';
 
 const HOUR_MS = 3_600_000;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Outcome, Priority, RequestId } from '../../src/core/ports.ts';
+import type { RequestId } from '../../src/core/ports.ts';
+import type { Outcome, Priority } from '../../src/terms.ts';
 import { pacing } from './configured.ts';
 import { type Bot, Machine, settled } from './simulation.ts';
 

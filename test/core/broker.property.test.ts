@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { ExclusionPolicy, Priority, Token } from '../../src/core/ports.ts';
+import type { Token } from '../../src/core/ports.ts';
+import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
 import { Checker } from './checker.ts';
 import { type Bot, Machine, noSpace, settled } from './simulation.ts';
 

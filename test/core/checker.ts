@@ -1,5 +1,6 @@
 import { RETURN_MS } from '../../src/core/broker.ts';
-import type { ExclusionPolicy, Grant, Priority, RequestId, Token } from '../../src/core/ports.ts';
+import type { Grant, RequestId, Token } from '../../src/core/ports.ts';
+import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
 import type { Bot, Machine, Sent } from './simulation.ts';
 
 /** From then on a write under way is done without. */

@@ -7,7 +7,8 @@ import {
 } from '../../src/core/accounts/policies.ts';
 import { DEFAULT_SEQUENCE } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
-import type { DurableAccount, DurableSequence, DurableState, Unit } from '../../src/core/ports.ts';
+import type { DurableAccount, DurableSequence, DurableState } from '../../src/core/ports.ts';
+import type { Unit } from '../../src/terms.ts';
 import { freshState, MAX_NONCE } from './simulation.ts';
 
 /** What an operator might have written, with everything left out that he does not care for. */

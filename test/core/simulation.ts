@@ -8,23 +8,20 @@ import type {
   AccountNotes,
   BrokerEvent,
   DurableState,
-  ExclusionPolicy,
   Grant,
   LeaseNotes,
   Nonce,
   NotedAccount,
   NotedLease,
   Observer,
-  Outcome,
   Peer,
   RequestId,
-  RevokeReason,
   StateStore,
   StoreFailure,
   Token,
-  Unit,
 } from '../../src/core/ports.ts';
 import type { ErrorCode, Refusal } from '../../src/errors.ts';
+import type { ExclusionPolicy, Outcome, RevokeReason, Unit } from '../../src/terms.ts';
 import { VirtualClock } from '../fixtures/virtual-clock.ts';
 
 /** Lets everything go on that waits for a promise only. */

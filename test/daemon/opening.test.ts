@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { DEFAULT_EXCHANGE, MAX_NONCE, NO_POLICIES, type Policies } from '../../src/core/accounts/policies.ts';
 import { DEFAULT_SEQUENCE } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
-import type { Unit } from '../../src/core/ports.ts';
 import { type Findings, freshState, openingOf, type Traces } from '../../src/daemon/opening.ts';
 import { EXIT, type ExitError } from '../../src/errors.ts';
 import type { StateFileContents } from '../../src/store/state/state-format.ts';
+import type { Unit } from '../../src/terms.ts';
 import { RELEASED_MS } from '../../src/version.ts';
 
 const NOW_MS = RELEASED_MS + 1_000;

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
-import type { ExclusionPolicy } from '../../src/core/ports.ts';
 import type { Codec } from '../../src/protocol/messages.ts';
+import type { ExclusionPolicy } from '../../src/terms.ts';
 import { settled } from '../core/simulation.ts';
 import { type Caller, codecOf, cpuMsOf, Host } from './host.ts';
 import { FUZZ_TIMEOUT_MS } from './runs.ts';

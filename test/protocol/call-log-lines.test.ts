@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { CALL_LOG_MAGIC, type CallLogLine, decodeLine, encodeLine } from '../../src/protocol/call-log-lines.ts';
-import { OUTCOMES, PRIORITIES } from '../../src/protocol/messages.ts';
+import { OUTCOMES, PRIORITIES } from '../../src/terms.ts';
 
 const CALL: CallLogLine = {
   type: 'call',

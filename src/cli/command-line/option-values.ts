@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { ACTS, type ActName } from '../../rehearsal/acts.ts';
+import { ACCOUNT_FORM, ACCOUNT_PATTERN } from '../../terms.ts';
 import type { Moment } from '../timeline/times.ts';
 
 const MAX_UINT64 = 2n ** 64n - 1n;
@@ -103,8 +104,8 @@ export function parseActs(text: string): ActName[] {
 
 export function parseAccounts(text: string): string[] {
   const accounts = parseWords(text);
-  if (!accounts.every((account) => /^[A-Za-z0-9._:@-]{1,64}$/.test(account))) {
-    throw new InvalidArgumentError('give labels of 1 to 64 of A-Z a-z 0-9 . _ : @ -, with commas between them.');
+  if (!accounts.every((account) => ACCOUNT_PATTERN.test(account))) {
+    throw new InvalidArgumentError(`give labels of ${ACCOUNT_FORM}, with commas between them.`);
   }
   return [...new Set(accounts)];
 }

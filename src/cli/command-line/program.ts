@@ -1,5 +1,6 @@
 import { Argument, Option } from 'commander';
 import { ACTS } from '../../rehearsal/acts.ts';
+import { DEFAULT_PRIORITY, EXCLUSION_POLICIES, PRIORITIES, UNITS } from '../../terms.ts';
 import { VERSION } from '../../version.ts';
 import { NoncedCommand } from './nonced-command.ts';
 import {
@@ -20,9 +21,6 @@ import {
 } from './option-values.ts';
 
 const SHELLS = ['bash', 'zsh'];
-const POLICIES = ['global', 'account', 'off'];
-const UNITS = ['ns', 'us', 'ms', 's', 'counter'];
-const PRIORITIES = ['urgent', 'normal', 'background'];
 
 const socketOption = () =>
   new Option('--socket <path>', "the daemon's socket")
@@ -111,7 +109,7 @@ of a journal that was moved away, and begins a new one.`,
     .description('run a program that holds the exclusive call, with NONCED_NONCE in its environment; exit as it does')
     .argument('<command...>', 'the program and its arguments, after --')
     .addOption(accountOption())
-    .addOption(new Option('--priority <priority>', 'who goes first').choices(PRIORITIES).default('normal'))
+    .addOption(new Option('--priority <priority>', 'who goes first').choices(PRIORITIES).default(DEFAULT_PRIORITY))
     .addOption(new Option('--unit <unit>', 'refuse another unit than this').choices(UNITS))
     .option('--wait <duration>', 'give up after waiting so long for the grant', parseDuration)
     .addOption(
@@ -282,7 +280,9 @@ of a journal that was moved away, and begins a new one.`,
   nonced
     .command('set-exclusive')
     .description('choose what is exclusive, while running and for good (operator)')
-    .addArgument(new Argument('<policy>', 'one lane for all accounts, one for each, or none').choices(POLICIES))
+    .addArgument(
+      new Argument('<policy>', 'one lane for all accounts, one for each, or none').choices(EXCLUSION_POLICIES),
+    )
     .option('--json', 'as JSON, for scripts', false)
     .addOption(socketOption())
     .addExamples(['nonced set-exclusive account'])
@@ -400,7 +400,7 @@ function addRehearse(nonced: NoncedCommand): void {
         .argParser(parseAccounts)
         .default(['MASTER', 'USER:alice', 'USER:bob'], 'MASTER,USER:alice,USER:bob'),
     )
-    .addOption(new Option('--exclusive <policy>', 'what is exclusive').choices(POLICIES).default('global'))
+    .addOption(new Option('--exclusive <policy>', 'what is exclusive').choices(EXCLUSION_POLICIES).default('global'))
     .addOption(new Option('--unit <unit>', 'what the bot signs with').choices(UNITS))
     .addOption(configOption())
     .option('--own-clock', 'the bot runs under nonced exec --own-clock, and makes its own nonces', false)

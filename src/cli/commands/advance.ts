@@ -1,7 +1,8 @@
 import { adminSocket, askOnce } from '../../client/ask.ts';
 import { connect } from '../../client/index.ts';
 import { EXIT, ExitError } from '../../errors.ts';
-import type { AdvanceResult, Unit, WhyResult } from '../../protocol/messages.ts';
+import type { AdvanceResult, WhyResult } from '../../protocol/messages.ts';
+import type { Unit } from '../../terms.ts';
 import { allowedLeadMs, printJson, printLine } from '../terminal/output.ts';
 import { nonceSpan } from '../units.ts';
 

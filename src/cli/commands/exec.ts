@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { connect, type Grant, type Nonced } from '../../client/index.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import type { Priority, Unit } from '../../protocol/messages.ts';
+import type { Priority, Unit } from '../../terms.ts';
 import { warn } from '../terminal/output.ts';
 import { nonceTimeMs } from '../units.ts';
 

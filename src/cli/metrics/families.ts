@@ -1,17 +1,14 @@
 import { ERROR_CODES } from '../../errors.ts';
-import {
-  type AccountMetrics,
-  EXCLUSION_POLICIES,
-  type HistogramResult,
-  type MetricsResult,
-  OUTCOMES,
-  type SequenceStatus,
-  type StatusResult,
-  type WhyCall,
+import type {
+  AccountMetrics,
+  HistogramResult,
+  MetricsResult,
+  SequenceStatus,
+  StatusResult,
 } from '../../protocol/messages.ts';
+import { EXCLUSION_POLICIES, LEASE_ENDS, OUTCOMES } from '../../terms.ts';
 import { type Family, type Sample, valueText } from './exposition.ts';
 
-const ENDINGS: readonly WhyCall['ended'][] = ['released', 'expired', 'preempted', 'disconnected', 'lost'];
 const DURABILITY_STATES: readonly StatusResult['durability']['state'][] = ['durable', 'slow', 'retrying'];
 const CLOCK_STATES: readonly StatusResult['clock']['state'][] = ['followed', 'not-followed', 'behind'];
 /** UNAVAILABLE is the client's own: nobody is refused with it. */
@@ -182,7 +179,7 @@ function ofAccounts(accounts: readonly AccountMetrics[]): Family[] {
     counter(
       'nonced_account_endings_total',
       'Calls that have ended, by how their turns ended.',
-      of(({ endings }) => ENDINGS.map((ending) => one(endings[ending] ?? 0, { ending }))),
+      of(({ endings }) => LEASE_ENDS.map((ending) => one(endings[ending] ?? 0, { ending }))),
     ),
     gauge(
       'nonced_account_paused',

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { askOnce } from '../../client/ask.ts';
 import type { Clock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
-import type { ExclusionPolicy, StatusResult, Unit } from '../../protocol/messages.ts';
+import type { StatusResult } from '../../protocol/messages.ts';
+import type { ExclusionPolicy, Unit } from '../../terms.ts';
 import { mainFile, thisProgram } from '../systemd/program.ts';
 import { endGroup, signalGroup } from './process-group.ts';
 

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
-import type { ExclusionPolicy, Unit } from '../../protocol/messages.ts';
 import {
   ACTS,
   type ActName,
@@ -16,6 +15,7 @@ import { type Exchange, startExchange } from '../../rehearsal/exchange.ts';
 import { findingsOf, notesOf } from '../../rehearsal/findings.ts';
 import { HandedOut } from '../../rehearsal/handed-out.ts';
 import { type Evidence, reportOf, sinsOf } from '../../rehearsal/judge.ts';
+import type { ExclusionPolicy, Unit } from '../../terms.ts';
 import { botEnvironment } from './environment.ts';
 import { PrivateDaemon } from './private-daemon.ts';
 import type { RehearsalReport } from './report-text.ts';

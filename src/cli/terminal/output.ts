@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { EXIT, type ExitCode, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
+import { type ErrorCode, EXIT, type ExitCode, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -56,25 +56,35 @@ export function describe(error: unknown): string {
   return isForeseen ? error.message : (error.stack ?? error.message);
 }
 
+const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
+  BAD_REQUEST: EXIT.usage,
+  UNKNOWN_METHOD: EXIT.usage,
+  TOO_LARGE: EXIT.usage,
+  UNIT_MISMATCH: EXIT.usage,
+  KEY_MISMATCH: EXIT.usage,
+  UNAVAILABLE: EXIT.unavailable,
+  NOT_DURABLE: EXIT.ioError,
+  FORBIDDEN: EXIT.noPermission,
+  CANCELLED: EXIT.tempFail,
+  WAIT_TIMEOUT: EXIT.tempFail,
+  LIMIT: EXIT.tempFail,
+  PACED: EXIT.tempFail,
+  NESTED_LANE: EXIT.tempFail,
+  LEASE_LOST: EXIT.tempFail,
+  PAUSED: EXIT.tempFail,
+  DRAINING: EXIT.tempFail,
+  QUARANTINED: EXIT.tempFail,
+  EXCHANGE_DOWN: EXIT.tempFail,
+  SHUTTING_DOWN: EXIT.tempFail,
+};
+
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ExitError) return error.exitCode;
   if (!(error instanceof NoncedError)) return EXIT.lostOwnership;
-  switch (error.code) {
-    case 'UNAVAILABLE':
-      return ['EACCES', 'EPERM'].includes(systemErrorCode(error.cause) ?? '') ? EXIT.noPermission : EXIT.unavailable;
-    case 'FORBIDDEN':
-      return EXIT.noPermission;
-    case 'BAD_REQUEST':
-    case 'UNKNOWN_METHOD':
-    case 'UNIT_MISMATCH':
-    case 'KEY_MISMATCH':
-    case 'TOO_LARGE':
-      return EXIT.usage;
-    case 'NOT_DURABLE':
-      return EXIT.ioError;
-    default:
-      return EXIT.tempFail;
-  }
+  const isForbidden = ['EACCES', 'EPERM'].includes(systemErrorCode(error.cause) ?? '');
+  if (error.code === 'UNAVAILABLE' && isForbidden) return EXIT.noPermission;
+  // A newer daemon may refuse with a code that is not known here.
+  return EXIT_CODES[error.code] ?? EXIT.tempFail;
 }
 
 const HOUR_MS = 3_600_000;

@@ -1,14 +1,6 @@
+import { LEASE_ENDS } from '../../terms.ts';
 import type { Call, Incident } from './incident.ts';
-import {
-  type CallKind,
-  ENDINGS,
-  FIRST_BAD_KIND,
-  GLYPHS,
-  KINDS,
-  type PageData,
-  REACH_ALL,
-  REACH_NONE,
-} from './page-data.ts';
+import { type CallKind, FIRST_BAD_KIND, GLYPHS, KINDS, type PageData, REACH_ALL, REACH_NONE } from './page-data.ts';
 import { isToLookAt, type Picture, type Reach } from './rows.ts';
 
 /** What the page's script needs of an incident. */
@@ -40,7 +32,7 @@ export function pageDataOf({ fromMs, toMs }: Incident, { rows, marks, spans }: P
       calls.waited.push(call.waitedMs);
       calls.held.push(call.heldMs);
       calls.kind.push(KINDS.indexOf(kindOf(call)));
-      calls.ending.push(call.state.kind === 'ended' ? ENDINGS.indexOf(call.state.ended) : -1);
+      calls.ending.push(call.state.kind === 'ended' ? LEASE_ENDS.indexOf(call.state.ended) : -1);
       calls.account.push(texts.of(call.account));
       calls.holder.push(texts.of(call.holder));
       calls.label.push(texts.of(call.label));
@@ -58,7 +50,7 @@ export function pageDataOf({ fromMs, toMs }: Incident, { rows, marks, spans }: P
     kinds: KINDS,
     glyphs: KINDS.map((kind) => GLYPHS[kind]),
     firstBadKind: FIRST_BAD_KIND,
-    endings: ENDINGS,
+    endings: LEASE_ENDS,
     texts: texts.all,
     rows: rows.map(({ name, tracks, bars }) => ({ name, tracks, note: noteOf(bars.map(({ call }) => call)) })),
     calls,

@@ -1,5 +1,7 @@
+import type { Outcome } from '../../terms.ts';
+
 /**
- * What the script of the page is given, as JSON. It imports nothing, because the script is compiled for a browser. Calls
+ * What the script of the page is given, as JSON. It imports types alone, because the script is compiled for a browser. Calls
  * are columns, which is the least text, and what is said often is said once, in `texts`. -1 stands for nothing.
  */
 export interface PageData {
@@ -41,7 +43,7 @@ export interface CallColumns {
   readonly held: readonly number[];
   /** Index in KINDS. */
   readonly kind: readonly number[];
-  /** Index in ENDINGS. */
+  /** Index in LEASE_ENDS. */
   readonly ending: readonly number[];
   /** Indices in `texts`. */
   readonly account: readonly number[];
@@ -58,30 +60,10 @@ export interface CallColumns {
   readonly toLookAt: readonly number[];
 }
 
-/**
- * How a call went: its outcome, or that it has none yet. The worse, the later: of bars that lie on each other, the last
- * shows.
- */
-export const KINDS = [
-  'unused',
-  'ok',
-  'unknown',
-  'waiting',
-  'held',
-  'rate-limited',
-  'unavailable',
-  'unsettled',
-  'locked-out',
-  'invalid-nonce',
-] as const;
+/** How a call went: its outcome, or that it has none yet. */
+export type CallKind = Outcome | 'waiting' | 'held';
 
-export type CallKind = (typeof KINDS)[number];
-
-export const FIRST_BAD_KIND = KINDS.indexOf('rate-limited');
-
-export const ENDINGS = ['released', 'expired', 'preempted', 'disconnected', 'lost'] as const;
-
-/** Who reads without colours, and who sees red and green as one, has these. */
+/** For readers without colours, or who see red and green as one. The worse, the later. */
 export const GLYPHS: Readonly<Record<CallKind, string>> = {
   unused: '',
   ok: '',
@@ -94,6 +76,11 @@ export const GLYPHS: Readonly<Record<CallKind, string>> = {
   'locked-out': '■',
   'invalid-nonce': '✕',
 };
+
+/** In the order in which bars are drawn: of those that lie on each other, the last shows. */
+export const KINDS = Object.keys(GLYPHS) as CallKind[];
+
+export const FIRST_BAD_KIND = KINDS.indexOf('rate-limited');
 
 export const REACH_ALL = -1;
 export const REACH_NONE = -2;

@@ -1,3 +1,4 @@
+import { isUnremarkable } from '../../terms.ts';
 /** From calls and events to what is drawn: rows of bars, marks at a time, and spans of time. Pure. */
 import { accountOf, beginMs, type Call, type Happening, type Incident, type Stretch } from './incident.ts';
 import { clockTime } from './times.ts';
@@ -61,10 +62,8 @@ export function pictureOf(incident: Incident, by: Grouping): Picture {
 /** Whether somebody who looks for what went wrong wants to see the call. */
 export function isToLookAt({ state, waitedMs, heldMs }: Call): boolean {
   if (waitedMs > SLOW_MS || heldMs > SLOW_MS) return true;
-  return state.kind === 'ended' && (state.ended !== 'released' || !WELL.includes(state.outcome));
+  return state.kind === 'ended' && (state.ended !== 'released' || !isUnremarkable(state.outcome));
 }
-
-const WELL: readonly string[] = ['ok', 'unknown', 'unused'];
 
 /** A row for each account or process, by name; also for accounts of which nothing but an event is known. */
 export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenings'>, by: Grouping): Row[] {

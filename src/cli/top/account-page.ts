@@ -1,4 +1,5 @@
 import type { EndedCallRecord } from '../../protocol/messages.ts';
+import { isUnremarkable } from '../../terms.ts';
 import { cut, harmless } from '../terminal/width.ts';
 import { type Column, tableLines } from './columns.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -57,6 +58,6 @@ function outcomeText({ outcome, late }: EndedCallRecord): string {
 }
 
 function coloured(line: string, call: EndedCallRecord | undefined, paint: Space['paint']): string {
-  if (call === undefined || ['ok', 'unknown', 'unused'].includes(call.outcome)) return line;
+  if (call === undefined || isUnremarkable(call.outcome)) return line;
   return paint(call.outcome === 'invalid-nonce' || call.outcome === 'locked-out' ? 'red' : 'yellow', line);
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import { NoncedError } from '../../errors.ts';
-import { MAX_TEXT_BYTES, MAX_TTL_MS, type Unit } from '../../protocol/messages.ts';
+import { MAX_TEXT_BYTES, MAX_TTL_MS, type Unit } from '../../terms.ts';
 import type { CallEnd, ExclusiveOptions, Grant, Nonced } from '../api.ts';
 import { type ErrorClasses, neverAnswered, neverSent, outcomeOfError } from './ccxt-errors.ts';
 import type { Draft, SignedRequest } from './ccxt-signing.ts';

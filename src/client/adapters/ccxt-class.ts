@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { NoncedError } from '../../errors.ts';
-import type { Unit } from '../../protocol/messages.ts';
+import type { Unit } from '../../terms.ts';
 import type { Nonced } from '../api.ts';
 import { badRequest } from '../calls/options.ts';
 import { callInTurn } from './ccxt-call.ts';

@@ -1,5 +1,5 @@
 import { type ErrorCode, type NoncedError, systemErrorCode } from '../../errors.ts';
-import type { Outcome } from '../../protocol/messages.ts';
+import type { Outcome } from '../../terms.ts';
 import { outcomeOfErrors } from './kraken.ts';
 
 type ErrorClass = new (message: string) => Error;

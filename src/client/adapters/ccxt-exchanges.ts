@@ -1,4 +1,4 @@
-import type { Unit } from '../../protocol/messages.ts';
+import type { Unit } from '../../terms.ts';
 import { badRequest } from '../calls/options.ts';
 import { type CallTerms, termsOf } from './kraken.ts';
 

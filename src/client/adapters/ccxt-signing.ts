@@ -1,4 +1,5 @@
-import type { Unit } from '../../protocol/messages.ts';
+import type { Unit } from '../../terms.ts';
+import { DIGITS } from '../../terms.ts';
 import { badRequest } from '../calls/options.ts';
 import { fingerprintOf } from './fingerprint.ts';
 
@@ -18,8 +19,6 @@ const DRAFT = Symbol('nonced draft');
 
 /** No exchange takes it twice, and those that count upwards not even once. */
 const NO_NONCE = 0n;
-
-const DIGITS: Readonly<Record<Exclude<Unit, 'counter'>, number>> = { ns: 19, us: 16, ms: 13, s: 10 };
 
 /** A private call as ccxt signed it before it had a nonce: enough to tell what it is, and to sign it again. */
 export class Draft {

@@ -1,4 +1,4 @@
-import type { Outcome, Priority } from '../../protocol/messages.ts';
+import type { Outcome, Priority } from '../../terms.ts';
 
 /** What a private call of Kraken's REST API is to the daemon. */
 export interface CallTerms {

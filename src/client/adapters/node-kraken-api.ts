@@ -1,6 +1,6 @@
 import { systemClock } from '../../clock.ts';
 import { systemErrorCode } from '../../errors.ts';
-import type { Outcome } from '../../protocol/messages.ts';
+import type { Outcome } from '../../terms.ts';
 import { badRequest } from '../calls/options.ts';
 import { outcomeOfErrors, outcomeOfStatus } from './kraken.ts';
 import { type AdapterOptions, outcomeOfTransportCode, PrivateCalls } from './private-calls.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { NoncedError, refusal } from '../../errors.ts';
-import type { Outcome, Unit } from '../../protocol/messages.ts';
 import { quote } from '../../protocol/quote.ts';
+import type { Outcome, Unit } from '../../terms.ts';
 import type { Nonced } from '../api.ts';
 import { badRequest } from '../calls/options.ts';
 import { fingerprintOf } from './fingerprint.ts';

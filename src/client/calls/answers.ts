@@ -1,11 +1,5 @@
-import type {
-  ExclusionPolicy,
-  GrantResult,
-  HeldLease,
-  HelloResult,
-  NonceResult,
-  StatusResult,
-} from '../../protocol/messages.ts';
+import type { GrantResult, HeldLease, HelloResult, NonceResult, StatusResult } from '../../protocol/messages.ts';
+import type { ExclusionPolicy } from '../../terms.ts';
 
 // A daemon may be newer: fields that are not known here are not looked at. What is known must be as promised, or the
 // answer is undefined and the connection counts as broken.

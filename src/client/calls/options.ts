@@ -1,6 +1,6 @@
 import { NoncedError, refusal } from '../../errors.ts';
-import { OUTCOMES, PRIORITIES } from '../../protocol/messages.ts';
 import { quote } from '../../protocol/quote.ts';
+import { OUTCOMES, PRIORITIES } from '../../terms.ts';
 import type {
   AcquireOptions,
   ConnectOptions,

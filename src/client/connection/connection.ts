@@ -1,4 +1,5 @@
 import { nextTick } from 'node:process';
+import { asError } from '../../errors.ts';
 import { MessageScanner } from '../../protocol/message-scanner.ts';
 import type { Codec, Message } from '../../protocol/messages.ts';
 
@@ -120,6 +121,6 @@ export class Connection implements TransportEvents {
 
   #break(error: unknown): void {
     this.destroy();
-    this.#events.broken(error instanceof Error ? error : new Error(String(error)));
+    this.#events.broken(asError(error));
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../clock.ts';
-import { NoncedError } from '../../errors.ts';
+import { asError, NoncedError } from '../../errors.ts';
 import type { Codec, Message, RequestId } from '../../protocol/messages.ts';
 import { type Greeting, readGreeting } from '../calls/answers.ts';
 import { Backoff } from './backoff.ts';
@@ -143,7 +143,7 @@ export class Uplink {
       this.#place = place;
       this.#ports.trust(place);
     } catch (error) {
-      this.#failed(error instanceof Error ? error : new Error(String(error)));
+      this.#failed(asError(error));
       return;
     }
     const connection: Connection = new Connection(this.#ports.dial, place.path, this.#ports.codec, {

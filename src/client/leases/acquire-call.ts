@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { NoncedError, refusal } from '../../errors.ts';
 import type { HeldLease } from '../../protocol/messages.ts';
+import { DEFAULT_ACCOUNT, DEFAULT_PRIORITY, DEFAULT_WAIT_MS } from '../../terms.ts';
 import type { AcquireOptions } from '../api.ts';
 import { readGrant } from '../calls/answers.ts';
 import { Call, waitedTooLong } from '../calls/call.ts';
@@ -8,7 +9,6 @@ import type { Holdings, HoldingsLink } from './holdings.ts';
 import { type Lease, marginMs, neverBegun } from './lease.ts';
 import { NextCall } from './lease-calls.ts';
 
-const DEFAULT_WAIT_MS = { urgent: 15_000, normal: 30_000, background: 30_000 } as const;
 /** A daemon that has not answered by then, this long after the wait it was told, is not going to. */
 const ANSWER_GRACE_MS = 2_000;
 
@@ -22,12 +22,12 @@ export interface Granted {
 
 /** How long a caller waits for its turn, in milliseconds. */
 export function patienceMs({ waitMs, priority, maxAgeMs }: AcquireOptions): number {
-  return Math.min(waitMs ?? DEFAULT_WAIT_MS[priority ?? 'normal'], maxAgeMs ?? Number.POSITIVE_INFINITY);
+  return Math.min(waitMs ?? DEFAULT_WAIT_MS[priority ?? DEFAULT_PRIORITY], maxAgeMs ?? Number.POSITIVE_INFINITY);
 }
 
 /** The account a request without one is for, by the daemon's rule. */
 export function accountOf({ account, key }: AcquireOptions): string {
-  return account ?? (key === undefined ? 'default' : `key:${key}`);
+  return account ?? (key === undefined ? DEFAULT_ACCOUNT : `key:${key}`);
 }
 
 /** A wait for a grant, across any number of connections, that never gives its caller one without time left. */

@@ -1,4 +1,4 @@
-import type { Outcome } from '../../protocol/messages.ts';
+import type { Outcome } from '../../terms.ts';
 import type { Grant, NextOptions, ReleaseOptions } from '../api.ts';
 import { checkArgument, checkOptions } from '../calls/options.ts';
 import type { Lease } from './lease.ts';

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import type { NoncedError } from '../../errors.ts';
-import type { HeldLease, Outcome } from '../../protocol/messages.ts';
+import type { HeldLease } from '../../protocol/messages.ts';
+import type { Outcome } from '../../terms.ts';
 import type { Call, CallLink } from '../calls/call.ts';
 import { Lease, type LeaseKeeper, type LeaseTerms, leaseLost } from './lease.ts';
 import { type LeaseLoser, RenewCall } from './lease-calls.ts';

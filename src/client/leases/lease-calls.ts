@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../clock.ts';
 import { NoncedError, type Refusal } from '../../errors.ts';
-import type { Outcome } from '../../protocol/messages.ts';
+import type { Outcome } from '../../terms.ts';
 import { readNonce, readReleased, readTtlMs } from '../calls/answers.ts';
 import { Call, type CallLink } from '../calls/call.ts';
 import { type Lease, leaseLost } from './lease.ts';

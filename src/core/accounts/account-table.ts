@@ -1,3 +1,4 @@
+import { asError } from '../../errors.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import type { NonceSequence } from '../nonces/nonce-sequence.ts';
 import { type AccountNotes, type AccountNotesFound, type NotedAccount, UNCOUNTED } from '../ports.ts';
@@ -168,7 +169,7 @@ export class AccountTable {
     try {
       write();
     } catch (error) {
-      this.#failed(error instanceof Error ? error : new Error(String(error)));
+      this.#failed(asError(error));
     }
   }
 

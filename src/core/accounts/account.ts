@@ -1,5 +1,6 @@
+import type { Unit } from '../../terms.ts';
 import type { NonceSequence } from '../nonces/nonce-sequence.ts';
-import type { Nonce, Unit } from '../ports.ts';
+import type { Nonce } from '../ports.ts';
 import type { CallTally } from '../record/call-tally.ts';
 import type { Breaker } from './breaker.ts';
 import type { Exchange } from './exchange.ts';

@@ -1,7 +1,8 @@
-import type { NotedBreaker, Outcome, Priority } from '../ports.ts';
+import type { Outcome, Priority } from '../../terms.ts';
+import { REJECTED_IN_A_ROW } from '../../terms.ts';
+import type { NotedBreaker } from '../ports.ts';
 
 /** So many rejected nonces in a row, or among the last calls, open the breaker. */
-const IN_A_ROW = 3;
 const AMONG_RECENT = 5;
 const RECENT = 20;
 const RECENT_MASK = 2 ** RECENT - 1;
@@ -101,7 +102,7 @@ export class Breaker {
       this.#now = CLOSED;
       return true;
     }
-    const opens = rejected && (inARow >= IN_A_ROW || ones(recent) >= AMONG_RECENT);
+    const opens = rejected && (inARow >= REJECTED_IN_A_ROW || ones(recent) >= AMONG_RECENT);
     return opens && this.#open('invalid-nonce', nowMs, FIRST_PROBE_MS);
   }
 

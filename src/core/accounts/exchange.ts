@@ -1,4 +1,4 @@
-import type { Outcome, Priority } from '../ports.ts';
+import type { Outcome, Priority } from '../../terms.ts';
 
 /** So many calls without an answer in a row, over all accounts, and the exchange counts as down. */
 const SILENT_CALLS = 3;

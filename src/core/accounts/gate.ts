@@ -1,5 +1,5 @@
 import type { Refusal } from '../../errors.ts';
-import type { Outcome, Priority } from '../ports.ts';
+import type { Outcome, Priority } from '../../terms.ts';
 import type { Account } from './account.ts';
 import { DOWN_TTL_MS } from './exchange.ts';
 import { costTooHigh, exchangeDown, paused, quarantined } from './refusals.ts';

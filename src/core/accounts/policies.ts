@@ -1,5 +1,5 @@
+import type { Unit } from '../../terms.ts';
 import { DEFAULT_SEQUENCE } from '../nonces/assignments.ts';
-import type { Unit } from '../ports.ts';
 
 /** The exchange of every account that is assigned to no other. */
 export const DEFAULT_EXCHANGE = 'default';

@@ -1,7 +1,7 @@
 import { type Refusal, refusal } from '../../errors.ts';
+import type { Unit } from '../../terms.ts';
 import { seconds } from '../durations.ts';
 import { describeUnit } from '../nonces/sequence-clock.ts';
-import type { Unit } from '../ports.ts';
 import type { Account } from './account.ts';
 import type { BreakerRefusal } from './breaker.ts';
 import { DEFAULT_EXCHANGE } from './policies.ts';

@@ -1,4 +1,5 @@
-import type { Priority } from '../ports.ts';
+import type { Priority } from '../../terms.ts';
+import { PRIORITIES } from '../../terms.ts';
 import { type Deadline, DeadlineQueue } from './deadline-queue.ts';
 
 /** A waiter of this age counts as aged: now and then one is granted ahead of its priority. */
@@ -7,8 +8,6 @@ export const AGED_MS = 5_000;
 export const AGED_SHARE = 8;
 /** An urgent waiter ends a background lease that has been held for longer. */
 export const PREEMPT_AFTER_MS = 3_000;
-
-const BY_URGENCY: readonly Priority[] = ['urgent', 'normal', 'background'];
 
 /** What a lane must know of a waiter; `previous`, `next` and `queue` belong to the lane. */
 export interface Queued<W> {
@@ -190,7 +189,7 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
    * the eighth is for the one that has waited longest. A hang alone makes nobody go ahead of an urgent waiter.
    */
   choose(nowMs: number): W | undefined {
-    const byPriority = this.urgent ?? this.#firstOf('normal') ?? this.#firstOf('background');
+    const byPriority = this.#mostUrgent();
     if (byPriority === undefined) return undefined;
     const oldest = this.#oldestReady();
     if (oldest === undefined || oldest === byPriority || nowMs - oldest.sinceMs <= AGED_MS) return byPriority;
@@ -200,6 +199,14 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
   /** The first urgent waiter that is not parked. */
   get urgent(): W | undefined {
     return this.#firstOf('urgent');
+  }
+
+  #mostUrgent(): W | undefined {
+    for (const priority of PRIORITIES) {
+      const first = this.#firstOf(priority);
+      if (first !== undefined) return first;
+    }
+    return undefined;
   }
 
   /** Tells that `waiter`, as chosen, is being granted: it leaves the queue, and the share of the aged is counted. */
@@ -234,7 +241,7 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
 
   #oldestReady(): W | undefined {
     let oldest: W | undefined;
-    for (const priority of BY_URGENCY) {
+    for (const priority of PRIORITIES) {
       const first = this.#firstOf(priority);
       if (first !== undefined && (oldest === undefined || first.arrival < oldest.arrival)) oldest = first;
     }

@@ -2,8 +2,11 @@
  * What asks for nonces and leases: a request is refused at once, or becomes a waiter or a draw that is answered later,
  * once and no more. Here it gets its place by arrival (I6), but no nonce (I3).
  */
+
 import type { Clock } from '../../clock.ts';
 import { type Refusal, refusal } from '../../errors.ts';
+import type { Priority, Unit } from '../../terms.ts';
+import { DEFAULT_TTL_MS, DEFAULT_WAIT_MS } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import type { Drain } from '../accounts/drain.ts';
@@ -11,7 +14,7 @@ import { refusalOf } from '../accounts/gate.ts';
 import { keyMismatch, unitMismatch } from '../accounts/refusals.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import { SHUTTING_DOWN } from '../nonces/refusals.ts';
-import type { Observer, Priority, RequestId, Token, Unit } from '../ports.ts';
+import type { Observer, RequestId, Token } from '../ports.ts';
 import type { BrokerParts, Limits } from './broker-parts.ts';
 import type { Draws } from './draws.ts';
 import type { Client, Due, Waiter } from './entities.ts';
@@ -24,9 +27,6 @@ import type { WaitingRoom } from './waiting-room.ts';
 
 /** A waiter whose only obstacle is a write of the ceiling gets at least this, however short its patience. */
 const WRITE_GRACE_MS = 1_500;
-
-const TTL_MS: Readonly<Record<Priority, number>> = { urgent: 30_000, normal: 20_000, background: 10_000 };
-const WAIT_MS: Readonly<Record<Priority, number>> = { urgent: 15_000, normal: 30_000, background: 30_000 };
 
 export interface AcquireParams {
   readonly account: string;
@@ -114,7 +114,7 @@ export class Admission {
       count: params.count,
       cost: params.cost,
       unit: params.unit,
-      ttlMs: params.ttlMs ?? TTL_MS[priority],
+      ttlMs: params.ttlMs ?? DEFAULT_TTL_MS[priority],
       label: params.label,
       arrival: this.#arrivals++,
       sinceMs: nowMs,
@@ -122,7 +122,7 @@ export class Admission {
       queue: undefined,
       previous: undefined,
       next: undefined,
-      dueMs: nowMs + (params.waitMs ?? WAIT_MS[priority]),
+      dueMs: nowMs + (params.waitMs ?? DEFAULT_WAIT_MS[priority]),
       heapIndex: -1,
     };
     lane.enqueue(waiter);

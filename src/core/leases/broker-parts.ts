@@ -2,7 +2,9 @@
  * What the parts of the broker stand on: its tables, and the ports behind them. It decides nothing; every part takes of it
  * what it needs, and none changes which ones they are.
  */
+
 import type { Clock } from '../../clock.ts';
+import { MAX_ACCOUNTS_IN_USE, MAX_WAITING, MAX_WAITING_PER_CLIENT } from '../../terms.ts';
 import { AccountTable } from '../accounts/account-table.ts';
 import { Drain } from '../accounts/drain.ts';
 import { NO_POLICIES, type Policies } from '../accounts/policies.ts';
@@ -31,7 +33,11 @@ export interface Limits {
   readonly accounts: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { waitingPerClient: 1_000, waiting: 10_000, accounts: 1_000 };
+export const DEFAULT_LIMITS: Limits = {
+  waitingPerClient: MAX_WAITING_PER_CLIENT,
+  waiting: MAX_WAITING,
+  accounts: MAX_ACCOUNTS_IN_USE,
+};
 
 export interface BrokerOptions {
   readonly clock: Clock;

@@ -1,7 +1,8 @@
+import type { Priority, Unit } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { Deadline } from '../lanes/deadline-queue.ts';
 import type { AccountQueue, Lane, Queued } from '../lanes/lane.ts';
-import type { Nonce, Peer, Priority, RequestId, Token, Unit } from '../ports.ts';
+import type { Nonce, Peer, RequestId, Token } from '../ports.ts';
 
 /** One connection, as the broker knows it. */
 export interface Client {

@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
+import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import { judge, longestTtlMs, pass, refusalOf } from '../accounts/gate.ts';
@@ -13,7 +14,7 @@ import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { AccountQueue } from '../lanes/lane.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
-import type { ExclusionPolicy, Nonce, Observer, Token } from '../ports.ts';
+import type { Nonce, Observer, Token } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';
 import type { Due, Lease, LeaseLane, Waiter } from './entities.ts';
 import type { LaneMap } from './lane-map.ts';

@@ -1,6 +1,6 @@
+import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import { Lane, type Timetable } from '../lanes/lane.ts';
-import type { ExclusionPolicy } from '../ports.ts';
 import type { Lease, LeaseLane, Waiter } from './entities.ts';
 
 /** Above it, lanes that nobody holds or waits for are forgotten. */

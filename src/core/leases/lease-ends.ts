@@ -5,13 +5,14 @@
  */
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
+import type { LeaseEnd, Outcome, RevokeReason } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import { ended, longestTtlMs } from '../accounts/gate.ts';
 import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import { SHUTTING_DOWN } from '../nonces/refusals.ts';
-import type { LeaseEnd, Observer, Outcome, RevokeReason, Token } from '../ports.ts';
+import type { Observer, Token } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
 import type { GrantedCall, RecentCalls } from '../record/recent-calls.ts';
 import type { BrokerParts } from './broker-parts.ts';

@@ -1,3 +1,4 @@
+import { asError } from '../../errors.ts';
 import type { LeaseNotes, Token } from '../ports.ts';
 import type { Client, Lease } from './entities.ts';
 
@@ -96,5 +97,3 @@ export class LeaseTable {
     }
   }
 }
-
-const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));

@@ -1,5 +1,5 @@
+import type { LeaseEnd, Outcome } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
-import type { LeaseEnd, Outcome } from '../ports.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
 import type { Lease } from './entities.ts';
 

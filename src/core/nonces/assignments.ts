@@ -1,3 +1,4 @@
+import { MAX_ACCOUNTS } from '../../terms.ts';
 import type { DurableAccount } from '../ports.ts';
 
 /** The sequence of every account that is assigned to no other. */
@@ -10,8 +11,7 @@ export function ownSequenceOf(account: string): string {
   return `${OWN_PREFIX}${account}`;
 }
 
-/** More accounts are not told apart: those on the default sequence then count as one, `EVERYBODY`. */
-const MOST_ACCOUNTS = 4_096;
+/** Stands for the accounts on the default sequence that are not told apart. */
 export const EVERYBODY = '*';
 
 /** What changes of an account. */
@@ -67,7 +67,7 @@ export class Assignments {
 
   /** Lets the account draw from `sequence` once the next write of the state is durable. False where there is no room. */
   enlist(account: string, sequence: string): boolean {
-    const isFull = this.#accounts.size + this.#newcomers.size >= MOST_ACCOUNTS && !this.#accounts.has(account);
+    const isFull = this.#accounts.size + this.#newcomers.size >= MAX_ACCOUNTS && !this.#accounts.has(account);
     const hasRoom = this.#newcomers.has(account) || !(isFull || this.isCrowded);
     // Whoever is not told apart goes on where those have drawn (I2).
     if (!hasRoom && sequence !== (this.#accounts.get(EVERYBODY)?.sequence ?? DEFAULT_SEQUENCE)) return false;

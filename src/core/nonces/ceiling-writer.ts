@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
-import type { BootAnchor, DurableSequence, DurableState, ExclusionPolicy, Observer, StateStore } from '../ports.ts';
+import type { ExclusionPolicy } from '../../terms.ts';
+import type { BootAnchor, DurableSequence, DurableState, Observer, StateStore } from '../ports.ts';
 import { Histogram } from '../record/histogram.ts';
 import type { AccountChange, Assignments } from './assignments.ts';
 import type { NonceSequence, Proposal } from './nonce-sequence.ts';

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
-import type { DurableState, Observer, StateStore, Unit } from '../ports.ts';
+import type { Unit } from '../../terms.ts';
+import type { DurableState, Observer, StateStore } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
 import { Assignments, ownSequenceOf } from './assignments.ts';
 import { CeilingWriter, type ChangePlan, type Committed } from './ceiling-writer.ts';

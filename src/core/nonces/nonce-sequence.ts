@@ -1,4 +1,5 @@
-import type { DurableSequence, Nonce, Unit } from '../ports.ts';
+import type { Unit } from '../../terms.ts';
+import type { DurableSequence, Nonce } from '../ports.ts';
 
 /** How much time ahead of the clock the ceiling is put, in each unit that follows it. */
 const RESERVE: Readonly<Record<Unit, bigint>> = {

@@ -1,5 +1,7 @@
 import type { Clock } from '../../clock.ts';
-import type { BootAnchor, Unit } from '../ports.ts';
+import type { Unit } from '../../terms.ts';
+import { type ClockUnit, DIGITS, NONCES_PER_SECOND } from '../../terms.ts';
+import type { BootAnchor } from '../ports.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -13,10 +15,12 @@ const SLOW_RTC_MS = 60_000;
 // How far the wall clock and the monotonic one may drift apart before the time since boot is asked, which is slow.
 const RECHECK_MS = 1_000;
 
-const UNITS_PER_MS: Readonly<Record<Exclude<Unit, 's' | 'counter'>, bigint>> = { ns: 1_000_000n, us: 1_000n, ms: 1n };
-
-/** How many digits the nonces of a sequence that follows the clock have, until the year 2286. */
-export const DIGITS: Readonly<Record<Exclude<Unit, 'counter'>, number>> = { ns: 19, us: 16, ms: 13, s: 10 };
+// Divided once: it is multiplied with at every draw.
+const UNITS_PER_MS: Readonly<Record<Exclude<ClockUnit, 's'>, bigint>> = {
+  ns: NONCES_PER_SECOND.ns / 1_000n,
+  us: NONCES_PER_SECOND.us / 1_000n,
+  ms: NONCES_PER_SECOND.ms / 1_000n,
+};
 
 /** `ns (19 digits)`: what an operator can compare with the nonces that were sent. */
 export function describeUnit(unit: Unit): string {
@@ -27,7 +31,7 @@ export function describeUnit(unit: Unit): string {
 export function otherUnitOf(nonce: bigint, unit: Unit): Unit | undefined {
   if (unit === 'counter') return undefined;
   const digits = String(nonce).length;
-  return (Object.keys(DIGITS) as (keyof typeof DIGITS)[]).find((other) => other !== unit && DIGITS[other] === digits);
+  return (Object.keys(DIGITS) as ClockUnit[]).find((other) => other !== unit && DIGITS[other] === digits);
 }
 
 /**

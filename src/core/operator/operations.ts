@@ -6,6 +6,7 @@
 
 import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
+import type { ExclusionPolicy, Unit } from '../../terms.ts';
 import type { AccountTable } from '../accounts/account-table.ts';
 import type { Drain } from '../accounts/drain.ts';
 import type { Policies } from '../accounts/policies.ts';
@@ -18,7 +19,7 @@ import type { Phase } from '../leases/phase.ts';
 import type { DurableChange } from '../nonces/ceiling-writer.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import { notDurable, SHUTTING_DOWN } from '../nonces/refusals.ts';
-import type { ExclusionPolicy, Observer, Unit } from '../ports.ts';
+import type { Observer } from '../ports.ts';
 import { firstOf } from '../record/listed.ts';
 import { type AdvanceParams, type AdvancePlan, OperatorPlans } from './operator-plans.ts';
 

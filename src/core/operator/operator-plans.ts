@@ -4,6 +4,7 @@
  * none lowers a sequence (I10).
  */
 import { type Refusal, refusal } from '../../errors.ts';
+import { MAX_SEQUENCES } from '../../terms.ts';
 import type { AccountPolicy, Policies } from '../accounts/policies.ts';
 import { span } from '../durations.ts';
 import type { AccountChange } from '../nonces/assignments.ts';
@@ -13,7 +14,6 @@ import type { Ledger } from '../nonces/ledger.ts';
 import { NonceSequence } from '../nonces/nonce-sequence.ts';
 import { CROWDED, exhaustedBy, notAbove } from '../nonces/refusals.ts';
 import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../nonces/sequence-clock.ts';
-import { MOST_SEQUENCES } from '../ports.ts';
 import { countOfOperators, planPolicies } from './policy-plan.ts';
 
 export interface AdvanceParams {
@@ -138,10 +138,10 @@ export class OperatorPlans {
     const accounts: ReadonlyMap<string, AccountChange> = new Map([[account, { sequence: name }]]);
     const known = this.#ledger.sequences.get(name);
     if (known !== undefined) return { sequence: known, from, change: { accounts } };
-    if (countOfOperators(this.#ledger.sequences.keys()) >= MOST_SEQUENCES) {
+    if (countOfOperators(this.#ledger.sequences.keys()) >= MAX_SEQUENCES) {
       return refusal(
         'LIMIT',
-        `there are ${MOST_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,
+        `there are ${MAX_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,
       );
     }
     const sequence = new NonceSequence(name, from.durable(from.ceiling));

@@ -1,7 +1,8 @@
+import { MAX_SEQUENCES, type Unit } from '../../terms.ts';
 import type { Policies } from '../accounts/policies.ts';
 import { type AccountChange, EVERYBODY, ownSequenceOf } from '../nonces/assignments.ts';
 import { describeUnit, nonceSpanMs } from '../nonces/sequence-clock.ts';
-import { type DurableAccount, type DurableSequence, type DurableState, MOST_SEQUENCES, type Unit } from '../ports.ts';
+import type { DurableAccount, DurableSequence, DurableState } from '../ports.ts';
 
 /** What is durable and concerns the policies. */
 export interface Assigned {
@@ -69,9 +70,9 @@ export function planPolicies(
     all.set(name, sequence);
     changed.set(name, sequence);
   }
-  if (countOfOperators(all.keys()) > MOST_SEQUENCES) {
+  if (countOfOperators(all.keys()) > MAX_SEQUENCES) {
     return {
-      problem: `sequences would come to more than ${MOST_SEQUENCES}, with those of the state; none is ever deleted`,
+      problem: `sequences would come to more than ${MAX_SEQUENCES}, with those of the state; none is ever deleted`,
     };
   }
   const lifts = new Map<string, bigint>();

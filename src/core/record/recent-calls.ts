@@ -1,14 +1,9 @@
-import type { Nonce, Outcome, Priority, Token } from '../ports.ts';
+import type { LeaseEnd, Outcome, Priority } from '../../terms.ts';
+import type { Nonce, Token } from '../ports.ts';
 import { type Page, Ring } from './ring.ts';
 
 /** How many ended calls are remembered, over all accounts. */
 export const REMEMBERED_CALLS = 1_000;
-
-/**
- * How a turn ended. `lost`: its holder from before a restart of the daemon never came back. `released` is the only one
- * that always comes with an outcome.
- */
-export type CallEnding = 'released' | 'expired' | 'preempted' | 'disconnected' | 'lost';
 
 /** A call that was granted. Times are on the monotonic clock. */
 export interface GrantedCall {
@@ -34,7 +29,7 @@ export interface GrantedCall {
 
 export interface EndedCall extends GrantedCall {
   readonly endedAtMs: number;
-  readonly ended: CallEnding;
+  readonly ended: LeaseEnd;
   /** Its holder made nonces from its own clock. */
   readonly ownClock: boolean;
   outcome: Outcome;

@@ -1,9 +1,9 @@
+import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { Policies } from '../accounts/policies.ts';
 import type { Lease } from '../leases/entities.ts';
 import { callOf } from '../leases/lease-views.ts';
 import type { Ledger } from '../nonces/ledger.ts';
-import type { ExclusionPolicy } from '../ports.ts';
 import { LISTED } from '../record/listed.ts';
 import type { RecentCalls } from '../record/recent-calls.ts';
 import type { AccountRecord } from './evidence.ts';

@@ -1,5 +1,6 @@
-import { DIGITS } from '../nonces/sequence-clock.ts';
-import type { ExclusionPolicy, Nonce, Unit } from '../ports.ts';
+import type { ExclusionPolicy, Unit } from '../../terms.ts';
+import { DIGITS } from '../../terms.ts';
+import type { Nonce } from '../ports.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
 
 /** One program is to blame once so many of its calls were rejected while those of others were accepted. */

@@ -1,7 +1,8 @@
+import type { LeaseEnd, Unit } from '../../terms.ts';
+import { DIGITS } from '../../terms.ts';
 import { span } from '../durations.ts';
-import { DIGITS, describeUnit } from '../nonces/sequence-clock.ts';
-import type { Unit } from '../ports.ts';
-import type { CallEnding, EndedCall, GrantedCall } from '../record/recent-calls.ts';
+import { describeUnit } from '../nonces/sequence-clock.ts';
+import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
 import { type AccountRecord, asksForLonger, type Evidence, isSilent, type OneProgram } from './evidence.ts';
 
 /** What a person is told, who may have been woken by it: no more than is known. */
@@ -60,7 +61,7 @@ export function lateWords(record: AccountRecord, { rejected, acceptedAfter }: Ev
   );
 }
 
-const LATE_FIX: Readonly<Record<CallEnding, string>> = {
+const LATE_FIX: Readonly<Record<LeaseEnd, string>> = {
   released: 'Give a turn back only when the call is over.',
   expired: 'Give the call a `ttlMs` that is longer than its HTTP timeout, or an HTTP timeout below its `ttlMs`.',
   preempted: 'Repeat it with a new nonce; what must not be interrupted should ask with priority `normal`.',

@@ -1,3 +1,4 @@
+import { REJECTED_IN_A_ROW } from '../../terms.ts';
 import type { GrantedCall } from '../record/recent-calls.ts';
 import {
   type AccountRecord,
@@ -19,9 +20,6 @@ import {
   unitWords,
   type Words,
 } from './verdict-text.ts';
-
-/** So many rejected calls in a row, with none accepted in between, are no accident any more. */
-const IN_A_ROW = 3;
 
 export type VerdictKind =
   /** No rejected nonce is remembered. */
@@ -53,10 +51,10 @@ export function verdictOn(record: AccountRecord): Verdict {
   // One program's calls in a row look like a key that is ahead, but for those of others that are accepted.
   const one = oneProgram(record);
   if (one !== undefined) {
-    const sure = one.rejections >= IN_A_ROW ? 'likely' : 'possible';
+    const sure = one.rejections >= REJECTED_IN_A_ROW ? 'likely' : 'possible';
     return { kind: 'one-program', sure, ...oneProgramWords(record, rejected, one) };
   }
-  if (evidence.inARow >= IN_A_ROW) return everythingRejected(record, evidence);
+  if (evidence.inARow >= REJECTED_IN_A_ROW) return everythingRejected(record, evidence);
   if (evidence.overtaker !== undefined) return overtaken(record, evidence, evidence.overtaker);
   if (evidence.bareIsHigher) return { kind: 'out-of-order', sure: 'possible', ...bareWords(record, evidence) };
   if (evidence.inARow > 0 && !record.everAccepted && !record.calls.some(isSilent)) {
@@ -68,7 +66,7 @@ export function verdictOn(record: AccountRecord): Verdict {
 
 function everythingRejected(record: AccountRecord, evidence: Evidence): Verdict {
   const { everAccepted, refusedUnits, unit } = record;
-  const isRow = evidence.inARow >= IN_A_ROW && evidence.silentInARow === 0;
+  const isRow = evidence.inARow >= REJECTED_IN_A_ROW && evidence.silentInARow === 0;
   // What was accepted since the start had as many digits, so the unit was right then.
   if (!everAccepted && (refusedUnits !== undefined || (unit !== 'counter' && unit !== 'ns'))) {
     const sure = isRow && asksForLonger(record) ? 'likely' : 'possible';

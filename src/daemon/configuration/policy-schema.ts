@@ -1,10 +1,9 @@
 import * as v from 'valibot';
 import { MAX_NONCE, type Pacing, type SequencePolicy } from '../../core/accounts/policies.ts';
 import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
-import { MOST_SEQUENCES } from '../../core/ports.ts';
-import { UNITS } from '../../protocol/messages.ts';
 import { quote } from '../../protocol/quote.ts';
 import { LONGEST_DRAIN_MS } from '../../store/notes/account-notes.ts';
+import { ACCOUNT_FORM, ACCOUNT_PATTERN, MAX_SEQUENCES, NAME_FORM, NAME_PATTERN, UNITS } from '../../terms.ts';
 import { RELEASED_MS } from '../../version.ts';
 import { isObject, mapOf, object, type Schema, step } from './policy-objects.ts';
 import { type Problem, suggestion } from './policy-problem.ts';
@@ -38,13 +37,11 @@ export const PRESETS = {
 
 const HIGHEST_MAX = 2n ** 64n - 1n;
 const MOST = 1_000_000;
-const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 /** The state file cannot hold a key of that name. */
-const SEQUENCE_NAME = /^(?!__proto__$)[A-Za-z0-9._-]{1,64}$/;
-const NAME_WANTED = '1 to 64 of A-Z a-z 0-9 . _ -';
-const ACCOUNT = /^([A-Za-z0-9._:@-]{1,64}\*?|\*)$/;
-const ACCOUNT_WANTED =
-  '1 to 64 of A-Z a-z 0-9 . _ : @ -, with a star at the end for all that begin so; * alone is everybody';
+const SEQUENCE_NAME = new RegExp(`(?!^__proto__$)${NAME_PATTERN.source}`);
+const ACCOUNTS = new RegExp(`${ACCOUNT_PATTERN.source.slice(0, -1)}\\*?$|^\\*$`);
+const ACCOUNTS_FORM = `${ACCOUNT_FORM}, with a star at the end for all that begin so; * alone is everybody`;
+
 /** Checks what a configuration file holds. Tells all problems at once; the configuration only where there is none. */
 export function checkConfiguration(
   value: unknown,
@@ -57,13 +54,13 @@ export function checkConfiguration(
 /** The schema for `value`, whose own names are the ones that may be referred to, whatever else is wrong with them. */
 function configuration(value: unknown): Schema<Configuration> {
   const sequence = reference('sequence', [...new Set(['default', ...namesIn(value, 'sequences', SEQUENCE_NAME)])]);
-  const exchange = reference('exchange', [...new Set(['default', ...namesIn(value, 'exchanges', NAME)])]);
+  const exchange = reference('exchange', [...new Set(['default', ...namesIn(value, 'exchanges', NAME_PATTERN)])]);
   const ofExchange = { sequence: v.optional(sequence), pacing: v.optional(PACING) };
   const ofAccount = { exchange: v.optional(exchange), ...ofExchange };
   const sections = object({
-    sequences: v.optional(v.pipe(mapOf('sequence', SEQUENCE_NAME, NAME_WANTED, SEQUENCE), v.rawCheck(checkSequences))),
-    exchanges: v.optional(mapOf('exchange', NAME, NAME_WANTED, object(ofExchange))),
-    accounts: v.optional(mapOf('account', ACCOUNT, ACCOUNT_WANTED, object(ofAccount))),
+    sequences: v.optional(v.pipe(mapOf('sequence', SEQUENCE_NAME, NAME_FORM, SEQUENCE), v.rawCheck(checkSequences))),
+    exchanges: v.optional(mapOf('exchange', NAME_PATTERN, NAME_FORM, object(ofExchange))),
+    accounts: v.optional(mapOf('account', ACCOUNTS, ACCOUNTS_FORM, object(ofAccount))),
   });
   return v.pipe(
     sections,
@@ -116,9 +113,9 @@ function checkSequences({ dataset, addIssue }: v.RawCheckContext<ReadonlyMap<str
   if (!dataset.typed) return;
   // The state has one of this name whether anything is said about it or not.
   const count = new Set(['default', ...dataset.value.keys()]).size;
-  if (count > MOST_SEQUENCES) {
+  if (count > MAX_SEQUENCES) {
     addIssue({
-      message: `there are ${count}, with default, and at most ${MOST_SEQUENCES} are possible; take some out`,
+      message: `there are ${count}, with default, and at most ${MAX_SEQUENCES} are possible; take some out`,
     });
   }
 }

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { EXIT, ExitError } from '../../errors.ts';
+import { asError, EXIT, ExitError } from '../../errors.ts';
 
 /** sd_listen_fds(3): the first descriptor that systemd passes. */
 const FIRST_DESCRIPTOR = 3;
@@ -63,6 +63,6 @@ export function notify(variables: Variables, assignments: readonly string[], fai
     child.unref();
   } catch (error) {
     // Out of memory, above all: Node throws what it does not know as a failed spawn.
-    failed(error instanceof Error ? error : new Error(String(error)));
+    failed(asError(error));
   }
 }

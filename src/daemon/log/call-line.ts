@@ -1,15 +1,13 @@
 import type { ObservedEnd } from '../../core/ports.ts';
+import { isUnremarkable } from '../../terms.ts';
 import type { LogFields } from './log.ts';
 
 /** A call that waited or was held for longer is worth a line in the log. */
 const LONG_MS = 5_000;
 
-/** Outcomes of which nobody says that the call went wrong. Clients that tell none would fill the log, a line a call. */
-const UNREMARKABLE: ReadonlySet<ObservedEnd['outcome']> = new Set(['ok', 'unknown', 'unused']);
-
 /** Whether somebody who reads the log wants to know of the call: it was slow, went wrong, or was not given back. */
 export function isNoteworthy({ outcome, ended, waitedMs, grantedAtMs, endedAtMs }: ObservedEnd): boolean {
-  if (!UNREMARKABLE.has(outcome) || ended !== 'released') return true;
+  if (!isUnremarkable(outcome) || ended !== 'released') return true;
   return waitedMs > LONG_MS || endedAtMs - grantedAtMs > LONG_MS;
 }
 

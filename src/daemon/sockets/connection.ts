@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Broker } from '../../core/broker.ts';
 import type { Client } from '../../core/leases/entities.ts';
-import type { Grant, Nonce, Peer, RequestId, RevokeReason, Token } from '../../core/ports.ts';
+import type { Grant, Nonce, Peer, RequestId, Token } from '../../core/ports.ts';
 import { type ErrorCode, type Refusal, refusal } from '../../errors.ts';
 import { jsonRpc } from '../../protocol/json-rpc.ts';
 import { BrokenStream, MessageScanner } from '../../protocol/message-scanner.ts';
@@ -13,10 +13,7 @@ import {
   type EventsResult,
   type GrantResult,
   type HelloResult,
-  MAX_COUNT,
   MAX_MESSAGE_BYTES,
-  MAX_TTL_MS,
-  MAX_WAIT_MS,
   type MetricsResult,
   type NonceResult,
   type PauseResult,
@@ -30,6 +27,8 @@ import {
 } from '../../protocol/messages.ts';
 import { msgpackRpc } from '../../protocol/msgpack-rpc.ts';
 import { checkRequest, isRefusal } from '../../protocol/request-check.ts';
+import type { RevokeReason } from '../../terms.ts';
+import { MAX_COUNT, MAX_TTL_MS, MAX_WAIT_MS } from '../../terms.ts';
 
 /** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;

@@ -1,3 +1,4 @@
+import { asError } from '../../errors.ts';
 import type { CallLogSteps, OpenCallLog, Sight } from './call-log-steps.ts';
 
 const NEWLINE = 0x0a;
@@ -63,7 +64,7 @@ export class CallLogFile {
       const whole = linesIn(bytes.subarray(0, offset + 1)) - linesIn(Buffer.from(before));
       return {
         written: Math.max(0, whole),
-        failure: error instanceof Error ? error : new Error(String(error)),
+        failure: asError(error),
       };
     }
   }

@@ -1,4 +1,5 @@
-import type { NotedLease, Priority, RequestId, Token } from '../../core/ports.ts';
+import type { NotedLease, RequestId, Token } from '../../core/ports.ts';
+import { PRIORITIES } from '../../terms.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
 // Of a slot: token, deadline, TTL, priority, kind of session and id, two lengths, session, account and id, checksum.
@@ -10,8 +11,6 @@ const SESSION_BYTES = 16;
 const HAS_SESSION = 1;
 const ID_NUMBER = 2;
 const ID_STRING = 4;
-
-const PRIORITIES: readonly Priority[] = ['urgent', 'normal', 'background'];
 
 /**
  * Fills an all-zero `slot` with a lease, but for its checksum. Throws RangeError for one that cannot be noted, which is

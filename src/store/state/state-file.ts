@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync, unlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { DurableSequence, DurableState, StateStore, StoreFailure } from '../../core/ports.ts';
-import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { asError, EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { distrustFile, mayPass, startFailure } from '../directories.ts';
 import {
   type ExtraKeys,
@@ -296,8 +296,4 @@ export class StateFile implements StateStore {
     const message = `${this.#path} could not be written: ${asError(error).message}; check the disk (dmesg), then start again`;
     return { kind: 'fatal', error: new ExitError(EXIT.ioError, message, { cause: error }) };
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,20 +1,18 @@
 import { createHash } from 'node:crypto';
+import type { BootAnchor, DurableAccount, DurableSequence, DurableState } from '../../core/ports.ts';
 import {
-  type BootAnchor,
-  type DurableAccount,
-  type DurableSequence,
-  type DurableState,
+  ACCOUNT_PATTERN,
+  EXCLUSION_POLICIES,
   type ExclusionPolicy,
-  MOST_SEQUENCES,
+  MAX_SEQUENCES,
+  UNITS,
   type Unit,
-} from '../../core/ports.ts';
+} from '../../terms.ts';
 
 /** What is written into `format`. It changes only when an older program would misread the file, not for a new key. */
 export const STATE_FORMAT = 1;
 
 const MAX_NUMBER = 2n ** 64n;
-const UNITS: readonly unknown[] = ['ns', 'us', 'ms', 's', 'counter'] satisfies Unit[];
-const POLICIES: readonly unknown[] = ['global', 'account', 'off'] satisfies ExclusionPolicy[];
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 /** Keys of a newer minor version, which this one keeps as they are. */
@@ -236,7 +234,7 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
   const sequenceExtra: Record<string, ExtraKeys> = {};
   const entries = Object.entries(keep('sequences', sequences, isObject) ?? {});
   const operators = entries.filter(([name]) => !name.startsWith('#')).length;
-  if (operators > MOST_SEQUENCES) problem ??= `number of sequences (${operators}, over ${MOST_SEQUENCES})`;
+  if (operators > MAX_SEQUENCES) problem ??= `number of sequences (${operators}, over ${MAX_SEQUENCES})`;
   for (const [name, value] of entries) {
     const sequence = isSequenceName(name) ? sequenceOf(value) : undefined;
     if (sequence === undefined) problem ??= `sequence ${JSON.stringify(name)}`;
@@ -286,12 +284,12 @@ const isInstance = (value: unknown): value is string => isString(value) && /^[0-
 const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value);
 const isEpoch = (value: unknown): value is number => isCount(value) && value > 0;
 const isPid = (value: unknown): value is number => isCount(value) && value >= 0;
-const isPolicy = (value: unknown): value is ExclusionPolicy => POLICIES.includes(value);
-const isUnit = (value: unknown): value is Unit => UNITS.includes(value);
+const isPolicy = (value: unknown): value is ExclusionPolicy => EXCLUSION_POLICIES.some((policy) => policy === value);
+const isUnit = (value: unknown): value is Unit => UNITS.some((unit) => unit === value);
 // `__proto__` would change what it is assigned to instead of becoming a key.
 const isSequenceName = (name: string): boolean => /^[!-~]{1,128}$/.test(name) && name !== '__proto__';
 // `*` stands for all that are too many to be named.
-const isAccount = (name: unknown): name is string => isString(name) && /^(?:[A-Za-z0-9._:@-]{1,64}|\*)$/.test(name);
+const isAccount = (name: unknown): name is string => isString(name) && (name === '*' || ACCOUNT_PATTERN.test(name));
 const isAccountList = (value: unknown): value is string[] => Array.isArray(value) && value.every(isAccount);
 const isDecimal = (value: unknown): value is string =>
   isString(value) && /^(0|[1-9]\d{0,19})$/.test(value) && BigInt(value) <= MAX_NUMBER;

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { errorClassesOf, neverSent, outcomeOfError } from '../../../src/client/adapters/ccxt-errors.ts';
 import { EXCHANGES } from '../../../src/client/adapters/ccxt-exchanges.ts';
 import { ERROR_CODES, type ErrorCode, NoncedError, refusal } from '../../../src/errors.ts';
-import type { Outcome } from '../../../src/protocol/messages.ts';
+import type { Outcome } from '../../../src/terms.ts';
 import { bench, type CcxtClass, json, REST } from '../../fixtures/ccxt-stub.ts';
 
 const KRAKEN = REST['kraken'] as CcxtClass;

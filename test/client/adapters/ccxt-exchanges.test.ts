@@ -7,7 +7,7 @@ import {
   traitsOf,
   unitFor,
 } from '../../../src/client/adapters/ccxt-exchanges.ts';
-import type { Unit } from '../../../src/protocol/messages.ts';
+import type { Unit } from '../../../src/terms.ts';
 import { bench, type CcxtClass, CREDENTIALS, json, PRO, REST } from '../../fixtures/ccxt-stub.ts';
 
 interface Endpoint {

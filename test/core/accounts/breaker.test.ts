@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Breaker } from '../../../src/core/accounts/breaker.ts';
-import type { Outcome } from '../../../src/core/ports.ts';
+import type { Outcome } from '../../../src/terms.ts';
 
 const MINUTE_MS = 60_000;
 const NOW_MS = 5_000_000;

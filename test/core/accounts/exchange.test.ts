@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Exchange } from '../../../src/core/accounts/exchange.ts';
-import type { Outcome } from '../../../src/core/ports.ts';
+import type { Outcome } from '../../../src/terms.ts';
 
 const NOW_MS = 7_000_000;
 

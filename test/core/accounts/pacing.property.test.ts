@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Policies } from '../../../src/core/accounts/policies.ts';
-import type { ExclusionPolicy, Outcome, Priority, Token } from '../../../src/core/ports.ts';
+import type { Token } from '../../../src/core/ports.ts';
+import type { ExclusionPolicy, Outcome, Priority } from '../../../src/terms.ts';
 import { configured } from '../configured.ts';
 import { type Bot, Machine, type Sent, settled } from '../simulation.ts';
 

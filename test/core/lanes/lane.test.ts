@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { DeadlineQueue } from '../../../src/core/lanes/deadline-queue.ts';
 import { AGED_MS, AGED_SHARE, type Held, Lane, PREEMPT_AFTER_MS, type Queued } from '../../../src/core/lanes/lane.ts';
-import type { Priority } from '../../../src/core/ports.ts';
+import type { Priority } from '../../../src/terms.ts';
 
 interface W extends Queued<W> {
   readonly name: string;

@@ -3,7 +3,7 @@ import { Assignments } from '../../../src/core/nonces/assignments.ts';
 import { CeilingWriter, type DurableChange } from '../../../src/core/nonces/ceiling-writer.ts';
 import { NonceSequence } from '../../../src/core/nonces/nonce-sequence.ts';
 import { nonceFloorAt, SequenceClock } from '../../../src/core/nonces/sequence-clock.ts';
-import type { Unit } from '../../../src/core/ports.ts';
+import type { Unit } from '../../../src/terms.ts';
 import { VirtualClock } from '../../fixtures/virtual-clock.ts';
 import { freshState, ioError, noSpace, SimulatedStore, settled } from '../simulation.ts';
 

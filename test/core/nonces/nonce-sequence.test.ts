@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { NonceSequence } from '../../../src/core/nonces/nonce-sequence.ts';
 import { nonceFloorAt } from '../../../src/core/nonces/sequence-clock.ts';
-import type { Unit } from '../../../src/core/ports.ts';
+import type { Unit } from '../../../src/terms.ts';
 
 const WALL_MS = Date.UTC(2026, 5, 1);
 const MAX = 2n ** 63n - 1n;

@@ -10,7 +10,8 @@ import {
   planPolicies,
   startingState,
 } from '../../../src/core/operator/policy-plan.ts';
-import type { DurableAccount, DurableSequence, Unit } from '../../../src/core/ports.ts';
+import type { DurableAccount, DurableSequence } from '../../../src/core/ports.ts';
+import type { Unit } from '../../../src/terms.ts';
 import { BEGIN_MS, configured, stateWith } from '../configured.ts';
 import { MAX_NONCE } from '../simulation.ts';
 

@@ -1,4 +1,4 @@
-import type { Unit } from '../../../protocol/messages.ts';
+import { DIGITS } from '../../../terms.ts';
 import { VERSION } from '../../../version.ts';
 import { findings as findingsOf } from '../../status/findings.ts';
 import { quoteForShell } from '../../systemd/program.ts';
@@ -8,8 +8,6 @@ import type { RunningDaemon } from '../facts/daemons.ts';
 import { type Check, type Finding, failure, judged, warning } from '../finding.ts';
 
 const SLOW_MS = 1_000;
-
-const DIGITS: Readonly<Record<Exclude<Unit, 'counter'>, number>> = { ns: 19, us: 16, ms: 13, s: 10 };
 
 export interface Asked {
   readonly path: string;

@@ -3,8 +3,9 @@ import { Connection } from '../../../client/connection/connection.ts';
 import { dialUnixSocket } from '../../../client/connection/unix-socket.ts';
 import { systemClock } from '../../../clock.ts';
 import { systemErrorCode } from '../../../errors.ts';
-import type { Message, StatusResult, Unit, WhyResult } from '../../../protocol/messages.ts';
+import type { Message, StatusResult, WhyResult } from '../../../protocol/messages.ts';
 import { msgpackRpc } from '../../../protocol/msgpack-rpc.ts';
+import type { Unit } from '../../../terms.ts';
 
 /** A daemon has told how it does. */
 export interface Answered {
