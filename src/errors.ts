@@ -1,4 +1,4 @@
-/** Every cause of a refusal, on the wire and in the client. The README has a heading for each. */
+/** Every cause of a refusal, on the wire and in the client. docs/errors.md has a heading for each. */
 export const ERROR_CODES = [
   'BAD_REQUEST',
   'UNKNOWN_METHOD',
