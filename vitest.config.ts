@@ -27,14 +27,14 @@ export default defineConfig({
           // None replaces a module or leaves anything behind in one: a worker loads them once, not for each file anew.
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/crash/**', 'test/systemd/**', MEASURING],
+          exclude: ['test/e2e/**', 'test/crash/**', 'test/systemd/**', 'test/upgrade/**', MEASURING],
         },
       },
       { test: { name: 'measuring', include: [MEASURING] } },
       {
         test: {
           name: 'processes',
-          include: ['test/{e2e,crash,systemd}/**/*.test.ts'],
+          include: ['test/{e2e,crash,systemd,upgrade}/**/*.test.ts'],
           // Real processes on a shared machine of two cores: generous, for nothing here measures time.
           testTimeout: 60_000,
           hookTimeout: 60_000,
