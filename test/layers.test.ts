@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
  * line knows nothing of each other. The face, `broker.ts`, takes from all.
  */
 const CORE_ROOMS: readonly (readonly string[])[] = [
-  ['ports', 'durations'],
+  ['ports'],
   ['record', 'lanes'],
   ['nonces'],
   ['accounts'],

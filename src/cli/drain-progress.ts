@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
+import { formatDuration } from '../durations.ts';
 import type { LaneStatus, StatusResult } from '../protocol/messages.ts';
-import { formatDuration } from './terminal/output.ts';
 import { tableOf } from './terminal/table.ts';
 
 const LOOK_EVERY_MS = 200;

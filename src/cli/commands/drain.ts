@@ -1,10 +1,11 @@
 import { adminSocket, askOnce } from '../../client/ask.ts';
 import { type Clock, systemClock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ChangeResult, StatusResult } from '../../protocol/messages.ts';
 import { type DrainEnd, holdersOf, linesOf, marksOf, untilQuiet } from '../drain-progress.ts';
 import { readStatus } from '../status/reading.ts';
-import { formatDuration, paint, printJson, printLine, warn } from '../terminal/output.ts';
+import { paint, printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface DrainOptions {
   /** Let all calls begin again. */

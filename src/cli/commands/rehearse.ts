@@ -2,13 +2,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ActName, Timing } from '../../rehearsal/acts.ts';
 import type { ExclusionPolicy, Unit } from '../../terms.ts';
 import { realExchangeIn } from '../rehearsal/environment.ts';
 import { runRehearsal } from '../rehearsal/rehearsal.ts';
 import { type RehearsalReport, reportLines } from '../rehearsal/report-text.ts';
-import { formatDuration, printJson, printLine, warn } from '../terminal/output.ts';
+import { printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface RehearseOptions {
   readonly acts: readonly ActName[];

@@ -1,10 +1,11 @@
 import { type Clock, systemClock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
 import { NoncedError } from '../../errors.ts';
 import { CHECK, type CheckResult, checkOf, headOf } from '../status/check-line.ts';
 import { isNotPermitted, type Reading, read, readStatus, readWhole, trustedSocket } from '../status/reading.ts';
 import { screenOf } from '../status/screen.ts';
 import { paintOver, type Seen, watch } from '../status/watch.ts';
-import { describe, formatDuration, paint, printJson, printJsonLine, printLine } from '../terminal/output.ts';
+import { describe, paint, printJson, printJsonLine, printLine } from '../terminal/output.ts';
 import { wrapped } from '../terminal/table.ts';
 
 export interface StatusOptions {

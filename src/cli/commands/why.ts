@@ -1,8 +1,9 @@
 import { askOnce } from '../../client/ask.ts';
 import { surroundings } from '../../client/connection/host.ts';
 import { findSocket } from '../../client/connection/socket-path.ts';
+import { formatDuration } from '../../durations.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
-import { formatDuration, paint, printJson, printLine } from '../terminal/output.ts';
+import { paint, printJson, printLine } from '../terminal/output.ts';
 import { tableOf } from '../terminal/table.ts';
 
 export interface WhyOptions {

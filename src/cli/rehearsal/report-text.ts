@@ -1,7 +1,8 @@
+import { formatDuration } from '../../durations.ts';
 import { mustRecover } from '../../rehearsal/acts.ts';
 import type { Finding } from '../../rehearsal/findings.ts';
 import type { ActReport } from '../../rehearsal/judge.ts';
-import { formatDuration, paint } from '../terminal/output.ts';
+import { paint } from '../terminal/output.ts';
 import { tableOf } from '../terminal/table.ts';
 
 export interface RehearsalReport {

@@ -8,13 +8,14 @@ import type { DurableSequence, DurableState } from '../../core/ports.ts';
 import { BOT_SOCKET } from '../../daemon/host/directories.ts';
 import { readMachine } from '../../daemon/host/machine.ts';
 import { freshState } from '../../daemon/opening.ts';
+import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { readStateFile, type SalvagedState, salvageStateFile } from '../../store/state/state-file.ts';
 import { parseState } from '../../store/state/state-format.ts';
 import type { Unit } from '../../terms.ts';
 import { RELEASED_MS } from '../../version.ts';
 import { directories } from '../directories.ts';
-import { allowedLeadMs, formatDuration, printJson, printLine } from '../terminal/output.ts';
+import { allowedLeadMs, printJson, printLine } from '../terminal/output.ts';
 import { changeOffline } from './offline-state.ts';
 
 export interface InitOptions {

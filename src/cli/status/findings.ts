@@ -1,5 +1,5 @@
+import { formatDuration } from '../../durations.ts';
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
-import { formatDuration } from '../terminal/output.ts';
 
 /** 2: look now. 1: look soon. 0: worth knowing, and no reason for an alarm. */
 export type Severity = 0 | 1 | 2;

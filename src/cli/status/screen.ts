@@ -1,5 +1,6 @@
+import { formatDuration } from '../../durations.ts';
 import type { StatusResult } from '../../protocol/messages.ts';
-import { formatDuration, paint } from '../terminal/output.ts';
+import { paint } from '../terminal/output.ts';
 import { wrapped } from '../terminal/table.ts';
 import { type Finding, findings } from './findings.ts';
 import { foreignWaits } from './foreign-waits.ts';

@@ -1,5 +1,6 @@
+import { formatDuration } from '../../durations.ts';
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
-import { formatDuration, paint } from '../terminal/output.ts';
+import { paint } from '../terminal/output.ts';
 import { tableOf, tableWithin } from '../terminal/table.ts';
 
 /** What a section of the screen is told of its surroundings. */

@@ -94,14 +94,3 @@ export function allowedLeadMs({ yes, force }: { readonly yes: boolean; readonly 
   if (force) return Number.MAX_SAFE_INTEGER;
   return yes ? 24 * HOUR_MS : HOUR_MS;
 }
-
-/** 850 ms, 4.2 s, 3 min 5 s, 2 h 10 min */
-export function formatDuration(ms: number): string {
-  if (ms < 0) return `-${formatDuration(-ms)}`;
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 60) return `${minutes} min ${Math.floor((ms % 60_000) / 1000)} s`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}

@@ -1,7 +1,8 @@
 /** The page: one file that loads nothing, and in which nothing runs but its own scripts. */
+
 import { createHash } from 'node:crypto';
+import { formatDuration } from '../../durations.ts';
 import { VERSION } from '../../version.ts';
-import { formatDuration } from '../terminal/output.ts';
 import type { Assets } from './assets.ts';
 import { indicesOf, kindOf, pageDataOf } from './columns.ts';
 import { escapeHtml, escapeJson } from './html.ts';

@@ -1,5 +1,5 @@
 /** What the picture shows, in words and numbers: for who cannot see it, who searches it, and who copies from it. */
-import { formatDuration } from '../terminal/output.ts';
+import { formatDuration } from '../../durations.ts';
 import { kindOf } from './columns.ts';
 import { escapeHtml } from './html.ts';
 import type { Call } from './incident.ts';

@@ -1,5 +1,5 @@
+import { formatDuration } from '../../durations.ts';
 import { findings } from '../status/findings.ts';
-import { formatDuration } from '../terminal/output.ts';
 import { cut, harmless } from '../terminal/width.ts';
 import { sparkline } from './glyphs.ts';
 import { BUCKET_MS, BUCKETS } from './history.ts';

@@ -1,7 +1,8 @@
 import { systemClock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
 import { NoncedError } from '../../errors.ts';
 import { findings } from '../status/findings.ts';
-import { describe, formatDuration, printLine } from '../terminal/output.ts';
+import { describe, printLine } from '../terminal/output.ts';
 import { type Ask, Feed } from './feed.ts';
 import type { Percentiles } from './history.ts';
 import { type Snapshot, Watch } from './snapshot.ts';

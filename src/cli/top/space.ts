@@ -1,4 +1,4 @@
-import { formatDuration } from '../terminal/output.ts';
+import { formatDuration } from '../../durations.ts';
 import type { Glyphs } from './glyphs.ts';
 
 /** How a text is coloured; on a terminal without colours it stays as it is. */

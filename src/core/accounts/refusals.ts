@@ -1,6 +1,6 @@
+import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
 import type { Unit } from '../../terms.ts';
-import { seconds } from '../durations.ts';
 import { describeUnit } from '../nonces/sequence-clock.ts';
 import type { Account } from './account.ts';
 import type { BreakerRefusal } from './breaker.ts';
@@ -38,7 +38,7 @@ export function quarantined(account: string, { trouble, inARow, retryAfterMs }: 
   return refusal(
     'QUARANTINED',
     `account ${account} is let through only to probe: ${fact}. See \`nonced why ${account}\`; ` +
-      `next try in ${seconds(retryAfterMs)}, or at once after \`nonced resume ${account}\``,
+      `next try in ${formatDuration(retryAfterMs)}, or at once after \`nonced resume ${account}\``,
     Math.ceil(retryAfterMs),
   );
 }
@@ -48,7 +48,7 @@ export function exchangeDown(exchange: string, retryAfterMs: number): Refusal {
   return refusal(
     'EXCHANGE_DOWN',
     `${which} has not answered its last calls; until it does, urgent calls and a probe every few seconds are let ` +
-      `through: ask again in ${seconds(retryAfterMs)}`,
+      `through: ask again in ${formatDuration(retryAfterMs)}`,
     Math.ceil(retryAfterMs),
   );
 }
@@ -57,7 +57,7 @@ export function exchangeDown(exchange: string, retryAfterMs: number): Refusal {
 export function paced(account: string, retryAfterMs: number): Refusal {
   return refusal(
     'PACED',
-    `account ${account} has used up its pace; ask again in ${seconds(retryAfterMs)}`,
+    `account ${account} has used up its pace; ask again in ${formatDuration(retryAfterMs)}`,
     Math.ceil(retryAfterMs),
   );
 }

@@ -1,5 +1,5 @@
+import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
-import { seconds } from '../durations.ts';
 import type { Lease, Waiter } from './entities.ts';
 
 /** How long a client that was turned away for want of room should wait. */
@@ -20,15 +20,15 @@ export function full(fact: string): Refusal {
 export function waitTimeout(waiter: Waiter, nowMs: number): Refusal {
   const [holder] = waiter.lane.leases;
   const waitedMs = nowMs - waiter.sinceMs;
-  const fact = waitedMs < 1 ? 'not granted at once' : `not granted within ${seconds(waitedMs)}`;
+  const fact = waitedMs < 1 ? 'not granted at once' : `not granted within ${formatDuration(waitedMs)}`;
   const pacedMs = pacedForMs(waiter, nowMs);
   if (pacedMs > 0) {
-    const why = `account ${waiter.account.name} has used up its pace and may go on in ${seconds(pacedMs)}`;
+    const why = `account ${waiter.account.name} has used up its pace and may go on in ${formatDuration(pacedMs)}`;
     return refusal('WAIT_TIMEOUT', `${fact}: ${why}; wait longer with waitMs (--wait)`, Math.ceil(pacedMs));
   }
   if (holder === undefined) return refusal('WAIT_TIMEOUT', `${fact}; ask again, or wait longer with waitMs`);
   const who = `${holder.client?.name ?? 'a client'} (${holder.account.name})`;
-  const since = seconds(nowMs - holder.grantedAtMs);
+  const since = formatDuration(nowMs - holder.grantedAtMs);
   return refusal(
     'WAIT_TIMEOUT',
     `${fact}: ${who} has held the lane for ${since}; wait longer with waitMs (--wait), or ask as urgent`,

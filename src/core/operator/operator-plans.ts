@@ -3,10 +3,10 @@
  * and a plan holds only for the write that begins with it. No plan lets an account draw below what it has had (I2), and
  * none lowers a sequence (I10).
  */
+import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
 import { MAX_SEQUENCES } from '../../terms.ts';
 import type { AccountPolicy, Policies } from '../accounts/policies.ts';
-import { span } from '../durations.ts';
 import type { AccountChange } from '../nonces/assignments.ts';
 import { DEFAULT_SEQUENCE, ownSequenceOf } from '../nonces/assignments.ts';
 import type { DurableChange } from '../nonces/ceiling-writer.ts';
@@ -72,7 +72,7 @@ export class OperatorPlans {
     if (leadMs > maxLeadMs) {
       return refusal(
         'BAD_REQUEST',
-        `${next} is ${span(leadMs)} ahead of the clock, and that cannot be undone; ` +
+        `${next} is ${formatDuration(leadMs)} ahead of the clock, and that cannot be undone; ` +
           'if it is meant: --yes (up to 24 h) or --force (any distance); in the protocol, a higher maxLeadMs',
       );
     }

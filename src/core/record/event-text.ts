@@ -1,3 +1,4 @@
+import { formatDuration } from '../../durations.ts';
 import type { BrokerEvent, ObservedCall } from '../ports.ts';
 
 const DAY_MS = 86_400_000;
@@ -27,7 +28,7 @@ export function textOf(event: BrokerEvent): EventText {
       return clockText(event);
     case 'ahead':
       return warn(
-        `sequence ${event.sequence} is ${(event.leadMs / 1000).toFixed(0)} s ahead of the clock; it goes on from there`,
+        `sequence ${event.sequence} is ${formatDuration(event.leadMs)} ahead of the clock; it goes on from there`,
       );
     case 'rejected':
       return warn(rejectedText(event.call, event.before));
@@ -82,7 +83,7 @@ export function holderText({ account, holder, pid, label }: ObservedCall): strin
 }
 
 function clockText({ state, offMs }: BrokerEvent & { kind: 'clock-changed' }): EventText {
-  const off = `${(offMs / 1000).toFixed(0)} s`;
+  const off = formatDuration(offMs);
   switch (state) {
     case 'not-followed': {
       const insist = offMs > DAY_MS ? '--force' : '--yes';

@@ -1,6 +1,6 @@
+import { formatDuration } from '../../durations.ts';
 import type { LeaseEnd, Unit } from '../../terms.ts';
 import { DIGITS } from '../../terms.ts';
-import { span } from '../durations.ts';
 import { describeUnit } from '../nonces/sequence-clock.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
 import { type AccountRecord, asksForLonger, type Evidence, isSilent, type OneProgram } from './evidence.ts';
@@ -153,7 +153,7 @@ function outside({ leadMs, unit, advancedAtMs }: AccountRecord): string {
     advancedAtMs === undefined
       ? `so that it sends nonces of a finer unit than ${describeUnit(unit)}, or does not follow the clock`
       : 'as an operator has raised it: if calls are accepted since, this is over';
-  const lead = isFarAhead ? ` The sequence is ${span(leadMs)} ahead of the clock, ${why}.` : '';
+  const lead = isFarAhead ? ` The sequence is ${formatDuration(leadMs)} ahead of the clock, ${why}.` : '';
   return `Something that does not ask this daemon has probably used the key with a higher nonce.${lead}`;
 }
 
@@ -185,7 +185,7 @@ export function aheadWords(record: AccountRecord, evidence: Evidence): Words {
       raisedSince(record, evidence),
       notFollowedMs === undefined
         ? undefined
-        : `The wall clock is ${span(notFollowedMs)} ahead of the time that is followed here. If it is right, that is the ` +
+        : `The wall clock is ${formatDuration(notFollowedMs)} ahead of the time that is followed here. If it is right, that is the ` +
           'cause, and `nonced advance --to now` the cure.',
       ...advanceFixes(account, unit),
       evidence.bareIsHigher
@@ -268,7 +268,7 @@ function alsoFor({ alsoFor: other }: GrantedCall): string | undefined {
 }
 
 function ending(call: EndedCall): string {
-  const held = span(call.endedAtMs - call.grantedAtMs);
+  const held = formatDuration(call.endedAtMs - call.grantedAtMs);
   switch (call.ended) {
     case 'released':
       return `its turn was given back after ${held}`;

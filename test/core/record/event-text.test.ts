@@ -12,7 +12,7 @@ const EVENTS: readonly (readonly [event: BrokerEvent, severity: string, document
   [{ kind: 'clock-changed', state: 'not-followed', offMs: 7_200_000 }, 'warn', 'ahead and is not followed'],
   [{ kind: 'clock-changed', state: 'behind', offMs: -5_000 }, 'warn', 'the clock is behind what this state has seen'],
   [{ kind: 'clock-changed', state: 'followed', offMs: 5_000 }, 'info', 'the clock is followed again ('],
-  [{ kind: 'ahead', sequence: 'default', leadMs: 61_000 }, 'warn', 's ahead of the clock'],
+  [{ kind: 'ahead', sequence: 'default', leadMs: 61_000 }, 'warn', 'ahead of the clock'],
   [{ kind: 'rejected', call: CALL, before: undefined }, 'warn', 'the exchange rejected nonce'],
   [{ kind: 'breaker-changed', account: 'A', openFor: 'locked-out' }, 'warn', 'is let through only to probe: '],
   [{ kind: 'breaker-changed', account: 'A', openFor: undefined }, 'info', 'is let through again'],

@@ -132,7 +132,7 @@ const CASES: readonly Case[] = [
     calls: [ok(6), late(5), ok(4)],
     kind: 'late',
     sure: 'likely',
-    says: ['grid-bot (pid 4711) came too late', 'its turn ran out after 0.5 s', '`ttlMs`', 'HTTP timeout'],
+    says: ['grid-bot (pid 4711) came too late', 'its turn ran out after 500 ms', '`ttlMs`', 'HTTP timeout'],
     saysNot: ['ask again'],
   },
   {
@@ -162,7 +162,7 @@ const CASES: readonly Case[] = [
     calls: [ok(6), late(5, { ended: 'disconnected' })],
     kind: 'late',
     sure: 'likely',
-    says: ['connection closed after 0.5 s', 'Keep the connection open'],
+    says: ['connection closed after 500 ms', 'Keep the connection open'],
   },
   {
     is: 'several late calls in a row, each overtaken',
@@ -194,14 +194,14 @@ const CASES: readonly Case[] = [
     calls: [call(6, { outcome: 'unused' }), late(5), ok(4)],
     kind: 'foreign-use',
     sure: 'possible',
-    says: ['Its turn ran out after 0.5 s', 'by then this daemon had given nobody a higher nonce'],
+    says: ['Its turn ran out after 500 ms', 'by then this daemon had given nobody a higher nonce'],
   },
   {
     is: 'a late call that nobody followed before it was told',
     calls: [ok(9), late(5), ok(4)],
     kind: 'foreign-use',
     sure: 'likely',
-    says: ['Its turn ran out after 0.5 s'],
+    says: ['Its turn ran out after 500 ms'],
   },
   {
     is: 'a late call under whose turn a nonce for another account was drawn',
@@ -424,7 +424,7 @@ const CASES: readonly Case[] = [
     also: { leadMs: 90_000, unit: 'ms' },
     kind: 'foreign-use',
     sure: 'likely',
-    says: ['90.0 s ahead of the clock', 'a finer unit than ms (13 digits)'],
+    says: ['1 min 30 s ahead of the clock', 'a finer unit than ms (13 digits)'],
   },
   {
     is: 'a turn with several nonces',
@@ -519,7 +519,7 @@ const CASES: readonly Case[] = [
     also: { notFollowedMs: 7_200_000 },
     kind: 'ahead',
     sure: 'likely',
-    says: ['2.0 h ahead of the time that is followed', 'nonced advance --to now'],
+    says: ['2 h 0 min ahead of the time that is followed', 'nonced advance --to now'],
   },
   {
     is: 'a counter',

@@ -1,8 +1,8 @@
+import { formatDuration } from '../../../durations.ts';
 import { DIGITS } from '../../../terms.ts';
 import { VERSION } from '../../../version.ts';
 import { findings as findingsOf } from '../../status/findings.ts';
 import { quoteForShell } from '../../systemd/program.ts';
-import { formatDuration } from '../../terminal/output.ts';
 import type { Answer, Answered } from '../facts/answer.ts';
 import type { RunningDaemon } from '../facts/daemons.ts';
 import { type Check, type Finding, failure, judged, warning } from '../finding.ts';
