@@ -1,11 +1,13 @@
+import { execFileSync } from 'node:child_process';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-// What a message costs in memory and in time of the processor is measured in a process that has done nothing else.
+// What a message costs in memory and in processor time is measured in a process that has done nothing else.
 const MEASURING = 'test/fuzz/{memory,messages,policies,work}.test.ts';
 
-// Begun last, as small files otherwise are, these would keep one worker busy while the other has nothing left to do.
-const LONG = /simulation\.test|\.property\.test/;
+// Small files begin last otherwise, and one of these would keep one worker busy while the others have nothing left to do.
+const LONG =
+  /simulation\.test|\.property\.test|load\.test|python\.test|kill-at-syscall|torture\.test|upgrade|ccxt\.test|rehearse/;
 
 class LongOnesFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -15,30 +17,48 @@ class LongOnesFirst extends BaseSequencer {
   }
 }
 
+/** Random input, and the rows of matrices, are chosen by the commit: runs on different commits add up. */
+function seedOfCommit(): number {
+  try {
+    const commit = execFileSync('git', ['rev-parse', 'HEAD'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    return Number.parseInt(commit.slice(0, 7), 16);
+  } catch {
+    return 0;
+  }
+}
+
+process.env['NONCED_TESTS_SEED'] ??= String(seedOfCommit());
+
+// Most tests wait for processes, disks and timers: more workers than cores, or the cores stand idle.
+const WORKERS = 5;
+// Generous, because nothing here measures time and the machine may be busy with something else.
+const PATIENCE_MS = 120_000;
+
 export default defineConfig({
   test: {
-    // Most of the time goes by in waiting for processes: two files at once, also where there are only two cores.
-    maxWorkers: 2,
+    maxWorkers: WORKERS,
+    testTimeout: PATIENCE_MS,
+    hookTimeout: PATIENCE_MS,
+    setupFiles: ['test/fixtures/random-input.ts'],
     sequence: { sequencer: LongOnesFirst },
     projects: [
       {
+        extends: true,
         test: {
           name: 'unit',
-          // None replaces a module or leaves anything behind in one: a worker loads them once, not for each file anew.
+          // None replaces a module or leaves anything behind in one: a worker loads them once, not for each file again.
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/crash/**', 'test/systemd/**', 'test/upgrade/**', MEASURING],
+          exclude: ['test/{e2e,crash,systemd,upgrade}/**', MEASURING],
         },
       },
-      { test: { name: 'measuring', include: [MEASURING] } },
+      { extends: true, test: { name: 'measuring', include: [MEASURING] } },
       {
-        test: {
-          name: 'processes',
-          include: ['test/{e2e,crash,systemd,upgrade}/**/*.test.ts'],
-          // Real processes on a shared machine of two cores: generous, for nothing here measures time.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-        },
+        extends: true,
+        test: { name: 'processes', include: ['test/{e2e,crash,systemd,upgrade}/**/*.test.ts'] },
       },
     ],
   },

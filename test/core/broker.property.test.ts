@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Token } from '../../src/core/ports.ts';
 import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
+import { shareOf } from '../fixtures/effort.ts';
 import { Checker } from './checker.ts';
 import { type Bot, Machine, noSpace, settled } from './simulation.ts';
 
@@ -264,70 +265,61 @@ class World {
   }
 }
 
-const runs = { numRuns: 10_000 };
-const timeoutMs = 60_000;
+const runs = { numRuns: shareOf(10_000) };
 
-test(
-  'I1 to I8, I10: hold whatever clients, disk, clock and crashes do, in whatever order',
-  async () => {
-    let grants = 0;
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(...POLICIES),
-        fc.array(step, { minLength: 10, maxLength: 80, size: 'max' }),
-        async (policy, steps) => {
-          const world = await World.begun(policy);
-          for (const each of steps) {
-            await world.do(each);
-            world.checker.atRest();
-          }
-          await world.finish();
-          grants += world.checker.grants;
-        },
-      ),
-      runs,
-    );
-    // The property says nothing about runs in which nothing is granted.
-    expect(grants).toBeGreaterThan(5 * runs.numRuns);
-  },
-  timeoutMs,
-);
-
-test(
-  'I6: a crowd in one lane is granted by priority and arrival but for the aged share, whoever leaves it meanwhile',
-  async () => {
-    const crowdStep = fc.oneof(
-      {
-        weight: 6,
-        arbitrary: fc.record({ do: fc.constant('acquire' as const), bot, priority: fc.constantFrom(...PRIORITIES) }),
-      },
-      { weight: 5, arbitrary: fc.record({ do: fc.constant('release' as const) }) },
-      { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel' as const), bot, which }) },
-      {
-        weight: 2,
-        arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom<Pass['ms']>(50, 700, 5_001) }),
-      },
-    );
-    await fc.assert(
-      fc.asyncProperty(fc.array(crowdStep, { minLength: 40, maxLength: 150, size: 'max' }), async (steps) => {
-        const world = await World.begun('global');
+test('I1 to I8, I10: hold whatever clients, disk, clock and crashes do, in whatever order', async () => {
+  let grants = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...POLICIES),
+      fc.array(step, { minLength: 10, maxLength: 80, size: 'max' }),
+      async (policy, steps) => {
+        const world = await World.begun(policy);
         for (const each of steps) {
-          switch (each.do) {
-            case 'acquire':
-              await world.do({ ...each, account: 'MASTER', count: 1, ttlMs: 60_000, waitMs: 60_000 });
-              break;
-            case 'release':
-              await world.do({ do: 'release', bot: 0, which: 0, ownClock: false });
-              break;
-            default:
-              await world.do(each);
-          }
+          await world.do(each);
           world.checker.atRest();
         }
         await world.finish();
-      }),
-      { numRuns: 500 },
-    );
-  },
-  timeoutMs,
-);
+        grants += world.checker.grants;
+      },
+    ),
+    runs,
+  );
+  // The property says nothing about runs in which nothing is granted.
+  expect(grants).toBeGreaterThan(5 * runs.numRuns);
+});
+
+test('I6: a crowd in one lane is granted by priority and arrival but for the aged share, whoever leaves it meanwhile', async () => {
+  const crowdStep = fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({ do: fc.constant('acquire' as const), bot, priority: fc.constantFrom(...PRIORITIES) }),
+    },
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('release' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel' as const), bot, which }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom<Pass['ms']>(50, 700, 5_001) }),
+    },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(crowdStep, { minLength: 40, maxLength: 150, size: 'max' }), async (steps) => {
+      const world = await World.begun('global');
+      for (const each of steps) {
+        switch (each.do) {
+          case 'acquire':
+            await world.do({ ...each, account: 'MASTER', count: 1, ttlMs: 60_000, waitMs: 60_000 });
+            break;
+          case 'release':
+            await world.do({ do: 'release', bot: 0, which: 0, ownClock: false });
+            break;
+          default:
+            await world.do(each);
+        }
+        world.checker.atRest();
+      }
+      await world.finish();
+    }),
+    { numRuns: shareOf(500) },
+  );
+});

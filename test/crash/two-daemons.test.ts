@@ -7,8 +7,9 @@ import {
   spawnDaemon,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
+import { shareOf } from '../fixtures/effort.ts';
 
-const ROUNDS = 60;
+const ROUNDS = shareOf(60);
 const CONTENDERS = 3;
 
 let place: DaemonPlace;

@@ -7,6 +7,7 @@ import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { type CcxtBotOptions, type CcxtBotReport, krakenObject } from '../fixtures/ccxt-bot.ts';
 import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
 import { run } from '../fixtures/shell.ts';
@@ -63,7 +64,7 @@ async function grants(): Promise<number> {
   return (await client.status()).totals.grants;
 }
 
-describe.each([false, true])('with streams: %s', (streams) => {
+describe.each(rowsOf([false, true]))('with streams: %s', (streams) => {
   test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async () => {
     expect(await runTwo({ streams })).toEqual({ accepted: 100, publicAnswers: 20, errors: {}, placed: [] });
     expect(exchange.report()).toMatchObject({ calls: 100, accepted: 100, repeatedNonces: 0, maxInFlightOverall: 1 });

@@ -26,6 +26,7 @@ import {
   spawnDaemon,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 import { hasProgram, isRoot, shell } from '../fixtures/shell.ts';
@@ -143,7 +144,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
   ] as const;
   const lasting = troubles.filter(({ name }) => name !== 'out of inodes');
 
-  test.each(troubles)(
+  test.each(rowsOf(troubles))(
     '$name: nonces and grants go on below the durable ceiling, status says so, and it recovers, I1 I2',
     async (trouble) => {
       const place = placeOnSmallDisk(trouble.limit);
@@ -249,29 +250,35 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
     expect(BigInt(String(again['nonce']))).toBeGreaterThanOrEqual((nonces.at(-1) ?? 0n) + 1000n);
   });
 
-  test.each(lasting)('$name: a start is refused with 75, and leaves the state as it was, I9', async (trouble) => {
-    const place = placeOnSmallDisk(trouble.limit);
-    const daemon = await start(place);
-    const last = await draw(await connect(place), 10, 0n);
-    expect(await daemon.end('SIGTERM')).toBe(0);
-    const state = readFileSync(join(place.stateDir, 'state.json'), 'utf8');
-    trouble.begin(place);
-    const { code, said } = await refusedStart(place);
-    expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining(trouble.code) });
-    expect(readFileSync(join(place.stateDir, 'state.json'), 'utf8')).toBe(state);
-    trouble.end(place);
-    await start(place);
-    await draw(await connect(place), 10, last);
-  });
+  test.each(rowsOf(lasting))(
+    '$name: a start is refused with 75, and leaves the state as it was, I9',
+    async (trouble) => {
+      const place = placeOnSmallDisk(trouble.limit);
+      const daemon = await start(place);
+      const last = await draw(await connect(place), 10, 0n);
+      expect(await daemon.end('SIGTERM')).toBe(0);
+      const state = readFileSync(join(place.stateDir, 'state.json'), 'utf8');
+      trouble.begin(place);
+      const { code, said } = await refusedStart(place);
+      expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining(trouble.code) });
+      expect(readFileSync(join(place.stateDir, 'state.json'), 'utf8')).toBe(state);
+      trouble.end(place);
+      await start(place);
+      await draw(await connect(place), 10, last);
+    },
+  );
 
-  test.each(lasting)('$name: a first start is refused with 75, and succeeds once there is room', async (trouble) => {
-    const place = placeOnSmallDisk(trouble.limit);
-    trouble.begin(place);
-    const { code, said } = await refusedStart(place);
-    expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining(trouble.code) });
-    trouble.end(place);
-    await start(place);
-  });
+  test.each(rowsOf(lasting))(
+    '$name: a first start is refused with 75, and succeeds once there is room',
+    async (trouble) => {
+      const place = placeOnSmallDisk(trouble.limit);
+      trouble.begin(place);
+      const { code, said } = await refusedStart(place);
+      expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining(trouble.code) });
+      trouble.end(place);
+      await start(place);
+    },
+  );
 });
 
 describe('a state directory that is no longer ours', () => {
@@ -424,18 +431,21 @@ describe('a socket', () => {
     await draw(await connect(place), 1, last);
   });
 
-  test.each(['0', '027', '077'])('and the state have the right modes whatever the umask, here %s', async (umask) => {
-    const place = newPlace();
-    await start(place, { wrapper: ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh'] });
-    const modes = [
-      place.socket,
-      place.adminSocket,
-      join(place.stateDir, 'state.json'),
-      place.stateDir,
-      place.runtimeDir,
-    ].map((path) => (statSync(path).mode & 0o777).toString(8));
-    expect(modes).toEqual(['660', '600', '600', '700', '700']);
-  });
+  test.each(rowsOf(['0', '027', '077']))(
+    'and the state have the right modes whatever the umask, here %s',
+    async (umask) => {
+      const place = newPlace();
+      await start(place, { wrapper: ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh'] });
+      const modes = [
+        place.socket,
+        place.adminSocket,
+        join(place.stateDir, 'state.json'),
+        place.stateDir,
+        place.runtimeDir,
+      ].map((path) => (statSync(path).mode & 0o777).toString(8));
+      expect(modes).toEqual(['660', '600', '600', '700', '700']);
+    },
+  );
 
   test.skipIf(!hasProgram('prlimit'))(
     'with no descriptors left connections are lost, the daemon is not, and it serves once they are back (skipped without prlimit)',

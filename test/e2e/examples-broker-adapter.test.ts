@@ -9,6 +9,7 @@ import { mayHaveArrived, outcomeOf, termsOf } from '../../examples/kraken/terms.
 import { outcomeOfErrors, termsOf as termsOfAdapter } from '../../src/client/adapters/kraken.ts';
 import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type ExampleHost, startExampleHost } from '../fixtures/example-host.ts';
 import { runExample, startExample } from '../fixtures/example-program.ts';
@@ -75,7 +76,7 @@ async function oneOfEach(broker: KrakenBroker): Promise<void> {
 }
 
 describe('the broker', () => {
-  test.each(['global', 'account'] as const)(
+  test.each(rowsOf(['global', 'account'] as const))(
     'five accounts with twenty calls each are all accepted, policy %s',
     async (policy) => {
       await host.setExclusive(policy);
@@ -93,7 +94,7 @@ describe('the broker', () => {
     },
   );
 
-  test.each(['global', 'account'] as const)(
+  test.each(rowsOf(['global', 'account'] as const))(
     'a hundred calls at once on one key are all accepted, policy %s',
     async (policy) => {
       await host.setExclusive(policy);

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type ExampleHost, startExampleHost } from '../fixtures/example-host.ts';
 import { type ExampleProgram, startExample } from '../fixtures/example-program.ts';
@@ -50,15 +51,18 @@ async function withOneThatHangs(policy: 'global' | 'account'): Promise<void> {
 }
 
 describe('no call is rejected', () => {
-  test.each(['global', 'account'] as const)('of five accounts with twenty polls each, policy %s', async (policy) => {
-    await host.setExclusive(policy);
-    const keys = host.issue(['USER:slow', ...OTHERS]);
-    expect(await start('--rounds', '20', '--pause', '0.001').ended).toBe(0);
-    const seen = host.exchange.report().keys;
-    for (const { key } of keys) expect(seen[key]).toMatchObject({ calls: 20, accepted: 20, maxInFlight: 1 });
-  });
+  test.each(rowsOf(['global', 'account'] as const))(
+    'of five accounts with twenty polls each, policy %s',
+    async (policy) => {
+      await host.setExclusive(policy);
+      const keys = host.issue(['USER:slow', ...OTHERS]);
+      expect(await start('--rounds', '20', '--pause', '0.001').ended).toBe(0);
+      const seen = host.exchange.report().keys;
+      for (const { key } of keys) expect(seen[key]).toMatchObject({ calls: 20, accepted: 20, maxInFlight: 1 });
+    },
+  );
 
-  test.each(['global', 'account'] as const)('of a hundred accounts at once, policy %s', async (policy) => {
+  test.each(rowsOf(['global', 'account'] as const))('of a hundred accounts at once, policy %s', async (policy) => {
     await host.setExclusive(policy);
     const keys = host.issue(Array.from({ length: 100 }, (_, index) => `USER:${index}`));
     expect(await start('--rounds', '1').ended).toBe(0);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type ExampleHost, startExampleHost } from '../fixtures/example-host.ts';
 import { type ExampleProgram, startExample } from '../fixtures/example-program.ts';
@@ -44,7 +45,7 @@ const newOrders = () => {
 };
 
 describe('every order of the master is mirrored to everybody, and none is rejected', () => {
-  test.each(['global', 'account'] as const)('twenty orders to five users, policy %s', async (policy) => {
+  test.each(rowsOf(['global', 'account'] as const))('twenty orders to five users, policy %s', async (policy) => {
     await host.setExclusive(policy);
     const { master, userKeys } = issue();
     const orders = newOrders();
@@ -65,16 +66,19 @@ describe('every order of the master is mirrored to everybody, and none is reject
     }
   });
 
-  test.each(['global', 'account'] as const)('one order to a hundred users at once, policy %s', async (policy) => {
-    await host.setExclusive(policy);
-    const { userKeys } = issue(Array.from({ length: 100 }, (_, index) => `USER:${index}`));
-    const copying = start('--max-age', '50');
-    copying.type('sell 1 XBTUSD');
-    copying.endInput();
-    expect(await copying.ended).toBe(0);
-    expect(copying.lines().at(-1)).toBe('order 1: 100 of 100 got it');
-    for (const seen of reportsOf(userKeys)) expect(seen).toMatchObject({ calls: 1, accepted: 1 });
-  });
+  test.each(rowsOf(['global', 'account'] as const))(
+    'one order to a hundred users at once, policy %s',
+    async (policy) => {
+      await host.setExclusive(policy);
+      const { userKeys } = issue(Array.from({ length: 100 }, (_, index) => `USER:${index}`));
+      const copying = start('--max-age', '50');
+      copying.type('sell 1 XBTUSD');
+      copying.endInput();
+      expect(await copying.ended).toBe(0);
+      expect(copying.lines().at(-1)).toBe('order 1: 100 of 100 got it');
+      for (const seen of reportsOf(userKeys)) expect(seen).toMatchObject({ calls: 1, accepted: 1 });
+    },
+  );
 });
 
 test('a user trades in his own scale, with eight decimals', async () => {

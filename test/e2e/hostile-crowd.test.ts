@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type DaemonPlace, type DaemonProcess, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Encoding, RawConnection } from '../fixtures/raw-connection.ts';
 
@@ -109,7 +110,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     ).toBeLessThanOrEqual(13);
   });
 
-  test.each(['json', 'msgpack'] as const)(
+  test.each(rowsOf(['json', 'msgpack'] as const))(
     'one that asks for 100,000 turns in %s without waiting is answered each time, and others have their turn',
     async (encoding) => {
       const greedy = await client(encoding);
@@ -148,7 +149,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     },
   );
 
-  test.each(['json', 'msgpack'] as const)(
+  test.each(rowsOf(['json', 'msgpack'] as const))(
     'of 50 that read nothing of what they ask in %s is cut off, and all others are served meanwhile',
     async (encoding) => {
       const deaf = await Promise.all(Array.from({ length: 50 }, () => client(encoding)));

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connect, type Nonced, NoncedError } from '../../src/client/index.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
 import { type Sdk, type SdkBotOptions, type SdkBotReport, sdkClient } from '../fixtures/kraken-sdk-bot.ts';
@@ -66,7 +67,7 @@ async function grants(): Promise<number> {
   return (await client.status()).totals.grants;
 }
 
-describe.each(['node-kraken-api', 'kraken-api'] as const)('%s', (sdk) => {
+describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) => {
   test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async () => {
     const report = await runTwo({ sdk });
     expect(report).toMatchObject({ accepted: 100, publicAnswers: 20, errors: {} });

@@ -25,6 +25,7 @@ import {
   spawnDaemon,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
+import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { hasProgram, isRoot, type RunResult, run } from '../fixtures/shell.ts';
 
@@ -421,7 +422,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
     },
   );
 
-  test.each(['0', '027', '077'])('with a umask of %s every file has the mode it should have', async (umask) => {
+  test.each(rowsOf(['0', '027', '077']))('with a umask of %s every file has the mode it should have', async (umask) => {
     rmSync(place.stateDir, { recursive: true });
     rmSync(place.runtimeDir, { recursive: true });
     chownSync(place.dir, OWNER.uid, OWNER.uid);

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Policies } from '../../../src/core/accounts/policies.ts';
 import type { Token } from '../../../src/core/ports.ts';
 import type { ExclusionPolicy, Outcome, Priority } from '../../../src/terms.ts';
+import { shareOf } from '../../fixtures/effort.ts';
 import { configured } from '../configured.ts';
 import { type Bot, Machine, type Sent, settled } from '../simulation.ts';
 
@@ -464,7 +465,7 @@ function checkWindows({ calls, wasOff }: World): void {
 }
 
 test('pacing is exact: no window is passed, and nobody waits longer than his bucket makes him', async () => {
-  const runs = 1_500;
+  const runs = shareOf(1_500);
   const seen = { calls: 0, paced: 0 };
   await fc.assert(
     fc.asyncProperty(
