@@ -19,7 +19,7 @@ export const codecOf = (encoding: Codec['encoding']): Codec => (encoding === 'js
 export class Caller implements Wire {
   readonly role: 'bot' | 'admin';
   /** Set once it is connected. */
-  session!: Connection;
+  connection!: Connection;
   /** `ended` and `cut` by the daemon, which in the latter case would not even deliver what it had answered. */
   state: 'open' | 'ended' | 'cut' | 'hung-up' = 'open';
   unsentBytes = 0;
@@ -27,7 +27,6 @@ export class Caller implements Wire {
   deaf = false;
   /** All that came back, in the order of its coming. */
   readonly received: Uint8Array[] = [];
-  writes = 0;
   readonly #host: Host;
 
   constructor(host: Host, role: 'bot' | 'admin') {
@@ -39,7 +38,6 @@ export class Caller implements Wire {
     // What was answered in the turn in which the caller hung up goes nowhere, as on a socket.
     if (this.state === 'hung-up') return;
     if (this.state !== 'open') throw new Error(`written to when ${this.state}`);
-    this.writes += 1;
     if (this.deaf) this.unsentBytes += bytes.length;
     else this.received.push(bytes);
   }
@@ -47,27 +45,27 @@ export class Caller implements Wire {
   /** The daemon closes it. */
   end(): void {
     this.state = 'ended';
-    this.#host.switchboard.closed(this.session);
+    this.#host.switchboard.closed(this.connection);
   }
 
   destroy(): void {
     this.state = 'cut';
-    this.#host.switchboard.closed(this.session);
+    this.#host.switchboard.closed(this.connection);
   }
 
   send(bytes: Uint8Array): void {
-    if (this.state === 'open') this.#host.switchboard.receive(this.session, bytes);
+    if (this.state === 'open') this.#host.switchboard.receive(this.connection, bytes);
   }
 
   /** Says that it sends nothing more, and listens on. */
   halfClose(): void {
-    if (this.state === 'open') this.#host.switchboard.receiveEnd(this.session);
+    if (this.state === 'open') this.#host.switchboard.receiveEnd(this.connection);
   }
 
   hangUp(): void {
     if (this.state !== 'open') return;
     this.state = 'hung-up';
-    this.#host.switchboard.closed(this.session);
+    this.#host.switchboard.closed(this.connection);
   }
 
   /** What came back, as messages. */
@@ -121,7 +119,7 @@ export class Host {
 
   connect(role: 'bot' | 'admin' = 'bot'): Caller {
     const caller = new Caller(this, role);
-    caller.session = this.switchboard.connect(caller, role);
+    caller.connection = this.switchboard.connect(caller, role);
     this.callers.push(caller);
     return caller;
   }

@@ -10,7 +10,7 @@ const SEEDS = shareOf(2_000);
 const FIRST_SEED = 1_000_000 + (SEED % 400_000) * SEEDS;
 const GROUPS = 10;
 
-describe('the whole of it, simulated: core, protocol, sessions, store and client library', () => {
+describe('the whole of it, simulated: core, protocol, connections, store and client library', () => {
   // In groups, so that a failure names few seeds and progress shows.
   for (let group = 0; group < GROUPS; group++) {
     const from = FIRST_SEED + (group * SEEDS) / GROUPS;

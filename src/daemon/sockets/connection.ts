@@ -27,8 +27,8 @@ import {
 } from '../../protocol/messages.ts';
 import { msgpackRpc } from '../../protocol/msgpack-rpc.ts';
 import { checkRequest, isRefusal } from '../../protocol/request-check.ts';
-import type { RevokeReason } from '../../terms.ts';
-import { MAX_COUNT, MAX_TTL_MS, MAX_WAIT_MS } from '../../terms.ts';
+import { MAX_COUNT, MAX_TTL_MS, MAX_WAIT_MS, type RevokeReason } from '../../terms.ts';
+import type { Outbox } from './outbox.ts';
 
 /** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;
@@ -45,7 +45,7 @@ export interface Wire {
   destroy(): void;
 }
 
-/** What a connection needs to know of the daemon around it. */
+/** What a connection needs to know of the daemon around it, shared by all connections. */
 export interface Surroundings {
   readonly broker: Broker;
   readonly waitingPerClient: number;
@@ -53,13 +53,11 @@ export interface Surroundings {
   readonly instance: string;
   readonly pid: number;
   readonly epoch: number;
-  connections(): number;
-  /** A request was refused. */
-  refused(code: ErrorCode): void;
-  /** How many have been, by code. */
-  refusals(): MetricsResult['refusals'];
-  /** The connection has answers to flush by the end of the turn. */
-  hasOutput(connection: Connection): void;
+  /** All that are open. */
+  readonly connections: ReadonlySet<unknown>;
+  /** How many requests have been refused, by code. */
+  readonly refusals: Map<ErrorCode, number>;
+  readonly outbox: Outbox;
 }
 
 /** Operators' methods, answered on their own socket only. */
@@ -123,7 +121,7 @@ export class Connection implements Peer {
     if (this.#phase !== 'open') return;
     this.#phase = 'half-closed';
     this.#around.broker.abandon(this.#client);
-    this.#around.hasOutput(this);
+    this.#around.outbox.add(this);
   }
 
   /** The connection is gone, from whichever side. */
@@ -165,8 +163,7 @@ export class Connection implements Peer {
   }
 
   refused(id: RequestId, refusal: Refusal): void {
-    this.#around.refused(refusal.code);
-    this.#send(this.#codec.refusal(id, refusal));
+    this.#refuse(id, refusal);
   }
 
   revoked(token: Token, reason: RevokeReason): void {
@@ -190,8 +187,7 @@ export class Connection implements Peer {
         break;
       }
       case 'malformed':
-        this.#around.refused(message.refusal.code);
-        this.#send(this.#codec.refusal(message.id, message.refusal));
+        this.#refuse(message.id, message.refusal);
         break;
       case 'answer':
       case 'error':
@@ -252,7 +248,7 @@ export class Connection implements Peer {
       case 'metrics':
         this.#answer<MetricsResult>(id, {
           ...broker.metrics(),
-          refusals: this.#around.refusals(),
+          refusals: [...this.#around.refusals].map(([code, count]) => ({ code, count })),
           status: this.#status(),
         });
         break;
@@ -319,7 +315,7 @@ export class Connection implements Peer {
       pid,
       epoch,
       ...status,
-      totals: { connections: this.#around.connections(), ...status.totals },
+      totals: { connections: this.#around.connections.size, ...status.totals },
     };
   }
 
@@ -336,9 +332,15 @@ export class Connection implements Peer {
     this.#send(this.#codec.answer(id, result));
   }
 
+  #refuse(id: RequestId | undefined, refusal: Refusal): void {
+    const { refusals } = this.#around;
+    refusals.set(refusal.code, (refusals.get(refusal.code) ?? 0) + 1);
+    this.#send(this.#codec.refusal(id, refusal));
+  }
+
   #send(bytes: Uint8Array): void {
     if (this.#phase === 'closed') return;
-    if (this.#outputBytes === 0) this.#around.hasOutput(this);
+    if (this.#outputBytes === 0) this.#around.outbox.add(this);
     this.#output.push(bytes);
     this.#outputBytes += bytes.length;
   }

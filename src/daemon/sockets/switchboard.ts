@@ -1,9 +1,9 @@
 import type { Clock, Timer } from '../../clock.ts';
 import type { Broker } from '../../core/broker.ts';
-import type { ErrorCode } from '../../errors.ts';
 import { Connection, type Surroundings, type Wire } from './connection.ts';
+import { Outbox } from './outbox.ts';
 
-export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refused' | 'refusals' | 'hasOutput'> {
+export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refusals' | 'outbox'> {
   readonly clock: Clock;
   /** Calls back once all input that had arrived by now has been handed to the connections. */
   readonly afterInput: (done: () => void) => void;
@@ -16,23 +16,14 @@ export class Switchboard {
   readonly #afterInput: (done: () => void) => void;
   readonly #around: Surroundings;
   readonly #connections = new Set<Connection>();
-  readonly #refusals = new Map<ErrorCode, number>();
-  #outputs: Connection[] = [];
-  /** Input is being acted on: what comes of it is flushed at its end. */
-  #isReceiving = false;
+  readonly #outbox = new Outbox(() => this.arm());
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
 
   constructor({ clock, afterInput, ...around }: SwitchboardOptions) {
     this.#broker = around.broker;
     this.#clock = clock;
     this.#afterInput = afterInput;
-    this.#around = {
-      ...around,
-      connections: () => this.#connections.size,
-      refused: (code) => this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1),
-      refusals: () => [...this.#refusals].map(([code, count]) => ({ code, count })),
-      hasOutput: (connection) => this.#flushSoon(connection),
-    };
+    this.#around = { ...around, connections: this.#connections, refusals: new Map(), outbox: this.#outbox };
   }
 
   /** A new connection. The caller passes its bytes on through `receive` and tells of its end through `closed`. */
@@ -43,10 +34,9 @@ export class Switchboard {
   }
 
   receive(connection: Connection, chunk: Uint8Array): void {
-    this.#isReceiving = true;
+    this.#outbox.hold();
     connection.receive(chunk);
-    this.#isReceiving = false;
-    this.#flush();
+    this.#outbox.flush();
   }
 
   receiveEnd(connection: Connection): void {
@@ -75,18 +65,5 @@ export class Switchboard {
       });
     });
     this.#timer = { dueMs, timer };
-  }
-
-  #flushSoon(connection: Connection): void {
-    this.#outputs.push(connection);
-    // One write a connection and turn: all that this input has caused, on whichever connection, goes out together.
-    if (this.#outputs.length === 1 && !this.#isReceiving) queueMicrotask(() => this.#flush());
-  }
-
-  #flush(): void {
-    const outputs = this.#outputs;
-    this.#outputs = [];
-    for (const connection of outputs) connection.flush();
-    this.arm();
   }
 }

@@ -6,9 +6,11 @@ import { Machine, settled } from '../../core/simulation.ts';
 
 class FakeWire implements Wire {
   text = '';
+  writes = 0;
   readonly unsentBytes = 0;
 
   write(bytes: Uint8Array): void {
+    this.writes += 1;
     this.text += Buffer.from(bytes).toString();
   }
 
@@ -44,8 +46,8 @@ test('I8: who is paced when a write of the state lands is granted in time, altho
   machine.store.held = true;
   const switchboard = switchboardOf(machine);
   const wire = new FakeWire();
-  const session = switchboard.connect(wire, 'bot');
-  switchboard.receive(session, jsonRpc.request(1, 'acquire', { account: 'A' }));
+  const connection = switchboard.connect(wire, 'bot');
+  switchboard.receive(connection, jsonRpc.request(1, 'acquire', { account: 'A' }));
   await settled();
   machine.store.land();
   await settled();
@@ -56,4 +58,39 @@ test('I8: who is paced when a write of the state lands is granted in time, altho
   machine.clock.advance(1);
   await settled();
   expect(wire.text).toContain('"token"');
+});
+
+test('all that one input has caused goes out in one write on each connection', async () => {
+  const switchboard = switchboardOf(await Machine.started());
+  const [holder, waiter] = [new FakeWire(), new FakeWire()];
+  const [holding, waiting] = [switchboard.connect(holder, 'bot'), switchboard.connect(waiter, 'bot')];
+  const acquire = (id: number) => jsonRpc.request(id, 'acquire', { account: 'A' });
+  switchboard.receive(holding, acquire(1));
+  await settled();
+  const { token } = JSON.parse(holder.text).result;
+  switchboard.receive(waiting, Buffer.concat([acquire(1), jsonRpc.request(2, 'status', {})]));
+  expect(waiter.writes).toBe(1);
+  const release = jsonRpc.request(2, 'release', { token });
+  switchboard.receive(holding, Buffer.concat([release, acquire(3), jsonRpc.request(4, 'status', {})]));
+  await settled();
+  expect([holder.writes, waiter.writes]).toEqual([2, 2]);
+  expect(waiter.text).toContain('"token"');
+});
+
+test('all that a write of the state has let through goes out in one write', async () => {
+  const machine = Machine.unstarted();
+  machine.store.durable = { ...machine.store.durable, accounts: new Map() };
+  await machine.start();
+  const switchboard = switchboardOf(machine);
+  const wire = new FakeWire();
+  const connection = switchboard.connect(wire, 'bot');
+  machine.store.held = true;
+  const requests = [1, 2, 3].map((id) => jsonRpc.request(id, 'nonce', { account: 'NEW' }));
+  switchboard.receive(connection, Buffer.concat(requests));
+  await settled();
+  expect(wire.writes).toBe(0);
+  machine.store.land();
+  await settled();
+  expect(wire.writes).toBe(1);
+  expect(wire.text.match(/"nonce"/g)).toHaveLength(3);
 });

@@ -1,0 +1,32 @@
+/**
+ * The connections that have something to send. Each writes once for all that one event has caused, on whichever
+ * connection: at the end of the input that is being acted on, or else at the end of the turn.
+ */
+export class Outbox {
+  readonly #flushed: () => void;
+  #senders: { flush(): void }[] = [];
+  #isHeld = false;
+
+  /** `flushed` is called each time after everything has been sent. */
+  constructor(flushed: () => void) {
+    this.#flushed = flushed;
+  }
+
+  add(sender: { flush(): void }): void {
+    this.#senders.push(sender);
+    if (this.#senders.length === 1 && !this.#isHeld) queueMicrotask(() => this.flush());
+  }
+
+  /** Sends nothing by itself until `flush` is called. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  flush(): void {
+    this.#isHeld = false;
+    const senders = this.#senders;
+    this.#senders = [];
+    for (const sender of senders) sender.flush();
+    this.#flushed();
+  }
+}
