@@ -1,6 +1,6 @@
 /**
  * The journal of a daemon: one JSON object a line, UTF-8. Its format is a promise to whoever reads it with programs of
- * their own (docs/timeline.md): keys may be added, and types of lines; neither is taken away or changes its meaning.
+ * their own (docs/log.md): keys may be added, and types of lines; neither is taken away or changes its meaning.
  */
 import { LEASE_ENDS, OUTCOMES, PRIORITIES } from '../terms.ts';
 import type { EndedCallRecord, EventRecord } from './messages.ts';

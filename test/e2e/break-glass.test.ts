@@ -12,9 +12,9 @@ const place = daemonPlace();
 
 afterAll(() => place.remove());
 
-test.skipIf(missing.length > 0)(`the break-glass script of the manual cancels all orders${skipped}`, async () => {
+test.skipIf(missing.length > 0)(`the break-glass script of docs/recovery.md cancels all orders${skipped}`, async () => {
   const [, block = ''] =
-    /```sh\n( *#!\/bin\/sh\n *# break-glass\.sh [\s\S]*?)```/.exec(readFileSync('docs/operations.md', 'utf8')) ?? [];
+    /```sh\n( *#!\/bin\/sh\n *# break-glass\.sh [\s\S]*?)```/.exec(readFileSync('docs/recovery.md', 'utf8')) ?? [];
   const script = join(place.dir, 'break-glass.sh');
   writeFileSync(script, block.replaceAll(/^ {3}/gm, ''));
   // In front of the real programs, a spy for each that notes what `ps` would show.

@@ -5,7 +5,7 @@ import { textOf } from '../../../src/core/record/event-text.ts';
 
 const CALL = { account: 'MASTER', holder: 'grid', pid: 7, label: undefined, nonce: undefined };
 
-/** One of each kind, and what docs/operations.md explains it by. */
+/** One of each kind, and what docs/log.md explains it by. */
 const EVENTS: readonly (readonly [event: BrokerEvent, severity: string, documented: string])[] = [
   [{ kind: 'write-failed', error: new Error('ENOSPC') }, 'error', 'the state cannot be written ('],
   [{ kind: 'write-recovered' }, 'info', 'the state can be written again'],
@@ -29,13 +29,13 @@ const EVENTS: readonly (readonly [event: BrokerEvent, severity: string, document
   [{ kind: 'advanced', sequence: 'S', before: 1n, after: 2n }, 'info', 'an operator has advanced sequence'],
 ];
 
-test('each event is one line with its severity, and docs/operations.md explains it', () => {
-  const docs = readFileSync('docs/operations.md', 'utf8');
+test('each event is one line with its severity, and docs/log.md explains it', () => {
+  const docs = readFileSync('docs/log.md', 'utf8');
   for (const [event, severity, documented] of EVENTS) {
     const told = textOf(event);
     expect(told.severity, event.kind).toBe(severity);
     expect(told.text).toContain(documented);
     expect(told.text).not.toMatch(/[\n\r]|undefined|NaN/);
-    expect(docs, `docs/operations.md explains: ${documented}`).toContain(documented);
+    expect(docs, `docs/log.md explains: ${documented}`).toContain(documented);
   }
 });

@@ -154,7 +154,7 @@ function closed(path: string, there: There, group: string, facts: SocketFacts, s
   if (there.gid === 0) {
     return failure(
       `${path} belongs to the group root, which no bot should be in`,
-      'give it to a group that the bots are in, and its directory too, before the daemon starts (README, "Who may connect")',
+      'give it to a group that the bots are in, and its directory too, before the daemon starts (docs/operations.md, "Directories and sockets")',
       `sudo chgrp nonced ${quoted}`,
     );
   }

@@ -52,7 +52,7 @@ export function judgeDisk(
       ? judged('disk', '', [
           failure(
             `${dir} is gone, and with it the state of the service`,
-            'bring it back, or make a new state: docs/operations.md, "The state is lost"',
+            'bring it back, or make a new state: docs/recovery.md, "The state is lost"',
             'ls -la /var/lib',
           ),
         ])
@@ -159,7 +159,7 @@ export function judgeState(facts: StateFacts, { dir, isService }: StoragePlace, 
       return judged('state', '', [
         failure(
           `${dir} has no state.json, and there has been one: it was lost`,
-          'bring it back, or make a new one: docs/operations.md, "The state is lost"',
+          'bring it back, or make a new one: docs/recovery.md, "The state is lost"',
           `sudo ls -la ${quoteForShell(dir)}`,
         ),
       ]);
