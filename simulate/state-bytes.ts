@@ -45,17 +45,17 @@ export function foreign(bytes: Buffer, machine: string): Buffer | undefined {
   });
 }
 
-/** As `nonced retire` leaves it. */
+/** As `nonced state retire` leaves it. */
 export function retired(bytes: Buffer, wallMs: number): Buffer | undefined {
   return changed(bytes, (contents) => ({ ...contents, retiredAtMs: wallMs }));
 }
 
-/** As `nonced adopt --force` makes it. */
+/** As `nonced state adopt --force` makes it. */
 export function adopted(bytes: Buffer, machine: string, wallMs: number): Buffer | undefined {
   return raised(bytes, 0n, wallMs, (contents) => ({ ...contents, machine, retiredAtMs: undefined }));
 }
 
-/** As `nonced init --floor` makes it of a backup: every sequence of nonces goes on at the floor or at the clock. */
+/** As `nonced state init --floor` makes it of a backup: every sequence of nonces goes on at the floor or at the clock. */
 export function raised(
   bytes: Buffer,
   floor: bigint,
@@ -73,7 +73,7 @@ export function raised(
   });
 }
 
-/** As `nonced init` makes it where there is none. */
+/** As `nonced state init` makes it where there is none. */
 export function madeByHand(
   identity: { readonly instance: string; readonly machine: string },
   wallMs: number,

@@ -120,9 +120,18 @@ export async function torture(options: RunOptions): Promise<Report> {
 function prepare(place: Place): void {
   place.configure(configuration(20));
   const init = (...args: string[]) => {
-    const command = [NONCED, 'init', ...args, '--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
+    const command = [
+      NONCED,
+      'state',
+      'init',
+      ...args,
+      '--state-dir',
+      place.stateDir,
+      '--runtime-dir',
+      place.runtimeDir,
+    ];
     const { status, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8' });
-    if (status !== 0) throw new Error(`nonced init ${args.join(' ')}: ${stderr}`);
+    if (status !== 0) throw new Error(`nonced state init ${args.join(' ')}: ${stderr}`);
   };
   init('--floor', 'now', '--unit', 'ns');
   for (const { name, unit, floor } of SEQUENCES) init('--sequence', name, '--unit', unit, '--floor', floor);

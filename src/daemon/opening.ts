@@ -64,7 +64,7 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
         EXIT.config,
         before === undefined
           ? `there is no state in ${stateDir} yet, and the configuration needs one that is made by hand, with the unit of ` +
-              `the sequence default: nonced init --floor now --unit UNIT --state-dir ${stateDir}. Then start again: ` +
+              `the sequence default: nonced state init --floor now --unit UNIT --state-dir ${stateDir}. Then start again: ` +
               'where a further sequence is to be made, the message says how'
           : `the configuration does not fit the state: ${describeProblem(starting, stateDir)}`,
       ),
@@ -81,7 +81,7 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
   return { state: starting.state, identity, isFirst, warnings };
 }
 
-/** What a first start, or `nonced init`, begins with. */
+/** What a first start, or `nonced state init`, begins with. */
 export function freshState(unit: Unit, wallMs: number): DurableState {
   const begin = (of: Unit, max: bigint): DurableSequence => ({ unit: of, ceiling: nonceFloorAt(wallMs, of), max });
   return {
@@ -97,7 +97,7 @@ export function wrongClock(wallMs: number, why: string): ExitError {
   return new ExitError(
     EXIT.tempFail,
     `the clock says ${new Date(wallMs).toISOString()}, but ${why}; set it (timedatectl), ` +
-      'or if it is right run: nonced init --floor now',
+      'or if it is right run: nonced state init --floor now',
   );
 }
 
@@ -119,7 +119,7 @@ function refuseFirst(
       EXIT.config,
       `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
         'than the clock, make one of the same unit as before (count the digits of the last nonce that was sent: 19 ns, ' +
-        `16 us, 13 ms, 10 s): nonced init --floor now --unit UNIT --state-dir ${stateDir}`,
+        `16 us, 13 ms, 10 s): nonced state init --floor now --unit UNIT --state-dir ${stateDir}`,
     );
   }
   return wallMs < RELEASED_MS ? wrongClock(wallMs, 'it is before this program was made') : undefined;
@@ -138,13 +138,13 @@ function refuseForeign(stateDir: string, found: StateFileContents, machine: stri
     return new ExitError(
       EXIT.config,
       `the state in ${stateDir} was retired on ${new Date(found.retiredAtMs).toISOString()}: its authority moved to ` +
-        'another host; use that one, or run `nonced adopt` to take it over here',
+        'another host; use that one, or run `nonced state adopt` to take it over here',
     );
   }
   if (machine === undefined || found.machine === undefined || found.machine === machine) return undefined;
   return new ExitError(
     EXIT.config,
     `the state in ${stateDir} belongs to another machine, which may still hand out its nonces; ` +
-      'run `nonced retire` there, copy the state again, and run `nonced adopt` here',
+      'run `nonced state retire` there, copy the state again, and run `nonced state adopt` here',
   );
 }

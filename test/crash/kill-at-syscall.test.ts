@@ -29,7 +29,7 @@ function freshPlace(context: TestContext): DaemonPlace {
 /** Seconds, so that every nonce depends on its ceiling: they soon are far ahead of the clock. */
 async function begin({ stateDir, runtimeDir }: DaemonPlace): Promise<void> {
   const directories = ['--state-dir', stateDir, '--runtime-dir', runtimeDir];
-  const init = await runNonced(['init', '--floor', 'now', '--unit', 's', ...directories]);
+  const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 's', ...directories]);
   expect(init).toMatchObject({ code: 0, stderr: '' });
 }
 

@@ -106,7 +106,7 @@ async function cutWhileGranting(
 ): Promise<readonly { copy: string; answered: bigint }[]> {
   const place = placeOn(disk, 0);
   const directories = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
-  const init = await runNonced(['init', '--floor', 'now', '--unit', 's', ...directories]);
+  const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 's', ...directories]);
   expect(init).toMatchObject({ code: 0, stderr: '' });
   const daemon = await start(place, program);
   let highest = 0n;

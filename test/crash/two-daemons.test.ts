@@ -58,7 +58,7 @@ test('after SIGKILL of the first the second starts at once, although a lock lies
   const second = keep(await startDaemonProcess(place));
   // It waited for no lock to go stale: the first one's was a day away from that.
   expect(second.log()).toContain('is ready');
-  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', place.stateDir]);
+  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   expect(JSON.parse(stdout)).toMatchObject({ epoch: 2, pid: second.pid, locked: true });
 });
 
@@ -89,7 +89,7 @@ test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two 
     await next.end('SIGKILL');
   }
   await Promise.all([...waiting].map((daemon) => daemon.end('SIGKILL')));
-  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', place.stateDir]);
+  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   // A contender may have been killed between taking the lock over and saying so.
   expect(JSON.parse(stdout).epoch).toBeGreaterThanOrEqual(ROUNDS);
   expect(JSON.parse(stdout).epoch).toBeLessThanOrEqual(ROUNDS + CONTENDERS);

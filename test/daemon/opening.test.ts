@@ -73,7 +73,7 @@ describe('without a state', () => {
     const refusal = refusalOf(absent({ [trace]: true }));
     expect(refusal.exitCode).toBe(EXIT.config);
     expect(refusal.message).toContain(evidence);
-    expect(refusal.message).toContain('nonced init --floor now --unit UNIT --state-dir /state');
+    expect(refusal.message).toContain('nonced state init --floor now --unit UNIT --state-dir /state');
   });
 
   test('a clock from before this program was made is not one to begin at, and may pass', () => {
@@ -129,7 +129,7 @@ describe('with a state', () => {
   test('a configuration that does not fit it is refused with what would make it fit', () => {
     const refusal = refusalOf(present({}, { policies: further('ms') }));
     expect(refusal.exitCode).toBe(EXIT.config);
-    expect(refusal.message).toContain('nonced init --sequence second --unit ms --floor now --state-dir /state');
+    expect(refusal.message).toContain('nonced state init --sequence second --unit ms --floor now --state-dir /state');
   });
 
   test('an account that cannot move without being led down stays, and an operator is told', () => {

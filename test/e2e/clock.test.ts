@@ -234,7 +234,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
 
   test('init --floor now in 1970 is refused with 75 as well', async () => {
     setClock('@1970-01-01 00:01:00');
-    const init = await runNonced(['init', '--floor', 'now', '--state-dir', place.stateDir], fakeClock());
+    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir], fakeClock());
     expect(init).toMatchObject({ code: 75, stderr: expect.stringContaining('1970-01-01') });
     expect(RELEASED_MS).toBeGreaterThan(0);
   });

@@ -15,27 +15,22 @@ import { eventually } from '../fixtures/eventually.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 import type { RunResult } from '../fixtures/shell.ts';
 
+/** By the groups of --help. */
+const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  Bots: ['exec', 'nonce'],
+  Look: ['status', 'top', 'why', 'timeline', 'metrics', 'doctor'],
+  Operate: ['pause', 'resume', 'drain', 'advance', 'set-exclusive'],
+  Host: ['serve', 'state', 'systemd'],
+  Develop: ['rehearse', 'completion', 'help'],
+};
+const STATE_COMMANDS = ['inspect', 'init', 'retire', 'adopt'];
+const SYSTEMD_COMMANDS = ['install', 'uninstall', 'status', 'print', 'rollback'];
 const COMMANDS = [
-  'serve',
-  'nonce',
-  'exec',
-  'status',
-  'top',
-  'metrics',
-  'why',
-  'timeline',
-  'pause',
-  'resume',
-  'drain',
-  'advance',
-  'set-exclusive',
-  'doctor',
-  'inspect',
-  'init',
-  'retire',
-  'adopt',
-  'rehearse',
-  'completion',
+  ...Object.values(GROUPS)
+    .flat()
+    .filter((name) => name !== 'help'),
+  ...STATE_COMMANDS.map((name) => `state ${name}`),
+  ...SYSTEMD_COMMANDS.map((name) => `systemd ${name}`),
 ];
 const HOUR_NS = 3_600_000_000_000n;
 const DIGITS_OF_MS = 13;
@@ -74,20 +69,26 @@ async function drawn(...args: string[]): Promise<bigint> {
 }
 
 describe('help and usage', () => {
-  test('--help of the whole lists every command and the exit codes', async () => {
+  test('--help of the whole lists every command in its group, none by an old name, and the exit codes', async () => {
     const { code, stdout, stderr } = await nonced('--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
+    const sections = [...stdout.matchAll(/^(\S+):\n((?: {2}.*\n)+)/gm)];
+    const listed = sections.map(([, title, lines = '']) => [
+      title,
+      [...lines.matchAll(/^ {2}([\w-]+)/gm)].map(([, name]) => name),
+    ]);
+    expect(Object.fromEntries(listed)).toMatchObject(GROUPS);
     expect(stdout).toContain('Exit codes are those of sysexits');
   });
 
   test('--help of each command shows its usage and an example, and does nothing', async () => {
-    const answers = await Promise.all(COMMANDS.map((command) => nonced(command, '--help')));
+    const answers = await Promise.all(COMMANDS.map((command) => nonced(...command.split(' '), '--help')));
     for (const [index, command] of COMMANDS.entries()) {
       const { code, stdout, stderr } = answers[index] as RunResult;
       expect({ command, code, stderr }).toEqual({ command, code: 0, stderr: '' });
       expect(stdout).toContain(`Usage: nonced ${command}`);
-      expect(stdout).toMatch(new RegExp(`Examples?:\\n {2}nonced ${command}`));
+      expect(stdout).toMatch(new RegExp(`Examples?:\\n {2}(sudo )?nonced ${command}`));
+      expect(stdout).not.toContain('default: false');
     }
   });
 
@@ -127,10 +128,12 @@ describe('help and usage', () => {
     ['set-exclusive', 'sometimes'],
     ['completion'],
     ['completion', 'fish'],
-    ['init'],
+    ['state'],
+    ['state', 'init'],
+    ['state', 'init', '--floor', 'soon'],
+    ['state', 'init', '--floor', 'now', '--unit', 'ps'],
+    ['state', 'init', '--floor', 'now', '--sequence', '../x'],
     ['init', '--floor', 'soon'],
-    ['init', '--floor', 'now', '--unit', 'ps'],
-    ['init', '--floor', 'now', '--sequence', '../x'],
     ['serve', '--log-level', 'loud'],
   ];
 
@@ -311,7 +314,7 @@ describe('advance', () => {
       });
       // I10: it is durable before it is answered.
       await other.daemon.end('SIGKILL');
-      const inspected = await runNonced(['inspect', '--state-dir', other.place.stateDir, '--json']);
+      const inspected = await runNonced(['state', 'inspect', '--state-dir', other.place.stateDir, '--json']);
       const { sequences } = JSON.parse(inspected.stdout);
       expect(BigInt(sequences.default.ceiling)).toBeGreaterThan(BigInt(JSON.parse(forced.stdout).after));
     } finally {
@@ -345,9 +348,43 @@ test('set-exclusive switches for good: before and after are printed, and a resta
   }
 });
 
-describe('inspect', () => {
+describe('the names that the commands of state had in 0.1', () => {
+  const noted = (name: string) =>
+    `nonced: 'nonced ${name}' is now 'nonced state ${name}'; the old name goes in the next version\n`;
+
+  test('they work, print the same, and say the new name in one line on standard error', async () => {
+    const [one, other] = [newPlace(), newPlace()];
+    const runs: (readonly [args: readonly string[], code: number])[] = [
+      [['init', '--floor', '100', '--unit', 'counter', '--json'], 0],
+      [['inspect', '--json'], 0],
+      [['retire'], 0],
+      [['adopt', '--force'], 0],
+    ];
+    for (const [[name = '', ...rest], code] of runs) {
+      const old = await runNonced([name, ...rest, '--state-dir', one.stateDir]);
+      const current = await runNonced(['state', name, ...rest, '--state-dir', other.stateDir]);
+      expect({ name, code: current.code, stderr: current.stderr }).toEqual({ name, code, stderr: '' });
+      expect({ name, code: old.code, stderr: old.stderr }).toEqual({ name, code, stderr: noted(name) });
+      expect(shapeOf(old.stdout, one)).toBe(shapeOf(current.stdout, other));
+    }
+  });
+
+  test('an error of theirs has its exit code and comes after that line', async () => {
+    const { stateDir } = newPlace();
+    const { code, stdout, stderr } = await runNonced(['inspect', '--state-dir', stateDir]);
+    expect({ code, stdout }).toEqual({ code: 78, stdout: '' });
+    expect(stderr.startsWith(noted('inspect'))).toBe(true);
+    expect(stderr).toContain('nonced state init');
+  });
+
+  /** Without what differs from one state to the other. */
+  const shapeOf = (text: string, { dir }: DaemonPlace) =>
+    text.replaceAll(dir, 'DIR').replaceAll(/[0-9a-f]{32}|\d{3,}/g, 'N');
+});
+
+describe('state inspect', () => {
   test('reads the state beside a running daemon and says who holds it, without disturbing it', async () => {
-    const { code, stdout } = await runNonced(['inspect', '--state-dir', place.stateDir]);
+    const { code, stdout } = await runNonced(['state', 'inspect', '--state-dir', place.stateDir]);
     expect(code).toBe(0);
     expect(stdout).toContain('whole, checksum ok');
     expect(stdout).toContain(`locked: a daemon is running (pid ${daemon.pid}, socket ${place.socket})`);
@@ -357,9 +394,9 @@ describe('inspect', () => {
 
   test('reads it without a daemon, changes nothing, and knows that nobody holds it', async () => {
     const { stateDir } = newPlace();
-    await runNonced(['init', '--floor', 'now', '--unit', 'ns', '--state-dir', stateDir]);
+    await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', stateDir]);
     const before = readFileSync(join(stateDir, 'state.json'), 'utf8');
-    const { code, stdout } = await runNonced(['inspect', '--state-dir', stateDir, '--json']);
+    const { code, stdout } = await runNonced(['state', 'inspect', '--state-dir', stateDir, '--json']);
     expect({ code, ...JSON.parse(stdout) }).toMatchObject({
       code: 0,
       locked: false,
@@ -372,21 +409,21 @@ describe('inspect', () => {
   test('a state that is missing or damaged is 78, and stays as it is', async () => {
     const { stateDir } = newPlace();
     mkdirSync(stateDir, 0o700);
-    expect(await runNonced(['inspect', '--state-dir', stateDir])).toMatchObject({
+    expect(await runNonced(['state', 'inspect', '--state-dir', stateDir])).toMatchObject({
       code: 78,
       stderr: expect.stringContaining('no state.json'),
     });
     writeFileSync(join(stateDir, 'state.json'), '{', { mode: 0o600 });
-    expect(await runNonced(['inspect', '--state-dir', stateDir])).toMatchObject({
+    expect(await runNonced(['state', 'inspect', '--state-dir', stateDir])).toMatchObject({
       code: 78,
-      stderr: expect.stringContaining('nonced init'),
+      stderr: expect.stringContaining('nonced state init'),
     });
     expect(readFileSync(join(stateDir, 'state.json'), 'utf8')).toBe('{');
   });
 });
 
-describe('init', () => {
-  const init = (stateDir: string, ...args: string[]) => runNonced(['init', '--state-dir', stateDir, ...args]);
+describe('state init', () => {
+  const init = (stateDir: string, ...args: string[]) => runNonced(['state', 'init', '--state-dir', stateDir, ...args]);
 
   test('--unit ms makes a state whose nonces have 13 digits, and the unit can never be changed', async () => {
     const other = newPlace();
@@ -431,7 +468,8 @@ describe('init', () => {
 
   test('raises a state that is there, never lowers it, and keeps its instance and epoch, I10', async () => {
     const { stateDir } = newPlace();
-    const inspect = async () => JSON.parse((await runNonced(['inspect', '--state-dir', stateDir, '--json'])).stdout);
+    const inspect = async () =>
+      JSON.parse((await runNonced(['state', 'inspect', '--state-dir', stateDir, '--json'])).stdout);
     await init(stateDir, '--floor', 'now', '--unit', 'ns');
     const first = await inspect();
     const ceiling = BigInt(first.sequences.default.ceiling);
@@ -469,7 +507,7 @@ describe('init', () => {
     expect(await init(stateDir, '--floor', '1', '--sequence', 'constructor', '--unit', 'counter')).toMatchObject({
       code: 0,
     });
-    const { stdout } = await runNonced(['inspect', '--state-dir', stateDir, '--json']);
+    const { stdout } = await runNonced(['state', 'inspect', '--state-dir', stateDir, '--json']);
     expect(JSON.parse(stdout).sequences).toMatchObject({
       default: { unit: 'ns' },
       orders: { unit: 'counter', ceiling: '1000' },

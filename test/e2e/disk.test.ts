@@ -224,7 +224,9 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
   test('past the durable ceiling NOT_DURABLE is the answer, and then nonces come again, I1', async () => {
     const place = placeOnSmallDisk('size=64k');
     // Of milliseconds, the reserve is used up at once.
-    expect(await runNonced(['init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir])).toMatchObject({
+    expect(
+      await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir]),
+    ).toMatchObject({
       code: 0,
     });
     await start(place);
@@ -329,7 +331,7 @@ describe('a state directory that is no longer ours', () => {
     const second = await refusedStart({ ...place, runtimeDir: join(place.dir, 'r2') });
     expect(second).toMatchObject({ code: 75, said: expect.stringContaining(`pid ${daemon.pid}`) });
     expect(second.said).toContain(place.socket);
-    const init = await runNonced(['init', '--floor', 'now', '--state-dir', place.stateDir]);
+    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir]);
     expect(init).toMatchObject({ code: 75, stderr: expect.stringContaining(`pid ${daemon.pid}`) });
     expect(await runNonced(['nonce', '--socket', place.socket])).toMatchObject({ code: 0 });
   });
@@ -501,7 +503,10 @@ describe('a state that is missing, damaged or too new', () => {
     keepOnly(place);
     for (let attempt = 0; attempt < 2; attempt += 1) {
       const { code, said } = await refusedStart(place);
-      expect({ code, said }).toMatchObject({ code: 78, said: expect.stringContaining('nonced init --floor now') });
+      expect({ code, said }).toMatchObject({
+        code: 78,
+        said: expect.stringContaining('nonced state init --floor now'),
+      });
       expect(existsSync(statePath)).toBe(false);
     }
     await followAdvice((await refusedStart(place)).said);
@@ -516,7 +521,7 @@ describe('a state that is missing, damaged or too new', () => {
       encoding: 'utf8',
       timeout: 20_000,
     });
-    expect(child).toMatchObject({ status: 78, stderr: expect.stringContaining('nonced init --floor now') });
+    expect(child).toMatchObject({ status: 78, stderr: expect.stringContaining('nonced state init --floor now') });
   });
 
   /** Runs the command that a message tells, as an operator would copy it. */
@@ -561,7 +566,7 @@ describe('a state that is missing, damaged or too new', () => {
     writeFileSync(statePath, bytes);
     const { code, said } = await refusedStart(place);
     expect({ code, said }).toMatchObject({ code: 78, said: expect.stringContaining(statePath) });
-    const command = ['init', '--floor', 'now', '--state-dir', place.stateDir];
+    const command = ['state', 'init', '--floor', 'now', '--state-dir', place.stateDir];
     expect(await runNonced(command)).toMatchObject({ code: 64, stderr: expect.stringContaining('--unit ns') });
     expect(await runNonced([...command, '--unit', 'ns'])).toMatchObject({ code: 0 });
     await start(place);
@@ -575,7 +580,7 @@ describe('a state that is missing, damaged or too new', () => {
     const newer = text({ ...body, checksum: createHash('sha256').update(text(body)).digest('hex') });
     writeFileSync(statePath, newer);
     expect(await refusedStart(place)).toMatchObject({ code: 78, said: expect.stringContaining('newer nonced') });
-    const init = await runNonced(['init', '--floor', 'now', '--state-dir', place.stateDir, '--force']);
+    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir, '--force']);
     expect(init).toMatchObject({ code: 78, stderr: expect.stringContaining('newer nonced') });
     expect(readFileSync(statePath, 'utf8')).toBe(newer);
   });

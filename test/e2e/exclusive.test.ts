@@ -220,7 +220,7 @@ test('a daemon that stops cleanly repeats nothing, skips nothing and leaves no s
     const first = await startDaemonProcess(own);
     const { stdout } = await runNonced(['nonce', '--socket', own.socket]);
     expect(await first.end('SIGTERM')).toBe(0);
-    const { stdout: inspected } = await runNonced(['inspect', '--json', '--state-dir', own.stateDir]);
+    const { stdout: inspected } = await runNonced(['state', 'inspect', '--json', '--state-dir', own.stateDir]);
     expect(JSON.parse(inspected).sequences.default.ceiling).toBe(String(BigInt(stdout) + 1n));
     expect(readdirSync(own.stateDir)).toEqual(['state.json']);
     expect(readdirSync(own.runtimeDir).toSorted()).toEqual(['accounts', 'leases']);

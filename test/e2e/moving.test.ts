@@ -43,9 +43,9 @@ const copyState = () => cpSync(here.stateDir, there.stateDir, { recursive: true,
 test('I2: a retired state is adopted on another machine and goes on above all its nonces', async (context) => {
   context.skip(!isRoot, 'only as root on Linux: another machine is played in a mount namespace');
   const before = await usedState();
-  const retired = await runNonced(['retire', '--state-dir', here.stateDir]);
+  const retired = await runNonced(['state', 'retire', '--state-dir', here.stateDir]);
   expect(retired).toMatchObject({ code: 0, stderr: '' });
-  expect(retired.stdout).toContain('nonced adopt');
+  expect(retired.stdout).toContain('nonced state adopt');
 
   const refused = spawnDaemon(here);
   expect(await refused.ended).toBe(78);
@@ -54,7 +54,7 @@ test('I2: a retired state is adopted on another machine and goes on above all it
   copyState();
   const early = spawnDaemon(there, { wrapper: onOther });
   expect(await early.ended).toBe(78);
-  const adopted = await runNonced(['adopt', '--state-dir', there.stateDir], {}, onOther);
+  const adopted = await runNonced(['state', 'adopt', '--state-dir', there.stateDir], {}, onOther);
   expect(adopted).toMatchObject({ code: 0, stderr: '' });
   const daemon = await startDaemonProcess(there, { wrapper: onOther });
   const { stdout } = await runNonced(['nonce', '--socket', there.socket]);
@@ -71,52 +71,52 @@ test("a copy of another machine's state is refused, and taken over only by force
   expect(refused.log()).toContain('another machine');
 
   // The tombstone must be left where the daemon is.
-  const wrongHost = await runNonced(['retire', '--state-dir', there.stateDir], {}, onOther);
+  const wrongHost = await runNonced(['state', 'retire', '--state-dir', there.stateDir], {}, onOther);
   expect(wrongHost.code).toBe(78);
   expect(wrongHost.stderr).toContain("another machine's");
 
-  const unsafe = await runNonced(['adopt', '--state-dir', there.stateDir], {}, onOther);
+  const unsafe = await runNonced(['state', 'adopt', '--state-dir', there.stateDir], {}, onOther);
   expect(unsafe.code).toBe(78);
   expect(unsafe.stderr).toContain('--force');
   const clock = BigInt(Date.now()) * 1_000_000n;
-  expect((await runNonced(['adopt', '--force', '--state-dir', there.stateDir], {}, onOther)).code).toBe(0);
-  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', there.stateDir]);
+  expect((await runNonced(['state', 'adopt', '--force', '--state-dir', there.stateDir], {}, onOther)).code).toBe(0);
+  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', there.stateDir]);
   expect(BigInt(JSON.parse(stdout).sequences.default.ceiling)).toBeGreaterThanOrEqual(clock);
 });
 
 test('retire says so when it is said twice, and adopt takes a state back on its own host only by force', async () => {
   await usedState();
-  await runNonced(['retire', '--state-dir', here.stateDir]);
-  expect((await runNonced(['retire', '--state-dir', here.stateDir])).stdout).toContain('retired already');
-  const refused = await runNonced(['adopt', '--state-dir', here.stateDir]);
+  await runNonced(['state', 'retire', '--state-dir', here.stateDir]);
+  expect((await runNonced(['state', 'retire', '--state-dir', here.stateDir])).stdout).toContain('retired already');
+  const refused = await runNonced(['state', 'adopt', '--state-dir', here.stateDir]);
   expect(refused.code).toBe(78);
-  expect((await runNonced(['adopt', '--force', '--state-dir', here.stateDir])).code).toBe(0);
+  expect((await runNonced(['state', 'adopt', '--force', '--state-dir', here.stateDir])).code).toBe(0);
   const daemon = await startDaemonProcess(here);
   expect(await daemon.end('SIGTERM')).toBe(0);
-  expect((await runNonced(['adopt', '--state-dir', here.stateDir])).stdout).toContain('already');
+  expect((await runNonced(['state', 'adopt', '--state-dir', here.stateDir])).stdout).toContain('already');
 });
 
 test('neither is possible while a daemon runs, or without a state', async () => {
   const daemon = await startDaemonProcess(here);
   for (const command of ['retire', 'adopt']) {
-    const busy = await runNonced([command, '--state-dir', here.stateDir]);
+    const busy = await runNonced(['state', command, '--state-dir', here.stateDir]);
     expect(busy.code).toBe(75);
     expect(busy.stderr).toContain(`pid ${daemon.pid}`);
-    expect((await runNonced([command, '--state-dir', there.stateDir])).code).toBe(78);
+    expect((await runNonced(['state', command, '--state-dir', there.stateDir])).code).toBe(78);
   }
   await daemon.end('SIGTERM');
 });
 
 test('a counter that was copied is adopted only with a number, for no clock tells where it was', async (context) => {
   context.skip(!isRoot, 'only as root on Linux: another machine is played in a mount namespace');
-  await runNonced(['init', '--floor', '100', '--unit', 'counter', '--state-dir', here.stateDir]);
+  await runNonced(['state', 'init', '--floor', '100', '--unit', 'counter', '--state-dir', here.stateDir]);
   copyState();
   const adopt = (...args: string[]) =>
-    runNonced(['adopt', '--force', '--state-dir', there.stateDir, ...args], {}, onOther);
+    runNonced(['state', 'adopt', '--force', '--state-dir', there.stateDir, ...args], {}, onOther);
   const refused = await adopt();
   expect(refused.code).toBe(78);
   expect(refused.stderr).toContain('--counter-floor');
   expect((await adopt('--counter-floor', '5000')).code).toBe(0);
-  const { stdout } = await runNonced(['inspect', '--json', '--state-dir', there.stateDir]);
+  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', there.stateDir]);
   expect(JSON.parse(stdout).sequences.default.ceiling).toBe('5000');
 });

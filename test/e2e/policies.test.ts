@@ -108,7 +108,7 @@ test('SIGHUP reads the configuration anew; a bad one, or one that does not fit t
   configured('{"exchanges": {"default": {"pacing": {"max": 2, ');
   await reloaded(running, 'nothing was changed');
   configured({ sequences: { mine: { unit: 'ms' } }, exchanges: { default: { sequence: 'mine' } } });
-  await reloaded(running, 'nonced init --sequence mine --unit ms --floor now');
+  await reloaded(running, 'nonced state init --sequence mine --unit ms --floor now');
   expect(await pace()).toBe(1);
 
   configured({ exchanges: { default: {} } });
@@ -122,7 +122,7 @@ test('SIGHUP reads the configuration anew; a bad one, or one that does not fit t
 test('the example of the package runs Kraken and Bitfinex side by side, each with nonces of its own', async () => {
   const example = resolve('systemd/config.example.json');
   const dirs = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
-  expect((await runNonced(['init', '--floor', 'now', '--unit', 'ns', ...dirs])).code).toBe(0);
+  expect((await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs])).code).toBe(0);
   const unmade = await runNonced(['serve', '--config', example, '--check-config', '--state-dir', place.stateDir]);
   expect(unmade.code).toBe(78);
   const [, command = ''] = /nonced (init --sequence \S+ --unit \S+ --floor now)/.exec(unmade.stderr) ?? [];
@@ -140,8 +140,8 @@ test('the example of the package runs Kraken and Bitfinex side by side, each wit
 
 test('I2: an account that is moved to a sequence of shorter nonces stays where it is, over restart and reload, with a warning', async () => {
   const dirs = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
-  await runNonced(['init', '--floor', 'now', '--unit', 'ns', ...dirs]);
-  await runNonced(['init', '--floor', 'now', '--sequence', 'short', '--unit', 'us', ...dirs]);
+  await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs]);
+  await runNonced(['state', 'init', '--floor', 'now', '--sequence', 'short', '--unit', 'us', ...dirs]);
   const sequences = { short: { unit: 'us' } };
   let running = await started({ sequences });
   const client = await bot('bot');

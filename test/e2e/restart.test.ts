@@ -219,7 +219,7 @@ test("another daemon's socket at the same path is refused by a client that knew 
   const other = daemonPlace();
   try {
     // Another state, another authority: its nonces have nothing to do with those before.
-    await runNonced(['init', '--floor', 'now', '--unit', 'ns', '--state-dir', other.stateDir]);
+    await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', other.stateDir]);
     daemon = await startDaemonProcess({ ...place, stateDir: other.stateDir });
     await expect(nonced.nonce()).rejects.toMatchObject({
       code: 'UNAVAILABLE',

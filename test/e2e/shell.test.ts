@@ -31,7 +31,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
   beforeAll(async () => {
     place = daemonPlace();
     // In milliseconds a few thousand nonces use up the reserve, so that later ones must wait for a write.
-    const init = await runNonced(['init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir]);
+    const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir]);
     expect(init).toMatchObject({ code: 0, stderr: '' });
     daemon = await startDaemonProcess(place);
   });

@@ -169,7 +169,16 @@ test('ahead: the key has seen far higher nonces, and the advance that is advised
 
 test('unit: a key that has had 19 digits rejects 13 for ever, all the more where a program asks for 19', async () => {
   const own = daemonPlace();
-  const { code, stderr } = await runNonced(['init', '--floor', 'now', '--unit', 'ms', '--state-dir', own.stateDir]);
+  const { code, stderr } = await runNonced([
+    'state',
+    'init',
+    '--floor',
+    'now',
+    '--unit',
+    'ms',
+    '--state-dir',
+    own.stateDir,
+  ]);
   expect([code, stderr]).toEqual([0, '']);
   const inMs = await startDaemonProcess(own);
   try {

@@ -105,6 +105,9 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     const { of } = await doctor('trader');
     expect(of('service').says).toBe('nonced.service has failed (exit 78), and stays so');
     expect(of('socket')).toMatchObject({ mark: 'failed', says: expect.stringContaining('there is no socket') });
-    expect(of('state')).toMatchObject({ mark: 'failed', says: expect.stringContaining('nonced init --floor now') });
+    expect(of('state')).toMatchObject({
+      mark: 'failed',
+      says: expect.stringContaining('nonced state init --floor now'),
+    });
   });
 });

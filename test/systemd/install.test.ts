@@ -201,7 +201,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     expect(await machine.property('ExecMainStatus')).toBe('78');
     const { stdout } = await machine.run(['systemctl', 'status', '--no-pager', '--full', 'nonced']);
     expect(stdout).toContain('Active: failed');
-    expect(stdout).toContain('nonced init --floor now');
+    expect(stdout).toContain('nonced state init --floor now');
     // It tries to connect for 5 s before it gives up.
     expect((await machine.run(nonced('nonce'), { user: 'trader' })).code).toBe(69);
     // The kill was the last restart; not one more for any attempt of the bot.
@@ -210,7 +210,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     expect(Number(await machine.property('NRestarts'))).toBeLessThanOrEqual(restarts + 1);
     expect((await machine.run(nonced('systemd', 'status'))).code).toBe(69);
 
-    await machine.must(nonced('init', '--floor', 'now', '--state-dir', '/var/lib/nonced'), { user: 'nonced' });
+    await machine.must(nonced('state', 'init', '--floor', 'now', '--state-dir', '/var/lib/nonced'), { user: 'nonced' });
     await machine.must(['systemctl', 'start', 'nonced.service']);
     expect(await nextNonce(machine)).toBeGreaterThan(before);
   });

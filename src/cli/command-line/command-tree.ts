@@ -28,6 +28,8 @@ export interface TreeOperand {
 export interface TreeCommand {
   /** Without the program's name, which is what the root has: `['systemd', 'install']`. */
   readonly path: readonly string[];
+  /** The heading that --help lists it below. */
+  readonly group: string;
   /** What may follow it: `[options] <account>`. */
   readonly usage: string;
   readonly description: string;
@@ -54,6 +56,7 @@ function branchOf(command: Command, path: readonly string[], siblings: readonly 
   const names = below.map((sub) => sub.name());
   return {
     path,
+    group: command.helpGroup().replace(/:$/, ''),
     usage: command.usage(),
     description: command.description(),
     options: help.visibleOptions(command).map((option) => ({

@@ -3,27 +3,27 @@ import { allOf, type TreeCommand, type TreeOption } from './command-tree.ts';
 import { bold, exampleLines, guarded, prose, richProse } from './roff.ts';
 
 const EXIT_STATUS: Readonly<Record<keyof typeof EXIT, string>> = {
-  usage: 'The command line, or what was asked for, is wrong.',
+  usage: 'The command line is wrong, or asks for something that is not possible.',
   unavailable: 'No daemon answers.',
-  lostOwnership: 'The state is no longer that of this daemon; or a defect of the program.',
+  lostOwnership: 'The state no longer belongs to this daemon; or the program has a defect.',
   ioError: 'The disk failed, or the state cannot be written and the reserve is used up.',
   tempFail: 'Busy, or it took too long: the cause may pass.',
-  noPermission: 'The system says no: another user may, or root.',
-  config: 'The configuration or the state needs somebody to decide.',
+  noPermission: 'This user has no permission: try another user, or root.',
+  config: 'An operator must correct the configuration or decide about the state.',
 };
 
 const ENVIRONMENT: readonly Entry[] = [
-  ['NONCED_SOCKET', 'Where the daemon is found, unless `--socket` says it.'],
-  ['NONCED_NONCE', 'Set by `nonced exec` for the program it runs: the nonce of its call.'],
-  ['NONCED_ACCOUNT', 'Set by `nonced exec` as well: the account that the nonce is for.'],
-  ['NONCED_JOURNAL', 'Where `nonced serve` writes down the calls that end, unless `--journal` says it.'],
-  ['NONCED_JOURNAL_SIZE', 'At what size it begins a new one, unless `--journal-size` says it.'],
-  ['STATE_DIRECTORY', "The daemon's state directory, unless `--state-dir` says it; set by systemd(1)."],
-  ['RUNTIME_DIRECTORY', 'The directory of its sockets, unless `--runtime-dir` says it; set by systemd(1).'],
-  ['CONFIGURATION_DIRECTORY', 'Where `config.json` is read from, unless `--config` names a file; set by the unit.'],
+  ['NONCED_SOCKET', 'Where the daemon is found, unless `--socket` is given.'],
+  ['NONCED_NONCE', 'Set by `nonced exec` for the program that it runs: the nonce of its call.'],
+  ['NONCED_ACCOUNT', 'Also set by `nonced exec`: the account that the nonce is for.'],
+  ['NONCED_JOURNAL', 'Where `nonced serve` writes every call that ends, unless `--journal` is given.'],
+  ['NONCED_JOURNAL_SIZE', 'At what size it begins a new file, unless `--journal-size` is given.'],
+  ['STATE_DIRECTORY', "The daemon's state directory, unless `--state-dir` is given; set by systemd(1)."],
+  ['RUNTIME_DIRECTORY', 'The directory of its sockets, unless `--runtime-dir` is given; set by systemd(1).'],
+  ['CONFIGURATION_DIRECTORY', 'Where `config.json` is read, unless `--config` names a file; set by the unit.'],
   ['XDG_STATE_HOME', 'Holds the state directory of a daemon that neither root nor systemd(1) runs.'],
   ['XDG_RUNTIME_DIR', 'Holds the sockets of such a daemon.'],
-  ['NO_COLOR', 'Set to anything: no colours, not even on a terminal.'],
+  ['NO_COLOR', 'If set to anything, there are no colours, not even on a terminal.'],
 ];
 
 const FILES: readonly Entry[] = [
@@ -31,18 +31,19 @@ const FILES: readonly Entry[] = [
     '/var/lib/nonced/state.json',
     'The state of a daemon that runs as root or as the service. Never copy it to a second host.',
   ],
-  ['~/.local/state/nonced/state.json', 'The state of a daemon that is run by somebody else.'],
-  ['/run/nonced/nonced.sock', 'The socket of the service for bots; whoever may open it may draw nonces.'],
+  ['~/.local/state/nonced/state.json', 'The state of a daemon that any other user runs.'],
+  ['/run/nonced/nonced.sock', "The service's socket for bots. Every user who may open it can draw nonces."],
   ['/run/nonced/admin.sock', "The operator's socket."],
-  ['/run/nonced/leases', 'Who holds what, for the next daemon if this one is killed.'],
-  ['/etc/nonced/config.json', 'Pacing, sequences and exchanges of the accounts. There need not be one.'],
+  ['/run/nonced/leases', 'Who holds which lease, for the next daemon if this one is killed.'],
+  ['/etc/nonced/config.json', 'Pacing, sequences and exchanges of the accounts. The file is optional.'],
 ];
 
 type Entry = readonly [name: string, meaning: string];
 
-/** The manual page nonced(1), of what --help is written from. The same input gives the same page, byte for byte. */
+/** Returns the manual page nonced(1), made from the same data as --help. The same input gives the same bytes. */
 export function manPage(tree: TreeCommand, version: string, releasedMs: number): string {
   const date = new Date(releasedMs).toISOString().slice(0, 10);
+  const groups = groupsOf(tree);
   return [
     `.TH NONCED 1 ${date} "nonced ${version}" "User Commands"`,
     '.nh',
@@ -55,21 +56,25 @@ export function manPage(tree: TreeCommand, version: string, releasedMs: number):
     guarded(prose(tree.description)),
     '.PP',
     richProse(
-      'Exchanges accept a private call only if its nonce is higher than the last one of that API key. The daemon, ' +
-        '`nonced serve`, hands every program of the host the next nonce together with the exclusive right to make the ' +
-        'call that uses it. It never hands out a nonce twice or goes back, whatever is killed, restarted or unplugged. ' +
-        'It knows labels of keys, never keys.',
+      'An exchange accepts a private call only if its nonce is higher than the last one of that API key. The daemon, ' +
+        '`nonced serve`, gives every program of the host the next nonce together with the exclusive right to make the ' +
+        'call that uses it. It never hands out a nonce twice and never goes back, whatever is killed, restarted or ' +
+        'unplugged. It knows the labels of keys, never the keys.',
     ),
     '.PP',
     richProse(
-      'Durations are written `250ms`, `60s`, `5m` or `2h`; a bare number is seconds where nothing else is said. Nonces ' +
-        'have 19 digits in `ns`, the unit of a first state. A key that has accepted a nonce of 19 digits will never ' +
-        'again accept one of 13.',
+      'Durations are written `250ms`, `60s`, `5m` or `2h`; a bare number is seconds unless an option says otherwise. ' +
+        'Nonces have 19 digits in `ns`, the unit of a first state. A key that has accepted a nonce of 19 digits never ' +
+        'accepts one of 13 again.',
     ),
     '.SH OPTIONS',
     ...tree.options.flatMap(optionOf),
     '.SH COMMANDS',
-    ...allOf(tree).slice(1).flatMap(commandOf),
+    ...groups.flatMap(([group, commands]) => entryOf([group, commands.map(({ path }) => path.join(' ')).join(', ')])),
+    ...groups.flatMap(([group, commands]) => [
+      `.SH ${group.toUpperCase()}`,
+      ...commands.flatMap(allOf).flatMap(commandOf),
+    ]),
     '.SH ENVIRONMENT',
     ...ENVIRONMENT.flatMap(entryOf),
     '.SH FILES',
@@ -81,8 +86,8 @@ export function manPage(tree: TreeCommand, version: string, releasedMs: number):
     ),
     '.PP',
     richProse(
-      '`nonced status --check` exits as monitoring expects it: 0, 1 or 2. `nonced exec` exits as its program does, ' +
-        'and with 128 and the number of the signal where one ended it.',
+      '`nonced status --check` exits as monitoring expects: 0, 1, 2 or 3. `nonced exec` exits as its program does, or ' +
+        'with 128 plus the number of the signal that ended it.',
     ),
     '.SH EXAMPLES',
     ...examplesOf(tree),
@@ -93,14 +98,21 @@ export function manPage(tree: TreeCommand, version: string, releasedMs: number):
     '.BR systemd.socket (5)',
     '.PP',
     richProse(
-      'The package holds more to read: `README.md`, and in `docs` among others `operations.md` for running it, ' +
-        '`configuration.md` for call rates and several exchanges, and `protocol.md` for a client in another language.',
+      'The package has more to read: `README.md`, and in `docs` among others `operations.md` for running it, ' +
+        '`configuration.md` for call rates and several exchanges, `errors.md` for every error code, and `protocol.md` ' +
+        'for a client in another language.',
     ),
     '',
   ].join('\n');
 }
 
-/** The commands that do something, each with what may follow it. */
+/** Returns the commands of each group, in the order of --help. */
+function groupsOf({ commands }: TreeCommand): (readonly [group: string, commands: readonly TreeCommand[]])[] {
+  const names = new Set(commands.map(({ group }) => group));
+  return [...names].map((name) => [name, commands.filter(({ group }) => group === name)]);
+}
+
+/** Lists the commands that do something, each with what may follow it. */
 function synopsisOf(tree: TreeCommand): string[] {
   const lines = allOf(tree)
     .filter(({ path, commands }) => commands.length === 0 && path.at(-1) !== 'help')

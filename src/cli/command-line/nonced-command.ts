@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, type Help } from 'commander';
 
 /** A command line that can be typed, and what it is good for where the line itself does not say it. */
 export type Example = readonly [line: string, remark?: string];
@@ -18,6 +18,14 @@ export class NoncedCommand extends Command {
 
   override createCommand(name?: string): NoncedCommand {
     return new NoncedCommand(name);
+  }
+
+  override createHelp(): Help {
+    const help = super.createHelp();
+    const describe = help.optionDescription.bind(help);
+    // That a flag is off unless it is given needs no words.
+    help.optionDescription = (option) => describe(option).replace(' (default: false)', '');
+    return help;
   }
 
   addExamples(...examples: readonly Example[]): this {

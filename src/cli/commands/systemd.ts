@@ -29,7 +29,7 @@ import { printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface InstallOptions {
   readonly copy: boolean;
-  /** Passed to `nonced init` where there is no state yet; left out, it is the clock. */
+  /** Passed to `nonced state init` where there is no state yet; left out, it is the clock. */
   readonly floor?: string;
   readonly unit?: string;
   readonly json: boolean;
@@ -94,7 +94,7 @@ function start(how: 'start' | 'restart'): void {
   throw new ExitError(EXIT.unavailable, `the service does not start:\n${stdout}`);
 }
 
-/** Answers 'kept', or what `nonced init` said. I9: a state that was lost is not made anew here either. */
+/** Answers 'kept', or what `nonced state init` said. I9: a state that was lost is not made anew here either. */
 function ensureState(program: Program, user: ServiceUser, options: InstallOptions, wasInstalled: boolean): string {
   const { floor, unit } = options;
   if (existsSync(join(STATE_DIR, 'state.json'))) return 'kept';
@@ -108,7 +108,7 @@ function ensureState(program: Program, user: ServiceUser, options: InstallOption
     );
   }
   makeDirectoryFor(user, STATE_DIR);
-  const args = ['init', '--state-dir', STATE_DIR, '--runtime-dir', RUNTIME_DIR, '--floor', floor ?? 'now'];
+  const args = ['state', 'init', '--state-dir', STATE_DIR, '--runtime-dir', RUNTIME_DIR, '--floor', floor ?? 'now'];
   args.push('--unit', unit ?? 'ns');
   const { code, stdout, stderr } = run(program.node, [mainFile(program.packageDir), ...args], user);
   if (code === 0) return stdout;

@@ -54,7 +54,7 @@ export class PrivateDaemon {
   async begin(exclusive: ExclusionPolicy): Promise<void> {
     const { unit } = this.#options;
     if (unit !== undefined) {
-      const args = ['init', '--floor', 'now', '--unit', unit, ...this.#directories];
+      const args = ['state', 'init', '--floor', 'now', '--unit', unit, ...this.#directories];
       const { status, stderr } = spawnSync(process.execPath, [mainFile(thisProgram().packageDir), ...args], {
         env: this.#environment,
         encoding: 'utf8',

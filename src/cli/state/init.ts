@@ -45,7 +45,7 @@ export async function init(options: InitOptions): Promise<void> {
       throw new ExitError(
         EXIT.usage,
         `there is no state in ${stateDir} yet; make it first, with the unit of the sequence ${DEFAULT_SEQUENCE}: ` +
-          `nonced init --floor now --unit UNIT --state-dir ${stateDir}; then this command again`,
+          `nonced state init --floor now --unit UNIT --state-dir ${stateDir}; then this command again`,
       );
     }
     const fresh = freshState(options.unit ?? 'ns', wallMs);
@@ -62,7 +62,7 @@ export async function init(options: InitOptions): Promise<void> {
       seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
     };
     if (found.kind === 'state' && found.state.retiredAtMs !== undefined) {
-      throw new ExitError(EXIT.config, `the state in ${stateDir} is retired; take it over first: nonced adopt`);
+      throw new ExitError(EXIT.config, `the state in ${stateDir} is retired; take it over first: nonced state adopt`);
     }
     const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
     const identity = {

@@ -14,7 +14,7 @@ export function inspect({ stateDir, json }: InspectOptions): void {
   const dir = directories({ stateDir }).stateDir;
   const reading = readStateFile(dir, 'anyone');
   if (reading.kind === 'absent') {
-    throw new ExitError(EXIT.config, `${dir} has no state.json; start the daemon, or write one with nonced init`);
+    throw new ExitError(EXIT.config, `${dir} has no state.json; start the daemon, or write one with nonced state init`);
   }
   const { state, instance, epoch, pid, socket, retiredAtMs } = reading.state;
   const locked = isLocked(dir);

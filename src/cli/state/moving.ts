@@ -28,7 +28,7 @@ export async function retire(options: MovingOptions): Promise<void> {
       throw new ExitError(
         EXIT.config,
         `the state in ${stateDir} is a copy of another machine's, and a tombstone here would not stop that one; ` +
-          'run `nonced retire` there and copy it again',
+          'run `nonced state retire` there and copy it again',
       );
     }
     return {
@@ -36,7 +36,7 @@ export async function retire(options: MovingOptions): Promise<void> {
       state,
       done() {
         printLine(`retired the state in ${stateDir}: no daemon starts with it any more.`);
-        printLine(`Now copy ${join(stateDir, STATE_FILE)} to the new host and run there: nonced adopt`);
+        printLine(`Now copy ${join(stateDir, STATE_FILE)} to the new host and run there: nonced state adopt`);
       },
     };
   });
@@ -85,7 +85,7 @@ function unsafe(stateDir: string, isRetired: boolean): ExitError {
     isRetired
       ? `the state in ${stateDir} was retired on this very host; if no other host has adopted it, say --force`
       : `the state in ${stateDir} was copied from another machine that was not retired, and two hosts with one state ` +
-          'hand out the same nonces; run `nonced retire` there and copy it again, or, if that machine is gone for good, ' +
+          'hand out the same nonces; run `nonced state retire` there and copy it again, or, if that machine is gone for good, ' +
           'say --force: the sequences are then raised to the clock',
   );
 }

@@ -30,6 +30,11 @@ export function warn(text: string): void {
   process.stderr.write(`${paint('yellow', 'warning:', process.stderr)} ${text}\n`);
 }
 
+/** Says what is worth knowing and no reason to worry, where what is printed must stay as it is. */
+export function note(text: string): void {
+  process.stderr.write(`nonced: ${text}\n`);
+}
+
 export function printError(text: string): void {
   process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
 }

@@ -97,7 +97,7 @@ export class OperatorPlans {
     );
     if ('problem' in plan) {
       const { problem, init } = plan;
-      return refusal('BAD_REQUEST', init === undefined ? problem : `${problem}: nonced init ${init}`);
+      return refusal('BAD_REQUEST', init === undefined ? problem : `${problem}: nonced state init ${init}`);
     }
     const added: NonceSequence[] = [];
     const limits = new Map<NonceSequence, bigint>();

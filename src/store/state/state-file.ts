@@ -74,7 +74,7 @@ export function salvageStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours')
 }
 
 function repairCommand(dir: string): string {
-  return `nonced init --floor now --state-dir ${resolve(dir)}`;
+  return `nonced state init --floor now --state-dir ${resolve(dir)}`;
 }
 
 /** Undefined where nothing is there. */

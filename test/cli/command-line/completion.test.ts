@@ -27,7 +27,8 @@ afterAll(() => rmSync(dir, { recursive: true }));
 test('the tree has what --help shows, and nothing hidden', () => {
   const names = allOf(tree).map(({ path }) => path.join(' '));
   expect(names).toContain('systemd install');
-  expect(names).not.toContain('man');
+  expect(names).toContain('state init');
+  for (const hidden of ['man', 'inspect', 'init', 'retire', 'adopt']) expect(names).not.toContain(hidden);
   const exec = allOf(tree).find(({ path }) => path.join(' ') === 'exec');
   expect(exec?.operands).toMatchObject([{ name: 'command', takes: { kind: 'program' } }]);
   expect(exec?.options.find(({ names }) => names.includes('--unit'))).toMatchObject({
@@ -57,10 +58,11 @@ describe.skipIf(withoutBash !== '')(`bash${withoutBash}`, { timeout: 30_000 }, (
 
   const offered = (...words: readonly string[]): string[] => offeredFor([words])[0] ?? [];
 
-  test('offers the commands, and those of systemd below it', () => {
+  test('offers the commands, and those of systemd and of state below them', () => {
     expect(offered('')).toEqual(tree.commands.map(({ path }) => path[0]));
-    expect(offered('s')).toEqual(['serve', 'status', 'set-exclusive', 'systemd']);
+    expect(offered('s')).toEqual(['status', 'set-exclusive', 'serve', 'state', 'systemd']);
     expect(offered('systemd', '')).toEqual(['install', 'uninstall', 'status', 'print', 'rollback', 'help']);
+    expect(offered('state', '')).toEqual(['inspect', 'init', 'retire', 'adopt', 'help']);
     expect(offered('help', 'sys')).toEqual(['systemd']);
   });
 

@@ -55,7 +55,17 @@ test.skipIf(withoutMan !== '')(`man shows the page without a warning${withoutMan
   } as const;
   const { stdout, stderr, status } = spawnSync('man', ['--warnings', '-l', '-'], options);
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
-  for (const section of ['NAME', 'SYNOPSIS', 'COMMANDS', 'ENVIRONMENT', 'FILES', 'EXIT STATUS', 'SEE ALSO']) {
+  for (const section of [
+    'NAME',
+    'SYNOPSIS',
+    'COMMANDS',
+    'BOTS',
+    'HOST',
+    'ENVIRONMENT',
+    'FILES',
+    'EXIT STATUS',
+    'SEE ALSO',
+  ]) {
     expect(stdout).toMatch(new RegExp(`^${section}$`, 'm'));
   }
 });

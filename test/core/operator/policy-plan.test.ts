@@ -71,7 +71,7 @@ describe('a sequence', () => {
     for (const unit of ['us', 'ms', 's', 'counter'] as const) {
       const sequences = { default: at(FLOOR_NS), '#tokens': at(FLOOR_NS, 'us') };
       expect(problemOf(sequences, {}, toAlt(unit))).toContain(
-        `nonced init --sequence alt --unit ${unit} --floor now --state-dir DIR`,
+        `nonced state init --sequence alt --unit ${unit} --floor now --state-dir DIR`,
       );
     }
   });

@@ -93,7 +93,7 @@ describe('reading', () => {
       const { exitCode, message } = refusalOf(() => readStateFile(dir));
       expect(exitCode).toBe(EXIT.config);
       expect(message).toContain(`${statePath()} `);
-      expect(message).toContain(`nonced init --floor now --state-dir ${dir}`);
+      expect(message).toContain(`nonced state init --floor now --state-dir ${dir}`);
       expect(message).toMatch(length === 0 ? /is empty/ : /is cut short|does not match its checksum/);
     }
   });

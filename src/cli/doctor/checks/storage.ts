@@ -151,7 +151,7 @@ export function judgeState(facts: StateFacts, { dir, isService }: StoragePlace, 
         failure(
           facts.problem,
           'as the message says, while no daemon runs',
-          `nonced inspect --state-dir ${quoteForShell(dir)}`,
+          `nonced state inspect --state-dir ${quoteForShell(dir)}`,
         ),
       ]);
     case 'absent': {
@@ -193,7 +193,7 @@ function wholeFindings(
     findings.push(
       failure(
         `the state in ${dir} belongs to another machine, which may still hand out its nonces`,
-        'run nonced retire there, copy the state again, and then here',
+        'run nonced state retire there, copy the state again, and then here',
         `${asOwner} adopt --state-dir ${quoted}`,
       ),
     );

@@ -1,0 +1,106 @@
+import { Option } from 'commander';
+import { UNITS } from '../../../terms.ts';
+import type { NoncedCommand } from '../nonced-command.ts';
+import { parseJournalSize } from '../option-values.ts';
+import { configOption, jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
+import { addState } from './state.ts';
+
+/** Adds what makes a host the authority over nonces. */
+export function addHost(nonced: NoncedCommand): void {
+  nonced
+    .command('serve')
+    .description('run the daemon')
+    .addOption(stateDirOption())
+    .addOption(runtimeDirOption())
+    .addOption(configOption().default(undefined, "the service's /etc/nonced/config.json, if there is one"))
+    .option('--check-config', 'say what is wrong with the configuration, and exit', false)
+    .option('--separate', 'run beside a running service, as another authority for other keys', false)
+    .addOption(
+      new Option('--log-level <level>', 'log this severity and above')
+        .choices(['error', 'warn', 'info', 'debug'])
+        .default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'lines for people, or one JSON object a line')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .addOption(
+      new Option('--journal <file>', 'write every call that ends to this file, for nonced timeline')
+        .env('NONCED_JOURNAL')
+        .default(undefined, 'none is kept'),
+    )
+    .addOption(
+      new Option('--journal-size <size>', 'begin a new file at this size; the last one is kept as FILE.1')
+        .argParser(parseJournalSize)
+        .env('NONCED_JOURNAL_SIZE')
+        .default(2 ** 24, '16M'),
+    )
+    .addExamples(
+      ['nonced serve'],
+      ['nonced serve --state-dir ./state --runtime-dir ./run'],
+      ['nonced serve --config ./nonced.json --check-config'],
+      ['nonced serve --journal ./calls.jsonl'],
+    )
+    .addNotes(`SIGHUP reads the configuration again. A bad one changes nothing, and the log says what is
+wrong with it. SIGHUP also opens the journal again, so that the file can be moved away.`)
+    .action(async (options) => (await import('../../commands/serve.ts')).serve(options));
+
+  addState(nonced);
+  addSystemd(nonced);
+}
+
+function addSystemd(nonced: NoncedCommand): void {
+  const systemd = nonced
+    .command('systemd')
+    .description('make nonced a systemd service of this host')
+    .addExamples(
+      ['sudo nonced systemd install', 'install, start, or bring up to date'],
+      ['sudo nonced systemd install --copy', 'the same, from copies of Node and nonced that no upgrade touches'],
+      ['nonced systemd status', 'what is installed and how it is doing'],
+      ['sudo nonced systemd uninstall', 'remove all but the state'],
+    );
+  const copy = (what: string) => new Option('--copy', what).default(false);
+
+  systemd
+    .command('install')
+    .description('write the units, user, group and first state, and start the service; or bring all of it up to date')
+    .addOption(copy('run the service from copies of this Node and this package in /usr/local/lib/nonced/VERSION'))
+    .addOption(new Option('--unit <unit>', 'unit of a first state; it can never be changed').choices(UNITS))
+    .option('--floor <nonce>', 'a first state begins at this nonce or above; left out or now, at the clock')
+    .addOption(jsonOption())
+    .addExamples(
+      ['sudo nonced systemd install'],
+      ['sudo nonced systemd install --unit ms', 'for keys that sign with milliseconds (13 digits)'],
+      ['sudo nonced systemd install --copy', 'if Node lies under /home (nvm), or is upgraded without asking'],
+    )
+    .action(async (options) => (await import('../../commands/systemd.ts')).install(options));
+
+  systemd
+    .command('uninstall')
+    .description('stop the service and remove all but its state')
+    .addOption(jsonOption())
+    .addExamples(['sudo nonced systemd uninstall'])
+    .action(async (options) => (await import('../../commands/systemd.ts')).uninstall(options));
+
+  systemd
+    .command('status')
+    .description('show what is installed and how it is doing; exit with 69 if bots would find no daemon')
+    .addOption(jsonOption())
+    .addExamples(['nonced systemd status'], ['nonced systemd status --json'])
+    .action(async (options) => (await import('../../commands/systemd.ts')).status(options));
+
+  systemd
+    .command('print')
+    .description('print the files that install would write')
+    .addOption(copy('as with install --copy'))
+    .addExamples(['nonced systemd print'])
+    .action(async (options) => (await import('../../commands/systemd.ts')).print(options));
+
+  systemd
+    .command('rollback')
+    .description('go back to the version that was installed before; again, and it goes forward again')
+    .addOption(jsonOption())
+    .addExamples(['sudo nonced systemd rollback'])
+    .action(async (options) => (await import('../../commands/systemd.ts')).rollback(options));
+}
