@@ -54,11 +54,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   protocol: ['msgpackr/pack', 'msgpackr/unpack'],
   store: ['proper-lockfile', 'write-file-atomic'],
   daemon: ['valibot'],
-  cli: ['commander', 'log-update', 'string-width'],
+  cli: ['commander'],
 };
-
-/** Packages that may be missing: `npm install --omit=optional`. */
-const OPTIONAL: readonly string[] = ['log-update', 'string-width'];
 
 /** The SDKs that have an adapter, each an optional peer dependency. */
 const ADAPTED: readonly string[] = ['ccxt', 'node-kraken-api', 'kraken-api'];
@@ -66,8 +63,6 @@ const ADAPTED: readonly string[] = ['ccxt', 'node-kraken-api', 'kraken-api'];
 interface Import {
   readonly from: string;
   readonly to: string;
-  /** Loaded when it is needed, and not before. */
-  readonly isLate: boolean;
 }
 
 function sources(root = SRC): string[] {
@@ -87,7 +82,7 @@ function importsOf(file: string, root = SRC): Import[] {
           .split(sep)
           .join('/')
       : specifier;
-    return { from: file.split(sep).join('/'), to, isLate: b !== undefined };
+    return { from: file.split(sep).join('/'), to };
   });
 }
 
@@ -162,20 +157,6 @@ test('each package is used by one layer alone, and an SDK by its own adapter', (
 test('nothing but its own subpath leads to an adapter, so that nonced loads no SDK', () => {
   const isAdapter = (file: string) => file.startsWith('client/adapters/');
   expect(local.filter(({ from, to }) => isAdapter(to) && !isAdapter(from))).toEqual([]);
-});
-
-test('a package that may be missing is loaded by nobody but `top`, and by that only when it draws', () => {
-  const reached = new Set(['cli/main.ts', 'cli/commands/top.ts', 'daemon/daemon.ts', 'client/index.ts']);
-  for (const file of reached) {
-    for (const { from, to, isLate } of all) if (from === file && !isLate) reached.add(to);
-  }
-  expect(reached.size).toBeGreaterThan(50);
-  expect([...reached].filter((name) => OPTIONAL.includes(name))).toEqual([]);
-  expect(all.filter(({ from, to }) => OPTIONAL.includes(to) && !/^cli\/(top\/|terminal\/width)/.test(from))).toEqual(
-    [],
-  );
-  const { optionalDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, object>;
-  expect(Object.keys(optionalDependencies ?? {})).toEqual(OPTIONAL);
 });
 
 test.each([['src'], ['simulate'], ['torture'], ['bench'], ['examples'], ['test']])(

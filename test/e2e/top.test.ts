@@ -1,7 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type Nonced } from '../../src/client/index.ts';
 import { type DaemonProcess, daemonPlace, NONCED, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
@@ -192,21 +190,6 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     expect(text.split('\n')[22]).toMatch(/^q quit/);
     await odd.ask('release', { token });
     odd.destroy();
-  });
-
-  test('without the packages that draw, which are optional, it says so and prints lines', async () => {
-    const hooks = `export const resolve = (name, context, next) =>
-      name === 'log-update' ? Promise.reject(Object.assign(new Error(name), { code: 'ERR_MODULE_NOT_FOUND' })) : next(name, context);`;
-    const preload = join(place.dir, 'without.mjs');
-    writeFileSync(
-      preload,
-      `import { register } from 'node:module'; register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hooks)}`)});`,
-    );
-    terminal = new Terminal({ columns: 160 });
-    await terminal.until(/^[#$]/m);
-    terminal.type(`NODE_OPTIONS=--import=${preload} ${TOP}`);
-    await terminal.until(/^warning: log-update and string-width are not installed.*\n\d{4}-\S+Z .*calls\/s/m);
-    expect(terminal.state()).toEqual({ cursor: true, other: false });
   });
 
   test('a dumb terminal gets a line at each interval', async () => {

@@ -1,8 +1,8 @@
 import { askOnce } from '../../client/ask.ts';
 import { surroundings } from '../../client/connection/host.ts';
 import { findSocket } from '../../client/connection/socket-path.ts';
-import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import { warn } from '../terminal/output.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { showLive } from '../top/live.ts';
 import { printLines } from '../top/plain.ts';
 
 export interface TopOptions {
@@ -19,24 +19,12 @@ export async function top({ interval, socket }: TopOptions): Promise<void> {
   if (interval < LEAST_INTERVAL_MS) throw new ExitError(EXIT.usage, '--interval: give 100ms or more');
   const { path } = findSocket(socket, surroundings());
   const ask = <Result>(method: string, params: object) => askOnce<Result>(path, method, params, ANSWER_WITHIN_MS);
-  const live = canDraw() ? await drawing() : undefined;
-  if (live === undefined) await printLines(ask, interval);
-  else await live.showLive({ ask, intervalMs: interval, isUnicode: takesUnicode() });
+  if (canDraw()) await showLive({ ask, intervalMs: interval, isUnicode: takesUnicode() });
+  else await printLines(ask, interval);
 }
 
 function canDraw(): boolean {
   return process.stdin.isTTY === true && process.stdout.isTTY === true && process.env['TERM'] !== 'dumb';
-}
-
-/** What draws is loaded here and nowhere else, and may be missing: it is optional. */
-async function drawing() {
-  try {
-    return await import('../top/live.ts');
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error;
-    warn('log-update and string-width are not installed, which draw the screen (npm left out what is optional)');
-    return undefined;
-  }
 }
 
 function takesUnicode(): boolean {

@@ -1,6 +1,6 @@
 import { emitKeypressEvents } from 'node:readline';
 import type { ReadStream, WriteStream } from 'node:tty';
-import { createLogUpdate } from 'log-update';
+import { framePainted, RESTORE } from '../terminal/paint.ts';
 import type { Key } from './view.ts';
 
 export interface Handlers {
@@ -28,8 +28,7 @@ export type ProcessSignals = Pick<NodeJS.EventEmitter, 'on' | 'off'> & {
 };
 
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[H\u001b[2J';
-const CLEAR = '\u001b[H\u001b[2J';
-const LEAVE = '\u001b[?25h\u001b[?1049l';
+const LEAVE = `${RESTORE}\u001b[?1049l`;
 
 /** A terminal that says no size has this one. */
 const USUAL_COLUMNS = 80;
@@ -46,13 +45,13 @@ export function openScreen(
   around: ProcessSignals = process,
 ): Screen {
   let isOurs = false;
-  let render = createLogUpdate(output, { showCursor: true });
+  let shown: readonly string[] | undefined;
   const enter = () => {
     if (isOurs) return;
     isOurs = true;
     input.setRawMode(true);
     output.write(ENTER);
-    render = createLogUpdate(output, { showCursor: true });
+    shown = [];
   };
   const leave = () => {
     if (!isOurs) return;
@@ -63,8 +62,7 @@ export function openScreen(
   };
   const spoiled = () => {
     if (!isOurs) return;
-    output.write(CLEAR);
-    render = createLogUpdate(output, { showCursor: true });
+    shown = undefined;
     handlers.spoiled();
   };
   const continued = () => {
@@ -84,15 +82,18 @@ export function openScreen(
   input.resume();
   return {
     get columns() {
-      // Not to the last column: some terminals wrap there, and erasing to the end of the line would take its character.
+      // Not to the last column: erasing to the end of the line would take its character.
       return (output.columns || USUAL_COLUMNS) - 1;
     },
     get rows() {
-      // The cursor rests on a line of its own below.
+      // The cursor rests on a row of its own below: what another program writes there spoils no line.
       return (output.rows || USUAL_ROWS) - 1;
     },
     draw(lines) {
-      if (isOurs) render(lines.join('\n'));
+      if (!isOurs) return;
+      const painted = framePainted(lines, shown);
+      if (painted !== '') output.write(painted);
+      shown = lines;
     },
     suspend() {
       leave();

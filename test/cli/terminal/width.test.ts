@@ -1,15 +1,83 @@
+import stringWidth from 'string-width';
 import { expect, test } from 'vitest';
 import { cut, harmless, widthOf } from '../../../src/cli/terminal/width.ts';
 import { ASCII, sparkline, UNICODE } from '../../../src/cli/top/glyphs.ts';
 
+test('each character of Unicode takes as many places as string-width says', () => {
+  const isText = (character: string) => !/[\p{Unassigned}\p{Surrogate}\p{Private_Use}]/u.test(character);
+  let count = 0;
+  for (let first = 0; first < 0x110000; first += 64) {
+    const block = Array.from({ length: 64 }, (_, n) => String.fromCodePoint(first + n)).filter(isText);
+    count += block.length;
+    // None takes more than two places: if the block takes twice its number in both, they agree about each of its characters.
+    const text = block.join('\n');
+    if (stringWidth(text) === 2 * block.length && widthOf(text) === 2 * block.length) continue;
+    for (const character of block) {
+      const name = `U+${character.codePointAt(0)?.toString(16)}`;
+      expect([name, widthOf(character)]).toEqual([name, stringWidth(character)]);
+    }
+  }
+  expect(count).toBeGreaterThan(140_000);
+}, 60_000);
+
 test.each([
+  ['', 0],
   ['balance', 7],
-  ['日本', 4],
-  ['é', 1],
-  ['👩‍🚀', 2],
   ['▁▂█…', 4],
-])('%s takes %i places', (text, width) => {
-  expect(widthOf(text)).toBe(width);
+  ['\u001b[31mred\u001b[0m', 3],
+  ['日本語', 6],
+  ['葛\u{e0100}', 2],
+  ['é', 1],
+  ['e\u0301', 1],
+  ['Z\u0351\u036b\u0343', 1],
+  ['a\ufe0f', 1],
+  ['\ufe0f', 0],
+  ['a\u200db', 2],
+  // Hangul: composed, of two and of three parts, with a part too many, and parts alone.
+  ['한국어', 6],
+  ['\u1100\u1161', 2],
+  ['\u1112\u1161\u11ab', 2],
+  ['\uac00\u11a8', 2],
+  ['\u1100\u1100\u1161', 4],
+  ['\u1161', 1],
+  // Marks that take a place of their own, and such as do not.
+  ['நி', 2],
+  ['ไทย', 3],
+  ['か\u3099', 2],
+  ['ｶﾞ', 2],
+  // Emoji: by themselves, by a variation selector, with a skin colour, flags, keycaps, tags, and joined ones.
+  ['🚀', 2],
+  ['❤', 1],
+  ['❤\ufe0f', 2],
+  ['⌚\ufe0e', 2],
+  ['👍🏽', 2],
+  ['☝🏻', 2],
+  ['🇩🇪', 2],
+  ['🇩', 1],
+  ['🇩🇪🇫', 3],
+  ['1\ufe0f\u20e3', 2],
+  ['#\u20e3', 2],
+  ['1\ufe0f', 1],
+  ['🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}', 2],
+  ['👩\u200d🚀', 2],
+  ['👨\u200d👩\u200d👧\u200d👦', 2],
+  ['🏳\ufe0f\u200d🌈', 2],
+  ['👩🏽\u200d🤝\u200d👨🏿', 2],
+  ['👁\u200d🗨', 2],
+])('%s takes %i places, as string-width says too', (text, width) => {
+  expect([widthOf(text), stringWidth(text)]).toEqual([width, width]);
+});
+
+test.each([
+  ['two consonants that a font may draw as one', 'क्ष', 2, 1],
+  ['a consonant that is written on the next one', 'ൎക', 2, 1],
+  ['a vowel that a font composes with its consonant', 'กำ', 2, 1],
+  ['a skin colour after a letter', 'a🏻', 3, 1],
+  ['a joiner with nothing to join', '♥\ufe0f\u200d', 2, 1],
+  ['a vowel too many, which is drawn over the syllable', '\u1100\u1161\u1161', 2, 3],
+  ['half a pair, for which U+FFFD is written', '\ud83d', 1, 0],
+])('%s: there string-width does not count as terminals do', (_what, text, width, theirs) => {
+  expect([widthOf(text), stringWidth(text)]).toEqual([width, theirs]);
 });
 
 test.each([
