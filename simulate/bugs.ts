@@ -228,14 +228,14 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'who waits for a write of the ceiling is not served after it',
     file: 'core/broker.js',
-    from: 'this.#serveBlocked(failure);\n        this.#onWritten?.();',
-    to: 'this.#onWritten?.();',
+    from: 'this.#room.unwatchWrite();\n        this.#serveBlocked(failure);',
+    to: 'this.#room.unwatchWrite();',
   },
   {
     name: 'the timer is not set again after it has fired',
     file: 'daemon/sockets/switchboard.js',
-    from: 'this.#broker.expire();\n                this.arm();',
-    to: 'this.#broker.expire();',
+    from: 'if (nextMs !== undefined)\n                    this.#arm(nextMs);',
+    to: '',
   },
   {
     name: 'a failed write is not tried again',

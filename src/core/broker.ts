@@ -56,13 +56,11 @@ export class Broker {
   readonly #ends: LeaseEnds;
   readonly #admission: Admission;
   readonly #operations: Operations;
-  readonly #onWritten: (() => void) | undefined;
 
   constructor(options: BrokerOptions) {
     const foundation = brokerPartsOf(options, (failure) => this.#written(failure));
     this.#clock = options.clock;
     this.#foundation = foundation;
-    this.#onWritten = options.onWritten;
     this.#room = new WaitingRoom(foundation);
     this.#restart = new Restart(foundation, options.found);
     this.#grants = new Grants(foundation, this.#room, this.#restart);
@@ -111,6 +109,14 @@ export class Broker {
   /** What is exclusive now. */
   get exclusive(): ExclusionPolicy {
     return this.#foundation.lanes.policy;
+  }
+
+  /**
+   * Sets the function that is told whenever `expire` is due sooner than before, on the monotonic clock. It must not call
+   * back into the broker.
+   */
+  announceDueTo(announce: (dueMs: number) => void): void {
+    this.#foundation.deadlines.announceTo(announce);
   }
 
   /** When `expire` is due next, on the monotonic clock. */
@@ -315,7 +321,6 @@ export class Broker {
     if (!this.#foundation.phase.isGranting) return;
     this.#room.unwatchWrite();
     this.#serveBlocked(failure);
-    this.#onWritten?.();
   }
 
   /** Tries again what waits for a ceiling; with a `failure`, what cannot be served hears of it. */

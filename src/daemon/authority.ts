@@ -122,7 +122,6 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       accountNotes: accounts.notes,
       accountsFound: accounts.found,
       policies,
-      onWritten: () => switchboard.arm(),
       observer: observerOf(log, journal, (error) => {
         failed = error;
         if (isOpen) options.onFailed(error);
@@ -149,11 +148,9 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         if (failed !== undefined) throw cannotStart(failed);
         isOpen = true;
         broker.open();
-        switchboard.arm();
       },
       async follow(policies) {
         const followed = await broker.follow(policies);
-        switchboard.arm();
         if ('code' in followed) {
           if (followed.code !== 'BAD_REQUEST') throw new ExitError(EXIT.tempFail, followed.message);
           throw new ExitError(EXIT.config, `it does not fit the state in ${stateDir}: ${followed.message}`);

@@ -326,8 +326,8 @@ export class Machine {
   /** Whether the notes of accounts are known to be all there are. */
   accountsComplete = true;
   policies: Policies;
-  /** Called after each write of the state, as the daemon does. */
-  written: () => void = () => {};
+  /** When `expire` is called next: by what the broker has announced, and not by asking it, as the daemon does. */
+  #dueMs = Infinity;
   #boots = 0;
 
   private constructor(options: MachineOptions) {
@@ -374,9 +374,12 @@ export class Machine {
       accountNotes: this.accountNotes,
       accountsFound: { accounts: [...this.accountNotes.slots.values()], complete: this.accountsComplete },
       policies: this.policies,
-      onWritten: () => this.written(),
       observer: this.#observer(),
       limits: this.limits,
+    });
+    this.#dueMs = Infinity;
+    this.broker.announceDueTo((dueMs) => {
+      this.#dueMs = Math.min(this.#dueMs, dueMs);
     });
     this.foundDamaged = false;
     this.accountsComplete = true;
@@ -434,13 +437,15 @@ export class Machine {
     const endMs = this.clock.monotonicMs() + ms;
     for (;;) {
       await settled();
-      const dueMs = Math.min(this.broker.nextDueMs() ?? Infinity, this.clock.nextDueMs() ?? Infinity);
+      const dueMs = Math.min(this.#dueMs, this.clock.nextDueMs() ?? Infinity);
       if (dueMs > endMs) break;
       this.clock.stall(Math.max(0, dueMs - this.clock.monotonicMs()));
       moved();
       this.clock.fireDue();
       await settled();
+      this.#dueMs = Infinity;
       this.broker.expire();
+      this.#dueMs = Math.min(this.#dueMs, this.broker.nextDueMs() ?? Infinity);
     }
     this.clock.stall(endMs - this.clock.monotonicMs());
     moved();

@@ -309,7 +309,6 @@ class World {
         // Where it does not fit the state it is refused; what a next daemon finds configured is what fitted last.
         machine.broker.follow(policies).then((followed) => {
           if (!('code' in followed)) machine.policies = policies;
-          this.host.switchboard.arm();
         });
         break;
       }

@@ -172,7 +172,7 @@ export class Host {
 
   #open(): void {
     const { machine } = this;
-    const switchboard: Switchboard = new Switchboard({
+    this.switchboard = new Switchboard({
       clock: machine.clock,
       broker: machine.broker,
       waitingPerClient: 1_000,
@@ -182,9 +182,6 @@ export class Host {
       epoch: 1,
       afterInput: (done) => done(),
     });
-    machine.written = () => switchboard.arm();
-    switchboard.arm();
-    this.switchboard = switchboard;
   }
 }
 

@@ -10,6 +10,7 @@ export interface Deadline {
  */
 export class DeadlineQueue<T extends Deadline> {
   readonly #heap: T[] = [];
+  #announce: ((dueMs: number) => void) | undefined;
 
   get size(): number {
     return this.#heap.length;
@@ -20,10 +21,21 @@ export class DeadlineQueue<T extends Deadline> {
     return this.#heap[0];
   }
 
+  /**
+   * Calls `announce` with the soonest deadline: now, and whenever an item that was added or moved is the soonest. So a
+   * timer for the soonest time that was announced is never late.
+   */
+  announceTo(announce: (dueMs: number) => void): void {
+    this.#announce = announce;
+    const soonest = this.peek();
+    if (soonest !== undefined) announce(soonest.dueMs);
+  }
+
   /** Adds `item`, which must be in no queue. */
   add(item: T): void {
     this.#heap.push(item);
     this.#siftUp(item, this.#heap.length - 1);
+    if (item.heapIndex === 0) this.#announce?.(item.dueMs);
   }
 
   /** Removes `item`; harmless when it is not in the queue. */
@@ -46,6 +58,7 @@ export class DeadlineQueue<T extends Deadline> {
     }
     this.#siftUp(item, item.heapIndex);
     this.#siftDown(item, item.heapIndex);
+    if (item.heapIndex === 0) this.#announce?.(dueMs);
   }
 
   #place(item: T, index: number): void {

@@ -51,8 +51,6 @@ export interface BrokerOptions {
   /** Left out: nothing is configured. What they need of the state, it must have. */
   readonly policies?: Policies;
   readonly observer: Observer;
-  /** A write of the state has ended, and `nextDueMs` may be sooner for it although nobody has been answered. */
-  readonly onWritten?: () => void;
   readonly limits?: Limits;
 }
 

@@ -3,14 +3,8 @@
  * connection: at the end of the input that is being acted on, or else at the end of the turn.
  */
 export class Outbox {
-  readonly #flushed: () => void;
   #senders: { flush(): void }[] = [];
   #isHeld = false;
-
-  /** `flushed` is called each time after everything has been sent. */
-  constructor(flushed: () => void) {
-    this.#flushed = flushed;
-  }
 
   add(sender: { flush(): void }): void {
     this.#senders.push(sender);
@@ -27,6 +21,5 @@ export class Outbox {
     const senders = this.#senders;
     this.#senders = [];
     for (const sender of senders) sender.flush();
-    this.#flushed();
   }
 }

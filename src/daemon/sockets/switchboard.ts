@@ -16,7 +16,7 @@ export class Switchboard {
   readonly #afterInput: (done: () => void) => void;
   readonly #around: Surroundings;
   readonly #connections = new Set<Connection>();
-  readonly #outbox = new Outbox(() => this.arm());
+  readonly #outbox = new Outbox();
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
 
   constructor({ clock, afterInput, ...around }: SwitchboardOptions) {
@@ -24,6 +24,7 @@ export class Switchboard {
     this.#clock = clock;
     this.#afterInput = afterInput;
     this.#around = { ...around, connections: this.#connections, refusals: new Map(), outbox: this.#outbox };
+    this.#broker.announceDueTo((dueMs) => this.#arm(dueMs));
   }
 
   /** A new connection. The caller passes its bytes on through `receive` and tells of its end through `closed`. */
@@ -41,27 +42,25 @@ export class Switchboard {
 
   receiveEnd(connection: Connection): void {
     connection.receiveEnd();
-    this.arm();
   }
 
   closed(connection: Connection): void {
     this.#connections.delete(connection);
     connection.closed();
-    this.arm();
   }
 
-  /** Sets the timer for the next deadline. An idle daemon has none and so wakes for nothing. */
-  arm(): void {
-    const dueMs = this.#broker.nextDueMs();
+  /** Sets the timer for a deadline that is the next one. An idle daemon has none and so wakes for nothing. */
+  #arm(dueMs: number): void {
     // A timer that comes too soon is harmless: it looks and is set again.
-    if (dueMs === undefined || (this.#timer !== undefined && this.#timer.dueMs <= dueMs)) return;
+    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
     this.#timer?.timer.cancel();
     const timer = this.#clock.after(dueMs - this.#clock.monotonicMs(), () => {
       // I7: after a stall of this process a renewal may lie unread in a socket's buffer. It is read first.
       this.#afterInput(() => {
         this.#timer = undefined;
         this.#broker.expire();
-        this.arm();
+        const nextMs = this.#broker.nextDueMs();
+        if (nextMs !== undefined) this.#arm(nextMs);
       });
     });
     this.#timer = { dueMs, timer };

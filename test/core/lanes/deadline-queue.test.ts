@@ -13,6 +13,8 @@ function drain(queue: DeadlineQueue<Deadline>): number[] {
   return due;
 }
 
+const operation = fc.record({ what: fc.constantFrom('add', 'remove', 'move'), at: fc.nat(50), which: fc.nat(100) });
+
 describe('DeadlineQueue', () => {
   test('an empty queue has nothing due', () => {
     expect(new DeadlineQueue().peek()).toBeUndefined();
@@ -36,7 +38,6 @@ describe('DeadlineQueue', () => {
   });
 
   test('whatever is added, removed and moved, the soonest comes first', () => {
-    const operation = fc.record({ what: fc.constantFrom('add', 'remove', 'move'), at: fc.nat(50), which: fc.nat(100) });
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 80 }), (operations) => {
         const queue = new DeadlineQueue<Deadline>();
@@ -58,6 +59,40 @@ describe('DeadlineQueue', () => {
           expect(queue.peek()?.dueMs).toBe(items.length === 0 ? undefined : Math.min(...items.map((i) => i.dueMs)));
         }
         expect(drain(queue)).toEqual(items.map(({ dueMs }) => dueMs).sort((a, b) => a - b));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('a timer for the soonest time that was announced is never late', () => {
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 80 }), fc.nat(10), (operations, before) => {
+        const queue = new DeadlineQueue<Deadline>();
+        const items: Deadline[] = [];
+        let timerMs = Infinity;
+        for (const [n, { what, at, which }] of operations.entries()) {
+          if (n === before) {
+            queue.announceTo((dueMs) => {
+              timerMs = Math.min(timerMs, dueMs);
+            });
+          }
+          const item = items[which % Math.max(1, items.length)];
+          if (what === 'add' || item === undefined) {
+            const added = deadline(at);
+            items.push(added);
+            queue.add(added);
+          } else if (what === 'move') {
+            queue.reschedule(item, at);
+          } else {
+            // The timer fires, and is set for what is left.
+            for (let due = queue.peek(); due !== undefined && due.dueMs <= timerMs; due = queue.peek()) {
+              items.splice(items.indexOf(due), 1);
+              queue.remove(due);
+            }
+            timerMs = queue.peek()?.dueMs ?? Infinity;
+          }
+          if (n >= before) expect(timerMs).toBeLessThanOrEqual(queue.peek()?.dueMs ?? Infinity);
+        }
       }),
       { numRuns: 2_000 },
     );

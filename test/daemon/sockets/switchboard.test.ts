@@ -20,7 +20,7 @@ class FakeWire implements Wire {
 }
 
 function switchboardOf(machine: Machine): Switchboard {
-  const switchboard: Switchboard = new Switchboard({
+  return new Switchboard({
     clock: machine.clock,
     broker: machine.broker,
     waitingPerClient: 1_000,
@@ -30,8 +30,6 @@ function switchboardOf(machine: Machine): Switchboard {
     epoch: 1,
     afterInput: (done) => done(),
   });
-  machine.written = () => switchboard.arm();
-  return switchboard;
 }
 
 test('I8: who is paced when a write of the state lands is granted in time, although the write answered nobody', async () => {
