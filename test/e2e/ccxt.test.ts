@@ -95,7 +95,7 @@ test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each tim
   for (const fault of faults) {
     // Three in a row, and the daemon would take the exchange for being down.
     exchange.injectFault({ ...fault, calls: 2 });
-    expect(await runBot({ maxRetries: 2, calls: 5, timeoutMs: 500 })).toMatchObject({ accepted: 10, errors: {} });
+    expect(await runBot({ maxRetries: 2, calls: 5, timeoutMs: 2_000 })).toMatchObject({ accepted: 10, errors: {} });
   }
   const calls = faults.length * (10 + 2);
   expect(exchange.report()).toMatchObject({ calls, repeatedNonces: 0 });
@@ -107,7 +107,7 @@ test('orders are never sent twice, whatever goes wrong, and none that was placed
   exchange.injectFault({ kind: 'status', status: 503, carriedOut: true, calls: 2 });
   exchange.injectFault({ kind: 'stall-body', calls: 2 });
   exchange.injectFault({ kind: 'hang', calls: 2 });
-  const report = await runTwo({ orders: true, maxRetries: 3, calls: 5, timeoutMs: 300 });
+  const report = await runTwo({ orders: true, maxRetries: 3, calls: 5, timeoutMs: 2_000 });
   const { orders, duplicateOrders } = exchange.report();
   expect(duplicateOrders).toBe(0);
   expect(exchange.report().calls).toBe(20);
@@ -120,7 +120,7 @@ test('orders are never sent twice, whatever goes wrong, and none that was placed
 test('a body that stalls holds the lane no longer than the timeout and 3 s, and the next call goes on', async () => {
   await using client = await connect({ name: 'stall', socket: place.socket });
   const [key] = keys as [ApiKey];
-  const kraken = krakenObject({ url: exchange.url, timeoutMs: 200 }, key, client);
+  const kraken = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, key, client);
   exchange.injectFault({ kind: 'stall-body', calls: 1 });
   const stalled = kraken.request('AddOrder', 'private', 'POST', {
     pair: 'XBTUSD',
@@ -137,7 +137,7 @@ test('a body that stalls holds the lane no longer than the timeout and 3 s, and 
 test('an order that timed out is found by its reference', async () => {
   await using client = await connect({ name: 'look', socket: place.socket });
   const [key] = keys as [ApiKey];
-  const kraken = krakenObject({ url: exchange.url, timeoutMs: 200 }, key, client);
+  const kraken = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, key, client);
   kraken.setMarkets(MARKETS);
   exchange.injectFault({ kind: 'hang', carriedOut: true, calls: 1 });
   const placed = kraken.createOrder('BTC/USD', 'limit', 'buy', 1.25, 37_500, { clientOrderId: 'mine' });

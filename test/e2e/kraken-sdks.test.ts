@@ -99,7 +99,7 @@ describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) =>
     exchange.injectFault({ kind: 'hang', calls: 2 });
     exchange.injectFault({ kind: 'status', status: 502, calls: 3 });
     exchange.injectFault({ kind: 'unavailable', calls: 1 });
-    const report = await runTwo({ sdk, calls: 10, timeoutMs: 300, orders: true });
+    const report = await runTwo({ sdk, calls: 10, timeoutMs: 2_000, orders: true });
     expect(report.accepted).toBe(40 - 12);
     expect(Object.values(report.errors).reduce((sum, count) => sum + count, 0)).toBe(12);
     const seen = exchange.report();
