@@ -24,8 +24,8 @@ export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDi
   readonly clock: Clock;
   readonly files: AuthorityFiles;
   readonly log: Log;
-  /** Begins the journal, where one is kept. Called once at most, before anything happens that belongs in it. */
-  readonly journal?: ((author: CallLogAuthor) => CallLog) | undefined;
+  /** Begins the call log, if one is kept. Called at most once, before anything happens that belongs in it. */
+  readonly beginCallLog?: ((author: CallLogAuthor) => CallLog) | undefined;
   /** Nothing is granted any more, and the process must end. Called once at most, and not before it is open. */
   readonly onFailed: (error: Error) => void;
   /** Calls back once all input that had arrived by now has been handed to the switchboard. */
@@ -111,7 +111,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     opened.push(accounts);
     let isOpen = false;
     let failed: Error | undefined;
-    const journal = options.journal?.({ ...identity, version: VERSION, bootId });
+    const callLog = options.beginCallLog?.({ ...identity, version: VERSION, bootId });
     const broker = new Broker({
       clock,
       bootId,
@@ -122,7 +122,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       accountNotes: accounts.notes,
       accountsFound: accounts.found,
       policies,
-      observer: observerOf(log, journal, (error) => {
+      observer: observerOf(log, callLog, (error) => {
         failed = error;
         if (isOpen) options.onFailed(error);
       }),

@@ -39,8 +39,8 @@ export interface DaemonOptions {
   readonly clock?: Clock;
   /** What a write of the state does to the disk; for a test to leave a step out. */
   readonly storeSteps?: StateFileSteps;
-  /** Where every call that ends is written down; left out: nowhere. */
-  readonly journal?: CallLogPlace | undefined;
+  /** Where every call that ends is written down; nowhere if left out. */
+  readonly callLog?: CallLogPlace | undefined;
   /** Sockets that systemd holds: nobody misses a connection while the daemon is away. */
   readonly passed?: PassedSockets;
 }
@@ -56,26 +56,26 @@ export interface Daemon {
   isHealthy(): boolean;
   /** Goes by other policies from now on. Rejects with ExitError where they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
-  /** Whoever rotates the journal has moved it away. Nothing happens where none is kept. */
+  /** To be called when the call log was moved away. Without one it does nothing. */
   reopenCallLog(): void;
-  /** A write of the journal may never end, and the end of the process would wait for it. */
+  /** Whether a write of the call log may never end. process.exit() would wait for it. */
   isCallLogHung(): boolean;
   /** A new configuration is not to be followed, for a reason that is logged and shown by `status`. */
   refuse(problem: string): void;
-  /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone, the journal is whole. */
+  /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone, the call log is whole. */
   stop(): Promise<void>;
 }
 
 /** Starts the daemon and answers once clients can connect. Rejects with ExitError and leaves nothing behind. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { stateDir, runtimeDir, isService, policies = NO_POLICIES, log, journal: place } = options;
+  const { stateDir, runtimeDir, isService, policies = NO_POLICIES, log, callLog: place } = options;
   const { clock = systemClock(), passed = NO_SOCKETS, storeSteps = stepsOnDisk } = options;
   const socket = join(runtimeDir, BOT_SOCKET);
   const adminSocket = join(runtimeDir, ADMIN_SOCKET);
   checkSocketPath(socket, '--runtime-dir');
   await refuseBesideService(options);
 
-  let journal: CallLog | undefined;
+  let callLog: CallLog | undefined;
   // Undone in reverse order, at the end or where a step fails.
   const undo: (() => void)[] = [];
   const undoAll = () => {
@@ -119,11 +119,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       },
       policies,
       log,
-      journal:
+      beginCallLog:
         place &&
         ((author) => {
-          journal = new CallLog({ ...place, author, clock, log });
-          return journal;
+          callLog = new CallLog({ ...place, author, clock, log });
+          return callLog;
         }),
       onFailed(error) {
         // The locks stay ours until the process is gone: a write of the state may be under way.
@@ -152,17 +152,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       summary: () => summaryOf(broker.status()),
       isHealthy: () => !broker.isOverdue,
       follow: (policies) => authority.follow(policies),
-      reopenCallLog: () => journal?.reopen(),
-      isCallLogHung: () => journal?.isHung ?? false,
+      reopenCallLog: () => callLog?.reopen(),
+      isCallLogHung: () => callLog?.isHung ?? false,
       refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
         await authority.stop();
-        await journal?.close();
+        await callLog?.close();
         undoAll();
       },
     };
   } catch (error) {
-    await journal?.close();
+    await callLog?.close();
     undoAll();
     throw error;
   }

@@ -1,41 +1,41 @@
 /**
- * The journal of a daemon: one JSON object a line, UTF-8. Its format is a promise to whoever reads it with programs of
- * their own (docs/log.md): keys may be added, and types of lines; neither is taken away or changes its meaning.
+ * The call log of a daemon: one JSON object a line, in UTF-8. Its format is a promise to everyone who reads it with
+ * programs of their own (docs/log.md): keys and types of lines may be added; none is removed or changes its meaning.
  */
 import { LEASE_ENDS, OUTCOMES, PRIORITIES } from '../terms.ts';
 import type { EndedCallRecord, EventRecord } from './messages.ts';
 
-export const JOURNAL_FORMAT = 1;
+export const CALL_LOG_FORMAT = 1;
 
-/** What every journal begins with, and nothing else that lies about on a host. */
+/** The first bytes of every call log, and of no other file on a host. */
 export const CALL_LOG_MAGIC = '{"type":"daemon"';
 
-/** No line is nearly as long; what is longer is not read. */
+/** Readers pass over longer lines. No real line is nearly as long. */
 export const LONGEST_LINE_BYTES = 65_536;
 
 interface Line {
-  /** By the wall clock, in ISO 8601 with milliseconds, as all times here. */
+  /** Wall time in ISO 8601 with milliseconds, as all times here. */
   readonly at: string;
-  /** Of the daemon that wrote it. */
+  /** The epoch of the daemon that wrote it. */
   readonly epoch: number;
 }
 
-/** Who writes what follows: at the start of each daemon, and at the beginning of each file. */
+/** Names the daemon that writes what follows: at the start of each daemon and at the beginning of each file. */
 export interface DaemonLine extends Line {
   readonly type: 'daemon';
   readonly format: number;
   readonly version: string;
   readonly instance: string;
   readonly pid: number;
-  /** Id of the boot. */
+  /** The boot's id. */
   readonly boot: string;
   readonly startedAt: string;
 }
 
 /**
- * A call that has ended, at `at`. An outcome that was told after the end makes a further line, with `late`, which
- * replaces the earlier one: of the same epoch, account, nonce, waitedMs and heldMs. Nonces are decimal strings: 19 digits
- * are more than a JSON number keeps.
+ * A call that ended at `at`. An outcome that comes after the end makes a further line with `late`, which replaces the
+ * earlier one of the same epoch, account, nonce, waitedMs and heldMs. Nonces are decimal strings: a JSON number does not
+ * keep 19 digits.
  */
 export interface CallLine extends Line, Omit<EndedCallRecord, 'serial' | 'agoMs' | 'nonce' | 'lastNonce'> {
   readonly type: 'call';
@@ -47,26 +47,29 @@ export interface EventLine extends Line, Omit<EventRecord, 'serial' | 'agoMs'> {
   readonly type: 'event';
 }
 
-/** So many calls and events from `since` on are missing here: they could not be written in time. */
+/** Says that `lines` calls and events from `since` on are missing here: they could not be written in time. */
 export interface DroppedLine extends Line {
   readonly type: 'dropped';
   readonly lines: number;
   readonly since: string;
 }
 
-/** A clean stop. A daemon whose last line is another one was killed, or failed. */
+/** A clean stop. A daemon whose last line is of another type was killed or failed. */
 export interface StopLine extends Line {
   readonly type: 'stop';
 }
 
 export type CallLogLine = DaemonLine | CallLine | EventLine | DroppedLine | StopLine;
 
-/** The line as it is written, without its end. A header begins with CALL_LOG_MAGIC where `type` is its first key. */
+/** Returns the line as it is written, without its end. `type` must be the first key of a header: CALL_LOG_MAGIC is its beginning. */
 export function encodeLine(line: CallLogLine): string {
   return JSON.stringify(line);
 }
 
-/** `unknown`: a type of line that a later version writes. Undefined: cut short, damaged, or never a line of a journal. */
+/**
+ * Reads a line. Returns `unknown` for a type that a later version writes, and undefined for a line that is cut short,
+ * damaged, or not of a call log.
+ */
 export function decodeLine(text: string): CallLogLine | 'unknown' | undefined {
   let fields: unknown;
   try {
@@ -139,7 +142,7 @@ const SEVERITIES = ['error', 'warn', 'info', 'debug'] as const;
 
 class WrongField extends Error {}
 
-/** The fields of an object from outside. Each reader throws WrongField for what is missing or of another type. */
+/** The fields of an object from outside. Each reader throws WrongField if its field is missing or of another type. */
 class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
 

@@ -55,7 +55,7 @@ test('every line is read as it was written, and is one line', () => {
   }
 });
 
-test('a header begins with what tells a journal from other files', () => {
+test('a header begins with what tells a call log from other files', () => {
   expect(encodeLine(DAEMON).startsWith(CALL_LOG_MAGIC)).toBe(true);
 });
 

@@ -55,7 +55,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       policies: await readConfiguration(file),
       separate,
       log,
-      journal: journal ? { path: resolve(journal), maxBytes: journalSize } : undefined,
+      callLog: journal ? { path: resolve(journal), maxBytes: journalSize } : undefined,
       passed: passedSockets(process.env, process.pid),
       onFailed: (error) => {
         failed(error);
@@ -96,7 +96,7 @@ export async function serve(options: ServeOptions): Promise<void> {
 
 /** Ends the process, and with it gives the locks back. */
 function end(daemon: Daemon | undefined): never {
-  // A thread that hangs in a write of the journal would keep process.exit() waiting, and every later daemon with it.
+  // A thread that hangs in a write of the call log would keep process.exit() waiting, and every later daemon with it.
   if (daemon?.isCallLogHung()) process.kill(process.pid, 'SIGKILL');
   process.exit();
 }

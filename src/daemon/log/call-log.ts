@@ -1,33 +1,33 @@
 /**
- * The journal: every call that ends, and what an operator should know of, in a file that outlives the daemon. It is never
- * on the path of a nonce: what the broker tells is put into a list that has an end, and written later, one write at a
- * time. Whatever becomes of the file, the broker does not hear of it; lines that find no room are counted.
+ * The call log: every call that ends, and every event that an operator should know of, in a file that outlives the
+ * daemon. It is never on the path of a nonce: what the broker tells goes into a bounded list and is written later, one
+ * write at a time. Whatever happens to the file, the broker does not notice. Lines that find no room are counted.
  */
 import type { Clock, Timer } from '../../clock.ts';
 import type { BrokerEvent, Nonce, ObservedEnd } from '../../core/ports.ts';
 import { subjectOf, textOf } from '../../core/record/event-text.ts';
-import { CALL_LOG_MAGIC, type CallLogLine, encodeLine, JOURNAL_FORMAT } from '../../protocol/call-log-lines.ts';
+import { CALL_LOG_FORMAT, CALL_LOG_MAGIC, type CallLogLine, encodeLine } from '../../protocol/call-log-lines.ts';
 import { CallLogFile } from '../../store/call-log/call-log-file.ts';
 import { type CallLogSteps, callLogStepsOnDisk } from '../../store/call-log/call-log-steps.ts';
 import type { Log } from './log.ts';
 
-/** How many lines wait for a disk, a few megabytes of memory; what comes then is dropped, and counted. */
+/** How many lines wait for the disk, a few megabytes of memory. Further ones are dropped and counted. */
 export const MOST_WAITING = 10_000;
-/** Lines of one write: to make them up takes under a millisecond. */
+/** Lines of one write. Encoding so many takes less than a millisecond. */
 const LINES_A_WRITE = 250;
-/** A line is in the file about so soon: what a kill costs. */
+/** A line is in the file about this long after its call; a kill costs the lines of that time. */
 const WRITE_AFTER_MS = 100;
 const RETRY_AFTER_MS = 5_000;
-/** How long a clean stop waits for the last lines. */
+/** The longest that a clean stop waits for the last lines. */
 const CLOSE_WITHIN_MS = 1_000;
 
 export interface CallLogPlace {
   readonly path: string;
-  /** Of the file; as much again for the one before it, `PATH.1`. */
+  /** Of one file. The file before it, `PATH.1`, may take as much again. */
   readonly maxBytes: number;
 }
 
-/** Who writes it. */
+/** The daemon that writes it. */
 export interface CallLogAuthor {
   readonly version: string;
   readonly instance: string;
@@ -40,12 +40,12 @@ export interface CallLogOptions extends CallLogPlace {
   readonly author: CallLogAuthor;
   readonly clock: Clock;
   readonly log: Log;
-  /** For a test to make any of them fail. */
+  /** Replaced by tests, which make any of them fail. */
   readonly steps?: CallLogSteps;
 }
 
 type Waiting =
-  /** Made up only when it is written. */
+  /** Becomes a line only when it is written. */
   | { readonly kind: 'call'; readonly endedAtMs: number; readonly call: ObservedEnd }
   | { readonly kind: 'line'; readonly line: CallLogLine };
 
@@ -57,9 +57,9 @@ export class CallLog {
   readonly #log: Log;
   readonly #file: CallLogFile;
   readonly #waiting: Waiting[] = [];
-  /** What found no room since the last line that did. */
+  /** The lines that found no room since the last one that did. */
   #dropped: { lines: number; readonly since: string } | undefined;
-  /** From the first line that could not be written, until they are written as fast as they come. */
+  /** Set from the first line that could not be written until lines are written as fast as they come. */
   #trouble: { dropped: number } | undefined;
   #second = { second: Number.NaN, text: '' };
   #timer: Timer | undefined;
@@ -79,12 +79,12 @@ export class CallLog {
       steps,
       magic: CALL_LOG_MAGIC,
       header: () => encodeLine(this.#header()),
-      onReplaced: () => log.warn(`${path} was moved away or removed; the journal goes on in a new file`),
+      onReplaced: () => log.warn(`${path} was moved away or removed; the call log goes on in a new file`),
     });
   }
 
   observe(event: BrokerEvent): void {
-    // Each is among the calls already.
+    // The call itself has a line already.
     if (event.kind === 'rejected') return;
     const { severity, text } = textOf(event);
     const line = { kind: event.kind, severity, subject: subjectOf(event) ?? null, text };
@@ -94,11 +94,11 @@ export class CallLog {
   ended(call: ObservedEnd): void {
     const nowMs = this.#clock.wallMs();
     const endedAtMs = call.late ? Math.round(nowMs - (this.#clock.monotonicMs() - call.endedAtMs)) : nowMs;
-    // As it is now: an outcome that is told late is a line of its own.
+    // A copy, as the call is now: an outcome that comes late makes a further line.
     this.#add({ kind: 'call', endedAtMs, call: { ...call } });
   }
 
-  /** Somebody has moved the file away, or has mended what was wrong with it. */
+  /** To be called when the file was moved away, or when what was wrong with it is repaired. */
   reopen(): void {
     this.#file.reopen();
     this.#timer?.cancel();
@@ -106,13 +106,13 @@ export class CallLog {
     if (this.#waiting.length > 0) this.#writeAfter(0);
   }
 
-  /** A write has been under way for so long that it may never end: whoever waits for it waits for ever. */
+  /** Whether a write has been under way for so long that it may never end. Waiting for it could take for ever. */
   get isHung(): boolean {
     const sinceMs = this.#writingSinceMs;
     return sinceMs !== undefined && this.#clock.monotonicMs() - sinceMs >= CLOSE_WITHIN_MS;
   }
 
-  /** Writes what is left, as far as that is done within a second. Never rejects. */
+  /** Writes what is left, for at most a second. Never rejects. */
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#timer?.cancel();
@@ -131,7 +131,7 @@ export class CallLog {
       });
     });
     const lost = this.#waiting.length + (this.#dropped?.lines ?? 0);
-    if (lost > 0) this.#log.warn(`the last ${lost} lines of the journal ${this.#path} could not be written`);
+    if (lost > 0) this.#log.warn(`the last ${lost} lines of the call log ${this.#path} could not be written`);
   }
 
   async #finish(isLate: () => boolean): Promise<void> {
@@ -144,7 +144,7 @@ export class CallLog {
     if (this.#waiting.length >= MOST_WAITING) {
       this.#dropped ??= { lines: 0, since: this.#now().at };
       this.#dropped.lines += 1;
-      this.#inTrouble('it cannot be written as fast as calls end');
+      this.#inTrouble('calls end faster than the disk takes their lines');
       return;
     }
     this.#waiting.push(waiting);
@@ -167,19 +167,19 @@ export class CallLog {
     if (this.#waiting.length > 0) this.#writeAfter(isWritten ? WRITE_AFTER_MS : RETRY_AFTER_MS);
   }
 
-  /** Writes the first of what waits. False where that failed; what could not be written waits on. */
+  /** Writes the first lines that wait. Returns false if that failed; what could not be written goes on waiting. */
   async #writeSome(): Promise<boolean> {
     const lines = this.#waiting.slice(0, LINES_A_WRITE).map((waiting) => encodeLine(this.#lineOf(waiting)));
     this.#writingSinceMs = this.#clock.monotonicMs();
     const { written, failure } = await this.#file.append(lines);
     this.#writingSinceMs = undefined;
-    // More has come meanwhile, but behind these.
+    // Looked at again: more lines may have come during the write, but behind these.
     this.#waiting.splice(0, written);
     if (this.#dropped !== undefined && this.#waiting.length < MOST_WAITING) {
       const { lines: dropped, since } = this.#dropped;
       if (this.#trouble !== undefined) this.#trouble.dropped += dropped;
       this.#dropped = undefined;
-      // Where they are missing: what comes next, comes after it.
+      // This line stands where they are missing: later lines come after it.
       this.#waiting.push({ kind: 'line', line: { type: 'dropped', ...this.#now(), lines: dropped, since } });
     }
     if (failure !== undefined) this.#inTrouble(failure.message);
@@ -191,7 +191,8 @@ export class CallLog {
     if (this.#trouble !== undefined) return;
     this.#trouble = { dropped: 0 };
     this.#log.warn(
-      `the journal ${this.#path} is not written: ${problem}. Calls go on; ${MOST_WAITING} lines wait, the rest are dropped`,
+      `the call log ${this.#path} cannot be written: ${problem}; trying again every ${RETRY_AFTER_MS / 1000} s. ` +
+        `Calls go on; ${MOST_WAITING} lines are kept, further ones are dropped`,
     );
   }
 
@@ -200,7 +201,7 @@ export class CallLog {
     const { dropped } = this.#trouble;
     this.#trouble = undefined;
     const cost = dropped === 0 ? 'nothing was dropped' : `${dropped} lines were dropped`;
-    this.#log.info(`the journal ${this.#path} is written again; ${cost}`);
+    this.#log.info(`the call log ${this.#path} is written again; ${cost}`);
   }
 
   #lineOf(waiting: Waiting): CallLogLine {
@@ -229,7 +230,7 @@ export class CallLog {
 
   #header(): CallLogLine {
     const { version, instance, pid, bootId } = this.#author;
-    const author = { format: JOURNAL_FORMAT, version, instance, pid, boot: bootId, startedAt: this.#startedAt };
+    const author = { format: CALL_LOG_FORMAT, version, instance, pid, boot: bootId, startedAt: this.#startedAt };
     return { type: 'daemon', ...this.#now(), ...author };
   }
 
@@ -237,7 +238,7 @@ export class CallLog {
     return { at: this.#iso(this.#clock.wallMs()), epoch: this.#author.epoch };
   }
 
-  /** As toISOString, which costs as much as all the rest of a line: most lines are of the second of the one before. */
+  /** The same as toISOString, which costs as much as the rest of a line: most lines share the second of the line before. */
   #iso(ms: number): string {
     const second = Math.floor(ms / 1000);
     if (second !== this.#second.second) {

@@ -4,31 +4,31 @@ import { callFields, isNoteworthy } from './call-line.ts';
 import type { CallLog } from './call-log.ts';
 import type { Log } from './log.ts';
 
-/** What the broker tells of, as lines of the log and of the journal, if there is one. */
-export function observerOf(log: Log, journal: CallLog | undefined, failed: (error: Error) => void): Observer {
+/** Returns an observer that writes what the broker tells to the log, and to the call log if there is one. */
+export function observerOf(log: Log, callLog: CallLog | undefined, failed: (error: Error) => void): Observer {
   const observer: Observer = {
     failed,
     observe(event) {
       const { severity, text } = textOf(event);
       log[severity](text);
-      journal?.observe(event);
+      callLog?.observe(event);
     },
     ended(call) {
       if (isNoteworthy(call)) log.info('call', callFields(call));
       else if (log.isDebug) log.debug('call', callFields(call));
-      journal?.ended(call);
+      callLog?.ended(call);
     },
   };
   if (!log.isDebug) return observer;
   return {
     ...observer,
     granted: (call, count) =>
-      log.debug(`granted ${span(call.nonce, count)} to ${holderText(call)} for account ${call.account}`),
-    drawn: (account, nonce, count) => log.debug(`drew ${span(nonce, count)} for account ${account}`),
+      log.debug(`granted ${nonces(call.nonce, count)} to ${holderText(call)} for account ${call.account}`),
+    drawn: (account, nonce, count) => log.debug(`drew ${nonces(nonce, count)} for account ${account}`),
   };
 }
 
-/** The first of so many consecutive nonces, and how many they are where it is not the only one. */
-function span(nonce: Nonce | undefined, count: number): string {
+/** `7`, or `7 and the 2 after it`: rehearsals read it back. */
+function nonces(nonce: Nonce | undefined, count: number): string {
   return count === 1 ? String(nonce) : `${nonce} and the ${count - 1} after it`;
 }

@@ -5,33 +5,33 @@ const NEWLINE = 0x0a;
 
 export interface CallLogFileOptions {
   readonly path: string;
-  /** It is renamed to `PATH.1` rather than grow beyond; the one that was there is gone then. */
+  /** Before a file would grow beyond this it is renamed to `PATH.1`, over the `PATH.1` before it. */
   readonly maxBytes: number;
-  /** What every journal begins with; a file that holds something else is left alone. */
+  /** The beginning of every call log. A file that begins differently is left alone. */
   readonly magic: string;
   readonly steps: CallLogSteps;
-  /** The first line of a file, and of what this process writes. Begins with `magic`. */
+  /** Returns the first line of each file and of what this process writes. It begins with `magic`. */
   readonly header: () => string;
-  /** Somebody has moved or removed the file and has not said so; a new one is begun. */
+  /** Called when the file was moved or removed without `reopen`; a new one is begun. */
   readonly onReplaced: () => void;
 }
 
 export interface Appended {
-  /** How many of the lines, from the first on, are whole in the file. */
+  /** How many of the lines, counted from the first, are whole in the file. */
   readonly written: number;
   /** Why the rest is not. */
   readonly failure: Error | undefined;
 }
 
 /**
- * Lines appended to a file that cannot grow without end. Nothing is ever overwritten or cut off: what a crash or a full
- * disk left of a line stays, and the next line begins on a line of its own. Nothing is synced: a power cut costs the
- * last seconds. The caller keeps to one call at a time.
+ * Appends lines to a file of limited size. Nothing is ever overwritten or cut off: what a crash or a full disk left of a
+ * line stays, and the next line begins on a line of its own. Nothing is synced: a power cut costs the last seconds. The
+ * caller keeps to one call at a time.
  */
 export class CallLogFile {
   readonly #options: CallLogFileOptions;
   #open: OpenCallLog | undefined;
-  /** What has to be written before the next line. */
+  /** What must be written before the next line. */
   #before: Preamble = { kind: 'nothing' };
   #isReplacementExpected = false;
 
@@ -39,7 +39,7 @@ export class CallLogFile {
     this.#options = options;
   }
 
-  /** Appends lines without their ends. Never rejects. */
+  /** Appends lines, which are given without their ends. Never rejects. */
   async append(lines: readonly string[]): Promise<Appended> {
     let before = '';
     let bytes = Buffer.alloc(0);
@@ -52,15 +52,15 @@ export class CallLogFile {
       bytes = Buffer.from(before + text);
       while (offset < bytes.length) {
         const written = await file.append(bytes, offset);
-        if (written === 0) throw new Error(`${this.#options.path} takes no more`);
+        if (written === 0) throw new Error(`${this.#options.path} takes no more bytes`);
         offset += written;
       }
       this.#before = { kind: 'nothing' };
       return { written: lines.length, failure: undefined };
     } catch (error) {
-      // What has come of it is looked at when it is opened again.
+      // What the failed write left is looked at when the file is opened again.
       await this.close();
-      // With the byte that comes next: a line that wants for nothing but its end gets that with the next one.
+      // One byte more counts: a line that lacks only its end gets it before the next line.
       const whole = linesIn(bytes.subarray(0, offset + 1)) - linesIn(Buffer.from(before));
       return {
         written: Math.max(0, whole),
@@ -69,7 +69,7 @@ export class CallLogFile {
     }
   }
 
-  /** Whoever rotates the file has moved it away: no reason to wonder. */
+  /** To be called when the file was moved away on purpose: `onReplaced` is not called then. */
   reopen(): void {
     this.#isReplacementExpected = true;
   }
@@ -81,11 +81,11 @@ export class CallLogFile {
     try {
       await file?.close();
     } catch {
-      // Whatever was written is written.
+      // What was written is written.
     }
   }
 
-  /** The file to write to, with room for so many bytes. Rejects where there is none. */
+  /** Returns the file to write to, with room for so many bytes. Rejects if it cannot be opened. */
   async #ready(bytes: number): Promise<OpenCallLog> {
     const { path, maxBytes, steps, onReplaced } = this.#options;
     const found = await steps.look(path);
@@ -96,7 +96,7 @@ export class CallLogFile {
     this.#isReplacementExpected = false;
     this.#open ??= await this.#begin(found);
     if (found === undefined) return this.#open;
-    // Emptied under our hands, by who has copied it elsewhere.
+    // Emptied while it was open, as log rotation by copying does.
     if (found.size === 0) this.#before = { kind: 'header', begun: 0 };
     if (found.size === 0 || found.size + bytes <= maxBytes) return this.#open;
     await this.close();
@@ -114,11 +114,11 @@ export class CallLogFile {
     try {
       if (file.identity !== found.identity) throw new Error(`${path} was replaced just now`);
       const beginning = (await file.beginning(magic.length)).toString();
-      // Cut short by a crash it may be, but it must be no state, no configuration, and nobody's notes.
+      // A crash may have cut it short, but it must not be a state, a configuration or somebody's notes.
       if (!magic.startsWith(beginning)) {
-        throw new Error(`${path} holds something else than a journal; move it away or name another file`);
+        throw new Error(`${path} is not a call log; move it away or name another file`);
       }
-      // A header that was cut within its first bytes goes on where it ends, or the file would begin as no journal does.
+      // A header that was cut within its first bytes is continued, or the file would not begin as a call log does.
       if (beginning.length < magic.length) this.#before = { kind: 'header', begun: beginning.length };
       else if ((await file.lastByte()) !== NEWLINE) this.#before = { kind: 'line-end-and-header' };
       return file;
@@ -131,7 +131,7 @@ export class CallLogFile {
 
 type Preamble =
   | { readonly kind: 'nothing' }
-  /** But for so many bytes that are there already. */
+  /** Without its first `begun` bytes, which are there already. */
   | { readonly kind: 'header'; readonly begun: number }
   | { readonly kind: 'line-end-and-header' };
 

@@ -1,13 +1,13 @@
 import { constants, type FileHandle, lstat, open, rename } from 'node:fs/promises';
 import { systemErrorCode } from '../../errors.ts';
 
-/** What the journal does to the disk, a function for each step, so that tests can make any of them fail. */
+/** What the call log does to the disk, a function for each step, so that tests can make any of them fail. */
 export interface CallLogSteps {
-  /** What the name stands for, a link for itself; undefined if there is nothing. */
+  /** Returns what is at the path, without following a link; undefined if there is nothing. */
   look(path: string): Promise<Sight | undefined>;
-  /** Opens the regular file that is there. */
+  /** Opens the regular file at the path. */
   open(path: string): Promise<OpenCallLog>;
-  /** Makes the file, mode 0640, where there is nothing. */
+  /** Makes the file with mode 0640. Rejects if there is one already. */
   create(path: string): Promise<OpenCallLog>;
   rename(from: string, to: string): Promise<void>;
 }
@@ -21,15 +21,16 @@ export interface Sight {
 
 export interface OpenCallLog {
   readonly identity: string;
-  /** Its first bytes, at most as many as were asked for, and its last one; undefined if it is empty. */
+  /** Reads its first `length` bytes, or as many as there are. */
   beginning(length: number): Promise<Buffer>;
+  /** Reads its last byte; undefined if it is empty. */
   lastByte(): Promise<number | undefined>;
-  /** Appends `bytes` from `offset` on and answers how many it has written: on a nearly full disk not all of them. */
+  /** Appends `bytes` from `offset` on. Returns how many it has written: on a nearly full disk not all of them. */
   append(bytes: Buffer, offset: number): Promise<number>;
   close(): Promise<void>;
 }
 
-// Never through a planted link, and without waiting for somebody at the other end of a planted pipe.
+// Never through a planted link, and without waiting for the other end of a planted pipe.
 const FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const MODE = 0o640;
 
@@ -50,7 +51,7 @@ export const callLogStepsOnDisk: CallLogSteps = {
   async create(path) {
     const file = await open(path, FLAGS | constants.O_CREAT | constants.O_EXCL, MODE);
     try {
-      // The daemon's umask takes the group's right away, for everything else it makes.
+      // The daemon's umask takes the group's right away, as it should for every other file.
       await file.chmod(MODE);
     } catch (error) {
       await file.close();

@@ -18,12 +18,12 @@ function setUp(disk = new SimulatedCallLogDisk(), maxBytes = 1 << 24) {
   const said: string[] = [];
   const stream = { writableLength: 0, write: (line: string) => said.push(line.trimEnd()), on: () => {} };
   const log = createLog({ level: 'debug', format: 'text', journal: false, stream, wallMs: () => clock.wallMs() });
-  const journal = new CallLog({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
+  const callLog = new CallLog({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
   return {
     disk,
     clock,
     said,
-    journal,
+    callLog,
     /** So much time goes by, a tenth of a second at a time, and the disk with it. */
     async pass(ms: number) {
       for (let left = ms; left > 0; left -= 100) {
@@ -64,11 +64,11 @@ function endedCall(clock: VirtualClock, nonce = 1n, more: Partial<ObservedEnd> =
 }
 
 test('a call that ends, an event and a clean stop are lines of JSON, after one that says who writes them', async () => {
-  const { journal, clock, disk, pass } = setUp();
-  journal.ended(endedCall(clock, 1_795_365_006_294_000_000n));
-  journal.observe({ kind: 'paused', account: 'MASTER' });
+  const { callLog, clock, disk, pass } = setUp();
+  callLog.ended(endedCall(clock, 1_795_365_006_294_000_000n));
+  callLog.observe({ kind: 'paused', account: 'MASTER' });
   await pass(100);
-  await journal.close();
+  await callLog.close();
   expect(disk.lines(PATH).map((line) => JSON.parse(line))).toEqual([
     {
       type: 'daemon',
@@ -115,18 +115,18 @@ test('a call that ends, an event and a clean stop are lines of JSON, after one t
 });
 
 test('no token is ever written', async () => {
-  const { journal, clock, disk, pass } = setUp();
+  const { callLog, clock, disk, pass } = setUp();
   const call = endedCall(clock);
-  journal.ended(call);
-  journal.observe({ kind: 'rejected', call, before: call });
+  callLog.ended(call);
+  callLog.observe({ kind: 'rejected', call, before: call });
   await pass(100);
   expect(disk.text(PATH)).toContain('"grid bot"');
   expect(disk.text(PATH)).not.toContain(String(call.token));
 });
 
 test('nothing is written while the broker is at work, and nothing at all while nothing happens', async () => {
-  const { journal, clock, disk, pass } = setUp();
-  journal.ended(endedCall(clock));
+  const { callLog, clock, disk, pass } = setUp();
+  callLog.ended(endedCall(clock));
   expect(disk.text(PATH)).toBeUndefined();
   await pass(100);
   expect(disk.lines(PATH)).toHaveLength(2);
@@ -135,12 +135,12 @@ test('nothing is written while the broker is at work, and nothing at all while n
 });
 
 test('a call has the outcome of its end in its line, though another is told before that is written', async () => {
-  const { journal, clock, pass, written } = setUp();
+  const { callLog, clock, pass, written } = setUp();
   const call = { ...endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' }) };
-  journal.ended(call);
+  callLog.ended(call);
   // As the broker does it, which remembers the same object.
   Object.assign(call, { outcome: 'invalid-nonce', late: true });
-  journal.ended(call);
+  callLog.ended(call);
   await pass(100);
   expect(written().slice(1)).toMatchObject([
     { outcome: 'unknown', late: false },
@@ -149,19 +149,19 @@ test('a call has the outcome of its end in its line, though another is told befo
 });
 
 test('an outcome that is told after the end is a line at the time of the end', async () => {
-  const { journal, clock, pass, written } = setUp();
+  const { callLog, clock, pass, written } = setUp();
   const call = endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' });
-  journal.ended(call);
+  callLog.ended(call);
   await pass(3_000);
-  journal.ended({ ...call, outcome: 'invalid-nonce', late: true });
+  callLog.ended({ ...call, outcome: 'invalid-nonce', late: true });
   await pass(100);
   const [, first, second] = written();
   expect(second).toEqual({ ...first, outcome: 'invalid-nonce', late: true });
 });
 
 test('many lines are several writes, never two at once, and their order is kept', async () => {
-  const { journal, clock, disk, pass, written } = setUp();
-  for (let n = 0; n < 1_050; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  const { callLog, clock, disk, pass, written } = setUp();
+  for (let n = 0; n < 1_050; n += 1) callLog.ended(endedCall(clock, BigInt(n)));
   let go = () => {};
   disk.hang = new Promise((resolve) => {
     go = resolve;
@@ -177,20 +177,22 @@ test('many lines are several writes, never two at once, and their order is kept'
 });
 
 test('on a full disk lines wait; what finds no room is counted where it is missing, and it is said once', async () => {
-  const { journal, clock, disk, said, pass } = setUp();
-  journal.ended(endedCall(clock, 0n));
+  const { callLog, clock, disk, said, pass } = setUp();
+  callLog.ended(endedCall(clock, 0n));
   await pass(100);
   disk.room = 10;
-  journal.ended(endedCall(clock, 1n));
+  callLog.ended(endedCall(clock, 1n));
   await pass(100);
-  for (let n = 2; n <= MOST_WAITING + 5; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  for (let n = 2; n <= MOST_WAITING + 5; n += 1) callLog.ended(endedCall(clock, BigInt(n)));
   await pass(20_000);
-  expect(said).toEqual([expect.stringMatching(/^warn: the journal .*calls.jsonl is not written: ENOSPC.*Calls go on/)]);
+  expect(said).toEqual([
+    expect.stringMatching(/^warn: the call log .*calls.jsonl cannot be written: ENOSPC.*Calls go on/),
+  ]);
   disk.room = Number.POSITIVE_INFINITY;
   await pass(10_000);
-  journal.ended(endedCall(clock, 99_999n));
+  callLog.ended(endedCall(clock, 99_999n));
   await pass(100);
-  expect(said.slice(1)).toEqual([`the journal ${PATH} is written again; 5 lines were dropped`]);
+  expect(said.slice(1)).toEqual([`the call log ${PATH} is written again; 5 lines were dropped`]);
   const lines = disk.lines(PATH).map(decodeLine);
   expect(lines.filter((line) => line === undefined)).toHaveLength(1);
   const whole = lines.filter((line) => typeof line === 'object');
@@ -202,32 +204,32 @@ test('on a full disk lines wait; what finds no room is counted where it is missi
 });
 
 test('a disk that hangs costs lines and neither memory nor time, and is said once', async () => {
-  const { journal, clock, disk, said, pass } = setUp();
+  const { callLog, clock, disk, said, pass } = setUp();
   let go = () => {};
   disk.hang = new Promise((resolve) => {
     go = resolve;
   });
   for (let n = 0; n < 3 * MOST_WAITING; n += 1) {
-    journal.ended(endedCall(clock, BigInt(n)));
+    callLog.ended(endedCall(clock, BigInt(n)));
     if (n === 100) await pass(100);
   }
   await pass(60_000);
   expect(said).toHaveLength(1);
-  expect(said[0]).toContain('it cannot be written as fast as calls end');
-  expect([disk.appends, journal.isHung]).toEqual([1, true]);
+  expect(said[0]).toContain('calls end faster than the disk takes their lines');
+  expect([disk.appends, callLog.isHung]).toEqual([1, true]);
   disk.hang = undefined;
   go();
   await pass(5_000);
-  expect(said[1]).toBe(`the journal ${PATH} is written again; ${2 * MOST_WAITING} lines were dropped`);
-  expect(journal.isHung).toBe(false);
+  expect(said[1]).toBe(`the call log ${PATH} is written again; ${2 * MOST_WAITING} lines were dropped`);
+  expect(callLog.isHung).toBe(false);
   expect(disk.lines(PATH).filter((line) => line.includes('"dropped"'))).toHaveLength(1);
 });
 
 test('a directory in its place is said once; when it is gone, nothing was lost', async () => {
   const disk = new SimulatedCallLogDisk();
   disk.put(PATH, '', 'directory');
-  const { journal, clock, said, pass, written } = setUp(disk);
-  journal.ended(endedCall(clock));
+  const { callLog, clock, said, pass, written } = setUp(disk);
+  callLog.ended(endedCall(clock));
   await pass(12_000);
   expect(said).toEqual([expect.stringContaining(`${PATH} is a directory`)]);
   disk.move(PATH);
@@ -237,36 +239,36 @@ test('a directory in its place is said once; when it is gone, nothing was lost',
 });
 
 test('reopening it tries at once what would be tried in seconds, and goes on in a new file', async () => {
-  const { journal, clock, disk, said, pass } = setUp();
+  const { callLog, clock, disk, said, pass } = setUp();
   disk.failing.create = 'EACCES';
-  journal.ended(endedCall(clock));
+  callLog.ended(endedCall(clock));
   await pass(200);
   delete disk.failing.create;
-  journal.reopen();
+  callLog.reopen();
   await pass(100);
   expect(disk.lines(PATH)).toHaveLength(2);
   disk.move(PATH, `${PATH}.yesterday`);
-  journal.reopen();
-  journal.ended(endedCall(clock));
+  callLog.reopen();
+  callLog.ended(endedCall(clock));
   await pass(100);
   expect([disk.lines(PATH).length, disk.lines(`${PATH}.yesterday`).length]).toEqual([2, 2]);
   expect(said.filter((line) => line.includes('moved away'))).toEqual([]);
 });
 
 test('a file that is removed under it is said, and a new one is begun', async () => {
-  const { journal, clock, disk, said, pass, written } = setUp();
-  journal.ended(endedCall(clock));
+  const { callLog, clock, disk, said, pass, written } = setUp();
+  callLog.ended(endedCall(clock));
   await pass(100);
   disk.move(PATH);
-  journal.ended(endedCall(clock, 2n));
+  callLog.ended(endedCall(clock, 2n));
   await pass(100);
-  expect(said).toEqual([`warn: ${PATH} was moved away or removed; the journal goes on in a new file`]);
+  expect(said).toEqual([`warn: ${PATH} was moved away or removed; the call log goes on in a new file`]);
   expect(written().map(({ type }) => type)).toEqual(['daemon', 'call']);
 });
 
 test('it is rotated at its size, and both files tell who wrote them', async () => {
-  const { journal, clock, disk, pass, written } = setUp(new SimulatedCallLogDisk(), 100_000);
-  for (let n = 0; n < 500; n += 1) journal.ended(endedCall(clock, BigInt(n)));
+  const { callLog, clock, disk, pass, written } = setUp(new SimulatedCallLogDisk(), 100_000);
+  for (let n = 0; n < 500; n += 1) callLog.ended(endedCall(clock, BigInt(n)));
   await pass(200);
   for (const path of [PATH, `${PATH}.1`]) {
     expect(disk.text(path)?.length).toBeLessThanOrEqual(100_000);
@@ -277,33 +279,33 @@ test('it is rotated at its size, and both files tell who wrote them', async () =
 });
 
 test('a clean stop writes all that waits, and leaves no timer', async () => {
-  const { journal, clock, disk, written } = setUp();
-  for (let n = 0; n < 1_000; n += 1) journal.ended(endedCall(clock, BigInt(n)));
-  await journal.close();
+  const { callLog, clock, disk, written } = setUp();
+  for (let n = 0; n < 1_000; n += 1) callLog.ended(endedCall(clock, BigInt(n)));
+  await callLog.close();
   expect(written()).toHaveLength(1_002);
   expect(written().at(-1)).toMatchObject({ type: 'stop' });
   expect([clock.timers, disk.descriptors]).toEqual([0, 0]);
 });
 
 test('a clean stop waits a second for a disk that hangs, and says what is lost', async () => {
-  const { journal, clock, disk, said, pass } = setUp();
+  const { callLog, clock, disk, said, pass } = setUp();
   disk.hang = new Promise(() => {});
-  journal.ended(endedCall(clock));
+  callLog.ended(endedCall(clock));
   await pass(100);
-  const closed = journal.close();
+  const closed = callLog.close();
   await pass(1_000);
   await closed;
-  expect(said).toEqual([`warn: the last 2 lines of the journal ${PATH} could not be written`]);
-  expect(journal.isHung).toBe(true);
+  expect(said).toEqual([`warn: the last 2 lines of the call log ${PATH} could not be written`]);
+  expect(callLog.isHung).toBe(true);
   expect(clock.timers).toBe(0);
 });
 
 test('a clean stop in trouble tries once and does not wait', async () => {
-  const { journal, clock, disk, said, pass } = setUp();
+  const { callLog, clock, disk, said, pass } = setUp();
   disk.failing.create = 'EROFS';
-  journal.ended(endedCall(clock));
+  callLog.ended(endedCall(clock));
   await pass(100);
-  await journal.close();
-  expect(said.at(-1)).toContain('the last 2 lines of the journal');
+  await callLog.close();
+  expect(said.at(-1)).toContain('the last 2 lines of the call log');
   expect(clock.timers).toBe(0);
 });

@@ -47,7 +47,7 @@ test('what a crash has cut within a line stays, and the next one begins on a lin
   expect(disk.lines(PATH)).toEqual([OLDER, 'a', '{"type":"ca', HEADER, 'b']);
 });
 
-test('a crash within the header leaves a file that is still taken for a journal, wherever it was cut', async () => {
+test('a crash within the header leaves a file that is still taken for a call log, wherever it was cut', async () => {
   for (let cut = 0; cut <= HEADER.length; cut += 1) {
     const disk = new SimulatedCallLogDisk();
     disk.put(PATH, HEADER.slice(0, cut));
@@ -162,11 +162,11 @@ test('one that is emptied in its place gets its header again', async () => {
   expect(disk.lines(PATH)).toEqual([HEADER, 'b']);
 });
 
-test('what is no journal is left as it is: a state, a configuration, a directory, a link, a pipe', async () => {
+test('what is not a call log is left as it is: a state, a configuration, a directory, a link, a pipe', async () => {
   for (const [text, kind, said] of [
-    ['{"format":1,"instance":"…"}', 'file', 'holds something else than a journal'],
-    ['{\n  "sequences": {}\n}\n', 'file', 'holds something else than a journal'],
-    ['\n', 'file', 'holds something else than a journal'],
+    ['{"format":1,"instance":"…"}', 'file', 'is not a call log'],
+    ['{\n  "sequences": {}\n}\n', 'file', 'is not a call log'],
+    ['\n', 'file', 'is not a call log'],
     ['', 'directory', 'is a directory'],
     ['', 'link', 'is a symbolic link'],
     ['', 'other', 'is not a regular file'],

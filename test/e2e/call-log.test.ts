@@ -32,14 +32,14 @@ afterEach(async () => {
   for (const step of cleanup.splice(0).reverse()) await step();
 });
 
-function newPlace(): DaemonPlace & { readonly journal: string } {
+function newPlace(): DaemonPlace & { readonly callLog: string } {
   const place = daemonPlace();
   cleanup.push(() => place.remove());
-  return { ...place, journal: join(place.dir, 'calls.jsonl') };
+  return { ...place, callLog: join(place.dir, 'calls.jsonl') };
 }
 
-async function start(place: DaemonPlace, journal: string, options: SpawnOptions = {}): Promise<DaemonProcess> {
-  const daemon = await startDaemonProcess(place, { ...options, env: { ...options.env, NONCED_JOURNAL: journal } });
+async function start(place: DaemonPlace, callLog: string, options: SpawnOptions = {}): Promise<DaemonProcess> {
+  const daemon = await startDaemonProcess(place, { ...options, env: { ...options.env, NONCED_JOURNAL: callLog } });
   cleanup.push(() => daemon.end('SIGKILL'));
   return daemon;
 }
@@ -62,7 +62,7 @@ async function makeCalls(bot: RawConnection, count: number, outcome = 'ok'): Pro
   return nonces;
 }
 
-/** The lines of a journal, and how many of them cannot be read. */
+/** The lines of a call log, and how many of them cannot be read. */
 function read(path: string): { readonly lines: readonly CallLogLine[]; readonly torn: number } {
   const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
   const decoded = lines.filter((line) => line !== '').map(decodeLine);
@@ -76,7 +76,7 @@ const typesIn = (lines: readonly CallLogLine[]) => lines.map(({ type }) => type)
 
 test('calls, events, starts and stops are in it; it may be read by the group, and holds no token and no session', async () => {
   const place = newPlace();
-  const daemon = await start(place, place.journal);
+  const daemon = await start(place, place.callLog);
   const session = '9f86d081884c7d659a2feaa0c55ad015';
   const bot = await connect(place, session);
   const { nonce, token } = await bot.ask('acquire', { account: 'MASTER', key: '0123456789abcdef', count: 3 });
@@ -84,7 +84,7 @@ test('calls, events, starts and stops are in it; it may be read by the group, an
   expect((await runNonced(['pause', 'MASTER', '--socket', place.socket])).code).toBe(0);
   expect(await daemon.end('SIGTERM')).toBe(0);
 
-  const { lines, torn } = read(place.journal);
+  const { lines, torn } = read(place.callLog);
   expect([typesIn(lines), torn]).toEqual([['daemon', 'event', 'call', 'event', 'stop'], 0]);
   expect(lines[0]).toMatchObject({ epoch: 1, pid: daemon.pid, format: 1 });
   expect(lines[2]).toMatchObject({
@@ -97,8 +97,8 @@ test('calls, events, starts and stops are in it; it may be read by the group, an
     outcome: 'invalid-nonce',
   });
   expect(lines[3]).toMatchObject({ kind: 'paused', subject: 'MASTER' });
-  expect(statSync(place.journal).mode & 0o777).toBe(0o640);
-  const text = readFileSync(place.journal, 'utf8');
+  expect(statSync(place.callLog).mode & 0o777).toBe(0o640);
+  const text = readFileSync(place.callLog, 'utf8');
   // The digits of a token may be in a nonce.
   expect(text).not.toMatch(new RegExp(`\\b${token}\\b`));
   expect(text).not.toContain(session);
@@ -107,18 +107,18 @@ test('calls, events, starts and stops are in it; it may be read by the group, an
 
 test('kill -9 costs the last tenth of a second; the next daemon appends, whatever was left of a line', async () => {
   const place = newPlace();
-  const first = await start(place, place.journal);
+  const first = await start(place, place.callLog);
   const bot = await connect(place);
   const nonces = await makeCalls(bot, 50);
-  await eventually('they are written', async () => noncesIn(read(place.journal).lines).length === 50);
+  await eventually('they are written', async () => noncesIn(read(place.callLog).lines).length === 50);
   await makeCalls(bot, 1);
   await first.end('SIGKILL');
-  appendFileSync(place.journal, '{"type":"call","at":"2026-');
+  appendFileSync(place.callLog, '{"type":"call","at":"2026-');
 
-  const second = await start(place, place.journal);
+  const second = await start(place, place.callLog);
   nonces.push(...(await makeCalls(await connect(place), 5)));
   expect(await second.end('SIGTERM')).toBe(0);
-  const { lines, torn } = read(place.journal);
+  const { lines, torn } = read(place.callLog);
   expect(torn).toBe(1);
   expect(lines.filter(({ type }) => type === 'daemon').map(({ epoch }) => epoch)).toEqual([1, 2]);
   expect(lines.filter(({ type }) => type === 'stop').map(({ epoch }) => epoch)).toEqual([2]);
@@ -133,53 +133,53 @@ test('at its size it is renamed and a new one is begun; one older one is kept, a
   const author = { format: 1, version: '0', instance: 'i', pid: 1, boot: 'b', startedAt: at };
   const stop = encodeLine({ type: 'stop', at, epoch: 0 });
   const before = [encodeLine({ type: 'daemon', at, epoch: 0, ...author }), ...Array<string>(17_600).fill(stop)];
-  writeFileSync(place.journal, `${before.join('\n')}\n`);
-  writeFileSync(`${place.journal}.1`, 'the one before');
-  const daemon = await start(place, place.journal, { args: ['--journal-size', '1M'] });
+  writeFileSync(place.callLog, `${before.join('\n')}\n`);
+  writeFileSync(`${place.callLog}.1`, 'the one before');
+  const daemon = await start(place, place.callLog, { args: ['--journal-size', '1M'] });
   const nonces = await makeCalls(await connect(place), 150);
-  await eventually('it is rotated', async () => noncesIn(read(place.journal).lines).length > 0);
+  await eventually('it is rotated', async () => noncesIn(read(place.callLog).lines).length > 0);
   nonces.push(...(await makeCalls(await connect(place), 20)));
   expect(await daemon.end('SIGTERM')).toBe(0);
-  const [older, newer] = [read(`${place.journal}.1`), read(place.journal)];
+  const [older, newer] = [read(`${place.callLog}.1`), read(place.callLog)];
   expect([older.lines[0]?.epoch, newer.lines[0]?.epoch, older.torn, newer.torn]).toEqual([0, 1, 0, 0]);
-  for (const path of [place.journal, `${place.journal}.1`]) expect(statSync(path).size).toBeLessThanOrEqual(2 ** 20);
+  for (const path of [place.callLog, `${place.callLog}.1`]) expect(statSync(path).size).toBeLessThanOrEqual(2 ** 20);
   expect(noncesIn([...older.lines, ...newer.lines])).toEqual(nonces);
   expect(readdirSync(place.dir).filter((name) => name.startsWith('calls'))).toEqual(['calls.jsonl', 'calls.jsonl.1']);
 });
 
 test('SIGHUP lets go of a file that was moved away, and does not stop the daemon', async () => {
   const place = newPlace();
-  const daemon = await start(place, place.journal);
+  const daemon = await start(place, place.callLog);
   const bot = await connect(place);
   const before = await makeCalls(bot, 3);
-  await eventually('they are written', async () => noncesIn(read(place.journal).lines).length === 3);
-  renameSync(place.journal, `${place.journal}.yesterday`);
+  await eventually('they are written', async () => noncesIn(read(place.callLog).lines).length === 3);
+  renameSync(place.callLog, `${place.callLog}.yesterday`);
   daemon.child.kill('SIGHUP');
   await bot.ask('status');
   const after = await makeCalls(bot, 3);
   expect(await daemon.end('SIGTERM')).toBe(0);
-  expect(noncesIn(read(`${place.journal}.yesterday`).lines)).toEqual(before);
-  expect(noncesIn(read(place.journal).lines)).toEqual(after);
+  expect(noncesIn(read(`${place.callLog}.yesterday`).lines)).toEqual(before);
+  expect(noncesIn(read(place.callLog).lines)).toEqual(after);
   expect(daemon.log()).not.toContain('warning');
 });
 
-test('what is no journal is left alone and said once, and calls go on: the state of the daemon, a directory', async () => {
+test('what is not a call log is left alone and said once, and calls go on: the state of the daemon, a directory', async () => {
   const place = newPlace();
   const first = await start(place, join(place.stateDir, 'state.json'));
   const bot = await connect(place);
   await makeCalls(bot, 3);
-  await first.says('holds something else than a journal');
+  await first.says('is not a call log');
   expect(await first.end('SIGTERM')).toBe(0);
 
-  mkdirSync(place.journal);
-  const second = await start(place, place.journal);
+  mkdirSync(place.callLog);
+  const second = await start(place, place.callLog);
   const nonces = await makeCalls(await connect(place), 3);
   await second.says('is a directory');
-  rmdirSync(place.journal);
+  rmdirSync(place.callLog);
   second.child.kill('SIGHUP');
   await second.says('is written again; nothing was dropped');
-  expect(noncesIn(read(place.journal).lines)).toEqual(nonces);
-  expect(second.log().split('is not written')).toHaveLength(2);
+  expect(noncesIn(read(place.callLog).lines)).toEqual(nonces);
+  expect(second.log().split(/call log \S+ cannot be written/)).toHaveLength(2);
 });
 
 const mayMount = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0;
@@ -191,9 +191,9 @@ test.skipIf(!mayMount)(`on a full disk calls go on, it is said once, and nothing
   mkdirSync(disk);
   expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', disk]).status).toBe(0);
   cleanup.push(() => spawnSync('umount', ['-l', disk]));
-  const journal = join(disk, 'calls.jsonl');
+  const callLog = join(disk, 'calls.jsonl');
   writeFileSync(join(disk, 'ballast'), Buffer.alloc(40 * 1024));
-  const daemon = await start(place, journal);
+  const daemon = await start(place, callLog);
   const bot = await connect(place);
   const nonces = await makeCalls(bot, 500);
   await daemon.says('ENOSPC');
@@ -203,8 +203,8 @@ test.skipIf(!mayMount)(`on a full disk calls go on, it is said once, and nothing
   daemon.child.kill('SIGHUP');
   await daemon.says('is written again; nothing was dropped');
   expect(await daemon.end('SIGTERM')).toBe(0);
-  expect(noncesIn(read(journal).lines)).toEqual(nonces);
-  expect(daemon.log().split('is not written')).toHaveLength(2);
+  expect(noncesIn(read(callLog).lines)).toEqual(nonces);
+  expect(daemon.log().split(/call log \S+ cannot be written/)).toHaveLength(2);
 });
 
 /** One letter, as in `ps`. */
@@ -215,9 +215,9 @@ const withoutStrace = mayTrace ? '' : ' (skipped: strace is not installed or may
 
 test.skipIf(!mayTrace)(`a write that hangs holds up no call, no stop and no later daemon${withoutStrace}`, async () => {
   const place = newPlace();
-  writeFileSync(place.journal, '');
-  const hang = ['-P', place.journal, '-e', 'trace=write', '-e', 'inject=write:delay_enter=120s'];
-  const daemon = await start(place, place.journal, {
+  writeFileSync(place.callLog, '');
+  const hang = ['-P', place.callLog, '-e', 'trace=write', '-e', 'inject=write:delay_enter=120s'];
+  const daemon = await start(place, place.callLog, {
     wrapper: ['strace', '-f', '-qq', '-o', join(place.dir, 'trace'), ...hang],
   });
   const pid = Number(JSON.parse((await runNonced(['status', '--json', '--socket', place.socket])).stdout).pid);
@@ -229,8 +229,8 @@ test.skipIf(!mayTrace)(`a write that hangs holds up no call, no stop and no late
   // It has ended, all but the thread that strace keeps: a process that waited for it would sleep (S).
   await eventually('it ends', async () => stateOf(pid) === 'Z');
   await daemon.end('SIGKILL');
-  expect(daemon.log()).toMatch(/the last \d+ lines of the journal .* could not be written/);
-  const next = await start(place, place.journal);
+  expect(daemon.log()).toMatch(/the last \d+ lines of the call log .* could not be written/);
+  const next = await start(place, place.callLog);
   const [nonce] = await makeCalls(await connect(place), 1);
   expect(nonce).toBeGreaterThan(nonces.at(-1) ?? 0n);
   expect(await next.end('SIGTERM')).toBe(0);
