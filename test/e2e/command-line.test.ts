@@ -348,11 +348,11 @@ test('set-exclusive switches for good: before and after are printed, and a resta
   }
 });
 
-describe('the names that the commands of state had in 0.1', () => {
+describe('the names of 0.1', () => {
   const noted = (name: string) =>
     `nonced: 'nonced ${name}' is now 'nonced state ${name}'; the old name goes in the next version\n`;
 
-  test('they work, print the same, and say the new name in one line on standard error', async () => {
+  test('the commands of state work by them, print the same, and say the new name in one line on standard error', async () => {
     const [one, other] = [newPlace(), newPlace()];
     const runs: (readonly [args: readonly string[], code: number])[] = [
       [['init', '--floor', '100', '--unit', 'counter', '--json'], 0],
@@ -369,12 +369,46 @@ describe('the names that the commands of state had in 0.1', () => {
     }
   });
 
-  test('an error of theirs has its exit code and comes after that line', async () => {
+  test('an error of such a command has its exit code and comes after that line', async () => {
     const { stateDir } = newPlace();
     const { code, stdout, stderr } = await runNonced(['inspect', '--state-dir', stateDir]);
     expect({ code, stdout }).toEqual({ code: 78, stdout: '' });
     expect(stderr.startsWith(noted('inspect'))).toBe(true);
     expect(stderr).toContain('nonced state init');
+  });
+
+  test('a service keeps its call log by the names in its drop-in, says so in the log, and timeline reads it so', async () => {
+    const made = newPlace();
+    const callLog = join(made.dir, 'calls.jsonl');
+    const other = await startDaemonProcess(made, {
+      env: { NONCED_JOURNAL: callLog, NONCED_JOURNAL_SIZE: '2M' },
+      args: ['--journal-size', '1M'],
+    });
+    const socket = ['--socket', made.socket];
+    await runNonced(['exec', ...socket, '--account', 'KEPT', '--', 'true']);
+    await eventually('it is written', () => existsSync(callLog) && readFileSync(callLog, 'utf8').includes('KEPT'));
+    expect(await other.end('SIGTERM')).toBe(0);
+    const renamed = (old: string, current: string) =>
+      `'${old}' is now '${current}'; the old name goes in the next version`;
+    expect(other.log().match(/warn: '.*' is now .*/g)).toEqual([
+      `warn: ${renamed('NONCED_JOURNAL', 'NONCED_CALL_LOG')}`,
+      `warn: ${renamed('--journal-size', '--call-log-size')}`,
+    ]);
+    const old = await runNonced(['timeline', '--json', ...socket, '--journal', callLog]);
+    const current = await runNonced(['timeline', '--json', ...socket, '--call-log', callLog]);
+    expect(old.stderr).toBe(`nonced: ${renamed('--journal', '--call-log')}\n${current.stderr}`);
+    for (const { code, stdout } of [old, current]) {
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout).calls).toMatchObject([{ account: 'KEPT' }]);
+    }
+  });
+
+  test('a call log by the new name goes before one by the old', async () => {
+    const made = newPlace();
+    const [callLog, journal] = [join(made.dir, 'calls.jsonl'), join(made.dir, 'old.jsonl')];
+    const other = await startDaemonProcess(made, { env: { NONCED_JOURNAL: journal, NONCED_CALL_LOG: callLog } });
+    expect(await other.end('SIGTERM')).toBe(0);
+    expect([existsSync(callLog), existsSync(journal)]).toEqual([true, false]);
   });
 
   /** Without what differs from one state to the other. */

@@ -29,7 +29,7 @@ const without = hasBrowser ? '' : ' (skipped: /usr/bin/chromium is not installed
 
 let place: DaemonPlace;
 let daemon: DaemonProcess;
-let journal: string;
+let callLog: string;
 const bots: Nonced[] = [];
 /** Nonces of calls that went wrong, and of one that goes on. */
 let hung: bigint;
@@ -62,8 +62,8 @@ async function pageFrom(name: string, ...args: string[]): Promise<string> {
 
 beforeAll(async () => {
   place = daemonPlace();
-  journal = join(place.dir, 'calls.jsonl');
-  const env = { NONCED_JOURNAL: journal };
+  callLog = join(place.dir, 'calls.jsonl');
+  const env = { NONCED_CALL_LOG: callLog };
   daemon = await startDaemonProcess(place, { env });
   expect((await nonced('set-exclusive', 'account')).code).toBe(0);
   const [trader, grid] = [await bot('copy-trader'), await bot('grid-bot')];
@@ -75,7 +75,7 @@ beforeAll(async () => {
   // An exchange rejects a key, which is quarantined.
   for (let n = 0; n < 3; n += 1) rejections.push(await call(grid, 'USER:bob', 'invalid-nonce'));
   rejected = rejections.at(-1) ?? 0n;
-  await eventually('it is in the journal', async () => readFileSync(journal, 'utf8').includes(String(rejected)));
+  await eventually('it is in the call log', async () => readFileSync(callLog, 'utf8').includes(String(rejected)));
   await daemon.end('SIGKILL');
   daemon = await startDaemonProcess(place, { env });
 
@@ -86,7 +86,7 @@ beforeAll(async () => {
   waiting.catch(() => {});
   await eventually('it waits', async () => (await trader.status()).totals.waiting === 1);
   memoryPage = await pageFrom('memory.html', '--since', '10m');
-  callLogPage = await pageFrom('journal.html', '--since', '10m', '--journal', journal);
+  callLogPage = await pageFrom('call-log.html', '--since', '10m', '--call-log', callLog);
 });
 
 afterAll(async () => {
@@ -96,10 +96,10 @@ afterAll(async () => {
 });
 
 describe('the data', () => {
-  test('from the journal: both lives of the daemon, every call, what is under way, and what happened', async () => {
-    const { code, stdout, stderr } = await nonced('timeline', '--since', '10m', '--journal', journal, '--json');
+  test('from the call log: both lives of the daemon, every call, what is under way, and what happened', async () => {
+    const { code, stdout, stderr } = await nonced('timeline', '--since', '10m', '--call-log', callLog, '--json');
     expect(code).toBe(0);
-    expect(stderr).toContain('The journal begins at');
+    expect(stderr).toContain('The call log begins at');
     const { lives, calls, happenings } = JSON.parse(stdout);
     expect(lives).toMatchObject([{ epoch: 1, isCleanEnd: false }, { epoch: 2 }]);
     expect(lives[1].endedAtMs).toBeUndefined();
@@ -114,7 +114,7 @@ describe('the data', () => {
 
   test('from memory: only what was since the restart, and that is said', async () => {
     const { stdout, stderr } = await nonced('timeline', '--since', '10m', '--json');
-    expect(stderr).toMatch(/The daemon was started at .* and remembers nothing from before. A journal would/);
+    expect(stderr).toMatch(/The daemon was started at .* and remembers nothing from before. A call log would/);
     const { calls, gaps } = JSON.parse(stdout);
     expect(JSON.stringify(calls)).not.toContain(String(hung));
     expect(JSON.stringify(calls)).toContain(String(underWay));
@@ -122,16 +122,16 @@ describe('the data', () => {
   });
 
   test('--account leaves out the calls and the events of others; --until ends it', async () => {
-    const bob = await nonced('timeline', '--journal', journal, '--json', '--account', 'USER:bob');
+    const bob = await nonced('timeline', '--call-log', callLog, '--json', '--account', 'USER:bob');
     const { calls, happenings } = JSON.parse(bob.stdout);
     expect(new Set(calls.map(({ account }: { account: string }) => account))).toEqual(new Set(['USER:bob']));
     expect(happenings.map(({ kind }: { kind: string }) => kind)).not.toContain('paused');
-    const until = await nonced('timeline', '--journal', journal, '--json', '--until', '5m');
+    const until = await nonced('timeline', '--call-log', callLog, '--json', '--until', '5m');
     expect(JSON.parse(until.stdout)).toMatchObject({ calls: [], happenings: [] });
   });
 
-  test('without a daemon a journal is enough, and what is not known is said', async () => {
-    const args = ['timeline', '--journal', journal, '--socket', join(place.dir, 'none.sock')];
+  test('without a daemon a call log is enough, and what is not known is said', async () => {
+    const args = ['timeline', '--call-log', callLog, '--socket', join(place.dir, 'none.sock')];
     const { code, stdout, stderr } = await runNonced(args);
     expect(code).toBe(0);
     expect(stderr).toContain('no daemon answers: what is under way is not known');
@@ -142,9 +142,9 @@ describe('the data', () => {
 
   test('what cannot be read or written, and times that make no sense, are told with the exit code', async () => {
     const refusals: readonly (readonly [number, RegExp, readonly string[]])[] = [
-      [64, /there is no journal/, ['--journal', join(place.dir, 'none.jsonl')]],
-      [64, /is no file/, ['--journal', place.dir]],
-      [64, /holds no journal/, ['--journal', memoryPage]],
+      [64, /there is no call log/, ['--call-log', join(place.dir, 'none.jsonl')]],
+      [64, /is no file/, ['--call-log', place.dir]],
+      [64, /holds no call log/, ['--call-log', memoryPage]],
       [64, /begins at .* and ends at/, ['--since', '5m', '--until', '10m']],
       [64, /give how long ago/, ['--since', 'yesterday']],
       [64, /give how long ago/, ['--until', '2026-13-45']],
@@ -259,7 +259,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
       await page.mouse.move(x, y);
       expect(await page.locator('#tip').innerText()).toMatch(told);
     };
-    await isTold('The journal begins at', [120], /not known/);
+    await isTold('The call log begins at', [120], /not known/);
     // All three lie in one place at this scale, where it tells of the shortest.
     const at = await placeOf(page, '✕ USER:bob', rows);
     expect(await tipAt(page, at)).toMatch(new RegExp(`✕ USER:bob.*(${rejections.join('|')}).*invalid-nonce`));
@@ -350,7 +350,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
     const hostile = join(place.dir, 'hostile.jsonl');
     // As any program would write JSON: the daemon's own is no different.
     writeFileSync(hostile, lines.map((each) => `${encodeLine(each)}\n`).join(''));
-    const path = await pageFrom('hostile.html', '--since', '1h', '--journal', hostile);
+    const path = await pageFrom('hostile.html', '--since', '1h', '--call-log', hostile);
     const { page, trouble } = await openFile(browser, path);
     await page.click('button[data-do=next]');
     await page.click('button[data-do=previous]');
@@ -402,7 +402,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
       }),
     );
     writeFileSync(many, `${lines.join('\n')}\n`);
-    const path = await pageFrom('many.html', '--since', '1h', '--journal', many);
+    const path = await pageFrom('many.html', '--since', '1h', '--call-log', many);
     expect(statSync(path).size).toBeLessThan(2_000_000);
     const { page, trouble } = await openFile(browser, path);
     expect(await page.locator('#rows tbody tr').count()).toBe(100);

@@ -74,7 +74,7 @@ export function parseNonce(text: string): bigint | 'now' {
 }
 
 /** A size as a person writes it ("16M", "512K", "1G"), in bytes. */
-export function parseJournalSize(text: string): number {
+export function parseCallLogSize(text: string): number {
   const [, amount, unit] = /^(\d{1,6})([KMG])$/.exec(text) ?? [];
   const bytes = Number(amount) * { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[unit as 'K' | 'M' | 'G'];
   if (!(bytes >= 2 ** 20 && bytes <= 2 ** 34)) throw new InvalidArgumentError('give a size from 1M to 16G.');

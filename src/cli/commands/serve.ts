@@ -7,11 +7,12 @@ import { isJournal, notify, passedSockets, watchdogMs } from '../../daemon/host/
 import { createLog, type Log, type LogFormat, type LogLevel } from '../../daemon/log/log.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
+import type { RenamedOptions } from '../command-line/old-names.ts';
 import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../configuration.ts';
 import { directories } from '../directories.ts';
-import { describe, exitCodeOf, printError, printLine, unblockErrors } from '../terminal/output.ts';
+import { describe, exitCodeOf, note, printError, printLine, unblockErrors } from '../terminal/output.ts';
 
-export interface ServeOptions {
+export interface ServeOptions extends RenamedOptions {
   readonly stateDir?: string;
   readonly runtimeDir?: string;
   readonly separate: boolean;
@@ -19,15 +20,16 @@ export interface ServeOptions {
   readonly checkConfig: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
-  readonly journal?: string;
-  readonly journalSize: number;
+  readonly callLog?: string;
+  readonly callLogSize: number;
 }
 
 /** Runs the daemon until it is told to stop. Where it cannot start it says why and sets the exit code. */
 export async function serve(options: ServeOptions): Promise<void> {
-  const { stateDir, runtimeDir, separate, logLevel, logFormat, journal, journalSize } = options;
+  const { stateDir, runtimeDir, separate, logLevel, logFormat, callLog, callLogSize, oldNames } = options;
   const file = configurationFile(options.config);
   if (options.checkConfig) {
+    for (const text of oldNames) note(text);
     await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
     return;
   }
@@ -42,6 +44,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     stream: process.stderr,
     wallMs: clock.wallMs,
   });
+  for (const text of oldNames) log.warn(text);
   const found = directories({ stateDir, runtimeDir });
   // To the log, where an alert on its severity finds it.
   const failed = (error: unknown) => {
@@ -55,7 +58,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       policies: await readConfiguration(file),
       separate,
       log,
-      callLog: journal ? { path: resolve(journal), maxBytes: journalSize } : undefined,
+      callLog: callLog ? { path: resolve(callLog), maxBytes: callLogSize } : undefined,
       passed: passedSockets(process.env, process.pid),
       onFailed: (error) => {
         failed(error);
@@ -90,7 +93,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     daemon.reopenCallLog();
     if (file !== undefined) void reload(daemon, file, log);
     // Without either there is nothing to do anew: it is the terminal that is gone.
-    else if (!journal) void stop('SIGHUP');
+    else if (!callLog) void stop('SIGHUP');
   });
 }
 

@@ -4,7 +4,8 @@ import { surroundings } from '../../client/connection/host.ts';
 import { findSocket } from '../../client/connection/socket-path.ts';
 import { systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
-import { printJson, warn } from '../terminal/output.ts';
+import type { RenamedOptions } from '../command-line/old-names.ts';
+import { note, printJson, warn } from '../terminal/output.ts';
 import { readAssets } from '../timeline/assets.ts';
 import { fromCallLog } from '../timeline/call-log-source.ts';
 import type { Incident, Wanted } from '../timeline/incident.ts';
@@ -13,20 +14,21 @@ import { renderPage } from '../timeline/page.ts';
 import type { Grouping } from '../timeline/rows.ts';
 import { dateTime, type Moment } from '../timeline/times.ts';
 
-export interface TimelineOptions {
+export interface TimelineOptions extends RenamedOptions {
   readonly since: Moment;
   readonly until?: Moment;
   readonly account?: readonly string[];
   readonly by: Grouping;
-  readonly journal?: string;
+  readonly callLog?: string;
   readonly output?: string;
   readonly json: boolean;
   readonly socket?: string;
 }
 
-/** Writes a page that shows who waited, who held and what went wrong, from the daemon's memory or its journal. */
+/** Writes a page that shows who waited, who held and what went wrong, from the daemon's memory or its call log. */
 export async function timeline(options: TimelineOptions): Promise<void> {
-  const { by, output, json } = options;
+  const { by, output, json, oldNames } = options;
+  for (const text of oldNames) note(text);
   if (output === undefined && !json && process.stdout.isTTY) {
     throw new ExitError(EXIT.usage, 'this makes an HTML page: nonced timeline > incident.html, or --output FILE');
   }
@@ -35,9 +37,9 @@ export async function timeline(options: TimelineOptions): Promise<void> {
   const socket = findSocket(options.socket, surroundings()).path;
   const wallMs = () => clock.wallMs();
   const incident =
-    options.journal === undefined
+    options.callLog === undefined
       ? await fromMemory(socket, wanted, wallMs)
-      : await fromCallLog({ path: resolve(options.journal), socket, wanted, wallMs });
+      : await fromCallLog({ path: resolve(options.callLog), socket, wanted, wallMs });
   // On standard error too: who sees an empty page asks first whether it was the right time.
   for (const { text } of incident.gaps) warn(text);
   for (const note of incident.notes) warn(note);

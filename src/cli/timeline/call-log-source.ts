@@ -39,7 +39,7 @@ export interface CallLogQuestion {
 }
 
 /**
- * What a journal, with the file before it, has of a stretch of time; and, where its daemon answers, what is under way.
+ * What a call log, with the file before it, has of a stretch of time; and, where its daemon answers, what is under way.
  * Rejects with ExitError where there is nothing to read.
  */
 export async function fromCallLog(question: CallLogQuestion): Promise<Incident> {
@@ -52,7 +52,7 @@ export async function fromCallLog(question: CallLogQuestion): Promise<Incident> 
       await file.close();
     }
   }
-  if (reading.first === undefined) throw new ExitError(EXIT.usage, `${path} holds no journal that can be read`);
+  if (reading.first === undefined) throw new ExitError(EXIT.usage, `${path} holds no call log that can be read`);
   const nowMs = wallMs();
   return reading.incident(path, nowMs, isPast(wanted, nowMs) ? undefined : await statusAt(socket));
 }
@@ -73,7 +73,7 @@ async function openBoth(path: string): Promise<FileHandle[]> {
     if (byIdentity.has(`${dev}:${ino}`)) await file.close();
     else byIdentity.set(`${dev}:${ino}`, file);
   }
-  if (byIdentity.size === 0) throw new ExitError(EXIT.usage, `there is no journal ${path}`);
+  if (byIdentity.size === 0) throw new ExitError(EXIT.usage, `there is no call log ${path}`);
   return [...byIdentity.values()];
 }
 
@@ -93,7 +93,7 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-/** The lines of a file without their ends; one that is too long for a journal is cut. */
+/** The lines of a file without their ends; one that is too long for a call log is cut. */
 async function* linesOf(file: FileHandle): AsyncIterable<string> {
   const chunk = Buffer.alloc(CHUNK_BYTES);
   let rest = Buffer.alloc(0);
@@ -123,7 +123,7 @@ async function statusAt(socket: string): Promise<StatusResult | undefined> {
   }
 }
 
-/** A journal that is read, line by line. */
+/** A call log that is read, line by line. */
 class Reading {
   readonly #wanted: Wanted;
   readonly #mostCalls: number;
@@ -170,7 +170,7 @@ class Reading {
       case 'dropped': {
         const sinceMs = Date.parse(line.since);
         if (atMs < fromMs || sinceMs > toMs) return;
-        const lines = `${line.lines.toLocaleString('en')} ${line.lines === 1 ? 'line' : 'lines'} of the journal`;
+        const lines = `${line.lines.toLocaleString('en')} ${line.lines === 1 ? 'line' : 'lines'} of the call log`;
         const text = `${lines} could not be written from ${clockTime(sinceMs)} to ${clockTime(atMs)}.`;
         this.#gaps.push({ fromMs: Math.max(fromMs, sinceMs), toMs: Math.min(toMs, atMs), text });
         return;
@@ -218,18 +218,18 @@ class Reading {
     const notes: string[] = [];
     if (this.#unreadable > 0) {
       const lines = this.#unreadable === 1 ? 'One line' : `${this.#unreadable.toLocaleString('en')} lines`;
-      notes.push(`${lines} of the journal cannot be read: cut by a crash, or changed.`);
+      notes.push(`${lines} of the call log cannot be read: cut by a crash, or changed.`);
     }
     if (!isPast(this.#wanted, nowMs) && !isAuthor) {
       const who = status === undefined ? 'no daemon answers' : 'the daemon that answers does not write it';
       const at = dateTime(Date.parse(this.#last?.at ?? ''));
-      notes.push(`The journal ends at ${at}, and ${who}: what is under way is not known.`);
+      notes.push(`The call log ends at ${at}, and ${who}: what is under way is not known.`);
     }
     return {
       fromMs: this.#wanted.fromMs,
       toMs: Math.min(this.#wanted.toMs, nowMs),
       nowMs,
-      source: `journal ${printable(path)}`,
+      source: `call log ${printable(path)}`,
       lives: [...this.#headers.values()].map((header) => {
         const mayLive = header === author && (isAuthor || isPast(this.#wanted, nowMs));
         return this.#lifeOf(header, mayLive);
@@ -246,7 +246,7 @@ class Reading {
     const gaps: Gap[] = [];
     const beginsMs = Date.parse(this.#first?.at ?? '');
     if (beginsMs > fromMs) {
-      gaps.push({ fromMs, toMs: Math.min(beginsMs, toMs), text: `The journal begins at ${dateTime(beginsMs)}.` });
+      gaps.push({ fromMs, toMs: Math.min(beginsMs, toMs), text: `The call log begins at ${dateTime(beginsMs)}.` });
     }
     const [oldest] = calls;
     if (this.#seen > calls.length && oldest !== undefined) {

@@ -1,4 +1,4 @@
-/** What happened in a stretch of time, as it was found: in the memory of a daemon, or in a journal. */
+/** What happened in a stretch of time, as it was found: in the memory of a daemon, or in a call log. */
 import type { EndedCallRecord, EventRecord, LaneStatus, StatusResult } from '../../protocol/messages.ts';
 import { UNPRINTABLE } from '../../protocol/quote.ts';
 
@@ -133,7 +133,7 @@ function whoOf(call: LaneStatus['waiters'][number] | LaneStatus['holders'][numbe
   return { account: printable(account), holder: orNull(name), pid, label: orNull(label), priority };
 }
 
-/** With what could garble a page or a terminal made a question mark: a journal may have been written by anybody. */
+/** With what could garble a page or a terminal made a question mark: a call log may have been written by anybody. */
 export function printable(text: string): string {
   return UNPRINTABLE.test(text) ? text.replaceAll(EVERY_UNPRINTABLE, '?') : text;
 }

@@ -100,7 +100,7 @@ function gapsOf({ fromMs, toMs }: Wanted, { calls, missed, startedAtMs, epoch }:
       toMs: Math.min(startedAtMs, toMs),
       text:
         `The daemon was started at ${clockTime(startedAtMs)} and remembers nothing from before. ` +
-        'A journal would: nonced serve --journal FILE.',
+        'A call log would: nonced serve --call-log FILE.',
     });
   }
   const oldestMs = calls[0]?.endMs ?? fromMs;

@@ -42,8 +42,8 @@ test.skipIf(withoutGroff !== '')(`the page has every command, option, example an
     }
   }
   for (const code of Object.values(EXIT)) expect(text).toMatch(new RegExp(`^ {7}${code} +[A-Z]`, 'm'));
-  for (const { envVar } of program().commands.flatMap(({ options }) => options)) {
-    if (envVar !== undefined) expect(text).toMatch(new RegExp(`^ {7}${envVar}$`, 'm'));
+  for (const { envVar, hidden } of program().commands.flatMap(({ options }) => options)) {
+    if (envVar !== undefined && !hidden) expect(text).toMatch(new RegExp(`^ {7}${envVar}$`, 'm'));
   }
 });
 

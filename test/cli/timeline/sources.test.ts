@@ -43,7 +43,7 @@ function callLine(seconds: number, more: Partial<CallLine> = {}): CallLine {
   };
 }
 
-function journalOf(lines: readonly (CallLogLine | string)[], name = 'calls.jsonl', dir = newDirectory()): string {
+function callLogOf(lines: readonly (CallLogLine | string)[], name = 'calls.jsonl', dir = newDirectory()): string {
   const path = join(dir, name);
   writeFileSync(path, lines.map((line) => `${typeof line === 'string' ? line : encodeLine(line)}\n`).join(''));
   return path;
@@ -82,8 +82,8 @@ async function daemonThatSays(answer: object): Promise<string> {
   return daemon.path;
 }
 
-test('both files of a journal are one, the older one first', async () => {
-  const path = journalOf([daemonLine(10), callLine(20)]);
+test('both files of a call log are one, the older one first', async () => {
+  const path = callLogOf([daemonLine(10), callLine(20)]);
   writeFileSync(`${path}.1`, `${encodeLine(daemonLine(1))}\n${encodeLine(callLine(5))}\n`);
   const { calls, lives } = await read(path);
   expect(noncesOf(calls)).toEqual(['5', '20']);
@@ -91,12 +91,12 @@ test('both files of a journal are one, the older one first', async () => {
 });
 
 test('right after a rotation there is only the older one', async () => {
-  const path = journalOf([daemonLine(1), callLine(5)], 'calls.jsonl.1').replace(/\.1$/, '');
+  const path = callLogOf([daemonLine(1), callLine(5)], 'calls.jsonl.1').replace(/\.1$/, '');
   expect(noncesOf((await read(path)).calls)).toEqual(['5']);
 });
 
 test('a file that has both names at the moment is read once', async () => {
-  const path = journalOf([daemonLine(1), callLine(5), { type: 'event', at: at(6), epoch: 1, ...PAUSED }]);
+  const path = callLogOf([daemonLine(1), callLine(5), { type: 'event', at: at(6), epoch: 1, ...PAUSED }]);
   linkSync(path, `${path}.1`);
   const { calls, happenings } = await read(path);
   expect([calls.length, happenings.length]).toEqual([1, 1]);
@@ -105,7 +105,7 @@ test('a file that has both names at the moment is read once', async () => {
 test('a late outcome takes the place of the one before', async () => {
   const call = { ended: 'expired', outcome: 'unknown' } as const;
   const told = { ...call, outcome: 'invalid-nonce', late: true } as const;
-  const path = journalOf([daemonLine(0), callLine(5, call), callLine(6), callLine(5, told), callLine(6, { epoch: 2 })]);
+  const path = callLogOf([daemonLine(0), callLine(5, call), callLine(6), callLine(5, told), callLine(6, { epoch: 2 })]);
   const { calls } = await read(path);
   expect(calls.map(({ nonce, late, state }) => [nonce, late, state])).toEqual([
     ['5', true, { kind: 'ended', ended: 'expired', outcome: 'invalid-nonce' }],
@@ -115,7 +115,7 @@ test('a late outcome takes the place of the one before', async () => {
 });
 
 test('the last of too many calls are shown, and how many there were is said', async () => {
-  const path = journalOf([daemonLine(0), ...Array.from({ length: 25 }, (_, n) => callLine(n))]);
+  const path = callLogOf([daemonLine(0), ...Array.from({ length: 25 }, (_, n) => callLine(n))]);
   const { calls, gaps } = await read(path, { mostCalls: 10 });
   expect(noncesOf(calls)).toEqual(Array.from({ length: 10 }, (_, n) => String(15 + n)));
   expect(gaps).toEqual([
@@ -127,7 +127,7 @@ test('the last of too many calls are shown, and how many there were is said', as
 });
 
 test('lines that cannot be read are counted, and later types of lines are passed over', async () => {
-  const path = journalOf([
+  const path = callLogOf([
     daemonLine(0),
     '{"type":"call","at":"2026',
     '{"type":"weather","at":"2026-11-28T22:40:01Z","epoch":1}',
@@ -137,11 +137,11 @@ test('lines that cannot be read are counted, and later types of lines are passed
   ]);
   const { calls, notes } = await read(path);
   expect(noncesOf(calls)).toEqual(['5']);
-  expect(notes[0]).toBe('2 lines of the journal cannot be read: cut by a crash, or changed.');
+  expect(notes[0]).toBe('2 lines of the call log cannot be read: cut by a crash, or changed.');
 });
 
 test('a last line without its end is read if it is whole', async () => {
-  const path = journalOf([daemonLine(0)]);
+  const path = callLogOf([daemonLine(0)]);
   writeFileSync(path, encodeLine(callLine(5)), { flag: 'a' });
   expect(noncesOf((await read(path)).calls)).toEqual(['5']);
 });
@@ -154,26 +154,26 @@ test('only what was under way in the time asked for is shown, and only of the ac
     callLine(100, { heldMs: 50_000 }),
     callLine(120),
   ];
-  const path = journalOf([daemonLine(-2), ...lines]);
+  const path = callLogOf([daemonLine(-2), ...lines]);
   const wanted = { fromMs: FROM_MS, toMs: FROM_MS + 60_000, accounts: new Set(['MASTER']) };
   const { calls, toMs } = await read(path, { wanted });
   expect(noncesOf(calls)).toEqual(['5', '100']);
   expect(toMs).toBe(FROM_MS + 60_000);
 });
 
-test('what was dropped, and that the journal begins later, are gaps', async () => {
+test('what was dropped, and that the call log begins later, are gaps', async () => {
   const dropped = { type: 'dropped', at: at(60), epoch: 1, lines: 1_200, since: at(50) } as const;
-  const { gaps } = await read(journalOf([daemonLine(30), callLine(40), dropped]));
+  const { gaps } = await read(callLogOf([daemonLine(30), callLine(40), dropped]));
   expect(gaps.map(({ text }) => text)).toEqual([
-    'The journal begins at 2026-11-28 22:30:30.',
-    '1,200 lines of the journal could not be written from 22:30:50.000 to 22:31:00.000.',
+    'The call log begins at 2026-11-28 22:30:30.',
+    '1,200 lines of the call log could not be written from 22:30:50.000 to 22:31:00.000.',
   ]);
-  expect((await read(journalOf([daemonLine(-30), callLine(40)]))).gaps).toEqual([]);
+  expect((await read(callLogOf([daemonLine(-30), callLine(40)]))).gaps).toEqual([]);
 });
 
 test('a daemon that was stopped is told from one that was killed, and from one that lives', async () => {
   const stop = { type: 'stop', at: at(20), epoch: 1 } as const;
-  const path = journalOf([
+  const path = callLogOf([
     daemonLine(0),
     callLine(5),
     stop,
@@ -198,8 +198,8 @@ test('a daemon that was stopped is told from one that was killed, and from one t
   expect((await ends({ wanted: { ...ALL, toMs: FROM_MS + 70_000 } })).at(-1)).toEqual([undefined, false]);
 });
 
-test('what is under way is taken from the daemon that writes the journal, and from no other', async () => {
-  const path = journalOf([daemonLine(0), callLine(5)]);
+test('what is under way is taken from the daemon that writes the call log, and from no other', async () => {
+  const path = callLogOf([daemonLine(0), callLine(5)]);
   const lanes = [{ lane: 'default', holders: [HOLDER], waiting: 1, oldestWaitMs: 300, waiters: [WAITER] }];
   const own = await read(path, { socket: await daemonThatSays({ ...STATUS, lanes }) });
   expect(own.calls.slice(1)).toEqual([
@@ -215,7 +215,7 @@ test('what is under way is taken from the daemon that writes the journal, and fr
 });
 
 test('what a line holds that would garble a page is made a question mark', async () => {
-  const path = journalOf([daemonLine(0), callLine(5, { holder: 'a\u202eb\u2028c\n', account: '<b>' })]);
+  const path = callLogOf([daemonLine(0), callLine(5, { holder: 'a\u202eb\u2028c\n', account: '<b>' })]);
   expect((await read(path)).calls).toMatchObject([{ holder: 'a?b?c?', account: '<b>' }]);
 });
 
@@ -227,7 +227,7 @@ test('a start is an event of the daemon, and a life of it here', async () => {
     subject: null,
     text: 'the daemon has started',
   } as const;
-  const path = journalOf([daemonLine(0), { ...started, at: at(0), epoch: 1 }]);
+  const path = callLogOf([daemonLine(0), { ...started, at: at(0), epoch: 1 }]);
   expect(await read(path)).toMatchObject({ happenings: [], lives: [{ epoch: 1, pid: 41 }] });
 });
 

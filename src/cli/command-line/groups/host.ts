@@ -1,13 +1,20 @@
 import { Option } from 'commander';
 import { UNITS } from '../../../terms.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
-import { parseJournalSize } from '../option-values.ts';
+import { addRenamed } from '../old-names.ts';
+import { parseCallLogSize } from '../option-values.ts';
 import { configOption, jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
 import { addState } from './state.ts';
 
 /** Adds what makes a host the authority over nonces. */
 export function addHost(nonced: NoncedCommand): void {
-  nonced
+  addServe(nonced);
+  addState(nonced);
+  addSystemd(nonced);
+}
+
+function addServe(nonced: NoncedCommand): void {
+  const serve = nonced
     .command('serve')
     .description('run the daemon')
     .addOption(stateDirOption())
@@ -24,30 +31,32 @@ export function addHost(nonced: NoncedCommand): void {
       new Option('--log-format <format>', 'lines for people, or one JSON object a line')
         .choices(['text', 'json'])
         .default('text'),
-    )
-    .addOption(
-      new Option('--journal <file>', 'write every call that ends to this file, for nonced timeline')
-        .env('NONCED_JOURNAL')
-        .default(undefined, 'none is kept'),
-    )
-    .addOption(
-      new Option('--journal-size <size>', 'begin a new file at this size; the last one is kept as FILE.1')
-        .argParser(parseJournalSize)
-        .env('NONCED_JOURNAL_SIZE')
-        .default(2 ** 24, '16M'),
-    )
+    );
+  addRenamed(
+    serve,
+    new Option('--call-log <file>', 'write every call that ends to this file, for nonced timeline')
+      .env('NONCED_CALL_LOG')
+      .default(undefined, 'none is kept'),
+    { flag: '--journal', variable: 'NONCED_JOURNAL' },
+  );
+  addRenamed(
+    serve,
+    new Option('--call-log-size <size>', 'begin a new file at this size; the last one is kept as FILE.1')
+      .argParser(parseCallLogSize)
+      .env('NONCED_CALL_LOG_SIZE')
+      .default(2 ** 24, '16M'),
+    { flag: '--journal-size', variable: 'NONCED_JOURNAL_SIZE' },
+  );
+  serve
     .addExamples(
       ['nonced serve'],
       ['nonced serve --state-dir ./state --runtime-dir ./run'],
       ['nonced serve --config ./nonced.json --check-config'],
-      ['nonced serve --journal ./calls.jsonl'],
+      ['nonced serve --call-log ./calls.jsonl'],
     )
     .addNotes(`SIGHUP reads the configuration again. A bad one changes nothing, and the log says what is
-wrong with it. SIGHUP also opens the journal again, so that the file can be moved away.`)
+wrong with it. SIGHUP also opens the call log again, so that the file can be moved away.`)
     .action(async (options) => (await import('../../commands/serve.ts')).serve(options));
-
-  addState(nonced);
-  addSystemd(nonced);
 }
 
 function addSystemd(nonced: NoncedCommand): void {

@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import type { NoncedCommand } from '../nonced-command.ts';
+import { addRenamed } from '../old-names.ts';
 import { parseInterval, parseListed, parseMoment } from '../option-values.ts';
 import { accountArgument, jsonOption, socketOption, stateDirOption } from '../shared-options.ts';
 
@@ -50,7 +51,7 @@ export function addLook(nonced: NoncedCommand): void {
     .addExamples(['nonced why MASTER'], ['nonced why MASTER -n 100 --json'])
     .action(async (account, options) => (await import('../../commands/why.ts')).why(account, options));
 
-  nonced
+  const timeline = nonced
     .command('timeline')
     .description('make an HTML page of who waited, who held a lease, what was rejected and what happened meanwhile')
     .addOption(
@@ -60,22 +61,24 @@ export function addLook(nonced: NoncedCommand): void {
     )
     .addOption(new Option('--until <time>', 'where it ends').argParser(parseMoment).default(undefined, 'now'))
     .option('-a, --account <name...>', 'show only these')
-    .addOption(new Option('--by <rows>', 'one row for each').choices(['account', 'process']).default('account'))
-    .addOption(
-      new Option(
-        '--journal <file>',
-        'read the file that nonced serve --journal has written; the daemon need not run',
-      ).default(undefined, "the daemon's memory"),
-    )
+    .addOption(new Option('--by <rows>', 'one row for each').choices(['account', 'process']).default('account'));
+  addRenamed(
+    timeline,
+    new Option(
+      '--call-log <file>',
+      'read the file that nonced serve --call-log has written; the daemon need not run',
+    ).default(undefined, "the daemon's memory"),
+    { flag: '--journal' },
+  )
     .addOption(new Option('-o, --output <file>', 'write the page to this file').default(undefined, 'standard output'))
     .addOption(jsonOption('print what the page would show as JSON, for scripts'))
     .addOption(socketOption())
     .addExamples(
       ['nonced timeline --since 10m > incident.html'],
-      ['nonced timeline --since 2h --journal /var/log/nonced/calls.jsonl -o incident.html'],
+      ['nonced timeline --since 2h --call-log /var/log/nonced/calls.jsonl -o incident.html'],
       ['nonced timeline --account MASTER --by process --json'],
     )
-    .addNotes(`The daemon remembers the last 1,000 calls since it started; a journal holds more.
+    .addNotes(`The daemon remembers the last 1,000 calls since it started; a call log holds more.
 The page needs no network.`)
     .action(async (options) => (await import('../../commands/timeline.ts')).timeline(options));
 
