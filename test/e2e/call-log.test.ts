@@ -39,7 +39,7 @@ function newPlace(): DaemonPlace & { readonly callLog: string } {
 }
 
 async function start(place: DaemonPlace, callLog: string, options: SpawnOptions = {}): Promise<DaemonProcess> {
-  const daemon = await startDaemonProcess(place, { ...options, env: { ...options.env, NONCED_JOURNAL: callLog } });
+  const daemon = await startDaemonProcess(place, { ...options, env: { ...options.env, NONCED_CALL_LOG: callLog } });
   cleanup.push(() => daemon.end('SIGKILL'));
   return daemon;
 }
@@ -135,7 +135,7 @@ test('at its size it is renamed and a new one is begun; one older one is kept, a
   const before = [encodeLine({ type: 'daemon', at, epoch: 0, ...author }), ...Array<string>(17_600).fill(stop)];
   writeFileSync(place.callLog, `${before.join('\n')}\n`);
   writeFileSync(`${place.callLog}.1`, 'the one before');
-  const daemon = await start(place, place.callLog, { args: ['--journal-size', '1M'] });
+  const daemon = await start(place, place.callLog, { args: ['--call-log-size', '1M'] });
   const nonces = await makeCalls(await connect(place), 150);
   await eventually('it is rotated', async () => noncesIn(read(place.callLog).lines).length > 0);
   nonces.push(...(await makeCalls(await connect(place), 20)));
