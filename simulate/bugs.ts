@@ -59,8 +59,8 @@ export const BUGS: readonly Bug[] = [
     also: [
       {
         file: 'core/leases/admission.js',
-        from: 'lane.enqueue(waiter);',
-        to: 'lane.enqueue(waiter);\n        waiter.early = this.#grants.early(account, params.count);',
+        from: 'switch (this.#grants.admit(waiter)) {',
+        to: 'waiter.early = this.#grants.early(account, params.count);\n        switch (this.#grants.admit(waiter)) {',
       },
       {
         file: 'core/leases/grants.js',

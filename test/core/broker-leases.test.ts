@@ -262,6 +262,16 @@ describe('waiters', () => {
     expect(bot.answer(id)?.kind).toBe('granted');
   });
 
+  test('waitMs 0 is refused at once behind another waiter, although that one needs no more than a ceiling', async () => {
+    const machine = await Machine.started();
+    await machine.advance(60_000);
+    const bot = machine.connect();
+    const ids = [bot.acquire(), bot.acquire({ waitMs: 0 })] as const;
+    expect([bot.answer(ids[0]), bot.code(ids[1])]).toEqual([undefined, 'WAIT_TIMEOUT']);
+    await settled();
+    expect(bot.answer(ids[0])?.kind).toBe('granted');
+  });
+
   test('waitMs 0 under the policy off waits for a ceiling together with others', async () => {
     const machine = await Machine.started({ exclusive: 'off' });
     await machine.advance(60_000);

@@ -142,6 +142,11 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     queue.last = waiter;
   }
 
+  /** Whether the waiter has neither been granted nor removed. */
+  has(waiter: W): boolean {
+    return waiter.queue !== undefined;
+  }
+
   /** Takes a waiter out of its queue; harmless when it is in none. */
   remove(waiter: W): void {
     const { queue, previous, next } = waiter;

@@ -125,14 +125,17 @@ export class Admission {
       dueMs: nowMs + (params.waitMs ?? DEFAULT_WAIT_MS[priority]),
       heapIndex: -1,
     };
-    lane.enqueue(waiter);
-    this.#room.remember(waiter);
-    this.#grants.pump(lane);
-    if (waiter.queue === undefined) return;
-    if (this.#grants.isHeldUp(waiter, nowMs)) waiter.dueMs = Math.max(waiter.dueMs, nowMs + WRITE_GRACE_MS);
+    switch (this.#grants.admit(waiter)) {
+      case 'answered':
+        return;
+      case 'needs-write':
+        waiter.dueMs = Math.max(waiter.dueMs, nowMs + WRITE_GRACE_MS);
+        break;
+      case 'waits':
+        break;
+    }
     if (waiter.dueMs <= nowMs) {
-      this.#room.drop(waiter);
-      client.peer.refused(id, waitTimeout(waiter, nowMs));
+      this.#room.refuse(waiter, waitTimeout(waiter, nowMs));
       this.#grants.settle(lane);
     } else {
       this.#deadlines.add(waiter);

@@ -56,8 +56,7 @@ export class Draws {
       client.peer.refused(id, noRoom);
       return;
     }
-    this.#room.draws.add(draw);
-    this.#room.remember(draw);
+    this.#room.add(draw);
     this.#room.watchWrite();
   }
 

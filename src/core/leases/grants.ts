@@ -25,6 +25,14 @@ import { DRAINING, full } from './refusals.ts';
 import type { Restart } from './restart.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
+/** What became of a waiter that has come. */
+export type Admitted =
+  /** It was granted or refused at once. */
+  | 'answered'
+  /** Nothing but a write of the state keeps it from its grant. */
+  | 'needs-write'
+  | 'waits';
+
 export class Grants {
   readonly #clock: Clock;
   readonly #phase: Phase;
@@ -65,16 +73,24 @@ export class Grants {
     return [...this.#blocked].some(({ waiting }) => waiting > 0) || [...this.#unlisted].some(({ parked }) => parked);
   }
 
-  /** Whether the waiter's only obstacle is a write of the state. */
-  isHeldUp(waiter: Waiter, nowMs: number): boolean {
-    const { lane, queue } = waiter;
-    const isNext = !lane.exclusive || (lane.isFree && lane.choose(nowMs) === waiter);
-    return (this.#blocked.has(lane) && isNext) || (queue !== undefined && this.#unlisted.has(queue));
+  /** Takes in a waiter and grants what can be granted in its lane. */
+  admit(waiter: Waiter): Admitted {
+    const { lane } = waiter;
+    this.#room.add(waiter);
+    const blocked = this.pump(lane);
+    if (!lane.has(waiter)) return 'answered';
+    // A lane that is not exclusive is never held: all that wait in it wait for what its first one waits for.
+    const isBlocked = blocked !== undefined && (blocked === waiter || !lane.exclusive);
+    return isBlocked || this.#awaitsEnlisting(waiter) ? 'needs-write' : 'waits';
   }
 
-  /** I8: called whenever a lane may have become free or a waiter has come. Grants until the lane is held. */
-  pump(lane: LeaseLane, failure?: Error): void {
+  /**
+   * I8: called whenever a lane may have become free or a waiter has come. Grants until the lane is held. Returns the next
+   * waiter if it needs a ceiling that must be raised first.
+   */
+  pump(lane: LeaseLane, failure?: Error): Waiter | undefined {
     let refusing = failure;
+    let blocked: Waiter | undefined;
     this.#blocked.delete(lane);
     if (this.#phase.isGranting && !(this.#restart.allClosed && lane.exclusive)) {
       const nowMs = this.#clock.monotonicMs();
@@ -82,10 +98,11 @@ export class Grants {
         const waiter = lane.choose(nowMs);
         if (waiter === undefined) break;
         if (!this.mayBegin(lane, waiter, nowMs, refusing) || this.#grant(lane, waiter, nowMs)) continue;
-        if (!this.#phase.isGranting) return;
+        if (!this.#phase.isGranting) return undefined;
         this.#room.watchWrite();
         if (refusing === undefined) {
           this.#blocked.add(lane);
+          blocked = waiter;
           break;
         }
         // The ceiling cannot be raised: the one whose turn it is hears so. I8: the next may need less than is durable;
@@ -95,6 +112,7 @@ export class Grants {
       }
     }
     this.settle(lane);
+    return blocked;
   }
 
   /** Whether the chosen waiter's call may begin; where not, it is out of the lane's turns afterwards, and the next is looked at. */
@@ -175,6 +193,11 @@ export class Grants {
     const blocked = [...this.#blocked];
     this.#blocked.clear();
     for (const lane of blocked) this.pump(lane, failure);
+  }
+
+  /** Whether its queue is parked until the state has its account, and the waiter with it. */
+  #awaitsEnlisting({ queue }: Waiter): boolean {
+    return queue !== undefined && this.#unlisted.has(queue);
   }
 
   /** From now on everybody is in the lane that `policy` gives him; leases stay, and waiters keep their order (I6). */

@@ -41,14 +41,16 @@ export class WaitingRoom {
     return this.#waiting >= waiting ? full(`${waiting} requests are waiting already`) : undefined;
   }
 
-  /** Counts one who is in his lane, or among the draws, already. */
-  remember(waiting: Waiter | Draw): void {
+  /** Takes in a waiter, at the end of its lane, or a draw. */
+  add(waiting: Waiter | Draw): void {
+    if (waiting.kind === 'waiter') waiting.lane.enqueue(waiting);
+    else this.draws.add(waiting);
     waiting.client.waiting.set(waiting.id, waiting);
     waiting.account.waiting += 1;
     this.#waiting += 1;
   }
 
-  /** Counts one no more who has left his lane, or the draws, already. */
+  /** Counts a waiter or draw no more that has left its lane, or the draws, already. */
   forget(waiting: Waiter | Draw): void {
     if (waiting.kind === 'waiter') this.#deadlines.remove(waiting);
     waiting.client.waiting.delete(waiting.id);
