@@ -127,11 +127,12 @@ export class Bot {
 
   #until<T>(what: string, probe: () => T | undefined | false): Promise<T> {
     const { name } = this.#options;
-    return eventually(`${name}: ${what}`, () => {
+    const alive = () => {
       // It fails at once, with the reason, and not when the time is over.
       if (this.failures.length > 0) throw new Error(`${name}: ${this.failures.join('; ')}`);
       if (this.#child.exitCode !== null) throw new Error(`${name} exits ${this.#child.exitCode}`);
       return probe();
-    });
+    };
+    return eventually(`${name}: ${what}`, alive, WAIT_MS);
   }
 }

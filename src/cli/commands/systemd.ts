@@ -22,7 +22,13 @@ import {
   UNITS,
 } from '../systemd/places.ts';
 import { mainFile, type Program, refuseHidden, requireRoot, thisProgram } from '../systemd/program.ts';
-import { makeDirectoryFor, refuseUnusable, type ServiceUser, serviceUser } from '../systemd/service-user.ts';
+import {
+  makeDirectoryFor,
+  refuseUnfit,
+  refuseUnusable,
+  type ServiceUser,
+  serviceUser,
+} from '../systemd/service-user.ts';
 import { isActive, mustRun, requireSystemd, run, showUnit } from '../systemd/system.ts';
 import { installedFiles, installedProgram, removeFiles, writeFiles } from '../systemd/unit-files.ts';
 import { printJson, printLine, warn } from '../terminal/output.ts';
@@ -57,6 +63,7 @@ export function install(options: InstallOptions): void {
   const user = serviceUser();
   refuseUnusable(program, user);
   const state = ensureState(program, user, options, before !== undefined);
+  refuseUnfit(program, user);
 
   // Sockets that are to change must be let go of first, and only then: until they are back, a bot that connects fails.
   const unitsChanged = writeFiles(files.filter(isUnit));

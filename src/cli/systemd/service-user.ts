@@ -1,7 +1,7 @@
-import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { EXIT, ExitError } from '../../errors.ts';
 import { warn } from '../terminal/output.ts';
-import { USER } from './places.ts';
+import { CONFIG_FILE, STATE_DIR, USER } from './places.ts';
 import { mainFile, type Program } from './program.ts';
 import { mustRun, run } from './system.ts';
 
@@ -41,5 +41,26 @@ export function refuseUnusable(program: Program, user: ServiceUser): void {
     const { uid, mode } = statSync(path);
     if (uid === 0 && (mode & 0o022) === 0) continue;
     warn(`${path} can be changed by user ${uid}, who so decides what is run; with --copy it is root's alone`);
+  }
+}
+
+/**
+ * Throws ExitError (78) if the daemon would not start with the state and the configuration that are there. An operator
+ * must decide then, and until they have, the daemon that runs goes on.
+ */
+export function refuseUnfit({ node, packageDir }: Program, user: ServiceUser): void {
+  const checks = [['state', 'inspect']];
+  // A link that leads nowhere is a mistake, and not the same as no configuration.
+  if (lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) !== undefined) {
+    checks.push(['serve', '--check-config', '--config', CONFIG_FILE]);
+  }
+  for (const check of checks) {
+    const { code, stderr } = run(node, [mainFile(packageDir), ...check, '--state-dir', STATE_DIR], user);
+    if (code === 0) continue;
+    throw new ExitError(
+      EXIT.config,
+      `${stderr.replaceAll(/^nonced: /gm, '')}; the service would not start with it, so it was not restarted. When it ` +
+        'is put right, run this command again',
+    );
   }
 }
