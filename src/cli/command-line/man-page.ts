@@ -12,7 +12,7 @@ const EXIT_STATUS: Readonly<Record<keyof typeof EXIT, string>> = {
   config: 'An operator must correct the configuration or decide about the state.',
 };
 
-const ENVIRONMENT: readonly Entry[] = [
+export const ENVIRONMENT: readonly Entry[] = [
   ['NONCED_SOCKET', 'Where the daemon is found, unless `--socket` is given.'],
   ['NONCED_NONCE', 'Set by `nonced exec` for the program that it runs: the nonce of its call.'],
   ['NONCED_ACCOUNT', 'Also set by `nonced exec`: the account that the nonce is for.'],
@@ -26,7 +26,7 @@ const ENVIRONMENT: readonly Entry[] = [
   ['NO_COLOR', 'If set to anything, there are no colours, not even on a terminal.'],
 ];
 
-const FILES: readonly Entry[] = [
+export const FILES: readonly Entry[] = [
   [
     '/var/lib/nonced/state.json',
     'The state of a daemon that runs as root or as the service. Never copy it to a second host.',
@@ -38,7 +38,7 @@ const FILES: readonly Entry[] = [
   ['/etc/nonced/config.json', 'Pacing, sequences and exchanges of the accounts. The file is optional.'],
 ];
 
-type Entry = readonly [name: string, meaning: string];
+export type Entry = readonly [name: string, meaning: string];
 
 /** Returns the manual page nonced(1), made from the same data as --help. The same input gives the same bytes. */
 export function manPage(tree: TreeCommand, version: string, releasedMs: number): string {
@@ -107,7 +107,7 @@ export function manPage(tree: TreeCommand, version: string, releasedMs: number):
 }
 
 /** Returns the commands of each group, in the order of --help. */
-function groupsOf({ commands }: TreeCommand): (readonly [group: string, commands: readonly TreeCommand[]])[] {
+export function groupsOf({ commands }: TreeCommand): (readonly [group: string, commands: readonly TreeCommand[]])[] {
   const names = new Set(commands.map(({ group }) => group));
   return [...names].map((name) => [name, commands.filter(({ group }) => group === name)]);
 }
@@ -146,10 +146,10 @@ function entryOf([name, meaning]: Entry): string[] {
   return ['.TP', bold(name), guarded(richProse(meaning))];
 }
 
-function nameOf(path: readonly string[]): string {
+export function nameOf(path: readonly string[]): string {
   return ['nonced', ...path].join(' ');
 }
 
-function sentence(text: string): string {
+export function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
 }

@@ -1,9 +1,11 @@
 import { RELEASED_MS, VERSION } from '../../version.ts';
 import { treeOf } from '../command-line/command-tree.ts';
+import { commandsPage } from '../command-line/commands-page.ts';
 import { manPage } from '../command-line/man-page.ts';
 import type { NoncedCommand } from '../command-line/nonced-command.ts';
 
-/** Prints the source of the manual page; the build keeps it as man/nonced.1. */
-export function man(nonced: NoncedCommand): void {
-  process.stdout.write(manPage(treeOf(nonced), VERSION, RELEASED_MS));
+/** Prints the source of the manual page, which the build keeps as man/nonced.1; or docs/commands.md. */
+export function man(nonced: NoncedCommand, { markdown }: { readonly markdown: boolean }): void {
+  const tree = treeOf(nonced);
+  process.stdout.write(markdown ? commandsPage(tree) : manPage(tree, VERSION, RELEASED_MS));
 }

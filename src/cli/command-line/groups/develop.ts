@@ -84,6 +84,7 @@ Exits with 0 if nothing was wrong, and with 1 if there are findings.`)
   nonced
     .command('man', { hidden: true })
     .description('print the source of the manual page')
+    .option('--markdown', 'print docs/commands.md', false)
     .addExamples(['nonced man | man -l -'])
-    .action(async () => (await import('../../commands/man.ts')).man(whole()));
+    .action(async (options) => (await import('../../commands/man.ts')).man(whole(), options));
 }
