@@ -34,7 +34,11 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/directories.ts': [/^daemon\/host\/directories\.ts$/],
   'cli/commands/serve.ts': [/^daemon\/(daemon|log\/log|host\/systemd)\.ts$/, /^core\/accounts\/policies\.ts$/],
   // The policies alone, as the daemon would read and apply them.
-  'cli/configuration.ts': [/^core\//, /^daemon\/configuration\/policy-file\.ts$/, /^store\/state\/state-file\.ts$/],
+  'cli/configuration.ts': [
+    /^core\//,
+    /^daemon\/configuration\/policy-file\.ts$/,
+    /^store\/(directories|state\/state-file)\.ts$/,
+  ],
   'cli/state/inspect.ts': [/^store\//],
   // How a socket is bound, and nothing of the daemon.
   'cli/metrics/exporter.ts': [/^daemon\/sockets\/unix-listener\.ts$/],

@@ -5,6 +5,7 @@ import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
+import { stateCommand } from '../store/directories.ts';
 import { readStateFile } from '../store/state/state-file.ts';
 
 /** Where the configuration lies. The service's own may be missing: then nothing is configured. */
@@ -52,7 +53,10 @@ export async function problemsOf({ path }: ConfigurationFile, stateDir: string, 
   if (typeof found === 'string') return { problems, unseen: found };
   const starting = startingState(found, readPolicyFile(path), (unit) => nonceFloorAt(wallMs, unit));
   return {
-    problems: 'problem' in starting ? [`${path}: ${describeProblem(starting, stateDir)}`] : [],
+    problems:
+      'problem' in starting
+        ? [`${path}: ${describeProblem(starting, (init) => stateCommand(`init ${init}`, stateDir))}`]
+        : [],
     unseen: undefined,
   };
 }

@@ -12,13 +12,13 @@ import { VERSION } from '../version.ts';
 import type { CallLog, CallLogAuthor } from './log/call-log.ts';
 import type { Log } from './log/log.ts';
 import { observerOf } from './log/observer.ts';
-import { type Findings, openingOf, type Traces, wrongClock } from './opening.ts';
+import { type Findings, implausibleClock, openingOf, type Traces } from './opening.ts';
 import { Switchboard } from './sockets/switchboard.ts';
 
 export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDir' | 'machine' | 'self' | 'policies'> {
-  /** Of `stateDir`, as it was locked. It stays the caller's to close. */
+  /** The descriptor of `stateDir` that is locked. The caller closes it. */
   readonly stateDirFd: number;
-  /** What the caller knows of an earlier state. */
+  /** The traces of an earlier state that the caller knows of. */
   readonly traces: Pick<Traces, 'isService' | 'lock'>;
   readonly bootId: string;
   readonly clock: Clock;
@@ -26,7 +26,7 @@ export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDi
   readonly log: Log;
   /** Begins the call log, if one is kept. Called at most once, before anything happens that belongs in it. */
   readonly beginCallLog?: ((author: CallLogAuthor) => CallLog) | undefined;
-  /** Nothing is granted any more, and the process must end. Called once at most, and not before it is open. */
+  /** Called at most once, and only after `open`: nothing is granted any more, and the process must end. */
   readonly onFailed: (error: Error) => void;
   /** Calls back once all input that had arrived by now has been handed to the switchboard. */
   readonly afterInput: (done: () => void) => void;
@@ -36,41 +36,41 @@ export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDi
 export interface AuthorityFiles {
   readonly directory: StateDirectory;
   readonly storeSteps: StateFileSteps;
-  /** Left out: on disk, and as many as a daemon may need. */
+  /** If left out, the notes are on disk, and as many as a daemon may need. */
   readonly notes?: Pick<LeaseNotesOptions, 'steps' | 'capacity'>;
 }
 
-/** What a start looks at in the state directory, and clears away there. Each may throw ExitError. */
+/** What a start looks at and clears away in the state directory. Each function may throw ExitError. */
 export interface StateDirectory {
-  /** I9: the state, whole or not at all. */
+  /** I9: reads the state, whole or not at all. */
   read(): StateFileReading;
-  /** Names of what killed writes left behind. */
+  /** Returns the names of the files that killed writes left behind. */
   temporaryFiles(): readonly string[];
-  /** Removes those, and answers their paths. */
+  /** Removes those files and returns their paths. */
   sweep(): readonly string[];
 }
 
 /**
- * What hands out the nonces: a daemon without its locks, its sockets and its process. A simulated machine starts it by
- * the same steps as a real one.
+ * What hands out the nonces: a daemon without its locks, sockets and process. A simulated machine starts it by the same
+ * steps as a real one.
  */
 export interface Authority {
   readonly broker: Broker;
-  /** For connections. Whoever is connected waits until it is open. */
+  /** Takes connections. They wait until the authority is open. */
   readonly switchboard: Switchboard;
-  /** Grants from now on. Throws where something has failed since the start. */
+  /** Begins to grant. Throws if something has failed since the start. */
   open(): void;
-  /** Goes by other policies. Rejects with ExitError where they do not fit the state; then nothing has changed. */
+  /** Follows other policies. Rejects with ExitError if they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
-  /** A clean stop: nothing is granted any more, and the ceilings are written. */
+  /** Stops cleanly: grants nothing more and writes the ceilings. */
   stop(): Promise<void>;
-  /** Closes the notes and leaves them to the next daemon. */
+  /** Closes the notes and leaves them for the next daemon. */
   close(): void;
 }
 
 /**
- * Reads the state, decides whether it is one to start with, and makes durable that this daemon has. To be called under
- * the instance lock. Rejects with ExitError, and then nothing is left open.
+ * Reads the state, decides whether a daemon may start with it, and makes durable that this one has. Must be called under
+ * the instance lock. Rejects with ExitError, and then leaves nothing open.
  */
 export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
   const { stateDir, runtimeDir, bootId, clock, files, log, policies } = options;
@@ -91,7 +91,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const { stateDirFd: dirFd } = options;
   const store = openStateFile({ dir: stateDir, dirFd, identity, found: reading, steps: storeSteps });
   if (isFirst) {
-    // The state comes first: notes without one would look as if it had been lost.
+    // The state comes first: notes without a state would look as if it had been lost.
     const failure = await store.write(state);
     if (failure !== undefined) throw cannotStart(failure.error);
   }
@@ -127,7 +127,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         if (isOpen) options.onFailed(error);
       }),
     });
-    if (!broker.clockIsPlausible) throw wrongClock(wallMs, 'it is over 400 days past the last one this state has seen');
+    if (!broker.clockIsPlausible) throw implausibleClock(wallMs, stateDir);
     const failure = failed ?? (await broker.start());
     if (failure !== undefined) throw cannotStart(failure);
     const switchboard = new Switchboard({
@@ -160,7 +160,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       async stop() {
         const failure = await broker.stop();
         if (failure !== undefined)
-          log.warn(`the last write failed, so the next start skips a reserve: ${failure.message}`);
+          log.warn(`the last write failed, so the next start skips some seconds of nonces: ${failure.message}`);
       },
       close,
     };
@@ -170,7 +170,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   }
 }
 
-/** Whether leases were granted that the state cannot have known of. */
+/** Whether leases were granted that the state does not know of. */
 function isOlderThan(leases: readonly NotedLease[], { sequences }: DurableState): boolean {
   const ceiling = sequences[TOKEN_SEQUENCE]?.ceiling ?? 0n;
   return leases.some(({ token }) => token >= ceiling);
@@ -178,14 +178,13 @@ function isOlderThan(leases: readonly NotedLease[], { sequences }: DurableState)
 
 function setBack(stateDir: string): string {
   return (
-    `leases of this boot are newer than the state in ${stateDir}: a backup, or made by hand? If nonces were ever higher ` +
-    'than the clock, or are counted, raise them before they are rejected: nonced advance'
+    `leases of this boot are newer than the state in ${stateDir}: is it a backup, or made by hand? If nonces were ever ` +
+    'ahead of the clock, or are counted, raise them before they are rejected: nonced advance'
   );
 }
 
 function cannotStart(error: Error): ExitError {
   if (error instanceof ExitError) return error;
-  return new ExitError(EXIT.tempFail, `the state cannot be written: ${error.message}; make room on the disk`, {
-    cause: error,
-  });
+  const fact = `the state cannot be written: ${error.message}`;
+  return new ExitError(EXIT.tempFail, `${fact}; make room on the disk, then start again`, { cause: error });
 }

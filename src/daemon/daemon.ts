@@ -21,52 +21,52 @@ import { answers, checkSocketPath } from './sockets/unix-listener.ts';
 const MAX_CONNECTIONS = 1_024;
 const MAX_ADMIN_CONNECTIONS = 64;
 const LOCK_WAIT_SECONDS = 1;
-/** statfs(2): a file system in memory. */
+/** The type of a file system in memory, as statfs(2) returns it. */
 const TMPFS = 0x01021994;
 
 export interface DaemonOptions {
   readonly stateDir: string;
   readonly runtimeDir: string;
-  /** The installation made the state: a missing one is a loss (I9). */
+  /** The installation made the state, so a missing one is a loss (I9). */
   readonly isService: boolean;
-  /** Run beside the service, although it is another authority. */
+  /** Runs beside the service, although it is another authority. */
   readonly separate: boolean;
-  /** What is configured; left out: nothing. */
+  /** What is configured; nothing if left out. */
   readonly policies?: Policies;
   readonly log: Log;
-  /** Something ended the daemon from within, and its sockets are closed. The process must end now, as it holds the locks. */
+  /** Called when the daemon has failed and its sockets are closed. The process must end now, for it holds the locks. */
   readonly onFailed: (error: Error) => void;
   readonly clock?: Clock;
-  /** What a write of the state does to the disk; for a test to leave a step out. */
+  /** What a write of the state does to the disk; tests leave a step out. */
   readonly storeSteps?: StateFileSteps;
   /** Where every call that ends is written down; nowhere if left out. */
   readonly callLog?: CallLogPlace | undefined;
-  /** Sockets that systemd holds: nobody misses a connection while the daemon is away. */
+  /** Sockets that systemd holds: clients that connect while the daemon is away wait there. */
   readonly passed?: PassedSockets;
 }
 
 export interface Daemon {
   readonly socket: string;
   readonly adminSocket: string;
-  /** What it hands out and what is exclusive, in words. */
+  /** Returns the units and the exclusion policy in words. */
   terms(): string;
-  /** In one line, for a person. */
+  /** Returns a summary of one line, for a person. */
   summary(): string;
-  /** Grants are made, and the state can be written. */
+  /** Whether grants are made and the state can be written. */
   isHealthy(): boolean;
-  /** Goes by other policies from now on. Rejects with ExitError where they do not fit the state; then nothing has changed. */
+  /** Follows other policies from now on. Rejects with ExitError if they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
   /** To be called when the call log was moved away. Without one it does nothing. */
   reopenCallLog(): void;
   /** Whether a write of the call log may never end. process.exit() would wait for it. */
   isCallLogHung(): boolean;
-  /** A new configuration is not to be followed, for a reason that is logged and shown by `status`. */
+  /** Notes why a new configuration is not followed: the log and `nonced status` show it. */
   refuse(problem: string): void;
-  /** A clean stop: nothing is granted any more, the ceilings are written, the sockets are gone, the call log is whole. */
+  /** Stops cleanly: grants nothing more, writes the ceilings and the call log, closes the sockets. */
   stop(): Promise<void>;
 }
 
-/** Starts the daemon and answers once clients can connect. Rejects with ExitError and leaves nothing behind. */
+/** Starts the daemon. Resolves once clients can connect. Rejects with ExitError, and then leaves nothing behind. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { stateDir, runtimeDir, isService, policies = NO_POLICIES, log, callLog: place } = options;
   const { clock = systemClock(), passed = NO_SOCKETS, storeSteps = stepsOnDisk } = options;
@@ -76,7 +76,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await refuseBesideService(options);
 
   let callLog: CallLog | undefined;
-  // Undone in reverse order, at the end or where a step fails.
+  // Undone in reverse order, at the end or when a step fails.
   const undo: (() => void)[] = [];
   const undoAll = () => {
     for (const step of undo.splice(0).reverse()) step();
@@ -97,7 +97,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undo.push(() => lock.release());
 
     if (statfsSync(stateDir).type === TMPFS) {
-      log.warn(`${stateDir} is in memory (tmpfs): a reboot loses it, and with it the last nonces; put it on a disk`);
+      log.warn(
+        `${stateDir} is in memory (tmpfs): a reboot loses it, and with it the last nonces; put it on a local disk`,
+      );
     }
     const listening: Listening[] = [];
     const authority = await openAuthority({
@@ -126,7 +128,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           return callLog;
         }),
       onFailed(error) {
-        // The locks stay ours until the process is gone: a write of the state may be under way.
+        // The locks stay until the process ends: a write of the state may be under way.
         for (const listener of listening) listener.close();
         options.onFailed(error);
       },
@@ -168,18 +170,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
-/** Two authorities for one key are worse than none. */
+/** Refuses to start beside the service: two authorities for one key are worse than none. */
 async function refuseBesideService({ runtimeDir, separate }: DaemonOptions): Promise<void> {
   const service = join(SERVICE_RUNTIME_DIR, BOT_SOCKET);
   if (separate || runtimeDir === SERVICE_RUNTIME_DIR || !existsSync(service) || !(await answers(service))) return;
   throw new ExitError(
     EXIT.tempFail,
-    `the service answers on ${service}, and two authorities for one key are worse than none; use that one, ` +
-      'or say --separate if no key is used with both',
+    `the service answers on ${service}, and two daemons for one key are worse than none; use the service, ` +
+      'or add --separate if no key is used with both',
   );
 }
 
-// Accepting a connection, reading from it, and acting on what was read take a turn of the event loop each.
+// One turn of the event loop each: to accept a connection, to read from it, to act on what was read.
 const TURNS_FOR_INPUT = 3;
 
 function afterInput(done: () => void, turns = TURNS_FOR_INPUT): void {

@@ -5,6 +5,7 @@ import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableSequence, DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
+import { stateCommand } from '../store/directories.ts';
 import type { StateFileReading } from '../store/state/state-file.ts';
 import type { StateFileContents, StateIdentity } from '../store/state/state-format.ts';
 import type { Unit } from '../terms.ts';
@@ -13,11 +14,11 @@ import { RELEASED_MS } from '../version.ts';
 /** Tokens are JavaScript numbers in many clients. */
 const MAX_TOKEN = 2n ** 53n - 1n;
 
-/** What tells that a state was here before. */
+/** The traces of an earlier state. */
 export interface Traces {
-  /** The installation made the state. */
+  /** The installation made one. */
   readonly isService: boolean;
-  /** A lock of a daemon that did not stop cleanly. */
+  /** The lock of a daemon that did not stop cleanly. */
   readonly lock: boolean;
   /** Temporary files of writes that were killed. */
   readonly temporaryFiles: boolean;
@@ -25,30 +26,30 @@ export interface Traces {
   readonly notes: boolean;
 }
 
-/** What a start has found, before it changes anything. */
+/** What a start finds, before it changes anything. */
 export interface Findings {
   readonly stateDir: string;
   readonly runtimeDir: string;
   readonly reading: Extract<StateFileReading, { kind: 'state' }> | { readonly kind: 'absent'; readonly traces: Traces };
-  /** Of this machine; undefined where it cannot be told from others. */
+  /** The fingerprint of this machine; undefined if it cannot be told from others. */
   readonly machine: string | undefined;
   readonly wallMs: number;
-  /** The daemon that starts. The instance is for a state that is made now. */
+  /** The daemon that starts. Its instance is used only for a state that is made now. */
   readonly self: Pick<StateIdentity, 'instance' | 'pid' | 'socket'>;
   readonly policies: Policies;
 }
 
-/** What the daemon starts with. */
+/** What a daemon starts with. */
 export interface Opening {
   readonly state: DurableState;
   readonly identity: StateIdentity;
-  /** There was no state: this one must be durable before anything else is made. */
+  /** There was no state. This one must be durable before anything else is made. */
   readonly isFirst: boolean;
   /** What an operator must not miss. */
   readonly warnings: readonly string[];
 }
 
-/** The state to start with, or why there is none to start with: it is refused rather than guessed (I9). */
+/** Returns the state to start with, or the refusal to start. A state is refused rather than guessed (I9). */
 export function openingOf(found: Findings): Opening | { readonly refusal: ExitError } {
   const { reading, stateDir, machine, wallMs, self, policies } = found;
   const before = reading.kind === 'state' ? reading.state : undefined;
@@ -63,10 +64,10 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
       refusal: new ExitError(
         EXIT.config,
         before === undefined
-          ? `there is no state in ${stateDir} yet, and the configuration needs one that is made by hand, with the unit of ` +
-              `the sequence default: nonced state init --floor now --unit UNIT --state-dir ${stateDir}. Then start again: ` +
-              'where a further sequence is to be made, the message says how'
-          : `the configuration does not fit the state: ${describeProblem(starting, stateDir)}`,
+          ? `there is no state in ${stateDir} yet, and the configuration needs one that you make first, with the unit of ` +
+              `the sequence default: ${stateCommand('init --floor now --unit UNIT', stateDir)}. Then start again; if ` +
+              'another sequence is missing, the message has the command that makes it'
+          : `the configuration does not fit the state: ${describeProblem(starting, (init) => stateCommand(`init ${init}`, stateDir))}`,
       ),
     };
   }
@@ -81,7 +82,7 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
   return { state: starting.state, identity, isFirst, warnings };
 }
 
-/** What a first start, or `nonced state init`, begins with. */
+/** Returns the state that a first start, or `nonced state init`, begins with. */
 export function freshState(unit: Unit, wallMs: number): DurableState {
   const begin = (of: Unit, max: bigint): DurableSequence => ({ unit: of, ceiling: nonceFloorAt(wallMs, of), max });
   return {
@@ -93,22 +94,23 @@ export function freshState(unit: Unit, wallMs: number): DurableState {
   };
 }
 
-export function wrongClock(wallMs: number, why: string): ExitError {
+/** Returns the refusal of a clock that is far past the last time the state has seen. */
+export function implausibleClock(wallMs: number, stateDir: string): ExitError {
   return new ExitError(
     EXIT.tempFail,
-    `the clock says ${new Date(wallMs).toISOString()}, but ${why}; set it (timedatectl), ` +
-      'or if it is right run: nonced state init --floor now',
+    `the clock says ${new Date(wallMs).toISOString()}, over 400 days past the last time that this state has seen; set ` +
+      `it (timedatectl), or, if it is right: ${stateCommand('init --floor now', stateDir)}`,
   );
 }
 
 function firstStart(stateDir: string): string {
   return (
-    `first start: made a new state in ${stateDir}, in nanoseconds: nonces of 19 digits. If your keys have had fewer ` +
-    'digits so far, stop now and read "a one-way door" in the README'
+    `first start: made a new state in ${stateDir}, in nanoseconds (19 digits). If your keys have had nonces with fewer ` +
+    'digits, stop now and read "a one-way door" in the README'
   );
 }
 
-/** I9: a state that is gone although there was one is never made anew. */
+/** I9: a state that was lost is never made again. */
 function refuseFirst(
   { stateDir, runtimeDir, wallMs }: Findings,
   { traces }: { readonly traces: Traces },
@@ -117,34 +119,42 @@ function refuseFirst(
   if (evidence !== undefined) {
     return new ExitError(
       EXIT.config,
-      `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
-        'than the clock, make one of the same unit as before (count the digits of the last nonce that was sent: 19 ns, ' +
-        `16 us, 13 ms, 10 s): nonced state init --floor now --unit UNIT --state-dir ${stateDir}`,
+      `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back. Or, if no nonce was ever ahead of the ` +
+        'clock, make a new one in the unit it had (by the digits of the last nonce that was sent: 19 ns, 16 us, 13 ms, ' +
+        `10 s): ${stateCommand('init --floor now --unit UNIT', stateDir)}`,
     );
   }
-  return wallMs < RELEASED_MS ? wrongClock(wallMs, 'it is before this program was made') : undefined;
+  return wallMs < RELEASED_MS ? clockBeforeRelease(wallMs) : undefined;
+}
+
+function clockBeforeRelease(wallMs: number): ExitError {
+  const fact = `the clock says ${new Date(wallMs).toISOString()}, before this program was made`;
+  return new ExitError(EXIT.tempFail, `${fact}; set it (timedatectl), then start again`);
 }
 
 function evidenceIn(traces: Traces, runtimeDir: string): string | undefined {
   if (traces.isService) return 'the service was installed with one';
-  if (traces.lock) return 'a lock of an earlier daemon lies there';
-  if (traces.temporaryFiles) return 'an unfinished write of an earlier daemon lies there';
+  if (traces.lock) return 'the lock of an earlier daemon is there';
+  if (traces.temporaryFiles) return 'an unfinished write of an earlier daemon is there';
   return traces.notes ? `an earlier daemon of this boot left notes in ${runtimeDir}` : undefined;
 }
 
 /** Two hosts with one state would hand out the same nonces. */
 function refuseForeign(stateDir: string, found: StateFileContents, machine: string | undefined): ExitError | undefined {
+  const isForeign = !(machine === undefined || found.machine === undefined || found.machine === machine);
+  // One that was retired on this very machine may have been taken over by another since; only an operator can know.
+  const adopt = stateCommand(isForeign ? 'adopt' : 'adopt --force', stateDir);
   if (found.retiredAtMs !== undefined) {
     return new ExitError(
       EXIT.config,
-      `the state in ${stateDir} was retired on ${new Date(found.retiredAtMs).toISOString()}: its authority moved to ` +
-        'another host; use that one, or run `nonced state adopt` to take it over here',
+      `the state in ${stateDir} was retired on ${new Date(found.retiredAtMs).toISOString()}, for another host to take ` +
+        `over; use that host, or take it over here${isForeign ? '' : ' if no host has'}: ${adopt}`,
     );
   }
-  if (machine === undefined || found.machine === undefined || found.machine === machine) return undefined;
+  if (!isForeign) return undefined;
   return new ExitError(
     EXIT.config,
-    `the state in ${stateDir} belongs to another machine, which may still hand out its nonces; ` +
-      'run `nonced state retire` there, copy the state again, and run `nonced state adopt` here',
+    `the state in ${stateDir} belongs to another machine, which may still hand out its nonces. Run there: ` +
+      `nonced state retire. Then copy the state again, and run here: ${adopt}`,
   );
 }

@@ -2,6 +2,19 @@ import { accessSync, closeSync, constants, fstatSync, fsyncSync, lstatSync, mkdi
 import { dirname, resolve } from 'node:path';
 import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
 
+/** Where the service has its state. */
+export const SERVICE_STATE_DIR = '/var/lib/nonced';
+
+/**
+ * Returns the command `nonced state COMMAND` for the state in `dir`, as who reads the message must type it. What the
+ * service says is read by an administrator, and only the service's user may change its state.
+ */
+export function stateCommand(command: string, dir: string, euid = ourUid(0)): string {
+  const path = resolve(dir);
+  const asOwner = path === SERVICE_STATE_DIR && euid !== 0 ? 'sudo -u nonced ' : '';
+  return `${asOwner}nonced state ${command} --state-dir ${path}`;
+}
+
 /** Errors of a disk or a table that is full for now, or read-only: they may pass, and what was there is intact. */
 const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM']);
 

@@ -196,7 +196,7 @@ test('I9: killed before the very first state is there, the next start says what 
   expect(await daemon.ended).toBe('SIGKILL');
   const refused = spawnDaemon(place);
   expect(await refused.ended).toBe(78);
-  const command = `init --floor now --unit UNIT --state-dir ${place.stateDir}`;
+  const command = `state init --floor now --unit UNIT --state-dir ${place.stateDir}`;
   expect(refused.log()).toContain(`nonced ${command}`);
   expect(await runNonced(command.replace('UNIT', 'ns').split(' '))).toMatchObject({ code: 0 });
   await reign.next('its first rename');

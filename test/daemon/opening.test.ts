@@ -66,7 +66,7 @@ describe('without a state', () => {
 
   test.each([
     ['isService', 'the service was installed with one'],
-    ['lock', 'a lock of an earlier daemon'],
+    ['lock', 'the lock of an earlier daemon'],
     ['temporaryFiles', 'an unfinished write of an earlier daemon'],
     ['notes', 'left notes in /run/n'],
   ] as const)('I9: it was lost where there is %s, and is never made anew', (trace, evidence) => {
@@ -123,6 +123,8 @@ describe('with a state', () => {
       const refusal = refusalOf(present({ machine, retiredAtMs: NOW_MS }));
       expect(refusal.exitCode).toBe(EXIT.config);
       expect(refusal.message).toContain('was retired on 2026-11-01');
+      // On the machine that gave it up it takes an operator who knows that no other has taken it over.
+      expect(refusal.message.includes('adopt --force')).toBe(machine !== ELSEWHERE);
     }
   });
 

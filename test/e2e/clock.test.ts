@@ -171,7 +171,9 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     const after = await draw(bot);
     expect(after).toBeGreaterThan(before);
     expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
-    await running.says(/warn: the clock jumped (1 h 59|2 h \d+) min ahead and is not followed.*nonced advance --to now/);
+    await running.says(
+      /warn: the clock jumped (1 h 59|2 h \d+) min ahead and is not followed.*nonced advance --to now/,
+    );
     const { clock } = await status(bot);
     expect(clock).toMatchObject({ state: 'not-followed' });
     expect(distance(BigInt(clock.offMs), 7_200_000n)).toBeLessThan(60_000n);

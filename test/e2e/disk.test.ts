@@ -526,7 +526,7 @@ describe('a state that is missing, damaged or too new', () => {
 
   /** Runs the command that a message tells, as an operator would copy it. */
   async function followAdvice(message: string): Promise<string> {
-    const [, args = ''] = /nonced (init --floor now .*?)(?:\n|$)/.exec(message) ?? [];
+    const [, args = ''] = /nonced (state init --floor now .*?)(?:\n|$)/.exec(message) ?? [];
     const { code, stdout, stderr } = await runNonced(args.trim().replace('UNIT', 'ns').split(' '));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     return stdout;

@@ -12,7 +12,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { EXIT } from '../../src/errors.ts';
-import { prepareRuntimeDirectory, prepareStateDirectory } from '../../src/store/directories.ts';
+import { prepareRuntimeDirectory, prepareStateDirectory, stateCommand } from '../../src/store/directories.ts';
 import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from './scratch.ts';
 
 let scratch: string;
@@ -154,3 +154,15 @@ test('I1: the entries of a new state directory and its parents are synced, and o
     syncBuiltinESMExports();
   }
 });
+
+test.each([
+  ['/var/lib/nonced', 995, 'sudo -u nonced nonced state init --floor now --state-dir /var/lib/nonced'],
+  ['/var/lib/nonced/', 995, 'sudo -u nonced nonced state init --floor now --state-dir /var/lib/nonced'],
+  ['/var/lib/nonced', 0, 'nonced state init --floor now --state-dir /var/lib/nonced'],
+  ['/home/trader/nonces', 1000, 'nonced state init --floor now --state-dir /home/trader/nonces'],
+])(
+  'a message names the command for the state in %s, told by user %d, as its reader must type it',
+  (dir, euid, typed) => {
+    expect(stateCommand('init --floor now', dir, euid)).toBe(typed);
+  },
+);

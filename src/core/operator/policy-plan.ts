@@ -24,13 +24,13 @@ export interface PolicyPlan {
 export interface PolicyProblem {
   /** The fact, then the fix. */
   readonly problem: string;
-  /** The arguments of the `nonced state init` that is the fix, where that is one. */
+  /** The arguments of the `nonced state init` that is the fix, if it is one. */
   readonly init?: string;
 }
 
-/** With the command for the state in `stateDir`. */
-export function describeProblem({ problem, init }: PolicyProblem, stateDir: string): string {
-  return init === undefined ? problem : `${problem}: nonced state init ${init} --state-dir ${stateDir}`;
+/** Returns the problem in words. `command` makes the `nonced state init` of its arguments. */
+export function describeProblem({ problem, init }: PolicyProblem, command: (init: string) => string): string {
+  return init === undefined ? problem : `${problem}: ${command(init)}`;
 }
 
 /** No sequence is lifted further ahead of the clock by the move of an account: the others that draw from it would pay. */

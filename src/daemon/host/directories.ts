@@ -1,15 +1,15 @@
 import { join } from 'node:path';
+import { SERVICE_STATE_DIR } from '../../store/directories.ts';
 
-/** A socket path longer than this is cut short by Node without a word. */
+/** Node silently cuts a longer socket path short. */
 export const MAX_SOCKET_PATH_BYTES = 107;
-/** Where the service has its sockets, and where a client looks first. */
+/** Where the service has its sockets. Clients look here first. */
 export const SERVICE_RUNTIME_DIR = '/run/nonced';
-const SERVICE_STATE_DIR = '/var/lib/nonced';
 
 export const BOT_SOCKET = 'nonced.sock';
 export const ADMIN_SOCKET = 'admin.sock';
 
-/** What of the process decides where things lie, from the composition root. */
+/** What decides about the process where its files lie; the composition root reads it. */
 export interface Environment {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly uid: number;
@@ -21,11 +21,11 @@ export interface Environment {
 export interface Directories {
   readonly stateDir: string;
   readonly runtimeDir: string;
-  /** systemd gave them: the installation has made the state, so that a missing one is a loss. */
+  /** systemd gave the state directory: the installation has made the state, so a missing one is a loss. */
   readonly isService: boolean;
 }
 
-/** The flags, else systemd's directories, else root's, else the XDG ones, else the user's own. */
+/** Returns the directories of the flags, or else systemd's, or else root's, the XDG ones or the user's own. */
 export function findDirectories(
   asked: { readonly stateDir?: string | undefined; readonly runtimeDir?: string | undefined },
   environment: Environment,

@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, read
 import { join, resolve } from 'node:path';
 import type { DurableSequence, DurableState, StateStore, StoreFailure } from '../../core/ports.ts';
 import { asError, EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import { distrustFile, mayPass, startFailure } from '../directories.ts';
+import { distrustFile, mayPass, startFailure, stateCommand } from '../directories.ts';
 import {
   type ExtraKeys,
   parseState,
@@ -74,7 +74,7 @@ export function salvageStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours')
 }
 
 function repairCommand(dir: string): string {
-  return `nonced state init --floor now --state-dir ${resolve(dir)}`;
+  return stateCommand('init --floor now', dir);
 }
 
 /** Undefined where nothing is there. */

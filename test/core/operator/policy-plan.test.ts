@@ -43,7 +43,7 @@ function planOf(...args: Parameters<typeof outcomeOf>): PolicyPlan {
 function problemOf(...args: Parameters<typeof outcomeOf>): string {
   const plan = outcomeOf(...args);
   if (!('problem' in plan)) throw new Error('the policies were accepted');
-  return describeProblem(plan, 'DIR');
+  return describeProblem(plan, (init) => `nonced state init ${init} --state-dir DIR`);
 }
 
 const toAlt = (unit: Unit = 'ns'): Policies =>

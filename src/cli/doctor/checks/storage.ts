@@ -186,7 +186,7 @@ function wholeFindings(
       failure(
         `the state in ${dir} was retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`,
         'use the host that its authority moved to; or, if none has adopted it, take it back',
-        `${asOwner} adopt --force --state-dir ${quoted}`,
+        `${asOwner} state adopt --force --state-dir ${quoted}`,
       ),
     );
   } else if (foreign) {
@@ -194,7 +194,7 @@ function wholeFindings(
       failure(
         `the state in ${dir} belongs to another machine, which may still hand out its nonces`,
         'run nonced state retire there, copy the state again, and then here',
-        `${asOwner} adopt --state-dir ${quoted}`,
+        `${asOwner} state adopt --state-dir ${quoted}`,
       ),
     );
   }
