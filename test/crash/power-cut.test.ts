@@ -128,7 +128,7 @@ async function cutWhileGranting(
   const made: { copy: string; answered: bigint }[] = [];
   while (made.length < cuts) {
     const before = highest;
-    await expect.poll(() => highest > before + 1_000n, { timeout: 20_000, interval: 1 }).toBe(true);
+    await expect.poll(() => highest > before + 1_000n, { timeout: 90_000, interval: 1 }).toBe(true);
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
     await freeze(daemon.pid);
     const copy = await disk.copyOfNow();

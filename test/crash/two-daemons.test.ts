@@ -81,7 +81,7 @@ test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two 
           next = ready[0];
           return next !== undefined;
         },
-        { interval: 5, timeout: 20_000 },
+        { interval: 5, timeout: 90_000 },
       )
       .toBe(true);
     if (next === undefined) throw new Error('unreachable');

@@ -519,7 +519,7 @@ describe('a state that is missing, damaged or too new', () => {
     const child = spawnSync(process.execPath, ['dist/cli/main.js', 'serve', '--separate'], {
       env: { ...process.env, STATE_DIRECTORY: place.stateDir, RUNTIME_DIRECTORY: place.runtimeDir },
       encoding: 'utf8',
-      timeout: 20_000,
+      timeout: 90_000,
     });
     expect(child).toMatchObject({ status: 78, stderr: expect.stringContaining('nonced state init --floor now') });
   });

@@ -14,7 +14,7 @@ let exchange: Exchange;
 const BOTS = 8;
 const skipped = cannotBoot && ` (skipped: ${cannotBoot})`;
 const KILLS = isLong ? 20 : 5;
-const client = (name: string) => connect({ name, socket: machine.path(SOCKET), connectTimeoutMs: 20_000 });
+const client = (name: string) => connect({ name, socket: machine.path(SOCKET), connectTimeoutMs: 90_000 });
 
 describe.skipIf(cannotBoot !== '')(`the service under load and in trouble${skipped}`, () => {
   beforeAll(async () => {

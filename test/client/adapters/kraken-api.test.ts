@@ -147,7 +147,7 @@ describe('how a call ended', () => {
   ] as const)('is told as %s after %o, and the call is not made again', async (outcome, fault) => {
     exchange.injectFault(fault);
     // Only what never answers is waited for: on a busy machine an answer may take longer than any short timeout.
-    const timeout = fault.kind === 'hang' || fault.kind === 'stall-body' ? 50 : 60_000;
+    const timeout = fault.kind === 'hang' || fault.kind === 'stall-body' ? 1_000 : 60_000;
     await expect(bot({ timeout }).api('Balance')).rejects.toThrow();
     expect(daemon.outcomes).toEqual([outcome]);
     expect(exchange.report().calls).toBe(1);
