@@ -1,5 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Clock } from '../clock.ts';
 import { NoncedError, refusal } from '../errors.ts';
 import type { Outcome } from '../terms.ts';
 import { DEFAULT_NONCE_WAIT_MS, DEFAULT_PRIORITY, DEFAULT_TTL_MS } from '../terms.ts';
@@ -9,61 +7,48 @@ import type {
   DaemonInfo,
   ExclusiveOptions,
   Grant,
-  NextOptions,
   Nonced,
   NonceOptions,
-  ReleaseOptions,
   Status,
 } from './api.ts';
-import { readNonce, readStatus } from './calls/answers.ts';
-import { PlainCall, waitedTooLong } from './calls/call.ts';
 import { badRequest, checkOptions, isOutcome } from './calls/options.ts';
-import { type Bounds, cancelled } from './calls/wait.ts';
-import { Link, type LinkPorts } from './connection/link.ts';
-import { AcquireCall, accountOf, closedByCaller, type Granted, patienceMs } from './leases/acquire-call.ts';
-import { type GrantKeeper, type GrantTerms, LeaseGrant, NestedGrant } from './leases/grant.ts';
-import { Holdings } from './leases/holdings.ts';
+import { type Bounds, cancelled, PlainRequest, waitedTooLong } from './calls/request.ts';
+import { readNonce, readStatus } from './connection/answers.ts';
+import { accountOf, acquire, type Granted, patienceMs } from './leases/acquire.ts';
+import { LeaseGrant, NestedGrant } from './leases/grant.ts';
 import { type Lease, neverBegun } from './leases/lease.ts';
-import { NextCall, ReleaseCall, RenewCall } from './leases/lease-calls.ts';
-import { enclosing, Hold, living, Scope } from './leases/scope.ts';
+import { keepRenewed, nextNonce } from './leases/lease-request.ts';
+import { currentScope, enclosing, living, Scope } from './leases/scope.ts';
+import { Session, type SessionPorts } from './leases/session.ts';
 
 type Work<T> = (grant: Grant) => Promise<T> | T;
 
-/** One for all clients of a process: Node copies each such storage to every promise there is. */
-const scopes = new AsyncLocalStorage<Scope>();
+/** What `connect()` returns. Time, randomness and the transport come in through its ports. */
+export class Client implements Nonced {
+  readonly #session: Session;
 
-/** What `connect()` answers. Time, randomness and the transport come in through its ports. */
-export class Client implements Nonced, GrantKeeper {
-  readonly #clock: Clock;
-  readonly #connectTimeoutMs: number;
-  readonly #link: Link;
-  readonly #holdings: Holdings;
-
-  constructor(ports: LinkPorts) {
-    this.#clock = ports.clock;
-    this.#connectTimeoutMs = ports.connectTimeoutMs;
-    this.#link = new Link(ports);
-    this.#holdings = new Holdings(ports.clock, this.#link);
+  constructor(ports: SessionPorts) {
+    this.#session = new Session(ports);
   }
 
   /** Resolves once a daemon has answered. Rejects with UNAVAILABLE or CANCELLED, and the client is of no use then. */
   async open(signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted) throw cancelled(signal);
-    const abort = () => signal && this.#link.close(cancelled(signal));
+    const abort = () => signal && this.#session.close(cancelled(signal));
     signal?.addEventListener('abort', abort);
     try {
-      await this.#link.open(this.#holdings);
+      await this.#session.open();
     } finally {
       signal?.removeEventListener('abort', abort);
     }
   }
 
   get socket(): string {
-    return this.#link.path;
+    return this.#session.path;
   }
 
   get daemon(): DaemonInfo {
-    const greeting = this.#link.greeting;
+    const { greeting } = this.#session;
     if (greeting === undefined) throw new Error('asked before the first connection');
     const { version, instance, epoch, exclusive } = greeting;
     return { version, instance, epoch, exclusive };
@@ -71,161 +56,114 @@ export class Client implements Nonced, GrantKeeper {
 
   exclusive<T>(fn: Work<T>): Promise<T>;
   exclusive<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T>;
-  async exclusive<T>(first: ExclusiveOptions | Work<T> = {}, second?: Work<T>): Promise<T> {
-    if (typeof first === 'function') {
-      if (second === undefined) return this.#exclusive({}, first);
-      throw badRequest('exclusive was given its function first; call exclusive(options, fn)');
+  exclusive<T>(first: ExclusiveOptions | Work<T> = {}, second?: Work<T>): Promise<T> {
+    const options = typeof first === 'function' ? {} : first;
+    const fn = typeof first === 'function' ? first : second;
+    try {
+      if (typeof first === 'function' && second !== undefined) {
+        throw badRequest('exclusive was given its function first; call exclusive(options, fn)');
+      }
+      checkOptions('exclusive', options);
+      if (typeof fn !== 'function') {
+        throw badRequest('exclusive was given no function; call exclusive(options, fn)');
+      }
+    } catch (error) {
+      return Promise.reject(error);
     }
-    checkOptions('exclusive', first);
-    if (typeof second !== 'function') {
-      throw badRequest('exclusive was given no function; call exclusive(options, fn)');
-    }
-    return this.#exclusive(first, second);
+    const outer = enclosing(currentScope(), this);
+    return outer === undefined ? this.#alone(options, fn) : this.#within(outer, options, fn);
   }
 
   async acquire(options: AcquireOptions = {}): Promise<Grant> {
     checkOptions('acquire', options);
-    return this.#grant(await this.#ask(options, options.ttlMs));
+    return this.#grant(await acquire(this.#session, options, options.ttlMs));
   }
 
   async nonce(options: NonceOptions = {}): Promise<bigint> {
     checkOptions('nonce', options);
     const { account, count, signal, waitMs = DEFAULT_NONCE_WAIT_MS } = options;
-    const call = new PlainCall(this.#clock, this.#link, 'nonce', { account, count }, readNonce);
-    const { nonce } = await call.start({ giveUpAtMs: this.#clock.monotonicMs() + waitMs, signal });
+    const request = new PlainRequest('nonce', { account, count }, readNonce);
+    const giveUpAtMs = this.#session.clock.monotonicMs() + waitMs;
+    const { nonce } = await this.#session.ask(request, { giveUpAtMs, signal });
     return nonce;
   }
 
   async status(): Promise<Status> {
-    return this.#status({ giveUpAtMs: this.#answerDueMs(), signal: undefined });
+    return this.#status({ giveUpAtMs: this.#session.answerDueMs, signal: undefined });
   }
 
   async close(): Promise<void> {
-    this.#holdings.close();
-    this.#link.close(closedByCaller());
+    this.#session.close(new NoncedError(refusal('CANCELLED', 'the client was closed; connect() again')));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** Of the grant keeper. */
-  next(lease: Lease, { account, cost, count, signal }: NextOptions): Promise<bigint> {
-    const call = new NextCall(this.#clock, this.#link, lease, this.#holdings, { account, cost, count });
-    return call.start({ giveUpAtMs: undefined, signal });
-  }
-
-  /** Of the grant keeper. */
-  renew(lease: Lease, ttlMs: number | undefined): Promise<number> {
-    const call = new RenewCall(this.#clock, this.#link, lease, this.#holdings, ttlMs);
-    return call.start({ giveUpAtMs: undefined, signal: undefined });
-  }
-
-  /** Of the grant keeper. */
-  async release(lease: Lease, outcome: Outcome, { usedOwnClock }: ReleaseOptions): Promise<boolean> {
-    if (!this.#holdings.releasedByRequest(lease, outcome)) return false;
-    const call = new ReleaseCall(this.#clock, this.#link, { token: lease.token, outcome, usedOwnClock });
-    return call.start({ giveUpAtMs: this.#answerDueMs(), signal: undefined });
-  }
-
-  /** Of the grant keeper. */
-  drop(lease: Lease): void {
-    this.#holdings.release(lease, 'unknown');
-  }
-
-  #answerDueMs(): number {
-    return this.#clock.monotonicMs() + this.#connectTimeoutMs;
-  }
-
   async #status(bounds: Bounds): Promise<Status> {
-    const status = await new PlainCall(this.#clock, this.#link, 'status', {}, readStatus).start(bounds);
-    this.#link.learn(status.exclusive);
+    const status = await this.#session.ask(new PlainRequest('status', {}, readStatus), bounds);
+    this.#session.learn(status.exclusive);
     return status;
   }
 
-  #ask(options: AcquireOptions, ttlMs: number | undefined): Promise<Granted> {
-    const call = new AcquireCall(this.#clock, this.#link, this.#holdings, options, ttlMs);
-    return call.start({ giveUpAtMs: call.giveUpAtMs, signal: options.signal });
-  }
-
   #grant({ lease, nonce, count, waitedMs }: Granted): LeaseGrant {
-    return new LeaseGrant(lease, this, { nonce, count, waitedMs, account: lease.account });
+    return new LeaseGrant(this.#session, lease, { nonce, count, waitedMs, account: lease.account });
   }
 
-  #exclusive<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
-    const outer = enclosing(scopes.getStore(), this);
-    return outer === undefined ? this.#alone(options, fn) : this.#within(outer, options, fn);
-  }
-
-  /** Under a lease of its own. */
+  /** Under a lease of its own: ask, run, release. */
   async #alone<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
     const { maxHoldMs, signal } = options;
-    const granted = await this.#ask(options, shortestTtlMs(options));
+    const session = this.#session;
+    const granted = await acquire(session, options, shortestTtlMs(options));
     const { lease } = granted;
-    // Looked at again: the grant was good when it was read, and this turn may come later.
+    // Looked at again: the grant was good when it was read, and this comes later.
     const obstacle = obstacleTo(lease, signal);
     if (obstacle !== undefined) {
-      this.#holdings.release(lease, 'unused');
+      session.release(lease, 'unused');
       throw obstacle;
     }
-    if (maxHoldMs !== undefined) lease.renewUntil(this.#clock.monotonicMs() + maxHoldMs);
-    const scope = new Scope(this, lease, living(scopes.getStore()));
-    const grant = this.#grant(granted);
-    return new Hold<T>(lease, 'own').run(
-      () => scopes.run(scope, fn, grant),
-      (end) => {
-        scope.ended = true;
-        // Also when its caller was told that the lease was about to end: the lane is ours until it has.
-        this.#holdings.release(lease, outcomeOf(end, options));
-      },
-    );
+    if (maxHoldMs !== undefined) keepRenewed(session, lease, session.clock.monotonicMs() + maxHoldMs);
+    const scope = new Scope(this, lease, living(currentScope()), 'own lease');
+    const result = scope.run(fn, this.#grant(granted), (end) => {
+      // Also when its caller was told that the lease was about to end: the lane is ours until it has.
+      session.release(lease, outcomeOf(end, options));
+    });
+    // A promise that is returned costs three rounds of the queue more than one that is awaited.
+    return result instanceof Promise ? await result : result;
   }
 
   /** Inside another exclusive: under its lease if the account's lane is the same. */
   async #within<T>(outer: Scope, options: ExclusiveOptions, fn: Work<T>): Promise<T> {
-    const startedAtMs = this.#clock.monotonicMs();
+    const session = this.#session;
+    const startedAtMs = session.clock.monotonicMs();
     const bounds = { giveUpAtMs: startedAtMs + patienceMs(options), signal: options.signal };
+    const { lease } = outer;
     const account = accountOf(options);
-    if (outer.lease.ended !== undefined) throw outer.lease.ended;
+    const { cost, count, maxAgeMs = Number.POSITIVE_INFINITY } = options;
+    if (lease.ended !== undefined) throw lease.ended;
     // The policy may have been switched since we heard of it, in either direction: ask before refusing.
-    if (account !== outer.lease.account && this.daemon.exclusive !== 'global') {
+    if (account !== lease.account && this.daemon.exclusive !== 'global') {
       const policy = (await this.#status(bounds)).exclusive;
       // Without lanes there is nothing to share, and nothing to deadlock over.
       if (policy === 'off') return this.#alone(options, fn);
-      if (policy === 'account') throw nestedLane(account, outer.lease.account);
+      if (policy === 'account') throw nestedLane(account, lease.account);
     }
-    await outer.enter(this.#clock, bounds);
+    const draw = nextNonce(session, lease, { account: account === lease.account ? undefined : account, cost, count });
+    const drawn = session.begin(draw, bounds);
+    if (outer.enter(draw)) session.send(draw);
     try {
-      const nonce = await this.#drawWithin(outer.lease, account, options, bounds);
-      const nowMs = this.#clock.monotonicMs();
-      if (nowMs > startedAtMs + (options.maxAgeMs ?? Number.POSITIVE_INFINITY)) throw waitedTooLong();
-      const obstacle = obstacleTo(outer.lease, options.signal);
+      const nonce = await drawn;
+      const nowMs = session.clock.monotonicMs();
+      if (nowMs > startedAtMs + maxAgeMs) throw waitedTooLong();
+      const obstacle = obstacleTo(lease, options.signal);
       if (obstacle !== undefined) throw obstacle;
-      return await this.#nested(
-        outer,
-        { nonce, account, count: options.count ?? 1, waitedMs: nowMs - startedAtMs },
-        fn,
-      );
+      const scope = new Scope(this, lease, living(currentScope()), 'shared lease');
+      const terms = { nonce, account, count: count ?? 1, waitedMs: nowMs - startedAtMs };
+      return await scope.run(fn, new NestedGrant(session, lease, terms, scope), () => {});
     } finally {
-      outer.leave();
+      const next = outer.leave(draw);
+      if (next !== undefined) session.send(next);
     }
-  }
-
-  #drawWithin(lease: Lease, account: string, { cost, count }: ExclusiveOptions, bounds: Bounds): Promise<bigint> {
-    const params = { account: account === lease.account ? undefined : account, cost, count };
-    return new NextCall(this.#clock, this.#link, lease, this.#holdings, params).start(bounds);
-  }
-
-  #nested<T>(outer: Scope, terms: GrantTerms, fn: Work<T>): Promise<T> {
-    const scope = new Scope(this, outer.lease, living(scopes.getStore()));
-    const hold = new Hold<T>(outer.lease, 'shared');
-    const grant = new NestedGrant(outer.lease, this, terms, hold);
-    return hold.run(
-      () => scopes.run(scope, fn, grant),
-      () => {
-        scope.ended = true;
-      },
-    );
   }
 }
 

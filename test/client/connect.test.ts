@@ -212,6 +212,22 @@ test('a nonce that is not answered in time is WAIT_TIMEOUT, and its late answer 
   expect(daemon.line.referenced).toBe(false);
 });
 
+test('one timer serves all deadlines, whichever is the soonest', async () => {
+  const daemon = new FakeDaemon();
+  const client = await daemon.connect();
+  const ends: unknown[] = [];
+  for (const waitMs of [3_000, 1_000, 2_000]) client.nonce({ waitMs }).catch(() => ends.push(waitMs));
+  watch(client.acquire({ waitMs: 60_000 }));
+  (await daemon.hear('acquire')).grant({ token: 1n, ttlMs: 2_500 });
+  expect(daemon.clock.running).toBe(1);
+  await daemon.clock.advance(2_000);
+  expect(ends).toEqual([1_000, 2_000]);
+  expect(daemon.clock.nextInMs).toBe(250);
+  await daemon.clock.advance(1_000);
+  expect(ends).toEqual([1_000, 2_000, 3_000]);
+  expect(daemon.clock.running).toBe(0);
+});
+
 test('what is sent in one turn goes out in one write', async () => {
   const daemon = new FakeDaemon();
   const client = await daemon.connect();

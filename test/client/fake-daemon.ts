@@ -1,6 +1,6 @@
 import { Client } from '../../src/client/client.ts';
 import type { Transport, TransportEvents } from '../../src/client/connection/connection.ts';
-import type { LinkPorts } from '../../src/client/connection/link.ts';
+import type { SessionPorts } from '../../src/client/leases/session.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
@@ -111,7 +111,7 @@ export class FakeDaemon {
   greets = true;
   dialled: string[] = [];
 
-  ports(changes: Partial<LinkPorts> = {}): LinkPorts {
+  ports(changes: Partial<SessionPorts> = {}): SessionPorts {
     return {
       dial: (path, events) => this.#dial(path, events),
       find: () => ({ path: SOCKET, ownDirectory: undefined }),
@@ -125,7 +125,7 @@ export class FakeDaemon {
     };
   }
 
-  async connect(changes: Partial<LinkPorts> = {}): Promise<Client> {
+  async connect(changes: Partial<SessionPorts> = {}): Promise<Client> {
     const client = new Client(this.ports(changes));
     const opened = client.open(undefined);
     await settle();

@@ -30,6 +30,8 @@ export type Dial = (path: string, events: TransportEvents) => Transport;
 
 export interface ConnectionEvents {
   message(message: Message): void;
+  /** What was sent in this turn has been written. */
+  written?(): void;
   /** The connection is gone; called at most once, nothing follows. Not called after `close` or `destroy`. */
   broken(reason: Error | undefined): void;
 }
@@ -49,6 +51,7 @@ export class Connection implements TransportEvents {
     this.#unwritten = [];
     const [first] = waiting;
     this.#transport.write(waiting.length === 1 && first !== undefined ? first : Buffer.concat(waiting));
+    this.#events.written?.();
   };
 
   constructor(dial: Dial, path: string, codec: Codec, events: ConnectionEvents) {

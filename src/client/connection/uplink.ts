@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../clock.ts';
 import { asError, NoncedError } from '../../errors.ts';
 import type { Codec, Message, RequestId } from '../../protocol/messages.ts';
-import { type Greeting, readGreeting } from '../calls/answers.ts';
+import { type Greeting, readGreeting } from './answers.ts';
 import { Backoff } from './backoff.ts';
 import { Connection, type Dial } from './connection.ts';
 import type { SocketPlace } from './socket-path.ts';
@@ -36,6 +36,8 @@ export interface UplinkEvents {
   up(greeting: Greeting, sentAtMs: number): void;
   /** What else came in. */
   message(message: Message): void;
+  /** What was sent has been written. */
+  written(): void;
   /** There is no connection, or no longer, and this is why. */
   down(reason: Error): void;
   /** Another instance answers: there will be no connection any more. */
@@ -148,6 +150,7 @@ export class Uplink {
     }
     const connection: Connection = new Connection(this.#ports.dial, place.path, this.#ports.codec, {
       message: (message) => this.#received(connection, message),
+      written: () => this.#events.written(),
       broken: (reason) => {
         if (this.#isCurrent(connection)) this.#failed(reason ?? new Error('it closed the connection'));
       },

@@ -2,15 +2,8 @@ import type { Outcome } from '../../terms.ts';
 import type { Grant, NextOptions, ReleaseOptions } from '../api.ts';
 import { checkArgument, checkOptions } from '../calls/options.ts';
 import type { Lease } from './lease.ts';
-
-/** What a grant can ask for. */
-export interface GrantKeeper {
-  next(lease: Lease, options: NextOptions): Promise<bigint>;
-  renew(lease: Lease, ttlMs: number | undefined): Promise<number>;
-  release(lease: Lease, outcome: Outcome, options: ReleaseOptions): Promise<boolean>;
-  /** Releases as `unknown` without waiting. */
-  drop(lease: Lease): void;
-}
+import { nextNonce, renew } from './lease-request.ts';
+import type { Session } from './session.ts';
 
 export interface GrantTerms {
   readonly nonce: bigint;
@@ -26,15 +19,15 @@ export class LeaseGrant implements Grant {
   readonly account: string;
   readonly waitedMs: number;
   protected readonly lease: Lease;
-  protected readonly keeper: GrantKeeper;
+  readonly #session: Session;
 
-  constructor(lease: Lease, keeper: GrantKeeper, terms: GrantTerms) {
+  constructor(session: Session, lease: Lease, terms: GrantTerms) {
     this.nonce = terms.nonce;
     this.count = terms.count;
     this.account = terms.account;
     this.waitedMs = terms.waitedMs;
     this.lease = lease;
-    this.keeper = keeper;
+    this.#session = session;
   }
 
   get token(): bigint {
@@ -55,42 +48,43 @@ export class LeaseGrant implements Grant {
 
   async next(options: NextOptions = {}): Promise<bigint> {
     checkOptions('next', options);
-    return this.keeper.next(this.lease, options);
+    const request = nextNonce(this.#session, this.lease, { ...options, account: options.account ?? this.drawsFor });
+    return this.#session.ask(request, { giveUpAtMs: undefined, signal: options.signal });
   }
 
   async renew(ttlMs?: number): Promise<number> {
     checkArgument('ttlMs', ttlMs);
-    return this.keeper.renew(this.lease, ttlMs);
+    return renew(this.#session, this.lease, ttlMs);
   }
 
   async release(outcome: Outcome = 'unknown', options: ReleaseOptions = {}): Promise<boolean> {
     // Before the lease is let go of here: the daemon would refuse, and the lane would stay taken until it ends.
     checkArgument('outcome', outcome);
     checkOptions('release', options);
-    return this.keeper.release(this.lease, outcome, options);
+    return this.#session.end(this.lease, outcome, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.keeper.drop(this.lease);
+    this.#session.release(this.lease, 'unknown');
+  }
+
+  /** The account of a further nonce that names none. Undefined: the lease's own. */
+  protected get drawsFor(): string | undefined {
+    return undefined;
   }
 }
 
 /** A grant within another: it has its own nonce and end, and shares the lease. */
 export class NestedGrant extends LeaseGrant {
-  readonly #hold: { readonly signal: AbortSignal };
+  readonly #scope: { readonly signal: AbortSignal };
 
-  constructor(lease: Lease, keeper: GrantKeeper, terms: GrantTerms, hold: { readonly signal: AbortSignal }) {
-    super(lease, keeper, terms);
-    this.#hold = hold;
+  constructor(session: Session, lease: Lease, terms: GrantTerms, scope: { readonly signal: AbortSignal }) {
+    super(session, lease, terms);
+    this.#scope = scope;
   }
 
   override get signal(): AbortSignal {
-    return this.#hold.signal;
-  }
-
-  override async next(options: NextOptions = {}): Promise<bigint> {
-    checkOptions('next', options);
-    return this.keeper.next(this.lease, { ...options, account: options.account ?? this.account });
+    return this.#scope.signal;
   }
 
   /** The lease is the outer call's, and so is its release. */
@@ -101,4 +95,8 @@ export class NestedGrant extends LeaseGrant {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {}
+
+  protected override get drawsFor(): string {
+    return this.account;
+  }
 }

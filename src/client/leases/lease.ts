@@ -1,10 +1,14 @@
-import type { Clock, Timer } from '../../clock.ts';
+import type { Clock } from '../../clock.ts';
 import { NoncedError, refusal } from '../../errors.ts';
-import type { LeaseWatcher, WatchedLease } from '../calls/wait.ts';
 import { LossSignal } from './loss-signal.ts';
 
 const LONGEST_MARGIN_MS = 1_000;
 const MARGIN_SHARE = 0.1;
+
+/** Told when a lease is over: `lost` by itself, or `released` by its holder. */
+export interface LeaseWatcher {
+  leaseOver(error: NoncedError, how: 'lost' | 'released'): void;
+}
 
 export interface LeaseTerms {
   readonly token: bigint;
@@ -12,14 +16,6 @@ export interface LeaseTerms {
   readonly ttlMs: number;
   /** On the monotonic clock, and never later than the daemon's own deadline. */
   readonly endsAtMs: number;
-}
-
-/** Who keeps the leases of a client. */
-export interface LeaseKeeper {
-  /** The lease asks to last `ttlMs` from now; whether that works shows in its `extend`. */
-  renew(lease: Lease, ttlMs: number): void;
-  /** The daemon has let go of the lease by now. */
-  expired(lease: Lease): void;
 }
 
 type LeaseState =
@@ -32,43 +28,53 @@ type LeaseState =
 const LIVE: LeaseState = { state: 'live' };
 const RELEASED: LeaseState = { state: 'released' };
 
-/** How long before its end a lease of `ttlMs` counts as over for whoever calls under it. */
+interface Renewal {
+  readonly ttlMs: number;
+  readonly untilMs: number;
+  readonly renew: (ttlMs: number) => void;
+}
+
+/** Returns how long before the end of a lease of `ttlMs` its holder must be done. */
 export function marginMs(ttlMs: number): number {
   return Math.min(LONGEST_MARGIN_MS, ttlMs * MARGIN_SHARE);
 }
 
-/** A lease as its holder sees it: over a little earlier than for the daemon, by the time of when things were sent. */
-export class Lease implements WatchedLease {
+/**
+ * A lease as its holder sees it. It is over a little earlier than for the daemon, because it counts from when requests
+ * were sent. It has no timer of its own: it says when to call `due`.
+ */
+export class Lease {
   readonly token: bigint;
   readonly account: string;
-  /** What it was granted for. */
+  /** How long it was granted for. */
   readonly ttlMs: number;
   readonly #clock: Clock;
-  readonly #keeper: LeaseKeeper;
-  readonly #watchers = new Set<LeaseWatcher>();
+  readonly #wakeBy: (atMs: number) => void;
   readonly #loss = new LossSignal();
+  #watchers: LeaseWatcher[] | undefined;
   #state: LeaseState = LIVE;
   #endsAtMs: number;
   #marginMs: number;
-  #timer: Timer | undefined;
-  #renewal: { readonly ttlMs: number; readonly untilMs: number } | undefined;
+  #renewal: Renewal | undefined;
   #renewAtMs = Number.POSITIVE_INFINITY;
 
-  constructor(terms: LeaseTerms, clock: Clock, keeper: LeaseKeeper) {
-    this.token = terms.token;
-    this.account = terms.account;
-    this.ttlMs = terms.ttlMs;
+  /** Calls `wakeBy` whenever it must be looked at sooner than it has said. */
+  constructor({ token, account, ttlMs, endsAtMs }: LeaseTerms, clock: Clock, wakeBy: (atMs: number) => void) {
+    this.token = token;
+    this.account = account;
+    this.ttlMs = ttlMs;
     this.#clock = clock;
-    this.#keeper = keeper;
-    this.#endsAtMs = terms.endsAtMs;
-    this.#marginMs = marginMs(terms.ttlMs);
-    this.#arm(clock.monotonicMs());
+    this.#wakeBy = wakeBy;
+    this.#endsAtMs = endsAtMs;
+    this.#marginMs = marginMs(ttlMs);
+    wakeBy(this.dueAtMs);
   }
 
   get state(): LeaseState['state'] {
     return this.#state.state;
   }
 
+  /** Why it is over, or undefined while it lasts. */
   get ended(): NoncedError | undefined {
     if (this.#state.state === 'released') return released();
     return this.#state.state === 'live' ? undefined : this.#state.error;
@@ -83,15 +89,20 @@ export class Lease implements WatchedLease {
     return this.#endsAtMs;
   }
 
-  /** Whether a call can begin, or something be waited for that takes `forMs`. */
+  /** When `due` has something to do, on the monotonic clock. */
+  get dueAtMs(): number {
+    return this.#state.state === 'ending' ? this.#endsAtMs : Math.min(this.#endsAtMs - this.#marginMs, this.#renewAtMs);
+  }
+
+  /** Whether a call can begin, or whether there is time for something that takes `forMs`. */
   hasTime(forMs = 0): boolean {
     // The clock is asked too: after a stall of this process a late grant is read before its timers have fired.
     return this.#state.state === 'live' && this.#clock.monotonicMs() + forMs < this.#endsAtMs - this.#marginMs;
   }
 
-  /** Ends it where the clock says so: after a stall of this process its holder may run before its timer does. */
+  /** Ends it if its time is over: after a stall of this process its holder may run before any timer does. */
   catchUp(): void {
-    if (this.#state.state === 'live' && !this.hasTime()) this.#due();
+    if (this.#state.state === 'live' && !this.hasTime()) this.due(this.#clock.monotonicMs());
   }
 
   expiresInMs(): number {
@@ -100,62 +111,82 @@ export class Lease implements WatchedLease {
   }
 
   watch(watcher: LeaseWatcher): void {
-    this.#watchers.add(watcher);
+    if (this.#watchers === undefined) this.#watchers = [watcher];
+    else this.#watchers.push(watcher);
   }
 
   unwatch(watcher: LeaseWatcher): void {
-    this.#watchers.delete(watcher);
+    const at = this.#watchers?.indexOf(watcher) ?? -1;
+    if (at >= 0) this.#watchers?.splice(at, 1);
   }
 
   /** Moves the end, as the daemon said. */
   extend(endsAtMs: number, ttlMs: number): void {
-    // Once the signal has aborted the call is being wound down: no renewal that comes late takes that back.
+    // Once the signal has aborted the call is winding down: a late renewal does not take that back.
     if (this.#state.state !== 'live') return;
     this.#endsAtMs = endsAtMs;
     this.#marginMs = marginMs(ttlMs);
     this.#planRenewal(ttlMs);
-    this.#arm(this.#clock.monotonicMs());
+    this.#wakeBy(this.dueAtMs);
   }
 
   /** A renewal to `endsAtMs` is on its way. If it shortens the lease, it may have done so before its answer comes. */
   mayEndAt(endsAtMs: number): void {
     if (this.#state.state !== 'live' || endsAtMs >= this.#endsAtMs) return;
     this.#endsAtMs = endsAtMs;
-    this.#arm(this.#clock.monotonicMs());
+    this.#wakeBy(this.dueAtMs);
   }
 
-  /** Asks its keeper for renewals until `untilMs`. */
-  renewUntil(untilMs: number): void {
-    this.#renewal = { ttlMs: this.ttlMs, untilMs };
+  /** Calls `renew` whenever half of its time is over, until `untilMs`. Whether that helps shows in `extend`. */
+  renewUntil(untilMs: number, renew: (ttlMs: number) => void): void {
+    this.#renewal = { ttlMs: this.ttlMs, untilMs, renew };
     this.#planRenewal(this.ttlMs);
-    this.#arm(this.#clock.monotonicMs());
+    this.#wakeBy(this.dueAtMs);
   }
 
-  /** The daemon no longer has it, or will not by the time anybody looks. */
+  /** Does what is due at `nowMs`: ends the lease, or renews it. */
+  due(nowMs: number): void {
+    if (this.#state.state === 'live' && nowMs >= this.#endsAtMs - this.#marginMs) {
+      const error = leaseLost('the lease is about to end; ask for a longer ttlMs, or a maxHoldMs to have it renewed');
+      this.#state = { state: 'ending', error };
+      this.#tell(error, 'lost');
+    }
+    if (this.#state.state === 'ending' && nowMs >= this.#endsAtMs) {
+      this.lose(leaseLost('the lease has ended; ask for a longer ttlMs, or renew it'));
+      return;
+    }
+    if (this.#renewal !== undefined && this.#state.state === 'live' && nowMs >= this.#renewAtMs) {
+      const { ttlMs, untilMs, renew } = this.#renewal;
+      this.#renewAtMs = Number.POSITIVE_INFINITY;
+      renew(Math.ceil(Math.min(ttlMs, untilMs - nowMs)));
+    }
+    this.#wakeBy(this.dueAtMs);
+  }
+
+  /** The daemon no longer has it, or will not by the time anyone looks. */
   lose(error: NoncedError): void {
     if (this.#state.state === 'lost' || this.#state.state === 'released') return;
-    this.#timer?.cancel();
     const told = this.#state.state === 'ending';
     this.#state = { state: 'lost', error };
     if (!told) this.#tell(error, 'lost');
   }
 
-  /** Its holder gives it back. False if it is over. */
+  /** Its holder gives it back. Returns false if it is over. */
   release(): boolean {
     if (this.#state.state === 'lost' || this.#state.state === 'released') return false;
-    this.#timer?.cancel();
     const told = this.#state.state === 'ending';
     this.#state = RELEASED;
-    // The error is made only for somebody to read: capturing its stack would cost as much as the rest of a release.
-    if (!told && this.#watchers.size > 0) this.#tell(released(), 'released');
+    // The error is made only if there is a reader: capturing its stack would cost as much as the rest of a release.
+    if (!told && this.#watchers !== undefined && this.#watchers.length > 0) this.#tell(released(), 'released');
     return true;
   }
 
   #tell(error: NoncedError, how: 'lost' | 'released'): void {
     if (how === 'lost') this.#loss.abort(error);
-    // A copy: watchers take themselves out of the set.
-    for (const watcher of [...this.#watchers]) watcher.leaseOver(error, how);
-    this.#watchers.clear();
+    const watchers = this.#watchers;
+    // Taken away first: watchers take themselves out.
+    this.#watchers = undefined;
+    if (watchers !== undefined) for (const watcher of watchers) watcher.leaseOver(error, how);
   }
 
   #planRenewal(ttlMs: number): void {
@@ -164,43 +195,18 @@ export class Lease implements WatchedLease {
     // Half-way, so that a restart of the daemon in between is survived.
     this.#renewAtMs = renewal.untilMs > this.#endsAtMs ? this.#endsAtMs - ttlMs / 2 : Number.POSITIVE_INFINITY;
   }
-
-  #arm(nowMs: number): void {
-    this.#timer?.cancel();
-    const dueMs =
-      this.#state.state === 'ending' ? this.#endsAtMs : Math.min(this.#endsAtMs - this.#marginMs, this.#renewAtMs);
-    this.#timer = this.#clock.after(dueMs - nowMs, () => this.#due());
-  }
-
-  #due(): void {
-    const nowMs = this.#clock.monotonicMs();
-    if (this.#state.state === 'live' && nowMs >= this.#endsAtMs - this.#marginMs) {
-      const error = leaseLost('the lease is about to end; ask for a longer ttlMs, or a maxHoldMs to have it renewed');
-      this.#state = { state: 'ending', error };
-      this.#tell(error, 'lost');
-    }
-    if (this.#state.state === 'ending' && nowMs >= this.#endsAtMs) {
-      this.#keeper.expired(this);
-      return;
-    }
-    if (this.#renewal !== undefined && this.#state.state === 'live' && nowMs >= this.#renewAtMs) {
-      this.#renewAtMs = Number.POSITIVE_INFINITY;
-      this.#keeper.renew(this, Math.ceil(Math.min(this.#renewal.ttlMs, this.#renewal.untilMs - nowMs)));
-    }
-    this.#arm(nowMs);
-  }
 }
 
 function released(): NoncedError {
   return leaseLost('the lease was released; await what is done under it before');
 }
 
-/** A lease is over that its holder was given: a call may be under way. */
+/** Returns the error for a lease that was granted and is over: a call may be under way. */
 export function leaseLost(message: string, options?: ErrorOptions): NoncedError {
   return new NoncedError(refusal('LEASE_LOST', message), { ...options, sent: 'unknown' });
 }
 
-/** A lease was over before its holder could begin. */
+/** Returns the error for a lease that was over before its holder could begin. */
 export function neverBegun(message: string): NoncedError {
   return new NoncedError(refusal('LEASE_LOST', message));
 }

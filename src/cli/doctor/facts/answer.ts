@@ -1,4 +1,4 @@
-import { readGreeting, readStatus } from '../../../client/calls/answers.ts';
+import { readGreeting, readStatus } from '../../../client/connection/answers.ts';
 import { Connection } from '../../../client/connection/connection.ts';
 import { dialUnixSocket } from '../../../client/connection/unix-socket.ts';
 import { systemClock } from '../../../clock.ts';

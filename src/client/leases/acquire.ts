@@ -1,0 +1,163 @@
+import { NoncedError } from '../../errors.ts';
+import type { GrantResult, HeldLease } from '../../protocol/messages.ts';
+import { DEFAULT_ACCOUNT, DEFAULT_PRIORITY, DEFAULT_WAIT_MS } from '../../terms.ts';
+import type { AcquireOptions } from '../api.ts';
+import { type Bounds, Request, type WaitEnd, waitedTooLong } from '../calls/request.ts';
+import { readGrant } from '../connection/answers.ts';
+import { type Lease, marginMs, neverBegun } from './lease.ts';
+import { nextNonce } from './lease-request.ts';
+import type { Session } from './session.ts';
+
+/** A daemon that has not answered by then, this long after the wait it was told, is not going to. */
+const ANSWER_GRACE_MS = 2_000;
+
+const UNTIL_THE_LEASE_ENDS: Bounds = { giveUpAtMs: undefined, signal: undefined };
+
+/** What an acquire comes to. */
+export interface Granted {
+  readonly lease: Lease;
+  readonly nonce: bigint;
+  readonly count: number;
+  readonly waitedMs: number;
+}
+
+/** Returns how long a caller waits for its lease, in milliseconds. */
+export function patienceMs({ waitMs, priority, maxAgeMs }: AcquireOptions): number {
+  return Math.min(waitMs ?? DEFAULT_WAIT_MS[priority ?? DEFAULT_PRIORITY], maxAgeMs ?? Number.POSITIVE_INFINITY);
+}
+
+/** Returns the account that a request is for if it names none, by the daemon's rule. */
+export function accountOf({ account, key }: AcquireOptions): string {
+  return account ?? (key === undefined ? DEFAULT_ACCOUNT : `key:${key}`);
+}
+
+/** Waits for a lease. `ttlMs` stands in place of the options' own. */
+export function acquire(session: Session, options: AcquireOptions, ttlMs: number | undefined): Promise<Granted> {
+  const request = new Acquire(session, options, ttlMs);
+  return session.ask(request, { giveUpAtMs: request.latestMs, signal: options.signal });
+}
+
+/** A wait for a lease, across any number of connections. It never gives its caller a lease without time left. */
+class Acquire extends Request<Granted> {
+  readonly #options: AcquireOptions;
+  readonly #ttlMs: number | undefined;
+  readonly #session: Session;
+  readonly #startedAtMs: number;
+  readonly #waitUntilMs: number;
+  #asked = 0;
+  /** Granted by an answer that got lost. A nonce is being drawn under it. */
+  #adopted: Lease | undefined;
+
+  constructor(session: Session, options: AcquireOptions, ttlMs: number | undefined) {
+    super('acquire');
+    this.#session = session;
+    this.#options = options;
+    this.#ttlMs = ttlMs;
+    this.#startedAtMs = session.clock.monotonicMs();
+    this.#waitUntilMs = this.#startedAtMs + patienceMs(options);
+  }
+
+  /** When the client gives up by itself. */
+  get latestMs(): number {
+    const { maxAgeMs } = this.#options;
+    const latestMs = this.#waitUntilMs + ANSWER_GRACE_MS;
+    // Whatever comes after maxAgeMs would be refused, so there is nothing to wait for.
+    return maxAgeMs === undefined ? latestMs : Math.min(latestMs, this.#startedAtMs + maxAgeMs);
+  }
+
+  override params(nowMs: number): object {
+    const { account, key, unit, priority, cost, label, count } = this.#options;
+    this.#asked += 1;
+    // What is left of the wait, so that a reconnection does not start it again.
+    const waitMs = Math.max(0, Math.ceil(this.#waitUntilMs - nowMs));
+    return { account, key, unit, priority, cost, ttlMs: this.#ttlMs, waitMs, label, count };
+  }
+
+  override accept(result: unknown): boolean {
+    const granted = readGrant(result);
+    if (granted === undefined) return false;
+    const { token, ttlMs, nonce, count } = granted;
+    const nowMs = this.#session.clock.monotonicMs();
+    const endsAtMs = this.#endOf(granted, nowMs);
+    if (!this.#isOfUse(ttlMs, endsAtMs, nowMs)) {
+      this.#session.giveBack(token, 'unused', endsAtMs);
+      if (this.#isTooOld(nowMs)) this.fail(waitedTooLong());
+      else this.#askAgain(nowMs);
+      return true;
+    }
+    const lease = this.#session.hold({ token, account: accountOf(this.#options), ttlMs, endsAtMs });
+    const waitedMs = this.#asked === 1 ? granted.waitedMs : nowMs - this.#startedAtMs;
+    this.succeed({ lease, nonce, count, waitedMs });
+    return true;
+  }
+
+  /** Its grant came, and no nonce with it: draws one under it, for the lost answer's may be older than others by now. */
+  override adopt({ token, account, ttlMs }: HeldLease, endsAtMs: number): boolean {
+    if (!this.wanted || endsAtMs - marginMs(ttlMs) <= this.#session.clock.monotonicMs()) return false;
+    const lease = this.#session.hold({ token, account, ttlMs, endsAtMs });
+    this.#adopted = lease;
+    this.#session.forget(this);
+    // At no cost: the grant has been paid for.
+    const draw = nextNonce(this.#session, lease, { account: undefined, cost: 0, count: this.#options.count });
+    this.#session.ask(draw, UNTIL_THE_LEASE_ENDS).then(
+      (nonce) => this.#drawn(lease, nonce),
+      (error: Error) => this.#notDrawn(lease, error),
+    );
+    return true;
+  }
+
+  protected override ended(end: WaitEnd): void {
+    const lease = this.#adopted;
+    this.#adopted = undefined;
+    if (end === 'left' && lease !== undefined) this.#session.release(lease, 'unused');
+  }
+
+  #drawn(lease: Lease, nonce: bigint): void {
+    // Looked at again, for the nonce comes later: the caller may have left, or the lease be over.
+    if (this.#adopted !== lease) return;
+    this.#adopted = undefined;
+    const nowMs = this.#session.clock.monotonicMs();
+    const isTooOld = this.#isTooOld(nowMs);
+    if (!isTooOld && lease.hasTime()) {
+      this.succeed({ lease, nonce, count: this.#options.count ?? 1, waitedMs: nowMs - this.#startedAtMs });
+      return;
+    }
+    this.#session.release(lease, 'unused');
+    if (isTooOld) this.fail(waitedTooLong());
+    else this.#askAgain(nowMs);
+  }
+
+  #notDrawn(lease: Lease, error: Error): void {
+    if (this.#adopted !== lease) return;
+    this.#adopted = undefined;
+    this.#session.release(lease, 'unused');
+    if (error instanceof NoncedError && error.code === 'LEASE_LOST') this.#askAgain(this.#session.clock.monotonicMs());
+    else this.fail(error);
+  }
+
+  /**
+   * Returns when a lease that was granted ends: it began when the daemon had let us wait, counted from when the request
+   * went out. That is never later than it began for the daemon, however late this process reads the answer.
+   */
+  #endOf({ waitedMs, ttlMs }: GrantResult, nowMs: number): number {
+    return Math.min((this.sentAtMs ?? nowMs) + waitedMs, nowMs) + ttlMs;
+  }
+
+  #isOfUse(ttlMs: number, endsAtMs: number, nowMs: number): boolean {
+    return this.wanted && endsAtMs - marginMs(ttlMs) > nowMs && !this.#isTooOld(nowMs);
+  }
+
+  #isTooOld(nowMs: number): boolean {
+    const { maxAgeMs } = this.#options;
+    return maxAgeMs !== undefined && nowMs > this.#startedAtMs + maxAgeMs;
+  }
+
+  #askAgain(nowMs: number): void {
+    if (!this.wanted) return;
+    if (nowMs < this.#waitUntilMs) this.#session.send(this);
+    else
+      this.fail(
+        neverBegun('the grant was read when its lease had run out; ask again, and look what stalls this process'),
+      );
+  }
+}
