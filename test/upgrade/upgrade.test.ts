@@ -175,6 +175,16 @@ describe.skipIf(cannot !== '')(`an upgrade from the last release, and back${skip
     expect((await logged()).split(STAYS).length).toBeGreaterThan(warnings);
   });
 
+  test('the old names go on working: the call log that NONCED_JOURNAL names has the calls of both versions', async () => {
+    expect(await logged()).toContain("'NONCED_JOURNAL' is now 'NONCED_CALL_LOG'");
+    const incident = JSON.parse(
+      await machine.must(nonced('timeline', '--since', '1h', '--journal', CALL_LOG, '--json')),
+    );
+    const versions = incident.lives.map((life: { version: string }) => life.version);
+    expect([versions.at(0), versions.at(-1)]).toEqual([lastRelease.version, checkout.version]);
+    expect(incident.calls.length).toBeGreaterThan(100);
+  });
+
   test('no nonce was ever lower, no lease was lost, and no call failed', async () => {
     for (const bot of bots) {
       expect(await bot.release()).toBe(true);
