@@ -1,12 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
-  NONCED,
   runNonced,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
@@ -60,7 +58,8 @@ describe('a daemon in trouble', () => {
     expect(stdout).toMatch(
       /^! account QUARANTINED is quarantined: its nonces are rejected, .*\n {4}nonced why QUARANTINED/m,
     );
-    expect(stdout).toMatch(/^! account USER:dave is paused\n {4}nonced resume USER:dave$/m);
+    expect(stdout).toMatch(/^! account USER:dave is paused\n {4}nonced resume USER:dave --socket .*$/m);
+    expect(stdout.split('\n').at(-2)).toBe(`next: nonced why QUARANTINED --socket ${place.socket}`);
     expect(stdout).toMatch(/^default +held +MASTER +copy-trader +4711 +close all +\d.* left$/m);
     expect(stdout).toMatch(/^ +waits +PACED +poller +4712 +balance +\d.* background$/m);
     expect(stdout).toMatch(/^QUARANTINED +none +3 /m);
@@ -92,21 +91,29 @@ describe('a daemon in trouble', () => {
   });
 
   test('--check cannot be asked for together with what it is not', async () => {
-    for (const other of ['--json', '--watch']) {
-      expect(await nonced('status', '--check', other)).toMatchObject({ code: 64, stdout: '' });
+    expect(await nonced('status', '--check', '--json')).toMatchObject({ code: 64, stdout: '' });
+  });
+
+  test('--watch is gone, in every way of writing it, and says what to run', async () => {
+    for (const args of [['--watch'], ['--watch', '500ms'], ['--watch=1s', '--json'], ['--watch', '--check']]) {
+      expect(await nonced('status', ...args)).toEqual({
+        code: 64,
+        stdout: '',
+        stderr: 'nonced: --watch is gone; run nonced top instead\n',
+      });
     }
-    expect(await nonced('status', '--watch', '10ms')).toMatchObject({ code: 64, stdout: '' });
   });
 
   test.skipIf(!isRoot || !hasProgram('setpriv'))(
-    'whoever may not connect learns with 3 that he has not looked, and with --watch at once',
+    'a user who may not connect learns with 3 that nothing was looked at, and is told of doctor',
     async () => {
       const stranger = ['setpriv', '--reuid', '61004', '--regid', '61004', '--clear-groups', '--'];
       const { code, stdout } = await runNonced(['status', '--check', '--socket', place.socket], {}, stranger);
       expect(code).toBe(3);
       expect(stdout).toMatch(/^NONCED UNKNOWN - may not connect to /);
-      expect(await runNonced(['status', '--watch', '--socket', place.socket], {}, stranger)).toMatchObject({
+      expect(await runNonced(['status', '--socket', place.socket], {}, stranger)).toMatchObject({
         code: 77,
+        stderr: expect.stringMatching(/^nonced: may not connect to .*; to see what is wrong: nonced doctor --socket /),
       });
     },
   );
@@ -128,85 +135,3 @@ function documentedFields(): string[] {
   const [, section = ''] = readFileSync('docs/status.md', 'utf8').split('## For scripts: `--json`\n');
   return [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, field]) => field ?? '').sort();
 }
-
-describe('--watch', () => {
-  let place: DaemonPlace;
-  const ends: (() => unknown)[] = [];
-
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
-  });
-
-  async function started(): Promise<DaemonProcess> {
-    const daemon = await startDaemonProcess(place);
-    ends.push(() => daemon.end('SIGKILL'));
-    return daemon;
-  }
-
-  function watching(file: string, ...args: string[]): { readonly child: ChildProcess; text(): string } {
-    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    let said = '';
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      said += text;
-    });
-    ends.push(() => child.kill('SIGKILL'));
-    return { child, text: () => said };
-  }
-
-  /** In a terminal of 80 columns and 30 rows, where `line` may do something beside it. */
-  function onTerminal(interval: string, line = ':') {
-    const watch = `${process.execPath} ${NONCED} status --watch ${interval} --socket ${place.socket}`;
-    return watching('script', '-qec', `stty cols 80 rows 30; (${line}) & exec ${watch}`, '/dev/null');
-  }
-
-  function newPlace(): void {
-    place = daemonPlace();
-    ends.push(place.remove);
-  }
-
-  test('goes on while no daemon answers and when one is back, as blocks of text and as JSON', async () => {
-    newPlace();
-    const first = await started();
-    const args = ['status', '--watch', '100ms', '--socket', place.socket];
-    const text = watching(process.execPath, NONCED, ...args);
-    const json = watching(process.execPath, NONCED, ...args, '--json');
-    const documents = () =>
-      json
-        .text()
-        .split('\n')
-        .slice(0, -1)
-        .map((line) => JSON.parse(line));
-    await eventually('two of each', () => documents().length >= 2 && text.text().split('\n---').length > 2);
-    expect(documents()[0]).toMatchObject({ pid: first.pid, exclusive: 'global' });
-    expect(text.text()).toMatch(/^--- \d{4}-\d\d-\d\dT[\d:.]+Z\nnonced .*\n/);
-    expect(text.text()).not.toContain('\u001b');
-    await first.end('SIGKILL');
-    await eventually('both have noticed', () => documents().at(-1).error && text.text().includes('! no daemon since '));
-    expect(documents().at(-1)).toEqual({
-      error: { code: 'UNAVAILABLE', message: expect.stringContaining('no daemon') },
-    });
-    const second = await started();
-    await eventually(
-      'both go on',
-      () => documents().at(-1).pid === second.pid && text.text().includes(`pid ${second.pid}`),
-    );
-  });
-
-  test.skipIf(!hasProgram('script'))(
-    'paints over its screen on a terminal, also when that is given another size',
-    async () => {
-      newPlace();
-      await started();
-      const mark = join(place.dir, 'mark');
-      const watch = onTerminal('10m', `while [ ! -e ${mark} ]; do sleep 0.05; done; stty rows 5 </dev/tty`);
-      const frames = () => watch.text().split('\u001b[?25l').slice(1);
-      await eventually('a first screen', () => frames()[0]?.includes('\u001b[?25h'));
-      expect(frames()[0]).toContain('No call is under way');
-      expect(frames()[0]?.startsWith('\u001b[?7l\u001b[H')).toBe(true);
-      writeFileSync(mark, '');
-      await eventually('a smaller one', () => frames()[1]?.includes('\u001b[?25h'));
-      expect(frames()[1]).toContain('lines more than fit here');
-      expect(frames()[1]?.split('\n')).toHaveLength(5);
-    },
-  );
-});

@@ -14,6 +14,7 @@ export function program(): NoncedCommand {
     .version(VERSION, '-V, --version')
     .showHelpAfterError('(add --help for what there is)')
     .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'nonced:')) })
     .exitOverride()
     .enablePositionalOptions()
     .addExamples(

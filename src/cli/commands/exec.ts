@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { connect, type Grant, type Nonced } from '../../client/index.ts';
 import { type Clock, systemClock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import type { Priority, Unit } from '../../terms.ts';
 import { warn } from '../terminal/output.ts';
@@ -74,7 +75,7 @@ async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | und
     if (clock.monotonicMs() + leadMs > deadlineMs) {
       throw new ExitError(
         EXIT.tempFail,
-        `the sequence is ${Math.ceil(leadMs / 1000)} s ahead of the clock, longer than the wait of ${wait / 1000} s; ` +
+        `the sequence is ${formatDuration(leadMs)} ahead of the clock, longer than the wait of ${formatDuration(wait)}; ` +
           'wait longer (--wait), or let the program take NONCED_NONCE instead of --own-clock',
       );
     }
@@ -96,7 +97,7 @@ async function run(command: readonly string[], grant: Grant, options: ExecOption
   let overdue = false;
   let kill = clock.after(options.maxHold, () => {
     overdue = true;
-    warn(`${file} has held the call for ${options.maxHold / 1000} s (--max-hold); ending it`);
+    warn(`${file} has held the call for ${formatDuration(options.maxHold)} (--max-hold); ending it`);
     child.kill('SIGTERM');
     kill = clock.after(KILL_AFTER_MS, () => child.kill('SIGKILL'));
   });

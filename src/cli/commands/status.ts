@@ -1,108 +1,73 @@
+import { accessSync, constants } from 'node:fs';
+import { adminSocket } from '../../client/ask.ts';
 import { type Clock, systemClock } from '../../clock.ts';
-import { formatDuration } from '../../durations.ts';
-import { NoncedError } from '../../errors.ts';
+import { EXIT, ExitError, NoncedError, refusal, systemErrorCode } from '../../errors.ts';
 import { CHECK, type CheckResult, checkOf, headOf } from '../status/check-line.ts';
-import { isNotPermitted, type Reading, read, readStatus, readWhole, trustedSocket } from '../status/reading.ts';
+import { howToType } from '../status/how-to-type.ts';
+import { isNotPermitted, read, readStatus, readWhole, trustedSocket } from '../status/reading.ts';
 import { screenOf } from '../status/screen.ts';
-import { paintOver, type Seen, watch } from '../status/watch.ts';
-import { describe, paint, printJson, printJsonLine, printLine } from '../terminal/output.ts';
-import { wrapped } from '../terminal/table.ts';
+import { describe, printJson, printLine } from '../terminal/output.ts';
 
 export interface StatusOptions {
   readonly json: boolean;
   readonly check: boolean;
   /** Show what is left out otherwise. */
   readonly all: boolean;
-  /** Look again and again, so often. */
-  readonly watch?: number;
+  /** It looked again and again, in 0.1. */
+  readonly watch?: string | true;
   readonly socket?: string;
 }
 
-/** Shows what the daemon is doing: once, again and again, or with `check` as a line and an exit code for monitoring. */
+/** Shows what the daemon is doing, or with `check` prints a line and sets an exit code for monitoring. */
 export async function status(options: StatusOptions): Promise<void> {
+  const { socket, all, watch } = options;
+  if (watch !== undefined) throw new ExitError(EXIT.usage, '--watch is gone; run nonced top instead');
   const clock = systemClock();
-  if (options.check) await check(options.socket, clock);
-  else if (options.json) await printStatus(options, clock);
-  else await showStatus(options, clock);
+  if (options.check) await check(socket, clock);
+  else if (options.json) printJson(await readStatus(trustedSocket(socket), clock));
+  else await showStatus(socket, all, clock);
 }
 
-async function printStatus({ socket, watch: everyMs }: StatusOptions, clock: Clock): Promise<void> {
-  const path = trustedSocket(socket);
-  const look = () => readStatus(path, clock);
-  if (everyMs === undefined) {
-    printJson(await look());
-    return;
-  }
-  await watch({
-    everyMs,
-    clock,
-    read: look,
-    show: (seen) => printJsonLine(seen.state === 'there' ? seen.reading : { error: errorOf(seen.error) }),
+async function showStatus(socket: string | undefined, all: boolean, clock: Clock): Promise<void> {
+  const type = howToType({
+    asked: socket,
+    fromEnvironment: process.env['NONCED_SOCKET'],
+    isOperator: mayConnect(adminSocket(socket)),
   });
+  const reading = await read(trustedSocket(socket), clock).catch((error: unknown) => {
+    throw withNext(error, type.look('doctor'));
+  });
+  const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
+  for (const line of screenOf(reading, { width, all }, type)) printLine(line);
 }
 
-function errorOf(error: Error): object {
-  return { code: error instanceof NoncedError ? error.code : 'UNAVAILABLE', message: error.message };
-}
-
-async function showStatus({ socket, all, watch: everyMs }: StatusOptions, clock: Clock): Promise<void> {
-  const path = trustedSocket(socket);
-  const look = () => read(path, clock);
-  if (everyMs === undefined) {
-    printLines(screenOf(await look(), { width: widthOfOutput(), all }));
-    return;
+function mayConnect(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch (error) {
+    // A socket that is not there is no matter of permission.
+    return !['EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '');
   }
-  const linesOf = (seen: Seen<Reading>) =>
-    seen.state === 'there' ? screenOf(seen.reading, { width: widthOfOutput(), all }) : awayLines(seen, widthOfOutput());
-  const show = process.stdout.isTTY ? repainting(everyMs, linesOf) : printing(linesOf);
-  await watch({ everyMs, clock, read: look, show });
 }
 
-const widthOfOutput = () => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
-
-/** Blocks one after the other, for a file or a pipe. */
-function printing(linesOf: (seen: Seen<Reading>) => string[]): (seen: Seen<Reading>) => void {
-  return (seen) => printLines([`--- ${new Date(seen.atMs).toISOString()}`, ...linesOf(seen)]);
+/** The error, with the command that finds the cause if it is that no daemon answers. */
+function withNext(error: unknown, next: string): unknown {
+  if (!(error instanceof NoncedError && error.code === 'UNAVAILABLE')) return error;
+  const message = `${error.message}; to see what is wrong: ${next}`;
+  return new NoncedError(refusal('UNAVAILABLE', message), { cause: error.cause });
 }
-
-/** One screen, painted over the last one, and also when the terminal is given another size. */
-function repainting(everyMs: number, linesOf: (seen: Seen<Reading>) => string[]): (seen: Seen<Reading>) => void {
-  let last: Seen<Reading> | undefined;
-  const repaint = () => {
-    if (last === undefined) return;
-    const title = `${timeOf(last.atMs)}, every ${formatDuration(everyMs)}; Ctrl-C ends it`;
-    paintOver(process.stdout, [paint('dim', title), ...linesOf(last)]);
-  };
-  process.stdout.on('resize', repaint);
-  return (seen) => {
-    last = seen;
-    repaint();
-  };
-}
-
-function printLines(lines: readonly string[]): void {
-  for (const line of lines) printLine(line);
-}
-
-function awayLines({ sinceMs, error }: Seen<unknown> & { state: 'away' }, width: number): string[] {
-  return wrapped(`no daemon since ${timeOf(sinceMs)}: ${error.message}`, width, '! ', '  ').map((line) =>
-    paint('red', line),
-  );
-}
-
-/** As the clock on the wall shows it. */
-const timeOf = (ms: number): string => new Date(ms).toTimeString().slice(0, 8);
 
 async function check(socket: string | undefined, clock: Clock): Promise<void> {
   let found: { readonly result: CheckResult; readonly line: string };
   try {
     found = checkOf(await readWhole(trustedSocket(socket), clock));
   } catch (error) {
-    // To look is not permitted to whoever asks; that says nothing of the daemon. All else would stop the bots as well.
+    // That this user may not look says nothing about the daemon. Everything else would stop the bots as well.
     const result = isNotPermitted(error) ? 'unknown' : 'critical';
     found = { result, line: headOf(result, describe(error)) };
   }
-  // A plugin says all on standard output.
+  // Monitoring reads standard output.
   printLine(found.line);
   process.exitCode = CHECK[found.result];
 }

@@ -4,6 +4,7 @@ import { findSocket } from '../../client/connection/socket-path.ts';
 import { formatDuration } from '../../durations.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
 import { paint, printJson, printLine } from '../terminal/output.ts';
+import { processText } from '../terminal/process-text.ts';
 import { tableOf } from '../terminal/table.ts';
 
 export interface WhyOptions {
@@ -83,13 +84,12 @@ function breakerText(account: string, { openFor, probeInMs }: NonNullable<Accoun
 
 /** A call in a line; its account only where it is not the one that was asked for. */
 function told(call: WhyCall, account: string): string {
-  const pid = call.pid === null ? '' : ` (pid ${call.pid})`;
   const label = call.label === null ? '' : `, ${call.label}`;
   const whose = call.account === account ? '' : ` for ${call.account}`;
   const last = call.lastNonce === call.nonce || call.lastNonce === null ? '' : ` to ${call.lastNonce}`;
   const nonce = call.nonce === null ? 'a nonce of before the restart' : `${call.nonce}${last}`;
   const held = `${call.ended} after ${formatDuration(call.heldMs)}, ${formatDuration(call.agoMs)} ago`;
-  return `${nonce}  ${call.holder ?? 'unnamed'}${pid}${label}${whose}: ${held}, ${outcomeOf(call)}`;
+  return `${nonce}  ${processText(call.holder, call.pid)}${label}${whose}: ${held}, ${outcomeOf(call)}`;
 }
 
 const outcomeOf = ({ outcome, late }: WhyCall): string => (late ? `${outcome} (told late)` : outcome);

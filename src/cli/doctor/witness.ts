@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
 import { thisProgram } from '../systemd/program.ts';
 import type { Look } from './look.ts';
 import type { OtherUser } from './subject.ts';
@@ -47,7 +48,7 @@ export class Witness {
         resolve(look as Look<Facts<Topic>>);
       };
       const timer = this.#clock.after(WITHIN_MS, () =>
-        settle({ kind: 'unseen', why: `nothing came back within ${WITHIN_MS / 1000} s` }),
+        settle({ kind: 'unseen', why: `nothing came back within ${formatDuration(WITHIN_MS)}` }),
       );
       this.#waiting.set(id, settle);
       if (this.#ended !== undefined) settle({ kind: 'unseen', why: this.#ended });

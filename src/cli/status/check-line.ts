@@ -15,7 +15,7 @@ export function checkOf({ status, unlistedQuarantined }: Pick<Reading, 'status' 
   readonly result: CheckResult;
   readonly line: string;
 } {
-  const found = findings(status, unlistedQuarantined).filter(({ severity }) => severity > 0);
+  const found = findings(status, { unlisted: unlistedQuarantined }).filter(({ severity }) => severity > 0);
   const worst = found[0]?.severity ?? 0;
   const result = worst === 2 ? 'critical' : worst === 1 ? 'warning' : 'ok';
   const { leases, waiting } = status.totals;

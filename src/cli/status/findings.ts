@@ -1,5 +1,7 @@
 import { formatDuration } from '../../durations.ts';
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
+import { processText } from '../terminal/process-text.ts';
+import { type HowToType, PLAIN } from './how-to-type.ts';
 
 /** 2: look now. 1: look soon. 0: worth knowing, and no reason for an alarm. */
 export type Severity = 0 | 1 | 2;
@@ -9,6 +11,8 @@ export interface Finding {
   readonly severity: Severity;
   readonly text: string;
   readonly todo: string;
+  /** The command that shows more of it and changes nothing, if there is one. */
+  readonly next: string | undefined;
 }
 
 export const LONG_LEAD_MS = 60_000;
@@ -19,26 +23,32 @@ const DAY_MS = 86_400_000;
 
 const TROUBLE = { 'invalid-nonce': 'its nonces are rejected', 'locked-out': 'the exchange has locked its key out' };
 
-/** What is unusual, the worst first. `unlisted` are quarantined accounts past those that a status lists. */
-export function findings(status: StatusResult, unlisted: readonly string[] = []): Finding[] {
+export interface FindingOptions {
+  /** Quarantined accounts that the status does not list. */
+  readonly unlisted?: readonly string[];
+  readonly type?: HowToType;
+}
+
+/** Returns what is unusual, the worst first. */
+export function findings(status: StatusResult, { unlisted = [], type = PLAIN }: FindingOptions = {}): Finding[] {
   const found = [
-    ...ofTheDisk(status),
-    ...status.exchanges.flatMap(ofExchange),
-    ...status.accounts.flatMap(ofBreaker),
-    ...unlisted.map((account) => quarantined(account, 'see why')),
-    ...ofTheDrain(status),
-    ...status.paused.map((account) => soon(`account ${account} is paused`, `nonced resume ${account}`)),
+    ...ofTheDisk(status, type),
+    ...status.exchanges.flatMap((exchange) => ofExchange(exchange, type)),
+    ...status.accounts.flatMap((account) => ofBreaker(account, type)),
+    ...unlisted.map((account) => quarantined(account, 'see why', type)),
+    ...ofTheDrain(status, type),
+    ...status.paused.map((account) => paused(account, type)),
     ...ofTheConfiguration(status),
-    ...ofTheClock(status),
-    ...status.sequences.flatMap(ofSequence),
-    ...status.lanes.flatMap((lane) => ofWaiters(lane, status.exclusive)),
-    ...status.accounts.flatMap(ofRejected),
-    ...status.lanes.flatMap(ofHolders),
+    ...ofTheClock(status, type),
+    ...status.sequences.flatMap((sequence) => ofSequence(sequence, type)),
+    ...status.lanes.flatMap((lane) => ofWaiters(lane, status.exclusive, type)),
+    ...status.accounts.flatMap((account) => ofRejected(account, type)),
+    ...status.lanes.flatMap((lane) => ofHolders(lane, type)),
   ];
   return found.sort((a, b) => b.severity - a.severity);
 }
 
-function ofTheDisk({ durability: { state, problem } }: StatusResult): Finding[] {
+function ofTheDisk({ durability: { state, problem } }: StatusResult, type: HowToType): Finding[] {
   switch (state) {
     case 'durable':
       return [];
@@ -46,46 +56,60 @@ function ofTheDisk({ durability: { state, problem } }: StatusResult): Finding[] 
       return [
         now(
           `the state cannot be written: ${problem}`,
-          'make room on the disk, or mount it writable; until then calls go on with what is reserved',
+          'make room on the disk, or mount it writable; until then calls go on with the nonces in reserve',
+          type.operate('doctor'),
         ),
       ];
     case 'slow':
-      return [soon('a write of the state has taken for over a second', 'look at the disk: dmesg, iostat -x')];
+      return [
+        soon(
+          'a write of the state has taken for over a second',
+          'look at the disk: dmesg, iostat -x',
+          type.operate('doctor'),
+        ),
+      ];
   }
 }
 
-function ofExchange({ exchange, downForMs }: StatusResult['exchanges'][number]): Finding[] {
+function ofExchange({ exchange, downForMs }: StatusResult['exchanges'][number], type: HowToType): Finding[] {
   if (downForMs === null) return [];
   return [
     now(
       `exchange ${exchange} has not answered for ${formatDuration(downForMs)}`,
-      'look at its status page; urgent calls and a probe every 5 s go through, and the first answer ends it',
+      'look at its status page; until it answers, only urgent calls and a probe every 5 s go through',
+      type.look('top'),
     ),
   ];
 }
 
-function ofBreaker({ account, breaker }: AccountStatus): Finding[] {
+function ofBreaker({ account, breaker }: AccountStatus, type: HowToType): Finding[] {
   if (breaker === null) return [];
   const probe =
     breaker.probeInMs > 0 ? `the next call is tried in ${formatDuration(breaker.probeInMs)}` : 'the next call is tried';
-  return [quarantined(account, `${TROUBLE[breaker.openFor]}, ${probe}`)];
+  return [quarantined(account, `${TROUBLE[breaker.openFor]}, ${probe}`, type)];
 }
 
-function quarantined(account: string, why: string): Finding {
+function quarantined(account: string, why: string, type: HowToType): Finding {
   return now(
     `account ${account} is quarantined: ${why}`,
-    `nonced why ${account}; once the cause is gone: nonced resume ${account}`,
+    `${type.look(`why ${account}`)}; once the cause is gone: ${type.operate(`resume ${account}`)}`,
+    type.look(`why ${account}`),
   );
 }
 
-function ofTheDrain({ drainingForMs }: StatusResult): Finding[] {
+function ofTheDrain({ drainingForMs }: StatusResult, type: HowToType): Finding[] {
   if (drainingForMs === null) return [];
   return [
     soon(
       `draining for ${formatDuration(drainingForMs)}: only urgent calls begin`,
-      'nonced drain says what is left; nonced drain --off ends it, and so does a restart',
+      `${type.operate('drain')} says what is left; ${type.operate('drain --off')} ends it, and so does a restart`,
+      type.look('top'),
     ),
   ];
+}
+
+function paused(account: string, type: HowToType): Finding {
+  return soon(`account ${account} is paused`, type.operate(`resume ${account}`), type.look(`why ${account}`));
 }
 
 function ofTheConfiguration({ configurationProblem }: StatusResult): Finding[] {
@@ -93,59 +117,78 @@ function ofTheConfiguration({ configurationProblem }: StatusResult): Finding[] {
   return [
     soon(
       `the configuration that was read last is not in effect: ${configurationProblem}`,
-      'correct it and reload; the old one holds, but the next start will refuse this one',
+      'correct it and reload; the old one stays in effect, but the next start will refuse this one',
     ),
   ];
 }
 
-function ofTheClock({ clock: { state, offMs } }: StatusResult): Finding[] {
+function ofTheClock({ clock: { state, offMs } }: StatusResult, type: HowToType): Finding[] {
   switch (state) {
     case 'followed':
       return [];
-    case 'not-followed':
+    case 'not-followed': {
+      const accept = type.operate(`advance --to now ${offMs > DAY_MS ? '--force' : '--yes'}`);
       return [
         soon(
           `the clock jumped ${formatDuration(offMs)} ahead and is not followed`,
-          `is it wrong? Set it. Is it right? nonced advance --to now ${offMs > DAY_MS ? '--force' : '--yes'}`,
+          `if it is wrong, set it; if it is right: ${accept}`,
+          'timedatectl',
         ),
       ];
+    }
     case 'behind':
-      return [soon('the clock is behind what the state has seen', 'set it; until then nonces go on from the last one')];
+      return [
+        soon(
+          'the clock is behind what the state has seen',
+          'set it; until then nonces go on from the last one',
+          'timedatectl',
+        ),
+      ];
   }
 }
 
-function ofSequence({ name, leadMs }: StatusResult['sequences'][number]): Finding[] {
+function ofSequence({ name, leadMs }: StatusResult['sequences'][number], type: HowToType): Finding[] {
   if (leadMs === null || leadMs <= LONG_LEAD_MS) return [];
   return [
     soon(
       `sequence ${name} is ${formatDuration(leadMs)} ahead of the clock`,
-      'harmless by itself; if nobody has advanced it and the clock was not set back, find who draws so many nonces',
+      'harmless by itself; unless an operator advanced it or set the clock back, find the bot that draws so many nonces',
+      type.look('top'),
     ),
   ];
 }
 
-function ofWaiters({ lane, waiting, oldestWaitMs, waiters }: LaneStatus, policy: string): Finding[] {
+function ofWaiters({ lane, waiting, oldestWaitMs, waiters }: LaneStatus, policy: string, type: HowToType): Finding[] {
   if (oldestWaitMs <= LONG_WAIT_MS) return [];
   const late = waiters.filter(({ waitedMs }) => waitedMs > LONG_WAIT_MS);
   const first = late.find(({ paced }) => !paced) ?? late[0];
   const many = waiting === 1 ? '1 waits' : `${waiting} wait`;
   const text = `${many} for lane ${lane}, the longest for ${formatDuration(oldestWaitMs)}`;
-  if (first === undefined) return [soon(text, 'nonced status --all')];
-  const who = `${text}: ${first.account}, ${processText(first)}`;
+  const all = type.look('status --all');
+  if (first === undefined) return [soon(text, all, all)];
+  const who = `${text}: ${first.account}, ${processText(first.name, first.pid)}`;
   if (first.paced) {
-    return [soon(`${who}, for its account's pace`, 'it waits for no other call: make fewer calls, or raise its pace')];
+    return [
+      soon(
+        `${who}, for its account's pace`,
+        'no other call holds it up: make fewer calls, or raise its pace',
+        type.look('top'),
+      ),
+    ];
   }
-  const apart = policy === 'global' ? ', or let accounts go side by side: nonced set-exclusive account' : '';
-  return [soon(who, `who holds the lane is below: shorten its calls, make polls background${apart}`)];
+  const apart =
+    policy === 'global' ? `, or let accounts run side by side: ${type.operate('set-exclusive account')}` : '';
+  return [soon(who, `the holder is listed below: shorten its calls, make polls background${apart}`, type.look('top'))];
 }
 
-function ofRejected({ account, breaker, rejectedLastHour }: AccountStatus): Finding[] {
+function ofRejected({ account, breaker, rejectedLastHour }: AccountStatus, type: HowToType): Finding[] {
   if (rejectedLastHour === 0 || breaker !== null) return [];
   const nonces = rejectedLastHour === 1 ? 'a nonce' : `${rejectedLastHour} nonces`;
-  return [soon(`account ${account} had ${nonces} rejected within the hour`, `nonced why ${account}`)];
+  const why = type.look(`why ${account}`);
+  return [soon(`account ${account} had ${nonces} rejected within the hour`, why, why)];
 }
 
-function ofHolders({ holders }: LaneStatus): Finding[] {
+function ofHolders({ holders }: LaneStatus, type: HowToType): Finding[] {
   return holders
     .filter(({ heldMs }) => heldMs > LONG_HOLD_MS)
     .map((holder) => {
@@ -153,16 +196,12 @@ function ofHolders({ holders }: LaneStatus): Finding[] {
       const times = `${formatDuration(holder.heldMs)} of ${formatDuration(holder.heldMs + holder.leftMs)}`;
       return {
         severity: 0,
-        text: `a call of ${holder.account} has taken ${times}: ${processText(holder)}${label}`,
-        todo: 'if it hangs, end that process: its turn ends with it. What it has sent may have arrived',
+        text: `a call of ${holder.account} has taken ${times}: ${processText(holder.name, holder.pid)}${label}`,
+        todo: 'if it hangs, end that process: its lease ends with it. What it has sent may have arrived',
+        next: type.look('top'),
       };
     });
 }
 
-/** Who it is that holds or waits: its name and process. */
-function processText({ name, pid }: { readonly name: string | null; readonly pid: number | null }): string {
-  return `${name ?? 'unnamed'} (pid ${pid ?? '?'})`;
-}
-
-const now = (text: string, todo: string): Finding => ({ severity: 2, text, todo });
-const soon = (text: string, todo: string): Finding => ({ severity: 1, text, todo });
+const now = (text: string, todo: string, next?: string): Finding => ({ severity: 2, text, todo, next });
+const soon = (text: string, todo: string, next?: string): Finding => ({ severity: 1, text, todo, next });

@@ -4,20 +4,33 @@ import { paint } from '../terminal/output.ts';
 import { wrapped } from '../terminal/table.ts';
 import { type Finding, findings } from './findings.ts';
 import { foreignWaits } from './foreign-waits.ts';
+import type { HowToType } from './how-to-type.ts';
 import type { Reading } from './reading.ts';
 import { accountSection, laneSection, type Room, SHOWN, sequenceSection } from './sections.ts';
 
-/** What a person needs to see, in this order: what is unusual, who holds and waits, the accounts, the nonces. */
-export function screenOf(reading: Reading, room: Room): string[] {
+/**
+ * Returns what a person needs to see, in this order: what is unusual, who holds and waits, the accounts, the nonces, and
+ * which command to run next.
+ */
+export function screenOf(reading: Reading, room: Room, type: HowToType): string[] {
   const { status, unlistedQuarantined } = reading;
+  const found = findings(status, { unlisted: unlistedQuarantined, type });
   const sections = [
-    [...titleOf(status, room), ...findingLines(findings(status, unlistedQuarantined), room)],
+    [...titleOf(status, room), ...findingLines(found, room)],
     laneSection(status, room),
     accountSection(status, room),
-    foreignLines(reading, room),
+    foreignLines(reading, room, type),
     sequenceSection(status, room),
+    [nextLine(found, type)],
   ];
   return sections.filter((lines) => lines.length > 0).flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]));
+}
+
+/** The command that shows more of the worst that was found. */
+function nextLine(found: readonly Finding[], type: HowToType): string {
+  const next = found.find((finding) => finding.next !== undefined)?.next;
+  if (next !== undefined) return `next: ${paint('bold', next)}`;
+  return paint('dim', `next: ${type.look('top')} (live), ${type.look('doctor')} (if a bot gets no nonces)`);
 }
 
 function titleOf(status: StatusResult, { width }: Room): string[] {
@@ -48,13 +61,13 @@ const WORTH_EACH_MS = 50;
 const WORTH_SHARE = 0.25;
 
 /** Where one lane is shared by accounts that need not wait for each other. */
-function foreignLines({ status, calls }: Reading, { width }: Room): string[] {
+function foreignLines({ status, calls }: Reading, { width }: Room, type: HowToType): string[] {
   if (status.exclusive !== 'global') return [];
   const { calls: count, accounts, waitedMs, foreignMs } = foreignWaits(calls);
   if (accounts < 2 || foreignMs < Math.max(WORTH_MS, WORTH_EACH_MS * count, WORTH_SHARE * waitedMs)) return [];
   const share = Math.min(100, Math.round((100 * foreignMs) / waitedMs));
   const text =
     `The last ${count} calls waited ${formatDuration(waitedMs)} in all; for ${share} % of it another account's call ` +
-    'held the lane. Where no account depends on the order of another, this ends it: nonced set-exclusive account';
+    `held the lane. If no account depends on the order of another, this ends it: ${type.operate('set-exclusive account')}`;
   return wrapped(text, width);
 }

@@ -20,7 +20,7 @@ const SHOWN_IN_A_LANE = 5;
 
 /** Who holds each lane and who waits for it; the lane with the longest wait first. */
 export function laneSection({ lanes }: StatusResult, { width, all }: Room): string[] {
-  if (lanes.length === 0) return ['No call is under way, and nobody waits.'];
+  if (lanes.length === 0) return ['No call is under way or waiting.'];
   const byWait = [...lanes].sort((a, b) => b.oldestWaitMs - a.oldestWaitMs);
   const shown = byWait.slice(0, all ? byWait.length : SHOWN);
   const heading = ['LANE', '', 'account', 'process', 'pid', 'label', 'for', ''];

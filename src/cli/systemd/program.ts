@@ -3,6 +3,7 @@ import { join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
+import { quoteForShell } from '../terminal/shell-word.ts';
 import { HIDDEN_DIRS } from './places.ts';
 
 /** A Node and a package of nonced that the service can be run with, by absolute paths without symbolic links. */
@@ -56,8 +57,4 @@ export function requireRoot(what: string, args: readonly string[]): void {
   const { node, packageDir } = thisProgram();
   const command = [node, mainFile(packageDir), ...args].map(quoteForShell).join(' ');
   throw new ExitError(EXIT.noPermission, `${what} takes root: sudo ${command}`);
-}
-
-export function quoteForShell(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

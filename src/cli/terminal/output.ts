@@ -12,27 +12,19 @@ export function printLine(text = ''): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** Prints nonces as decimal strings: 19 digits are more than a JSON number keeps. */
 export function printJson(value: unknown): void {
-  printLine(jsonOf(value, 2));
+  printLine(JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), 2));
 }
 
-/** One of many, a line each. */
-export function printJsonLine(value: unknown): void {
-  printLine(jsonOf(value));
-}
+// Every message on standard error begins with the program's name, for it may be read among those of others.
 
-/** Nonces are decimal strings: 19 digits are more than a JSON number keeps. */
-function jsonOf(value: unknown, indent?: number): string {
-  return JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), indent);
+export function note(text: string): void {
+  process.stderr.write(`nonced: ${text}\n`);
 }
 
 export function warn(text: string): void {
-  process.stderr.write(`${paint('yellow', 'warning:', process.stderr)} ${text}\n`);
-}
-
-/** Says what is worth knowing and no reason to worry, where what is printed must stay as it is. */
-export function note(text: string): void {
-  process.stderr.write(`nonced: ${text}\n`);
+  process.stderr.write(`nonced: ${paint('yellow', 'warning:', process.stderr)} ${text}\n`);
 }
 
 export function printError(text: string): void {

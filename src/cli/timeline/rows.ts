@@ -1,4 +1,5 @@
 import { isUnremarkable } from '../../terms.ts';
+import { processText } from '../terminal/process-text.ts';
 /** From calls and events to what is drawn: rows of bars, marks at a time, and spans of time. Pure. */
 import { accountOf, beginMs, type Call, type Happening, type Incident, type Stretch } from './incident.ts';
 import { clockTime } from './times.ts';
@@ -73,7 +74,7 @@ export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenin
     groups.set(name, found);
     return found;
   };
-  for (const call of calls) group(by === 'account' ? call.account : processOf(call)).push(call);
+  for (const call of calls) group(by === 'account' ? call.account : processText(call.holder, call.pid)).push(call);
   if (by === 'account') {
     for (const happening of happenings) {
       const account = accountOf(happening);
@@ -82,10 +83,6 @@ export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenin
   }
   const names = [...groups.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
   return names.map((name) => ({ name, ...packed(groups.get(name) ?? []) }));
-}
-
-export function processOf({ holder, pid }: Call): string {
-  return `${holder ?? 'unnamed'} (pid ${pid ?? '?'})`;
 }
 
 /** Puts each call into the first track that is free; where all are taken, into the one that is free soonest. */

@@ -8,7 +8,7 @@ import { NoncedCommand } from '../../../src/cli/command-line/nonced-command.ts';
 import { addRenamed } from '../../../src/cli/command-line/old-names.ts';
 import { program } from '../../../src/cli/command-line/program.ts';
 
-const OLD_OPTIONS = ['--journal', '--journal-size', 'NONCED_JOURNAL', 'NONCED_JOURNAL_SIZE'];
+const OLD_OPTIONS = ['--journal', '--journal-size', 'NONCED_JOURNAL', 'NONCED_JOURNAL_SIZE', '--watch'];
 
 afterEach(() => vi.unstubAllEnvs());
 

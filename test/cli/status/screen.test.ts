@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { howToType, PLAIN } from '../../../src/cli/status/how-to-type.ts';
 import type { Reading } from '../../../src/cli/status/reading.ts';
 import { screenOf } from '../../../src/cli/status/screen.ts';
 import type { StatusResult } from '../../../src/protocol/messages.ts';
@@ -10,7 +11,7 @@ function reading(over: Partial<StatusResult> = {}, rest: Partial<Reading> = {}):
   return { status: statusOf(over), calls: [], unlistedQuarantined: [], ...rest };
 }
 
-const screen = (over: Partial<StatusResult>, room = WIDE) => screenOf(reading(over), room);
+const screen = (over: Partial<StatusResult>, room = WIDE) => screenOf(reading(over), room, PLAIN);
 
 test('of an idle daemon it says that nothing is unusual', () => {
   expect(screen({})).toEqual([
@@ -18,7 +19,9 @@ test('of an idle daemon it says that nothing is unusual', () => {
     '0 held, 0 waiting; 0 calls granted, 0 nonces (0.0/s), 1 connections, 3 writes',
     'nothing unusual',
     '',
-    'No call is under way, and nobody waits.',
+    'No call is under way or waiting.',
+    '',
+    'next: nonced top (live), nonced doctor (if a bot gets no nonces)',
   ]);
 });
 
@@ -59,6 +62,8 @@ test('first comes what is unusual with what to do, then who holds and waits, the
     '',
     'SEQUENCE  unit  last                 ceiling              lead     issued',
     'default   ns    1795365006294000000  1795365011294000000  -618 ms  25',
+    '',
+    'next: nonced why USER:dave',
   ]);
 });
 
@@ -72,15 +77,17 @@ test('of a hundred accounts those in trouble are shown, then those that were use
     'STOPPED',
     ...many.slice(0, 11).map((each) => each.account),
     'and',
+    '',
+    'next:',
   ]);
-  expect(rows.at(-1)).toBe('and 88 more accounts; --all');
+  expect(rows.at(-3)).toBe('and 88 more accounts; --all');
 });
 
 test('all of them are with --all, and how many the daemon does not list', () => {
   const totals = { ...statusOf().totals, accounts: 140 };
   const lines = screen({ accounts: many, totals }, { width: 80, all: true });
   for (const { account } of many) expect(lines.some((line) => line.startsWith(`${account} `))).toBe(true);
-  expect(lines.at(-1)).toBe('and 40 more accounts');
+  expect(lines.at(-3)).toBe('and 40 more accounts');
 });
 
 test('of many findings, lanes, holders and waiters some are shown, and how many more there are', () => {
@@ -136,11 +143,12 @@ test('it fits a terminal of 80 columns, however long the names are', () => {
 const inTurns = Array.from({ length: 20 }, (_, n) =>
   endedOf({ account: n % 2 === 0 ? 'A' : 'B', heldMs: 100, waitedMs: n === 19 ? 0 : 100, agoMs: n * 100 }),
 );
-const foreignOf = (given: Reading) => screenOf(given, WIDE).filter((line) => line.includes("another account's call"));
+const foreignOf = (given: Reading) =>
+  screenOf(given, WIDE, PLAIN).filter((line) => line.includes("another account's call"));
 
 test('how much of the waiting was for other accounts is told, with what would end it', () => {
   expect(foreignOf(reading({}, { calls: inTurns }))).toEqual([
-    "The last 20 calls waited 1.9 s in all; for 100 % of it another account's call held the lane. Where no account " +
+    "The last 20 calls waited 1.9 s in all; for 100 % of it another account's call held the lane. If no account " +
       'depends on the order of another, this ends it: nonced set-exclusive account',
   ]);
 });
@@ -156,4 +164,23 @@ test('it is told only under the policy global, of several accounts, and where it
   // Hardly a part of what they waited.
   const paced = endedOf({ account: 'C', waitedMs: 60_000, agoMs: 1_000_000 });
   expect(foreignOf(reading({}, { calls: [...inTurns, paced] }))).toEqual([]);
+});
+
+test('the last line is the command for the worst finding that has one', () => {
+  const last = (over: Partial<StatusResult>) => screen(over).at(-1);
+  const breaker = { openFor: 'invalid-nonce', probeInMs: 1_000 } as const;
+  const quarantined = [accountOf('B', { rejectedLastHour: 3 }), accountOf('A', { breaker })];
+  expect(last({ accounts: quarantined, paused: ['C'] })).toBe('next: nonced why A');
+  expect(last({ paused: ['C'] })).toBe('next: nonced why C');
+  expect(last({ durability: { state: 'retrying', problem: 'ENOSPC', writes: 0 } })).toBe('next: nonced doctor');
+  expect(last({ clock: { state: 'behind', offMs: -5_000 } })).toBe('next: timedatectl');
+  expect(last({ configurationProblem: 'no' })).toMatch(/^next: nonced top \(live\)/);
+  expect(last({ configurationProblem: 'no', exchanges: [{ exchange: 'x', downForMs: 1 }] })).toBe('next: nonced top');
+});
+
+test('whoever may not use the socket of the operator is told to use sudo, and the same socket', () => {
+  const type = howToType({ asked: '/tmp/a b.sock', fromEnvironment: undefined, isOperator: false });
+  const lines = screenOf(reading({ paused: ['C'] }), WIDE, type);
+  expect(lines).toContain("    sudo nonced resume C --socket '/tmp/a b.sock'");
+  expect(lines.at(-1)).toBe("next: nonced why C --socket '/tmp/a b.sock'");
 });

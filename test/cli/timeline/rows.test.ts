@@ -54,7 +54,7 @@ test('a row for each account, by name as a person counts, or for each process', 
   ];
   const names = (by: 'account' | 'process') => rowsOf({ calls, happenings: [] }, by).map(({ name }) => name);
   expect(names('account')).toEqual(['USER:9', 'USER:10']);
-  expect(names('process')).toEqual(['grid-bot (pid 7)', 'grid-bot (pid 8)', 'unnamed (pid ?)']);
+  expect(names('process')).toEqual(['grid-bot (pid 7)', 'grid-bot (pid 8)', 'unnamed']);
 });
 
 test('an account that made no call but was paused has a row too', () => {

@@ -10,10 +10,8 @@ export function addLook(nonced: NoncedCommand): void {
     .command('status')
     .description('show what is unusual and what to do about it, who holds what, who waits, and where the nonces are')
     .option('--all', 'leave nothing out, however many accounts there are', false)
-    .addOption(
-      new Option('--watch [interval]', 'look again and again').argParser(parseInterval).preset('2s').conflicts('check'),
-    )
-    .addOption(jsonOption('print JSON, for scripts; with --watch one document a line'))
+    .addOption(new Option('--watch [interval]').hideHelp())
+    .addOption(jsonOption())
     .addOption(
       new Option(
         '--check',
@@ -25,8 +23,6 @@ export function addLook(nonced: NoncedCommand): void {
     .addOption(socketOption())
     .addExamples(
       ['nonced status'],
-      ['nonced status --watch', 'paint it again every two seconds'],
-      ['nonced status --watch 500ms'],
       ['nonced status --json'],
       ['nonced status --check', 'for Nagios, Icinga and others'],
     )

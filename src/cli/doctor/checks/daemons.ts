@@ -1,5 +1,5 @@
 import { SERVICE_SOCKET } from '../../../client/connection/socket-path.ts';
-import { quoteForShell } from '../../systemd/program.ts';
+import { quoteForShell } from '../../terminal/shell-word.ts';
 import type { Answer, Answered } from '../facts/answer.ts';
 import type { DaemonFacts, RunningDaemon } from '../facts/daemons.ts';
 import type { ServiceFacts } from '../facts/service.ts';

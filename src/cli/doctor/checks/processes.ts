@@ -1,5 +1,5 @@
 import { VERSION } from '../../../version.ts';
-import { quoteForShell } from '../../systemd/program.ts';
+import { quoteForShell } from '../../terminal/shell-word.ts';
 import { nameOf } from '../facts/names.ts';
 import type { ProcessFacts, UserProcess } from '../facts/processes.ts';
 import type { SocketFacts } from '../facts/socket.ts';

@@ -2,7 +2,7 @@ import { formatDuration } from '../../../durations.ts';
 import { DIGITS } from '../../../terms.ts';
 import { VERSION } from '../../../version.ts';
 import { findings as findingsOf } from '../../status/findings.ts';
-import { quoteForShell } from '../../systemd/program.ts';
+import { quoteForShell } from '../../terminal/shell-word.ts';
 import type { Answer, Answered } from '../facts/answer.ts';
 import type { RunningDaemon } from '../facts/daemons.ts';
 import { type Check, type Finding, failure, judged, warning } from '../finding.ts';

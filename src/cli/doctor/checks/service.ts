@@ -1,7 +1,7 @@
 import { formatDuration } from '../../../durations.ts';
 import { VERSION } from '../../../version.ts';
 import { COPIES_DIR, SERVICE, SOCKETS } from '../../systemd/places.ts';
-import { quoteForShell } from '../../systemd/program.ts';
+import { quoteForShell } from '../../terminal/shell-word.ts';
 import type { Installation, ServiceFacts, ServiceProcess, UnitFacts } from '../facts/service.ts';
 import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';
 

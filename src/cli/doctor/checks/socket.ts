@@ -1,6 +1,6 @@
 import { basename, isAbsolute } from 'node:path';
 import { SERVICE_SOCKET } from '../../../client/connection/socket-path.ts';
-import { quoteForShell } from '../../systemd/program.ts';
+import { quoteForShell } from '../../terminal/shell-word.ts';
 import { nameOf } from '../facts/names.ts';
 import type { SocketFacts, Step } from '../facts/socket.ts';
 import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';

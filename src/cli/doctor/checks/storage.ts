@@ -1,4 +1,4 @@
-import { quoteForShell } from '../../systemd/program.ts';
+import { quoteForShell } from '../../terminal/shell-word.ts';
 import type { Answer } from '../facts/answer.ts';
 import type { DiskFacts, StateFacts } from '../facts/storage.ts';
 import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';

@@ -1,0 +1,32 @@
+import { quoteForShell } from '../terminal/shell-word.ts';
+
+/** How the reader of a message types a command, so that it reaches the same daemon and is permitted. */
+export interface HowToType {
+  /** A command that only looks: `why MASTER`. */
+  look(command: string): string;
+  /** A command that asks the operator's socket. */
+  operate(command: string): string;
+}
+
+export const PLAIN: HowToType = {
+  look: (command) => `nonced ${command}`,
+  operate: (command) => `nonced ${command}`,
+};
+
+export interface Reader {
+  /** The socket that was named, by an option or by the environment. */
+  readonly asked: string | undefined;
+  /** `$NONCED_SOCKET`, which the next command finds as well, but sudo passes no variables on. */
+  readonly fromEnvironment: string | undefined;
+  /** Whether this user may write to the operator's socket. */
+  readonly isOperator: boolean;
+}
+
+export function howToType({ asked, fromEnvironment, isOperator }: Reader): HowToType {
+  const named = asked === undefined ? '' : ` --socket ${quoteForShell(asked)}`;
+  const again = asked === fromEnvironment ? '' : named;
+  return {
+    look: (command) => `nonced ${command}${again}`,
+    operate: (command) => (isOperator ? `nonced ${command}${again}` : `sudo nonced ${command}${named}`),
+  };
+}
