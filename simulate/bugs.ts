@@ -42,8 +42,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a lease is released by whoever knows its token',
     file: 'core/leases/lease-ends.js',
-    from: 'release(client, token, outcome, usedOwnClock) {\n        const lease = this.#leases.own(client, token);',
-    to: 'release(client, token, outcome, usedOwnClock) {\n        const lease = [...this.#leases.values()].find((one) => one.token === token);',
+    from: 'const { ledger, leases } = this.#parts;\n        const lease = leases.own(client, token);',
+    to: 'const { ledger, leases } = this.#parts;\n        const lease = [...leases.values()].find((one) => one.token === token);',
   },
   {
     name: 'a token is not checked against its connection',
@@ -54,8 +54,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'the nonce is drawn when the request is queued',
     file: 'core/leases/grants.js',
-    from: 'const drawn = this.#ledger.take(account.sequence, count);',
-    to: 'const drawn = waiter.early ?? this.#ledger.take(account.sequence, count);',
+    from: 'const drawn = ledger.take(account.sequence, count);',
+    to: 'const drawn = waiter.early ?? ledger.take(account.sequence, count);',
     also: [
       {
         file: 'core/leases/admission.js',
@@ -65,7 +65,7 @@ export const BUGS: readonly Bug[] = [
       {
         file: 'core/leases/grants.js',
         from: 'get made() {',
-        to: "early(account, count) {\n        const taken = account.enlisted ? this.#ledger.take(account.sequence, count) : undefined;\n        return taken?.kind === 'taken' ? taken : undefined;\n    }\n    get made() {",
+        to: "early(account, count) {\n        const taken = account.enlisted ? this.#parts.ledger.take(account.sequence, count) : undefined;\n        return taken?.kind === 'taken' ? taken : undefined;\n    }\n    get made() {",
       },
     ],
   },
@@ -138,13 +138,13 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a renewal does not move the end of its lease',
     file: 'core/leases/lease-ends.js',
-    from: 'this.#deadlines.reschedule(lease, lease.expiresAtMs);\n        // What is told',
-    to: '// What is told',
+    from: 'deadlines.reschedule(lease, lease.expiresAtMs);\n        // Never more',
+    to: '// Never more',
   },
   {
     name: 'a renewal is not noted',
     file: 'core/leases/lease-ends.js',
-    from: 'if (!this.#leases.note(lease))\n            return SHUTTING_DOWN;',
+    from: 'if (!leases.note(lease))\n            return SHUTTING_DOWN;',
     to: '',
   },
   {
@@ -222,8 +222,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'nobody is told that he has waited too long',
     file: 'core/broker.js',
-    from: 'due.client.peer.refused(due.id, waitTimeout(due, nowMs));',
-    to: '',
+    from: 'this.#room.refuse(due, waitTimeout(due, nowMs));',
+    to: 'this.#room.drop(due);',
   },
   {
     name: 'who waits for a write of the ceiling is not served after it',

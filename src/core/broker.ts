@@ -1,23 +1,23 @@
 /**
- * The broker decides who gets which nonce and when, and what is exclusive. It does no input or output and knows no time
- * but what its clock says: everything reaches it through parameters and ports.
+ * The broker decides which request gets which nonce and when, and what is exclusive. It does no input or output, and it
+ * knows the time only from its clock: everything reaches it through parameters and ports.
  *
- * This file is its face, and the order in which its parts have their turn. Each part knows those before it and none after:
- * `phase`, `foundation` (ledger, tables, deadlines), `waiting-room`, `restart`, `grants`, `draws`, `lease-ends`,
- * `admission`, `operations`.
+ * This file is its face. Behind it are its parts, in the order in which they are made, and each knows only those before
+ * it: `phase`, `broker-parts` (ledger, tables, deadlines), `waiting-room`, `restart`, `grants`, `draws`, `lease-ends`,
+ * `admission`, `operations`. A method of a part that has the name of one here does what is written here.
  *
- * The invariants it keeps, with its parts:
+ * The invariants that it keeps, together with its parts:
  *
  * I1  A nonce is sent only if it is below a ceiling that is already durable.
  * I2  For every account and sequence, each nonce sent is greater than every nonce sent before it.
  * I3  The nonce of a grant is drawn when the lease is granted, never when the request is queued.
- * I4  No lease is granted in a lane that has a live one, also across a restart.
- * I5  Tokens grow strictly; an operation on a lease needs its token and its connection.
- * I6  Among the waiters that could be granted now, order is by priority and then by arrival, but for the aged share.
+ * I4  No lease is granted in a lane that has a live one, not even across a restart.
+ * I5  Tokens strictly increase. An operation on a lease needs both its token and its connection.
+ * I6  Among the waiters that could be granted now, order is by priority and then by arrival, except for the aged share.
  * I7  A lease ends no earlier than its TTL after the last renewal that was processed.
  * I8  A free lane and a waiter that could be granted never both exist when the daemon is at rest.
  * I9  State is refused rather than guessed (kept by the store).
- * I10 Nothing lowers a sequence, and nothing raises one but time, use, one reserve a crash, or an operator.
+ * I10 Nothing lowers a sequence. Nothing raises one but time, use, one reserve per crash, or an operator.
  */
 import type { Clock } from '../clock.ts';
 import type { Refusal } from '../errors.ts';
@@ -26,19 +26,25 @@ import type { Policies } from './accounts/policies.ts';
 import { type AcquireParams, Admission, type NextParams } from './leases/admission.ts';
 import { type BrokerOptions, type BrokerParts, brokerPartsOf } from './leases/broker-parts.ts';
 import { Draws } from './leases/draws.ts';
-import type { Client, LeaseLane } from './leases/entities.ts';
 import { Grants } from './leases/grants.ts';
+import type { Client, LeaseLane } from './leases/lease.ts';
 import { LeaseEnds } from './leases/lease-ends.ts';
 import { waitTimeout } from './leases/refusals.ts';
 import { Restart, type Resumed } from './leases/restart.ts';
 import { WaitingRoom } from './leases/waiting-room.ts';
-import { type Advanced, type DrainChange, Operations, type PauseChange } from './operator/operations.ts';
+import {
+  type Advanced,
+  type DrainChange,
+  type ExclusionChange,
+  type Followed,
+  Operations,
+  type PauseChange,
+} from './operator/operations.ts';
 import type { AdvanceParams } from './operator/operator-plans.ts';
 import type { Peer, RequestId, Token } from './ports.ts';
-import { recordOf } from './reports/account-record.ts';
 import { metricsOf } from './reports/metrics.ts';
-import { callsPage, eventsPage } from './reports/record-pages.ts';
-import { statusOf, statusOfAccount } from './reports/status.ts';
+import { type CallsAsked, callsPage, type EventsAsked, eventsPage } from './reports/record-pages.ts';
+import { statusOf } from './reports/status.ts';
 import { whyOf } from './reports/why.ts';
 
 export type { AcquireParams } from './leases/admission.ts';
@@ -48,7 +54,7 @@ export type { Advanced } from './operator/operations.ts';
 
 export class Broker {
   readonly #clock: Clock;
-  readonly #foundation: BrokerParts;
+  readonly #parts: BrokerParts;
   readonly #room: WaitingRoom;
   readonly #restart: Restart;
   readonly #grants: Grants;
@@ -58,57 +64,57 @@ export class Broker {
   readonly #operations: Operations;
 
   constructor(options: BrokerOptions) {
-    const foundation = brokerPartsOf(options, (failure) => this.#written(failure));
+    const parts = brokerPartsOf(options, (failure) => this.#onWritten(failure));
     this.#clock = options.clock;
-    this.#foundation = foundation;
-    this.#room = new WaitingRoom(foundation);
-    this.#restart = new Restart(foundation, options.found);
-    this.#grants = new Grants(foundation, this.#room, this.#restart);
-    this.#draws = new Draws(foundation, this.#room, this.#grants);
-    this.#ends = new LeaseEnds(foundation, this.#grants);
-    this.#admission = new Admission(foundation, { room: this.#room, grants: this.#grants, draws: this.#draws });
-    this.#operations = new Operations(foundation, this.#grants);
+    this.#parts = parts;
+    this.#room = new WaitingRoom(parts);
+    this.#restart = new Restart(parts, options.found);
+    this.#grants = new Grants(parts, this.#room, this.#restart);
+    this.#draws = new Draws(parts, this.#room, this.#grants);
+    this.#ends = new LeaseEnds(parts, this.#grants);
+    this.#admission = new Admission(parts, { room: this.#room, grants: this.#grants, draws: this.#draws });
+    this.#operations = new Operations(parts, this.#grants);
   }
 
   /**
-   * Raises the epoch and the ceilings durably. Answers why that failed; nothing may be asked of the broker then.
-   * Nothing is granted before `open`.
+   * Raises the epoch and the ceilings durably. Nothing is granted before `open`. Returns the error if the write failed;
+   * then the broker must not be used.
    */
   start(): Promise<Error | undefined> {
-    return this.#foundation.ledger.open();
+    return this.#parts.ledger.open();
   }
 
-  /** Clients can come from now on: the time in which holders from before the restart may return begins. */
+  /** Lets clients in, and starts the time in which holders from before the restart may come back. */
   open(): void {
     const nowMs = this.#clock.monotonicMs();
-    this.#foundation.phase.open();
+    this.#parts.phase.open();
     this.#restart.open(nowMs);
-    this.#foundation.observer.observe({ kind: 'started' });
+    this.#parts.observer.observe({ kind: 'started' });
   }
 
   /**
-   * A clean stop: nothing is granted any more, and the ceilings are put right behind the last nonces. Leases stay
-   * noted and waiters stay unanswered: both cross to the next daemon. Answers why the last write failed.
+   * Stops cleanly: nothing more is granted, and each ceiling is put right behind the last nonce. Leases stay noted and
+   * waiters stay unanswered: both cross to the next daemon. Returns the error if the last write failed.
    */
   stop(): Promise<Error | undefined> {
-    this.#foundation.phase.stop();
-    return this.#foundation.ledger.close();
+    this.#parts.phase.stop();
+    return this.#parts.ledger.close();
   }
 
-  /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
+  /** Whether a plausible wall clock has been seen in this boot, or the clock is at least harmless. */
   get clockIsPlausible(): boolean {
-    return this.#foundation.ledger.clockIsPlausible;
+    return this.#parts.ledger.clockIsPlausible;
   }
 
-  /** Whether a write of the state has been under way for so long that the disk must be hung. */
+  /** Whether a write of the state has taken so long that the disk must hang, and requests wait for it. */
   get isOverdue(): boolean {
-    // Inside the durable ceilings it grants without the disk: only where somebody waits for it, it is no use to anybody.
-    return this.#foundation.ledger.isOverdue && (this.#room.draws.size > 0 || this.#grants.awaitsWrite);
+    // Below the durable ceilings, grants do not need the disk. Only if requests wait for it is the daemon of no use.
+    return this.#parts.ledger.isOverdue && (this.#room.draws.size > 0 || this.#grants.awaitsWrite);
   }
 
-  /** What is exclusive now. */
+  /** The exclusion policy in effect. */
   get exclusive(): ExclusionPolicy {
-    return this.#foundation.lanes.policy;
+    return this.#parts.lanes.policy;
   }
 
   /**
@@ -116,29 +122,28 @@ export class Broker {
    * back into the broker.
    */
   announceDueTo(announce: (dueMs: number) => void): void {
-    this.#foundation.deadlines.announceTo(announce);
+    this.#parts.deadlines.announceTo(announce);
   }
 
   /** When `expire` is due next, on the monotonic clock. */
   nextDueMs(): number | undefined {
-    return this.#foundation.phase.isGranting ? this.#foundation.deadlines.peek()?.dueMs : undefined;
+    return this.#parts.phase.isGranting ? this.#parts.deadlines.peek()?.dueMs : undefined;
   }
 
   /**
-   * Ends what is due. The caller must have handed over all input that had arrived by now: a renewal counts from when
-   * it is processed, and after a stall of the daemon it may lie unread although it came in time (I7).
+   * Ends what is due. The caller must first have handed over all input that had arrived by now: a renewal counts from
+   * when it is processed, and after a stall of the daemon it may still be unread although it arrived in time (I7).
    */
   expire(): void {
-    const { phase, deadlines, lanes } = this.#foundation;
+    const { phase, deadlines, lanes } = this.#parts;
     if (!phase.isGranting) return;
     const nowMs = this.#clock.monotonicMs();
     for (let due = deadlines.peek(); due !== undefined && due.dueMs <= nowMs; due = deadlines.peek()) {
       deadlines.remove(due);
       switch (due.kind) {
         case 'waiter':
-          this.#room.drop(due);
-          due.client.peer.refused(due.id, waitTimeout(due, nowMs));
-          // I8: where it was the head that wanted more than is durable, the next one may need less.
+          this.#room.refuse(due, waitTimeout(due, nowMs));
+          // I8: if it was the first and needed more than is durable, the next one may need less.
           this.#grants.pump(due.lane);
           break;
         case 'parked': {
@@ -168,17 +173,17 @@ export class Broker {
     return { peer, name: undefined, pid: undefined, sessionHash: undefined, waiting: new Map(), leases: new Set() };
   }
 
-  /** The client is gone: its leases end at once and its waiters are never granted (I6). */
+  /** The client is gone: its leases end at once, and its waiters are never granted (I6). */
   disconnect(client: Client): void {
     for (const waiting of client.waiting.values()) if (waiting.kind === 'draw') this.#room.drop(waiting);
     this.abandon(client);
   }
 
-  /** The client still listens but says nothing more: its leases and waiters end, its bare nonces are answered. */
+  /** The client still listens but sends no more: its leases and waiters end, and its bare nonces are still answered. */
   abandon(client: Client): void {
-    // After a stop the leases cross to the next daemon, by their notes.
-    if (!this.#foundation.phase.isGranting) return;
-    this.#foundation.ended.forget(client);
+    // After a stop, the leases cross to the next daemon by their notes.
+    if (!this.#parts.phase.isGranting) return;
+    this.#parts.recentCalls.forget(client);
     const lanes = new Set<LeaseLane>();
     for (const waiting of client.waiting.values()) {
       if (waiting.kind === 'draw') continue;
@@ -192,7 +197,7 @@ export class Broker {
     for (const lane of lanes) this.#grants.pump(lane);
   }
 
-  /** Binds what the client's session held before a restart to its new connection, and tells what that is. */
+  /** Binds what the client's session held before a restart to its new connection, and returns it. */
   hello(client: Client, name: string | undefined, pid: number | undefined, sessionHash: string | undefined): Resumed[] {
     client.name = name;
     client.pid = pid;
@@ -201,129 +206,107 @@ export class Broker {
     return this.#restart.resume(client, sessionHash, this.#clock.monotonicMs());
   }
 
-  /** A bare nonce, the first of `count` consecutive ones, without any exclusivity. Answers `drawn` or `refused`. */
+  /**
+   * Draws a bare nonce, the first of `count` consecutive ones, without any exclusivity. Tells the client `drawn` or
+   * `refused`, now or later.
+   */
   nonce(client: Client, id: RequestId, accountName: string, count: number): void {
     this.#admission.nonce(client, id, accountName, count);
   }
 
-  /** Queues for the account's lane. Answers `granted` or `refused`, now or later. */
+  /** Queues for the account's lane. Tells the client `granted` or `refused`, now or later. */
   acquire(client: Client, id: RequestId, params: AcquireParams): void {
     this.#admission.acquire(client, id, params);
   }
 
-  /** A further nonce under a live lease, also for another account of its lane. Answers `drawn` or `refused`. */
+  /**
+   * Draws a further nonce under a live lease, also for another account of its lane. Tells the client `drawn` or `refused`,
+   * now or later.
+   */
   next(client: Client, id: RequestId, params: NextParams): void {
     this.#admission.next(client, id, params);
   }
 
-  /** Lets the lease's TTL begin anew. Answers its TTL in milliseconds. */
+  /** Restarts the lease's TTL. Returns the TTL in milliseconds. */
   renew(client: Client, token: Token, ttlMs: number | undefined): number | Refusal {
     return this.#ends.renew(client, token, ttlMs);
   }
 
-  /** Ends the client's lease and grants the lane to the next. True once; false where the client holds no such lease. */
+  /** Ends the client's lease and grants the lane to the next waiter. Returns false if the client holds no such lease. */
   release(client: Client, token: Token, outcome: Outcome, usedOwnClock: boolean): boolean {
     return this.#ends.release(client, token, outcome, usedOwnClock);
   }
 
-  /** Takes back a request that has not been answered; where it has been, the answer holds. */
+  /** Takes back a request that has not been answered. If it has been, the answer holds. */
   cancel(client: Client, id: RequestId): void {
     this.#admission.cancel(client, id);
   }
 
-  /** Switches what is exclusive, durably. Live leases stay; waiters are queued anew in the order of their arrival. */
-  setExclusive(policy: ExclusionPolicy): Promise<Refusal | { before: ExclusionPolicy; after: ExclusionPolicy }> {
+  /** Switches what is exclusive, durably. Live leases stay, and waiters are queued again in the order of their arrival. */
+  setExclusive(policy: ExclusionPolicy): Promise<Refusal | ExclusionChange> {
     return this.#operations.setExclusive(policy);
   }
 
-  /** Raises a sequence for ever, durably. Answers the lowest nonce that could have come next, before and after. */
+  /** Raises a sequence for ever, durably. Returns the lowest nonce that could have come next, before and after. */
   advance(params: AdvanceParams): Promise<Refusal | Advanced> {
     return this.#operations.advance(params);
   }
 
   /**
-   * Stops an account, or lets it go on, durably. Calls under way are not touched. Letting it go on also closes its
-   * circuit breaker: the operator knows that the cause is gone.
+   * Pauses or resumes an account, durably. Calls under way are not touched. Resuming also closes its circuit breaker: the
+   * operator knows that the cause is gone.
    */
   setPaused(accountName: string, pausing: boolean): Promise<Refusal | PauseChange> {
     return this.#operations.setPaused(accountName, pausing);
   }
 
-  /** Lets only urgent calls begin from now on, or all again. Calls under way are not touched. */
+  /** Lets only urgent calls begin from now on, or all calls again. Calls under way are not touched. */
   setDraining(draining: boolean): DrainChange {
     return this.#operations.setDraining(draining);
   }
 
-  /** Goes by other policies from now on. Answers what an operator should hear of it; where refused nothing has changed. */
-  follow(policies: Policies): Promise<Refusal | { readonly kept: readonly string[] }> {
+  /** Replaces the policies, durably. If they are refused, nothing has changed. */
+  follow(policies: Policies): Promise<Refusal | Followed> {
     return this.#operations.follow(policies);
   }
 
-  /** A new configuration cannot be followed, and why: for whoever looks. */
+  /** Remembers, for the status, why a new configuration cannot be followed. The one in effect stays. */
   refuseConfiguration(problem: string): void {
     this.#operations.refuseConfiguration(problem);
   }
 
-  /** What an operator wants to see; at most 100 of a kind, and never a token. */
   status() {
-    return statusOf(this.#parts());
-  }
-
-  /** What a program wants to count. */
-  metrics() {
-    return metricsOf(this.#parts());
-  }
-
-  /** The calls that ended last, or those that ended after the one numbered `after`. */
-  calls(page: { readonly after: number | undefined; readonly limit: number; readonly account: string | undefined }) {
-    return callsPage(this.#foundation.ended, page, this.#clock.monotonicMs());
-  }
-
-  /** What happened last that an operator should know of, or what happened after the event numbered `after`. */
-  events(page: { readonly after: number | undefined; readonly limit: number }) {
-    return eventsPage(this.#foundation.recentEvents, page, this.#clock.monotonicMs());
-  }
-
-  /** An account's last calls, and what a rejected nonce was probably due to. */
-  why(accountName: string) {
-    const { accounts, leases, ledger, lanes, ended } = this.#foundation;
-    const nowMs = this.#clock.monotonicMs();
-    const account = accounts.get(accountName);
-    const record = recordOf({
-      name: accountName,
-      account,
-      ended,
-      leases: leases.values(),
-      ledger,
-      exclusive: lanes.policy,
-      policies: accounts.policies,
-    });
-    return {
-      ...whyOf(record, ended, nowMs),
-      paused: ledger.isPaused(accountName),
-      isKnown: ledger.isKnown(accountName),
-      status: account === undefined ? null : statusOfAccount(account, nowMs),
-    };
-  }
-
-  #parts() {
-    return {
-      ...this.#foundation,
-      nowMs: this.#clock.monotonicMs(),
+    return statusOf(this.#parts, {
       waiting: this.#room.size,
       grants: this.#grants.made,
       configurationProblem: this.#operations.configurationProblem,
-    };
+    });
   }
 
-  /** After a write of the state: what waited for it goes on. */
-  #written(failure: Error | undefined): void {
-    if (!this.#foundation.phase.isGranting) return;
+  metrics() {
+    return metricsOf(this.#parts);
+  }
+
+  calls(asked: CallsAsked) {
+    return callsPage(this.#parts, asked);
+  }
+
+  events(asked: EventsAsked) {
+    return eventsPage(this.#parts, asked);
+  }
+
+  why(accountName: string) {
+    return whyOf(this.#parts, accountName);
+  }
+
+  /** After a write of the state: serves what waited for it. */
+  #onWritten(failure: Error | undefined): void {
+    if (!this.#parts.phase.isGranting) return;
     this.#room.unwatchWrite();
     this.#serveBlocked(failure);
   }
 
-  /** Tries again what waits for a ceiling; with a `failure`, what cannot be served hears of it. */
+  /** Tries again to serve what waits for a ceiling. With a `failure`, what cannot be served is refused. */
   #serveBlocked(failure: Error | undefined): void {
     this.#draws.retry(failure);
     this.#grants.retry(failure);

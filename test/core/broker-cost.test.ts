@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { Breaker } from '../../src/core/accounts/breaker.ts';
 import { Lane } from '../../src/core/lanes/lane.ts';
-import type { Waiter } from '../../src/core/leases/entities.ts';
+import type { Waiter } from '../../src/core/leases/lease.ts';
 import { type Bot, Machine, settled } from './simulation.ts';
 
 const WAITING = 10_000;

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/clock.ts';
 import { NO_POLICIES, type Policies } from '../../src/core/accounts/policies.ts';
 import { type AcquireParams, Broker, DEFAULT_LIMITS, type Limits, type Resumed } from '../../src/core/broker.ts';
-import type { Client } from '../../src/core/leases/entities.ts';
+import type { Client } from '../../src/core/leases/lease.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import { startingState } from '../../src/core/operator/policy-plan.ts';
 import type {

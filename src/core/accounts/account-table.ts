@@ -17,8 +17,8 @@ export interface AccountTableOptions {
   /** What the daemon before this one has noted. */
   readonly found: AccountNotesFound;
   readonly nowMs: number;
-  /** Hears that a note could not be kept: nothing may be granted any more then. */
-  readonly failed: (error: Error) => void;
+  /** Called when a note cannot be written: nothing may be granted any more. */
+  readonly onFailed: (error: Error) => void;
 }
 
 /** So many are remembered of an account. */
@@ -45,18 +45,18 @@ export class AccountTable {
   readonly #limit: number;
   readonly #ledger: Ledger;
   readonly #notes: AccountNotes;
-  readonly #failed: (error: Error) => void;
+  readonly #onFailed: (error: Error) => void;
   readonly #startedAtMs: number;
   /** What is not noted has not been used. */
   readonly #isComplete: boolean;
   #policies: Policies;
 
-  constructor({ limit, ledger, policies, notes, found, nowMs, failed }: AccountTableOptions) {
+  constructor({ limit, ledger, policies, notes, found, nowMs, onFailed }: AccountTableOptions) {
     this.#limit = limit;
     this.#ledger = ledger;
     this.#policies = policies;
     this.#notes = notes;
-    this.#failed = failed;
+    this.#onFailed = onFailed;
     this.#startedAtMs = nowMs;
     this.#isComplete = found.complete;
     for (const noted of found.accounts) this.#noted.add(this.#make(noted.account, nowMs, noted));
@@ -169,7 +169,7 @@ export class AccountTable {
     try {
       write();
     } catch (error) {
-      this.#failed(asError(error));
+      this.#onFailed(asError(error));
     }
   }
 

@@ -1,8 +1,7 @@
 /**
- * What the parts of the broker stand on: its tables, and the ports behind them. It decides nothing; every part takes of it
- * what it needs, and none changes which ones they are.
+ * What all parts of the broker share: its tables, and the ports behind them. It decides nothing, and each part takes from
+ * it what it needs.
  */
-
 import type { Clock } from '../../clock.ts';
 import { MAX_ACCOUNTS_IN_USE, MAX_WAITING, MAX_WAITING_PER_CLIENT } from '../../terms.ts';
 import { AccountTable } from '../accounts/account-table.ts';
@@ -22,8 +21,8 @@ import type {
 import { Histogram } from '../record/histogram.ts';
 import { RecentCalls } from '../record/recent-calls.ts';
 import { RecentEvents } from '../record/recent-events.ts';
-import type { Due } from './entities.ts';
 import { LaneMap } from './lane-map.ts';
+import type { Due } from './lease.ts';
 import { LeaseTable } from './lease-table.ts';
 import { Phase } from './phase.ts';
 
@@ -48,7 +47,7 @@ export interface BrokerOptions {
   readonly found: NotesFound;
   readonly accountNotes: AccountNotes;
   readonly accountsFound: AccountNotesFound;
-  /** Left out: nothing is configured. What they need of the state, it must have. */
+  /** By default nothing is configured. The state must fit them: `startingState` makes it fit. */
   readonly policies?: Policies;
   readonly observer: Observer;
   readonly limits?: Limits;
@@ -64,47 +63,40 @@ export interface BrokerParts {
   readonly lanes: LaneMap;
   readonly leases: LeaseTable;
   readonly deadlines: DeadlineQueue<Due>;
-  readonly ended: RecentCalls;
   readonly drain: Drain;
-  /** How long calls that have ended had waited, and how long they lasted. */
+  readonly recentCalls: RecentCalls;
+  readonly recentEvents: RecentEvents;
+  /** How long the calls that have ended had waited, and how long they lasted. */
   readonly waits: Histogram;
   readonly holds: Histogram;
-  readonly recentEvents: RecentEvents;
-  /** Hears every event, and more than `recentEvents` keeps. */
+  /** What it observes is also added to `recentEvents`, and its `failed` first ends the phase. */
   readonly observer: Observer;
 }
 
-/** `written` hears of every write of the state that has ended, and why where it failed. */
-export function brokerPartsOf(options: BrokerOptions, written: (failure: Error | undefined) => void): BrokerParts {
-  const { clock, state } = options;
+/** `onWritten` is called after each write of the state, with the error if it failed. */
+export function brokerPartsOf(options: BrokerOptions, onWritten: (failure: Error | undefined) => void): BrokerParts {
+  const { clock, bootId, state, store, limits = DEFAULT_LIMITS, policies = NO_POLICIES } = options;
+  const startedAtMs = clock.monotonicMs();
   const recentEvents = new RecentEvents();
+  const phase = new Phase((error) => options.observer.failed(error));
+  const failed = (error: Error) => phase.fail(error);
   const observer: Observer = {
     ...options.observer,
+    failed,
     observe(event) {
       recentEvents.add(event, clock.monotonicMs());
       options.observer.observe(event);
     },
   };
-  const limits = options.limits ?? DEFAULT_LIMITS;
-  const phase = new Phase((error) => observer.failed(error));
-  const failed = (error: Error) => phase.fail(error);
-  const startedAtMs = clock.monotonicMs();
-  const ledger = new Ledger({
-    clock,
-    bootId: options.bootId,
-    state,
-    store: options.store,
-    observer: { ...observer, failed },
-    onWritten: written,
-  });
+  const ledger = new Ledger({ clock, bootId, state, store, observer, onWritten });
   const accounts = new AccountTable({
     limit: limits.accounts,
     ledger,
-    policies: options.policies ?? NO_POLICIES,
+    policies,
     notes: options.accountNotes,
     found: options.accountsFound,
     nowMs: startedAtMs,
-    failed,
+    onFailed: failed,
   });
   const deadlines = new DeadlineQueue<Due>();
   return {
@@ -117,11 +109,11 @@ export function brokerPartsOf(options: BrokerOptions, written: (failure: Error |
     lanes: new LaneMap(state.exclusive, deadlines),
     leases: new LeaseTable(options.notes, failed),
     deadlines,
-    ended: new RecentCalls(),
     drain: new Drain(),
+    recentCalls: new RecentCalls(),
+    recentEvents,
     waits: new Histogram(),
     holds: new Histogram(),
-    recentEvents,
     observer,
   };
 }

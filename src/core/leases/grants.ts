@@ -1,26 +1,19 @@
 /**
- * From a free lane to the next lease. Who is next is the lane's word (I6), whether his call may begin the gate's; the
- * nonce is drawn here and nowhere sooner (I3), and the lease is noted before anybody hears of it (I4). After every change
- * of a lane, `pump` leaves no waiter behind that could be granted (I8).
+ * From a free lane to the next lease. The lane decides which waiter is next (I6), and the gate whether its call may begin.
+ * The nonce is drawn here and not sooner (I3), and the lease is noted before anything is told of it (I4). After each
+ * change of a lane, `pump` leaves no waiter behind that could be granted (I8).
  */
-import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
 import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
-import type { AccountTable } from '../accounts/account-table.ts';
 import { judge, longestTtlMs, pass, refusalOf } from '../accounts/gate.ts';
 import { unitMismatch } from '../accounts/refusals.ts';
-import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { AccountQueue } from '../lanes/lane.ts';
-import type { Ledger } from '../nonces/ledger.ts';
 import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
-import type { Nonce, Observer, Token } from '../ports.ts';
+import type { Nonce, Token } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';
-import type { Due, Lease, LeaseLane, Waiter } from './entities.ts';
-import type { LaneMap } from './lane-map.ts';
-import type { LeaseTable } from './lease-table.ts';
-import { callOf } from './lease-views.ts';
-import type { Phase } from './phase.ts';
+import { callOf } from './calls.ts';
+import type { Lease, LeaseLane, Waiter } from './lease.ts';
 import { DRAINING, full } from './refusals.ts';
 import type { Restart } from './restart.ts';
 import type { WaitingRoom } from './waiting-room.ts';
@@ -29,36 +22,22 @@ import type { WaitingRoom } from './waiting-room.ts';
 export type Admitted =
   /** It was granted or refused at once. */
   | 'answered'
-  /** Nothing but a write of the state keeps it from its grant. */
+  /** Only a write of the state keeps it from its grant. */
   | 'needs-write'
   | 'waits';
 
 export class Grants {
-  readonly #clock: Clock;
-  readonly #phase: Phase;
-  readonly #ledger: Ledger;
-  readonly #accounts: AccountTable;
-  readonly #lanes: LaneMap;
-  readonly #leases: LeaseTable;
-  readonly #deadlines: DeadlineQueue<Due>;
-  readonly #observer: Observer;
+  readonly #parts: BrokerParts;
   readonly #room: WaitingRoom;
   readonly #restart: Restart;
-  /** Lanes whose next waiter waits for a ceiling. */
+  /** Lanes whose next waiter needs a ceiling that must be raised first. */
   readonly #blocked = new Set<LeaseLane>();
   /** Parked queues whose account is being enlisted. */
   readonly #unlisted = new Set<AccountQueue<Waiter>>();
   #made = 0;
 
-  constructor(foundation: BrokerParts, room: WaitingRoom, restart: Restart) {
-    this.#clock = foundation.clock;
-    this.#phase = foundation.phase;
-    this.#ledger = foundation.ledger;
-    this.#accounts = foundation.accounts;
-    this.#lanes = foundation.lanes;
-    this.#leases = foundation.leases;
-    this.#deadlines = foundation.deadlines;
-    this.#observer = foundation.observer;
+  constructor(parts: BrokerParts, room: WaitingRoom, restart: Restart) {
+    this.#parts = parts;
     this.#room = room;
     this.#restart = restart;
   }
@@ -68,45 +47,46 @@ export class Grants {
     return this.#made;
   }
 
-  /** Whether somebody waits here for a write of the state. */
+  /** Whether any waiter waits for a write of the state. */
   get awaitsWrite(): boolean {
     return [...this.#blocked].some(({ waiting }) => waiting > 0) || [...this.#unlisted].some(({ parked }) => parked);
   }
 
-  /** Takes in a waiter and grants what can be granted in its lane. */
+  /** Adds a waiter, and grants what can be granted in its lane. */
   admit(waiter: Waiter): Admitted {
     const { lane } = waiter;
     this.#room.add(waiter);
     const blocked = this.pump(lane);
     if (!lane.has(waiter)) return 'answered';
-    // A lane that is not exclusive is never held: all that wait in it wait for what its first one waits for.
+    // A lane that is not exclusive is always free: what blocks its first waiter is all that the others wait for.
     const isBlocked = blocked !== undefined && (blocked === waiter || !lane.exclusive);
     return isBlocked || this.#awaitsEnlisting(waiter) ? 'needs-write' : 'waits';
   }
 
   /**
-   * I8: called whenever a lane may have become free or a waiter has come. Grants until the lane is held. Returns the next
-   * waiter if it needs a ceiling that must be raised first.
+   * I8: to be called whenever a lane may have become free or a waiter has come. Grants until the lane is held. Returns the
+   * next waiter if it needs a ceiling that must be raised first.
    */
   pump(lane: LeaseLane, failure?: Error): Waiter | undefined {
+    const { clock, phase } = this.#parts;
     let refusing = failure;
     let blocked: Waiter | undefined;
     this.#blocked.delete(lane);
-    if (this.#phase.isGranting && !(this.#restart.allClosed && lane.exclusive)) {
-      const nowMs = this.#clock.monotonicMs();
+    if (phase.isGranting && !(this.#restart.allClosed && lane.exclusive)) {
+      const nowMs = clock.monotonicMs();
       while (lane.isFree) {
         const waiter = lane.choose(nowMs);
         if (waiter === undefined) break;
         if (!this.mayBegin(lane, waiter, nowMs, refusing) || this.#grant(lane, waiter, nowMs)) continue;
-        if (!this.#phase.isGranting) return undefined;
+        if (!phase.isGranting) return undefined;
         this.#room.watchWrite();
         if (refusing === undefined) {
           this.#blocked.add(lane);
           blocked = waiter;
           break;
         }
-        // The ceiling cannot be raised: the one whose turn it is hears so. I8: the next may need less than is durable;
-        // where it does not, it waits for the next try.
+        // The ceiling cannot be raised: one waiter is refused. I8: the next one may need less than is durable. If it does
+        // not, it waits for the next try.
         this.#room.refuse(waiter, notDurable(refusing));
         refusing = undefined;
       }
@@ -115,11 +95,11 @@ export class Grants {
     return blocked;
   }
 
-  /** Whether the chosen waiter's call may begin; where not, it is out of the lane's turns afterwards, and the next is looked at. */
+  /** Whether the chosen waiter's call may begin. If not, the waiter is parked or refused, so that the lane chooses another. */
   mayBegin(lane: LeaseLane, waiter: Waiter, nowMs: number, failure?: Error): boolean {
     const { account, unit, priority, cost } = waiter;
     if (!account.enlisted) {
-      const enlisting = this.#ledger.enlist(account);
+      const enlisting = this.#parts.ledger.enlist(account);
       if (enlisting === 'crowded') return this.#room.refuse(waiter, CROWDED);
       if (enlisting === 'under-way') {
         if (failure !== undefined) return this.#room.refuse(waiter, notDurable(failure));
@@ -144,28 +124,28 @@ export class Grants {
     }
   }
 
-  /** Brings the lane's own deadline up to date: when an urgent waiter may end a hung background lease. */
+  /** Updates the lane's own deadline: when an urgent waiter may end a hung background lease. */
   settle(lane: LeaseLane): void {
     const dueMs = lane.preemptionDueMs();
-    if (dueMs === undefined) this.#deadlines.remove(lane);
-    else this.#deadlines.reschedule(lane, dueMs);
+    if (dueMs === undefined) this.#parts.deadlines.remove(lane);
+    else this.#parts.deadlines.reschedule(lane, dueMs);
   }
 
-  /** Refuses whoever waits for one of the accounts that `concerns` names and may not pass any more. */
+  /** Refuses the waiters of the accounts that `concerns` names, if their calls may not begin any more. */
   sweep(concerns: (account: Account) => boolean): void {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#parts.clock.monotonicMs();
     this.#turnAway(({ account, priority, cost }) =>
       concerns(account) ? refusalOf(account, priority, cost, nowMs) : undefined,
     );
   }
 
-  /** Refuses whoever waits and is not urgent. */
+  /** Refuses all waiters that are not urgent. */
   drain(): void {
     this.#turnAway(({ priority }) => (priority === 'urgent' ? undefined : DRAINING));
   }
 
   #turnAway(refusalFor: (waiter: Waiter) => Refusal | undefined): void {
-    for (const lane of this.#lanes.all()) {
+    for (const lane of this.#parts.lanes.all()) {
       let swept = false;
       for (const waiter of lane.waiters()) {
         const why = refusalFor(waiter);
@@ -173,12 +153,12 @@ export class Grants {
         this.#room.refuse(waiter, why);
         swept = true;
       }
-      // I8: the head may have gone that wanted more than is durable.
+      // I8: the first waiter, which needed more than is durable, may be gone.
       if (swept) this.pump(lane);
     }
   }
 
-  /** Tries again, after a write of the state or without it; with a `failure`, who cannot be served hears of it. */
+  /** Tries again, after a write of the state or without it. With a `failure`, what cannot be served is refused. */
   retry(failure: Error | undefined): void {
     const listed = new Set<LeaseLane>();
     for (const queue of this.#unlisted) {
@@ -188,48 +168,47 @@ export class Grants {
       listed.add(lane);
     }
     this.#unlisted.clear();
-    // I6: only now, or an urgent waiter of the same account would come after whoever was parked before it.
+    // I6: only after all are unparked. Otherwise an urgent waiter could come after one of its account that was parked first.
     for (const lane of listed) this.pump(lane, failure);
     const blocked = [...this.#blocked];
     this.#blocked.clear();
     for (const lane of blocked) this.pump(lane, failure);
   }
 
-  /** Whether its queue is parked until the state has its account, and the waiter with it. */
+  /** Moves everything into the lane that `policy` gives its account. Leases stay, and waiters keep their order (I6). */
+  switchTo(policy: ExclusionPolicy): void {
+    const { deadlines, lanes, leases } = this.#parts;
+    for (const lane of lanes.all()) deadlines.remove(lane);
+    this.#blocked.clear();
+    this.#unlisted.clear();
+    lanes.switchTo(policy, leases.values());
+    for (const lane of lanes.all()) this.pump(lane);
+  }
+
+  /** Whether the waiter's queue is parked until the state has its account. */
   #awaitsEnlisting({ queue }: Waiter): boolean {
     return queue !== undefined && this.#unlisted.has(queue);
   }
 
-  /** From now on everybody is in the lane that `policy` gives him; leases stay, and waiters keep their order (I6). */
-  switchTo(policy: ExclusionPolicy): void {
-    for (const lane of this.#lanes.all()) this.#deadlines.remove(lane);
-    this.#blocked.clear();
-    this.#unlisted.clear();
-    this.#lanes.switchTo(policy, this.#leases.values());
-    for (const lane of this.#lanes.all()) this.pump(lane);
-  }
-
-  /** Grants the lane to its next waiter, or refuses it for good. False where a ceiling must be raised first. */
+  /** Grants the lane to its next waiter, or refuses the waiter. Returns false if a ceiling must be raised first. */
   #grant(lane: LeaseLane, waiter: Waiter, nowMs: number): boolean {
+    const { accounts, deadlines, ledger, leases, observer, phase } = this.#parts;
     const { account, client, id, count } = waiter;
-    if (this.#leases.isFull) {
-      this.#room.drop(waiter);
-      client.peer.refused(id, full(`${this.#leases.capacity} leases are held already`));
+    if (leases.isFull) {
+      this.#room.refuse(waiter, full(`${leases.capacity} leases are held already`));
       return true;
     }
-    const token = this.#ledger.take(this.#ledger.tokens, 1);
+    const token = ledger.take(ledger.tokens, 1);
     if (token.kind === 'needs-ceiling') return false;
     if (token.kind === 'exhausted') {
-      this.#room.drop(waiter);
-      client.peer.refused(id, exhausted(this.#ledger.tokens));
+      this.#room.refuse(waiter, exhausted(ledger.tokens));
       return true;
     }
     // I3: drawn here and not when the request was queued, or a later caller could be granted a lower nonce.
-    const drawn = this.#ledger.take(account.sequence, count);
+    const drawn = ledger.take(account.sequence, count);
     if (drawn.kind === 'needs-ceiling') return false;
     if (drawn.kind === 'exhausted') {
-      this.#room.drop(waiter);
-      client.peer.refused(id, exhausted(account.sequence));
+      this.#room.refuse(waiter, exhausted(account.sequence));
       return true;
     }
     const ttlMs = Math.min(waiter.ttlMs, longestTtlMs(account));
@@ -259,22 +238,21 @@ export class Grants {
       heapIndex: -1,
     };
     // I4: noted before the grant is sent, so that a daemon that dies in between leaves a closed lane, not an open one.
-    if (!this.#leases.note(lease)) return false;
+    if (!leases.note(lease)) return false;
     const isProbe = pass(account, waiter.priority, waiter.cost, nowMs);
-    if (account.bucket !== undefined || isProbe || !this.#accounts.isNoted(account))
-      this.#accounts.note(account, nowMs);
-    // Looked at again: a note that cannot be kept ends everything.
-    if (!this.#phase.isGranting) return false;
+    if (account.bucket !== undefined || isProbe || !accounts.isNoted(account)) accounts.note(account, nowMs);
+    // Looked at again: a note that cannot be written ends everything.
+    if (!phase.isGranting) return false;
     lane.granted(waiter, nowMs);
     this.#room.forget(waiter);
-    this.#leases.hold(lease);
-    this.#deadlines.add(lease);
+    leases.hold(lease);
+    deadlines.add(lease);
     this.#made += 1;
     account.grants += 1;
     account.nonces += count;
     account.usedAtMs = nowMs;
     client.peer.granted(id, { nonce: drawn.nonce, count, token: lease.token, ttlMs, waitedMs });
-    this.#observer.granted?.(callOf(lease), count);
+    observer.granted?.(callOf(lease), count);
     if (isProbe) this.sweep((other) => other === account || other.exchange === account.exchange);
     return true;
   }

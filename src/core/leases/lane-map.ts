@@ -1,15 +1,15 @@
 import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import { Lane, type Timetable } from '../lanes/lane.ts';
-import type { Lease, LeaseLane, Waiter } from './entities.ts';
+import type { Lease, LeaseLane, Waiter } from './lease.ts';
 
-/** Above it, lanes that nobody holds or waits for are forgotten. */
+/** With more lanes than this, those without a lease or a waiter are forgotten. */
 const MANY_LANES = 1_000;
 
-/** Which account maps to which lane, under the exclusion policy of now. */
+/** Maps each account to its lane, under the current exclusion policy. */
 export class LaneMap {
   readonly #lanes = new Map<string, LeaseLane>();
-  /** Where waiters that are paced wait for their time. */
+  /** Where the queues of paced accounts wait for their time. */
   readonly #timetable: Timetable<Waiter>;
   #policy: ExclusionPolicy;
 
@@ -22,17 +22,17 @@ export class LaneMap {
     return this.#policy;
   }
 
-  /** A copy, to be changed while it is gone through. */
+  /** Returns a copy, so that lanes may change while the caller goes through them. */
   all(): LeaseLane[] {
     return [...this.#lanes.values()];
   }
 
-  /** The lanes that somebody holds or waits for. */
+  /** The lanes with a lease or a waiter. */
   *busy(): Iterable<LeaseLane> {
     for (const lane of this.#lanes.values()) if (lane.leases.size > 0 || lane.waiting > 0) yield lane;
   }
 
-  /** Whether a lease in `lane` covers a call for the account too. */
+  /** Whether a lease in `lane` also covers a call of the account. */
   covers(lane: LeaseLane, account: Account): boolean {
     return this.#nameOf(account) === lane.name;
   }
@@ -42,17 +42,17 @@ export class LaneMap {
     return this.#lanes.get(name) ?? this.#add(name);
   }
 
-  /** From now on everybody is in the lane that the policy gives him, also where accounts have changed exchanges. */
+  /** Moves everything into the lane that `policy` gives its account, also if accounts have changed exchanges. */
   switchTo(policy: ExclusionPolicy, leases: Iterable<Lease>): void {
     const waiters: Waiter[] = this.all().flatMap((lane) => lane.drain());
     this.#lanes.clear();
     this.#policy = policy;
-    // I4: a lease belongs to its account; under the new policy it may hold another lane, together with others.
+    // I4: a lease belongs to its account. Under the new policy it may share a lane with others.
     for (const lease of leases) {
       lease.lane = this.of(lease.account);
       lease.lane.leases.add(lease);
     }
-    // I6: nobody loses its place by a switch.
+    // I6: no waiter loses its place by a switch.
     waiters.sort((a, b) => a.arrival - b.arrival);
     for (const waiter of waiters) {
       waiter.lane = this.of(waiter.account);

@@ -1,91 +1,63 @@
 /**
- * When a lease ends and what its end tells. It ends by its holder, its time, an urgent waiter or its connection; by its
- * time no earlier than its TTL after the last renewal (I7). How the call went is told to its account and exchange, and
- * remembered for whoever asks why a nonce was rejected.
+ * How a lease ends, and what its end tells. A holder, the TTL, an urgent waiter or the end of the connection ends it; the
+ * TTL no earlier than its time after the last renewal (I7). The outcome of the call is passed on to its account and
+ * exchange, and is remembered for the question why a nonce was rejected.
  */
-import type { Clock } from '../../clock.ts';
 import type { Refusal } from '../../errors.ts';
 import type { LeaseEnd, Outcome, RevokeReason } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
-import type { AccountTable } from '../accounts/account-table.ts';
 import { ended, longestTtlMs } from '../accounts/gate.ts';
-import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
-import type { Ledger } from '../nonces/ledger.ts';
 import { SHUTTING_DOWN } from '../nonces/refusals.ts';
-import type { Observer, Token } from '../ports.ts';
-import type { Histogram } from '../record/histogram.ts';
-import type { GrantedCall, RecentCalls } from '../record/recent-calls.ts';
+import type { Token } from '../ports.ts';
+import type { GrantedCall } from '../record/recent-calls.ts';
 import type { BrokerParts } from './broker-parts.ts';
-import type { Client, Due, Lease, LeaseLane } from './entities.ts';
+import { callOf, endedCallOf } from './calls.ts';
 import type { Grants } from './grants.ts';
-import type { LeaseTable } from './lease-table.ts';
-import { callOf, endOf, leftMs } from './lease-views.ts';
-import type { Phase } from './phase.ts';
+import { type Client, type Lease, type LeaseLane, leftMs } from './lease.ts';
 import { LEASE_LOST } from './refusals.ts';
 
 export class LeaseEnds {
-  readonly #clock: Clock;
-  readonly #phase: Phase;
-  readonly #ledger: Ledger;
-  readonly #accounts: AccountTable;
-  readonly #leases: LeaseTable;
-  readonly #deadlines: DeadlineQueue<Due>;
-  readonly #ended: RecentCalls;
-  readonly #observer: Observer;
+  readonly #parts: BrokerParts;
   readonly #grants: Grants;
-  readonly #waits: Histogram;
-  readonly #holds: Histogram;
 
-  constructor(foundation: BrokerParts, grants: Grants) {
-    this.#clock = foundation.clock;
-    this.#phase = foundation.phase;
-    this.#ledger = foundation.ledger;
-    this.#accounts = foundation.accounts;
-    this.#leases = foundation.leases;
-    this.#deadlines = foundation.deadlines;
-    this.#ended = foundation.ended;
-    this.#observer = foundation.observer;
+  constructor(parts: BrokerParts, grants: Grants) {
+    this.#parts = parts;
     this.#grants = grants;
-    this.#waits = foundation.waits;
-    this.#holds = foundation.holds;
   }
 
-  /** Lets the lease's TTL begin anew. Answers its TTL in milliseconds. */
   renew(client: Client, token: Token, ttlMs: number | undefined): number | Refusal {
-    const lease = this.#leases.own(client, token);
-    if (!this.#phase.isGranting) return SHUTTING_DOWN;
+    const { clock, deadlines, leases, phase } = this.#parts;
+    const lease = leases.own(client, token);
+    if (!phase.isGranting) return SHUTTING_DOWN;
     if (lease === undefined) return LEASE_LOST;
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = clock.monotonicMs();
     lease.ttlMs = ttlMs ?? lease.ttlMs;
     const asked = nowMs + lease.ttlMs;
     const allowed = nowMs + longestTtlMs(lease.account);
-    // I7: an outage shortens no lease that was granted before it, also not when its holder asks for more.
+    // I7: an outage does not shorten a lease that was granted before it, not even when its holder renews it.
     lease.expiresAtMs = Math.min(asked, Math.max(allowed, lease.expiresAtMs));
-    // I7: a renewal that is not noted would not count after a restart, and so is not promised.
-    if (!this.#leases.note(lease)) return SHUTTING_DOWN;
-    this.#deadlines.reschedule(lease, lease.expiresAtMs);
-    // What is told is never more than what holds.
+    // I7: a renewal that is not noted would not count after a restart, so it is not promised.
+    if (!leases.note(lease)) return SHUTTING_DOWN;
+    deadlines.reschedule(lease, lease.expiresAtMs);
+    // Never more than what holds.
     return lease.expiresAtMs === asked ? lease.ttlMs : leftMs(lease, nowMs);
   }
 
-  /** Ends the client's lease and grants the lane to the next. True once; false where the client holds no such lease. */
   release(client: Client, token: Token, outcome: Outcome, usedOwnClock: boolean): boolean {
-    const lease = this.#leases.own(client, token);
+    const { ledger, leases } = this.#parts;
+    const lease = leases.own(client, token);
     if (lease === undefined) {
-      // I5: it changes nothing but what is remembered of the call, for whoever asks why it failed.
-      const late = this.#ended.tellLate(token, client, outcome, this.#clock.monotonicMs());
-      if (late?.late === true) this.#observer.ended?.(late);
-      if (late?.outcome === 'invalid-nonce') this.#rejected(late);
+      this.#tellLate(client, token, outcome);
       return false;
     }
-    if (usedOwnClock) this.#ledger.liftToNow(lease.account.sequence);
+    if (usedOwnClock) ledger.liftToNow(lease.account.sequence);
     this.end(lease, 'released', outcome, usedOwnClock);
     this.#learn(lease, outcome);
     this.#grants.pump(lease.lane);
     return true;
   }
 
-  /** Ends hung background leases for an urgent waiter, if there is one that may begin. */
+  /** Ends the hung background leases of a lane for an urgent waiter, if there is one whose call may begin. */
   preempt(lane: LeaseLane, nowMs: number): void {
     for (let urgent = lane.urgent; urgent !== undefined; urgent = lane.urgent) {
       if (!this.#grants.mayBegin(lane, urgent, nowMs)) continue;
@@ -94,59 +66,67 @@ export class LeaseEnds {
     }
   }
 
-  /** Ends a lease that its holder has not given back, tells him, and grants the lane to the next. */
+  /** Ends a lease that its holder has not released, tells the holder, and grants the lane to the next waiter. */
   revoke(lease: Lease, how: RevokeReason | 'lost'): void {
     this.end(lease, how, 'unknown', false);
     if (how !== 'lost') lease.client?.peer.revoked(lease.token, how);
     this.#grants.pump(lease.lane);
   }
 
-  /** Ends a lease. Whoever calls this must `pump` its lane afterwards (I8). */
+  /** Ends a lease. The caller must `pump` its lane afterwards (I8). */
   end(lease: Lease, how: LeaseEnd, outcome: Outcome, ownClock: boolean): void {
-    const nowMs = this.#clock.monotonicMs();
-    this.#leases.end(lease);
-    this.#deadlines.remove(lease);
+    const { clock, deadlines, holds, leases, observer, recentCalls, waits } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    leases.end(lease);
+    deadlines.remove(lease);
     lease.account.usedAtMs = nowMs;
     this.#uncharge(lease.account, lease.cost, nowMs);
     for (const [account, cost] of lease.otherCosts ?? []) {
       account.leases -= 1;
       this.#uncharge(account, cost, nowMs);
     }
-    const call = endOf(lease, how, outcome, ownClock, nowMs);
+    const call = endedCallOf(lease, how, outcome, ownClock, nowMs);
     lease.account.tally.add(how, outcome, nowMs);
-    this.#waits.add(lease.waitedMs);
-    this.#holds.add(nowMs - lease.grantedAtMs);
-    this.#observer.ended?.(call);
-    // Whose lease was ended for him may still tell how the call went.
-    this.#ended.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
+    waits.add(lease.waitedMs);
+    holds.add(nowMs - lease.grantedAtMs);
+    observer.ended?.(call);
+    // A holder whose lease was ended by the daemon may still tell how the call went.
+    recentCalls.add(call, how === 'expired' || how === 'preempted' ? lease.client : undefined);
   }
 
-  /** The account's call is over: from now on what it cost drains. */
+  /** I5: the lease is not this client's, or over. Changes nothing but what is remembered of the call. */
+  #tellLate(client: Client, token: Token, outcome: Outcome): void {
+    const { clock, observer, recentCalls } = this.#parts;
+    const call = recentCalls.tellLate(token, client, outcome, clock.monotonicMs());
+    if (call?.late === true) observer.ended?.(call);
+    if (call?.outcome === 'invalid-nonce') this.#rejected(call);
+  }
+
+  /** The account's call is over: from now on its cost leaks away. */
   #uncharge(account: Account, cost: number, nowMs: number): void {
     if (account.bucket === undefined) return;
     account.bucket.ended(cost, nowMs);
-    this.#accounts.note(account, nowMs);
+    this.#parts.accounts.note(account, nowMs);
   }
 
-  /** What the end of a call says of its account and exchange. */
+  /** Passes on what the end of a call says about its account and exchange. */
   #learn(lease: Lease, outcome: Outcome): void {
     if (outcome === 'unknown' || outcome === 'unused') return;
+    const { accounts, clock, observer } = this.#parts;
     const { account } = lease;
     const { exchange, breaker } = account;
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = clock.monotonicMs();
     if (outcome === 'ok') account.okAtMs = nowMs;
-    if (outcome === 'invalid-nonce') {
-      this.#rejected(callOf(lease));
-    }
+    if (outcome === 'invalid-nonce') this.#rejected(callOf(lease));
     const before = breaker.noted();
     const changed = ended(account, outcome, lease.begunAtMs, nowMs);
-    if (breaker.noted() !== before || outcome === 'rate-limited') this.#accounts.note(account, nowMs);
+    if (breaker.noted() !== before || outcome === 'rate-limited') accounts.note(account, nowMs);
     if (changed.breaker) {
-      this.#observer.observe({ kind: 'breaker-changed', account: account.name, openFor: breaker.trouble });
+      observer.observe({ kind: 'breaker-changed', account: account.name, openFor: breaker.trouble });
     }
     if (changed.exchange) {
       const isDown = exchange.downSinceMs !== undefined;
-      this.#observer.observe({ kind: 'exchange-changed', exchange: exchange.name, isDown });
+      observer.observe({ kind: 'exchange-changed', exchange: exchange.name, isDown });
     }
     if (changed.breaker || changed.exchange) {
       this.#grants.sweep((other) => other === account || (changed.exchange && other.exchange === exchange));
@@ -154,6 +134,7 @@ export class LeaseEnds {
   }
 
   #rejected(call: GrantedCall): void {
-    this.#observer.observe({ kind: 'rejected', call, before: this.#ended.before(call) });
+    const { observer, recentCalls } = this.#parts;
+    observer.observe({ kind: 'rejected', call, before: recentCalls.before(call) });
   }
 }

@@ -1,19 +1,19 @@
 import { asError } from '../../errors.ts';
 import type { LeaseNotes, Token } from '../ports.ts';
-import type { Client, Lease } from './entities.ts';
+import type { Client, Lease } from './lease.ts';
 
-/** The live leases. Each is noted outside the process as long as it lives, so that the next daemon finds it. */
+/** The live leases. Each is noted outside the process while it lives, so that the next daemon finds it. */
 export class LeaseTable {
   readonly #leases = new Map<Token, Lease>();
-  /** Those from before the restart whose holder has not come back yet. */
+  /** Leases from before the restart whose holders have not come back yet. */
   readonly #orphans = new Set<Lease>();
   readonly #notes: LeaseNotes;
-  readonly #failed: (error: Error) => void;
+  readonly #onFailed: (error: Error) => void;
 
-  /** `failed` hears that a note could not be written: nothing may be granted any more then. */
-  constructor(notes: LeaseNotes, failed: (error: Error) => void) {
+  /** `onFailed` is called when a note cannot be written: nothing may be granted any more. */
+  constructor(notes: LeaseNotes, onFailed: (error: Error) => void) {
     this.#notes = notes;
-    this.#failed = failed;
+    this.#onFailed = onFailed;
   }
 
   get size(): number {
@@ -40,13 +40,13 @@ export class LeaseTable {
     return this.#leases.get(lease.token) === lease;
   }
 
-  /** I5: the token alone is not enough; it must come over the connection that holds the lease. */
+  /** I5: the token alone is not enough. It must come over the connection that holds the lease. */
   own(client: Client, token: Token): Lease | undefined {
     const lease = this.#leases.get(token);
     return lease?.client === client ? lease : undefined;
   }
 
-  /** Takes in a lease. One without a client is from before the restart, and noted already. */
+  /** Adds a lease. One without a client is from before the restart, and noted already. */
   hold(lease: Lease): void {
     this.#leases.set(lease.token, lease);
     lease.lane.leases.add(lease);
@@ -55,7 +55,7 @@ export class LeaseTable {
     else lease.client.leases.add(lease);
   }
 
-  /** Binds what the session held before the restart to its client's new connection. */
+  /** Binds the leases that the session held before the restart to its client's new connection, and returns them. */
   resume(client: Client, sessionHash: string): Lease[] {
     const resumed: Lease[] = [];
     for (const lease of this.#orphans) {
@@ -77,14 +77,14 @@ export class LeaseTable {
     this.strike(lease.token);
   }
 
-  /** False where the note could not be kept. */
+  /** Returns false if the note could not be written. */
   note(lease: Lease): boolean {
     try {
       const { account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId } = lease;
       this.#notes.note({ account: account.name, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });
       return true;
     } catch (error) {
-      this.#failed(asError(error));
+      this.#onFailed(asError(error));
       return false;
     }
   }
@@ -93,7 +93,7 @@ export class LeaseTable {
     try {
       this.#notes.strike(token);
     } catch (error) {
-      this.#failed(asError(error));
+      this.#onFailed(asError(error));
     }
   }
 }

@@ -1,14 +1,14 @@
 /**
- * Whether the broker grants anything: not before it is open, and not after a stop or a failure. Whoever draws, notes or
- * promises something asks here first, and again after whatever may have failed or waited.
+ * Whether the broker grants anything: not before it is open, and not after a stop or a failure. Code that draws, notes or
+ * promises something asks here first, and asks again after anything that may have failed or waited.
  */
 export class Phase {
-  readonly #failed: (error: Error) => void;
+  readonly #onFailed: (error: Error) => void;
   #phase: 'starting' | 'granting' | 'stopped' | 'failed' = 'starting';
 
-  /** `failed` hears why nothing can be granted any more. */
-  constructor(failed: (error: Error) => void) {
-    this.#failed = failed;
+  /** `onFailed` is called once, with the reason why nothing can be granted any more. */
+  constructor(onFailed: (error: Error) => void) {
+    this.#onFailed = onFailed;
   }
 
   get isGranting(): boolean {
@@ -28,9 +28,9 @@ export class Phase {
   }
 
   fail(error: Error): void {
-    // Several notes may fail in one turn; the first one ends it all.
+    // Several notes may fail at once. The first one ends everything.
     if (this.#phase === 'failed') return;
     this.#phase = 'failed';
-    this.#failed(error);
+    this.#onFailed(error);
   }
 }

@@ -1,6 +1,6 @@
 import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
-import type { Lease, Waiter } from './entities.ts';
+import type { Lease, Waiter } from './lease.ts';
 
 /** How long a client that was turned away for want of room should wait. */
 const FULL_RETRY_MS = 1_000;

@@ -1,15 +1,10 @@
 /**
- * What the daemon before this one has left: noted leases, whose holders may come back. Until they have, or are given up,
- * their lanes stay closed; and where a note is damaged, all lanes do (I4).
+ * What the previous daemon has left: noted leases whose holders may come back. Until each has come back or is given up,
+ * its lane stays closed. If a note is damaged, all lanes stay closed (I4).
  */
-import type { AccountTable } from '../accounts/account-table.ts';
-import type { DeadlineQueue } from '../lanes/deadline-queue.ts';
 import type { NotedLease, NotesFound, RequestId, Token } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';
-import type { Client, Due, Reopening } from './entities.ts';
-import type { LaneMap } from './lane-map.ts';
-import type { LeaseTable } from './lease-table.ts';
-import { leftMs } from './lease-views.ts';
+import { type Client, leftMs, type Reopening } from './lease.ts';
 
 /** How long the lane of a lease from before a restart stays closed for a holder that has not come back (I4). */
 export const RETURN_MS = 2_000;
@@ -23,68 +18,64 @@ export interface Resumed {
 }
 
 export class Restart {
-  readonly #startedAtMs: number;
-  readonly #accounts: AccountTable;
-  readonly #lanes: LaneMap;
-  readonly #leases: LeaseTable;
-  readonly #deadlines: DeadlineQueue<Due>;
+  readonly #parts: BrokerParts;
   readonly #reopening: Reopening = { kind: 'reopening', dueMs: 0, heapIndex: -1 };
   /** I4: a damaged note may stand for a lease in any lane, so all of them are closed. */
   #allClosed: boolean;
 
-  constructor({ startedAtMs, accounts, lanes, leases, deadlines, ledger }: BrokerParts, found: NotesFound) {
-    this.#startedAtMs = startedAtMs;
-    this.#accounts = accounts;
-    this.#lanes = lanes;
-    this.#leases = leases;
-    this.#deadlines = deadlines;
+  constructor(parts: BrokerParts, found: NotesFound) {
+    this.#parts = parts;
     this.#allClosed = found.damaged;
+    const { startedAtMs, ledger, leases } = parts;
     for (const noted of found.leases) {
-      // I5: below the ceiling, unless the state is a backup's, and older than its leases.
+      // I5: below the ceiling anyway, unless the state is a backup that is older than its leases.
       ledger.tokens.lift(BigInt(noted.token) + 1n);
-      if (noted.expiresAtMs > this.#startedAtMs) this.#adopt(noted);
-      // Its slot would be lost for the rest of this boot.
-      else this.#leases.strike(noted.token);
+      if (noted.expiresAtMs > startedAtMs) this.#adopt(noted);
+      // Or its slot would be lost for the rest of this boot.
+      else leases.strike(noted.token);
     }
   }
 
-  /** Whether nothing exclusive may be granted in any lane yet. */
+  /** Whether no lane may grant anything exclusive yet. */
   get allClosed(): boolean {
     return this.#allClosed;
   }
 
-  /** The time in which holders may return begins. */
+  /** Starts the time in which holders may come back. */
   open(nowMs: number): void {
-    for (const lease of this.#leases.orphans()) {
-      this.#deadlines.reschedule(lease, Math.min(lease.expiresAtMs, nowMs + RETURN_MS));
+    const { deadlines, leases } = this.#parts;
+    for (const lease of leases.orphans()) {
+      deadlines.reschedule(lease, Math.min(lease.expiresAtMs, nowMs + RETURN_MS));
     }
-    if (this.#allClosed) this.#deadlines.reschedule(this.#reopening, nowMs + RETURN_MS);
+    if (this.#allClosed) deadlines.reschedule(this.#reopening, nowMs + RETURN_MS);
   }
 
-  /** That time is over. */
+  /** Ends that time. */
   reopen(): void {
     this.#allClosed = false;
   }
 
-  /** Binds what the session held before the restart to its client's new connection, and tells what that is. */
+  /** Binds the leases that the session held before the restart to its client's new connection, and returns them. */
   resume(client: Client, sessionHash: string, nowMs: number): Resumed[] {
-    return this.#leases.resume(client, sessionHash).map((lease) => {
-      this.#deadlines.reschedule(lease, lease.expiresAtMs);
+    const { deadlines, leases } = this.#parts;
+    return leases.resume(client, sessionHash).map((lease) => {
+      deadlines.reschedule(lease, lease.expiresAtMs);
       const { token, account, requestId } = lease;
       return { token, account: account.name, requestId, ttlMs: leftMs(lease, nowMs) };
     });
   }
 
-  /** Takes up a lease of the daemon before this one: its lane stays closed until its holder returns or is given up. */
+  /** Takes over a lease of the previous daemon: its lane stays closed until its holder comes back or is given up. */
   #adopt(noted: NotedLease): void {
-    const account = this.#accounts.getOrAdd(noted.account, this.#startedAtMs);
+    const { startedAtMs, accounts, lanes, leases } = this.#parts;
+    const account = accounts.getOrAdd(noted.account, startedAtMs);
     if (account === undefined) {
       this.#allClosed = true;
       return;
     }
-    // What it cost is in the level that was noted, but not told apart. An order costs nothing, and most other calls this.
+    // The noted level includes what this call cost, but not how much that was. Most calls cost 1; orders cost 0.
     account.bucket?.resumed(1);
-    this.#leases.hold({
+    leases.hold({
       kind: 'lease',
       token: noted.token,
       account,
@@ -92,8 +83,8 @@ export class Restart {
       sessionHash: noted.sessionHash,
       priority: noted.priority,
       label: undefined,
-      grantedAtMs: this.#startedAtMs,
-      // Or when it was last renewed.
+      grantedAtMs: startedAtMs,
+      // Or the time of its last renewal.
       begunAtMs: noted.expiresAtMs - noted.ttlMs,
       waitedMs: 0,
       nonce: undefined,
@@ -101,7 +92,7 @@ export class Restart {
       alsoFor: undefined,
       cost: 1,
       otherCosts: undefined,
-      lane: this.#lanes.of(account),
+      lane: lanes.of(account),
       client: undefined,
       ttlMs: noted.ttlMs,
       expiresAtMs: noted.expiresAtMs,

@@ -1,19 +1,14 @@
 import type { Account } from '../accounts/account.ts';
+import type { BrokerParts } from '../leases/broker-parts.ts';
 import type { LaneMap } from '../leases/lane-map.ts';
 import { BOUNDS_MS, type Histogram } from '../record/histogram.ts';
-import type { StatusParts } from './status.ts';
-
-export interface MetricsParts extends StatusParts {
-  readonly waits: Histogram;
-  readonly holds: Histogram;
-}
 
 /**
- * What a program wants to count, of all accounts in use. Counts are since the daemon started; an account that was
- * forgotten for want of room begins anew.
+ * Returns what a program wants to count, for all accounts in use. Counts are since the daemon started. An account that
+ * was forgotten for want of room starts again from 0.
  */
-export function metricsOf(parts: MetricsParts) {
-  const { nowMs, accounts, lanes, ledger, waits, holds } = parts;
+export function metricsOf({ clock, accounts, lanes, ledger, waits, holds }: BrokerParts) {
+  const nowMs = clock.monotonicMs();
   const { times, failures } = ledger.writing;
   return {
     boundsMs: BOUNDS_MS,

@@ -1,21 +1,23 @@
-/** What is remembered of calls and events, a page at a time, for whoever reads on from where it stopped. */
-
-import type { RecentCalls } from '../record/recent-calls.ts';
-import type { RecentEvents } from '../record/recent-events.ts';
+/** What is remembered of calls and events, a page at a time, for a program that reads on from where it stopped. */
+import type { BrokerParts } from '../leases/broker-parts.ts';
 import type { Page } from '../record/ring.ts';
 import { described } from './why.ts';
 
-/** Calls that have ended, of one account or of all; without `after`, the last ones. Never with their tokens. */
-export function callsPage(
-  ended: RecentCalls,
-  {
-    after,
-    limit,
-    account,
-  }: { readonly after?: number | undefined; readonly limit: number; readonly account?: string | undefined },
-  nowMs: number,
-) {
-  const page = ended.after(after, limit, account);
+export interface EventsAsked {
+  /** The serial number after which the page begins. By default the page has the last ones. */
+  readonly after?: number | undefined;
+  readonly limit: number;
+}
+
+export interface CallsAsked extends EventsAsked {
+  /** By default all accounts. */
+  readonly account?: string | undefined;
+}
+
+/** Returns calls that have ended, never with their tokens. */
+export function callsPage({ clock, recentCalls }: BrokerParts, { after, limit, account }: CallsAsked) {
+  const nowMs = clock.monotonicMs();
+  const page = recentCalls.after(after, limit, account);
   return {
     calls: page.items.map(({ serial, item }) => ({
       serial,
@@ -27,13 +29,10 @@ export function callsPage(
   };
 }
 
-/** Events; without `after`, the last ones. */
-export function eventsPage(
-  { happenings }: RecentEvents,
-  { after, limit }: { readonly after?: number | undefined; readonly limit: number },
-  nowMs: number,
-) {
-  const page = happenings.after(after, limit);
+/** Returns what happened that an operator should know of. */
+export function eventsPage({ clock, recentEvents }: BrokerParts, { after, limit }: EventsAsked) {
+  const nowMs = clock.monotonicMs();
+  const page = recentEvents.happenings.after(after, limit);
   return {
     events: page.items.map(({ serial, item: { kind, severity, subject, text, atMs } }) => ({
       serial,

@@ -1,29 +1,20 @@
 import type { Account } from '../accounts/account.ts';
-import type { AccountTable } from '../accounts/account-table.ts';
-import type { Drain } from '../accounts/drain.ts';
-import type { LaneMap } from '../leases/lane-map.ts';
-import type { LeaseTable } from '../leases/lease-table.ts';
-import { leftMs } from '../leases/lease-views.ts';
-import type { Ledger } from '../nonces/ledger.ts';
+import type { BrokerParts } from '../leases/broker-parts.ts';
+import { leftMs } from '../leases/lease.ts';
 import { firstOf, LISTED } from '../record/listed.ts';
 
-export interface StatusParts {
-  readonly nowMs: number;
-  readonly startedAtMs: number;
-  readonly accounts: AccountTable;
-  readonly lanes: LaneMap;
-  readonly leases: LeaseTable;
-  readonly ledger: Ledger;
+/** What the parts do not know of themselves. */
+export interface StatusExtras {
   readonly waiting: number;
   readonly grants: number;
-  readonly drain: Drain;
   /** Why the configuration that was read last is not in effect. */
   readonly configurationProblem: string | undefined;
 }
 
-/** What an operator wants to see; at most 100 of a kind, and never a token. */
-export function statusOf(parts: StatusParts) {
-  const { nowMs, startedAtMs, accounts, lanes, leases, ledger, waiting, grants, drain, configurationProblem } = parts;
+/** Returns what an operator wants to see: at most 100 of a kind, and never a token. */
+export function statusOf(parts: BrokerParts, { waiting, grants, configurationProblem }: StatusExtras) {
+  const { startedAtMs, accounts, lanes, leases, ledger, drain } = parts;
+  const nowMs = parts.clock.monotonicMs();
   const { sequences, durability, clock } = ledger.status();
   const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
   const uptimeMs = Math.round(nowMs - startedAtMs);
@@ -62,7 +53,7 @@ export function statusOf(parts: StatusParts) {
       })),
       waiting: lane.waiting,
       oldestWaitMs: Math.round(nowMs - (lane.oldest?.sinceMs ?? nowMs)),
-      // Of each account and priority the one that comes first.
+      // The first one of each account and priority.
       waiters: firstOf(lane.heads(), ({ account, client, label, priority, sinceMs, queue }) => ({
         account: account.name,
         name: client.name ?? null,

@@ -1,16 +1,29 @@
+import type { BrokerParts } from '../leases/broker-parts.ts';
 import { firstOf } from '../record/listed.ts';
 import type { EndedCall, RecentCalls } from '../record/recent-calls.ts';
+import { recordOf } from './account-record.ts';
 import { type AccountRecord, latestRejected } from './evidence.ts';
+import { statusOfAccount } from './status.ts';
 import { verdictOn } from './verdict.ts';
 
-/**
- * What the daemon answers to `why`: how the account's sequence stands, its last calls, at most 100, and what a rejected
- * nonce was due to.
- */
-export function whyOf(record: AccountRecord, ended: RecentCalls, nowMs: number) {
+/** Returns the answer to `why`: an account's last calls, the cause of a rejected nonce, and how the account stands. */
+export function whyOf(parts: BrokerParts, accountName: string) {
+  const { accounts, clock, ledger, recentCalls } = parts;
+  const nowMs = clock.monotonicMs();
+  const account = accounts.get(accountName);
+  return {
+    ...explained(recordOf(parts, accountName), recentCalls, nowMs),
+    paused: ledger.isPaused(accountName),
+    isKnown: ledger.isKnown(accountName),
+    status: account === undefined ? null : statusOfAccount(account, nowMs),
+  };
+}
+
+/** Returns what the record says: the account's last calls, at most 100, and the probable cause of a rejected nonce. */
+export function explained(record: AccountRecord, recentCalls: RecentCalls, nowMs: number) {
   const { account, calls, live, policy, unit, leadMs, refusedUnits } = record;
   const rejected = latestRejected(calls);
-  const before = rejected === undefined ? undefined : ended.before(rejected);
+  const before = rejected === undefined ? undefined : recentCalls.before(rejected);
   return {
     account,
     exclusive: policy,
@@ -27,7 +40,7 @@ export function whyOf(record: AccountRecord, ended: RecentCalls, nowMs: number) 
   };
 }
 
-/** A call as an operator sees it: never with its token. */
+/** Returns a call as an operator sees it: never with its token. */
 export function described(call: EndedCall, nowMs: number) {
   return {
     account: call.account,

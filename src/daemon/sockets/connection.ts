@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Broker } from '../../core/broker.ts';
-import type { Client } from '../../core/leases/entities.ts';
+import type { Client } from '../../core/leases/lease.ts';
 import type { Grant, Nonce, Peer, RequestId, Token } from '../../core/ports.ts';
 import { type ErrorCode, type Refusal, refusal } from '../../errors.ts';
 import { jsonRpc } from '../../protocol/json-rpc.ts';

@@ -3,7 +3,7 @@ import type { Nonce, Token } from '../../../src/core/ports.ts';
 import { type EndedCall, RecentCalls } from '../../../src/core/record/recent-calls.ts';
 import type { AccountRecord } from '../../../src/core/reports/evidence.ts';
 import { type Verdict, verdictOn } from '../../../src/core/reports/verdict.ts';
-import { whyOf } from '../../../src/core/reports/why.ts';
+import { explained } from '../../../src/core/reports/why.ts';
 
 const N = (nonce: number): Nonce => BigInt(nonce) as Nonce;
 
@@ -644,8 +644,8 @@ describe('the verdict', () => {
   });
 });
 
-describe('whyOf', () => {
-  const about = (calls: RecentCalls) => whyOf(record(calls.of('MASTER')), calls, 10_000);
+describe('explained', () => {
+  const about = (calls: RecentCalls) => explained(record(calls.of('MASTER')), calls, 10_000);
 
   function ended(calls: readonly EndedCall[]): RecentCalls {
     const remembered = new RecentCalls();
@@ -683,7 +683,7 @@ describe('whyOf', () => {
 
   test('tells in numbers how often another unit was asked for', () => {
     const refusedUnits = { count: 2, unit: 'ms' } as const;
-    expect(whyOf({ ...record([]), refusedUnits }, new RecentCalls(), 0)).toMatchObject({ refusedUnits });
+    expect(explained({ ...record([]), refusedUnits }, new RecentCalls(), 0)).toMatchObject({ refusedUnits });
   });
 
   test('lists at most 100 calls, judges by all of them, and names no token', () => {

@@ -1,3 +1,6 @@
+/**
+ * A lease, the client that holds it, and the requests that wait for one or draw under one.
+ */
 import type { Priority, Unit } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { Deadline } from '../lanes/deadline-queue.ts';
@@ -37,7 +40,7 @@ export interface Draw {
   readonly id: RequestId;
   readonly account: Account;
   readonly count: number;
-  /** The lease under which it was asked for, and what the call costs; undefined for a bare nonce. */
+  /** The lease that it draws under, and what the call costs; undefined for a bare nonce. */
   readonly under: { readonly lease: Lease; readonly cost: number } | undefined;
 }
 
@@ -50,35 +53,52 @@ export interface Lease extends Deadline {
   readonly priority: Priority;
   readonly label: string | undefined;
   readonly grantedAtMs: number;
-  /** When its call can have begun at the earliest: what its outcome says of its account is no older. */
+  /** When its call can have begun at the earliest. What its outcome says about its account is no older. */
   readonly begunAtMs: number;
   readonly waitedMs: number;
-  /** The nonce it was granted with, and the last one drawn under it; undefined after a restart. */
+  /** The nonce that it was granted with; undefined if that was before a restart. */
   readonly nonce: Nonce | undefined;
+  /** The last nonce drawn under it; undefined if none has been since a restart. */
   lastNonce: Nonce | undefined;
-  /** Another account for which a nonce was drawn under it. */
+  /** Another account that drew a nonce under it. */
   alsoFor: string | undefined;
-  /** What the calls of its account cost that it was granted for. */
+  /** What the calls of its own account cost. */
   cost: number;
-  /** What calls of other accounts cost that were made under it; undefined while there were none. */
+  /** What the calls of other accounts under it cost; undefined while there are none. */
   otherCosts: Map<Account, number> | undefined;
   lane: LeaseLane;
-  /** Undefined while its holder from before the restart has not come back. */
+  /** Undefined until its holder from before a restart has come back. */
   client: Client | undefined;
   ttlMs: number;
-  /** I7: when it ends by its TTL. `dueMs` is sooner for one whose holder has not come back. */
+  /** I7: when it ends by its TTL. `dueMs` is sooner while its holder has not come back. */
   expiresAtMs: number;
 }
 
-/** When lanes that were closed for a damaged note open again. */
+/** When the lanes that were closed because of a damaged note open again. */
 export interface Reopening extends Deadline {
   readonly kind: 'reopening';
 }
 
-/** When those who wait for a write of the ceiling go on without it, because it is slow. */
+/** When requests that wait for a write of the ceiling go on without it, because it is slow. */
 export interface SlowWrite extends Deadline {
   readonly kind: 'slow-write';
 }
 
-/** Whatever falls due at a time. */
+/** Everything that can fall due. */
 export type Due = Waiter | AccountQueue<Waiter> | Lease | LeaseLane | Reopening | SlowWrite;
+
+/** Returns how long the lease lasts from now, in whole milliseconds. */
+export function leftMs(lease: Lease, nowMs: number): number {
+  return Math.max(0, Math.floor(lease.expiresAtMs - nowMs));
+}
+
+/** Returns what the calls under way cost, by account. */
+export function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
+  const costs = new Map<Account, number>();
+  for (const lease of leases) {
+    for (const [account, cost] of [[lease.account, lease.cost] as const, ...(lease.otherCosts ?? [])]) {
+      costs.set(account, (costs.get(account) ?? 0) + cost);
+    }
+  }
+  return costs;
+}

@@ -1,9 +1,9 @@
+/** A lease as the record remembers it: as the call that it was granted for. */
 import type { LeaseEnd, Outcome } from '../../terms.ts';
-import type { Account } from '../accounts/account.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
-import type { Lease } from './entities.ts';
+import type { Lease } from './lease.ts';
 
-/** A lease as the call that it is for. */
+/** Returns the call that the lease is for. */
 export function callOf(lease: Lease): GrantedCall {
   const { account, lane, client, label, priority, token, nonce, lastNonce, alsoFor, waitedMs, grantedAtMs } = lease;
   return {
@@ -23,8 +23,14 @@ export function callOf(lease: Lease): GrantedCall {
   };
 }
 
-/** The lease, which ends now, as the call that has ended. Every release comes through here: no object is made on the way. */
-export function endOf(lease: Lease, ended: LeaseEnd, outcome: Outcome, ownClock: boolean, nowMs: number): EndedCall {
+/** Returns the call of a lease that ends now. Every release comes through here, so it makes one object and no more. */
+export function endedCallOf(
+  lease: Lease,
+  ended: LeaseEnd,
+  outcome: Outcome,
+  ownClock: boolean,
+  nowMs: number,
+): EndedCall {
   const { account, lane, client, label, priority, token, nonce, lastNonce, alsoFor, waitedMs, grantedAtMs } = lease;
   return {
     account: account.name,
@@ -47,20 +53,4 @@ export function endOf(lease: Lease, ended: LeaseEnd, outcome: Outcome, ownClock:
     toldAtMs: nowMs,
     late: false,
   };
-}
-
-/** How long the lease lasts from now, in whole milliseconds. */
-export function leftMs(lease: Lease, nowMs: number): number {
-  return Math.max(0, Math.floor(lease.expiresAtMs - nowMs));
-}
-
-/** What the calls cost that are under way, by account. */
-export function costsOf(leases: Iterable<Lease>): ReadonlyMap<Account, number> {
-  const costs = new Map<Account, number>();
-  for (const lease of leases) {
-    for (const [account, cost] of [[lease.account, lease.cost] as const, ...(lease.otherCosts ?? [])]) {
-      costs.set(account, (costs.get(account) ?? 0) + cost);
-    }
-  }
-  return costs;
 }
