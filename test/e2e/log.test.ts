@@ -189,7 +189,7 @@ describe('nobody reads it', () => {
     daemon.child.stderr?.pause();
     await flood(place);
     daemon.child.stderr?.resume();
-    await lineOf(daemon, /^warn: \d+ lines dropped: nobody read the log$/);
+    await lineOf(daemon, /^warn: \d+ lines dropped: nothing read the log$/);
   });
 
   test.skipIf(!hasProgram('script'))('also where it is a terminal that stands still', async () => {

@@ -15,18 +15,19 @@ import { type Configuration, type ConfiguredAccount, checkConfiguration } from '
 const LARGEST_FILE_BYTES = 1024 * 1024;
 
 /**
- * Reads what an operator has configured, anew at each call. Throws ExitError with the first problem and how many more
- * there are, and then nothing of the file holds.
+ * Reads what an operator has configured, from the file at each call. Throws ExitError with the first problem and how many
+ * more there are; then nothing of the file holds.
  */
 export function readPolicyFile(path: string): Policies {
   const read = readConfiguration(path);
   if (read.kind === 'configuration') return new ConfiguredPolicies(read.configuration);
   const [first = '', ...others] = describe(path, read.problems);
-  const more = others.length === 0 ? '' : `; and ${others.length} more, which serve --check-config lists`;
+  const more =
+    others.length === 0 ? '' : `; and ${others.length} more, listed by: nonced serve --config ${path} --check-config`;
   throw new ExitError(EXIT.config, `${first}${more}`);
 }
 
-/** Everything that is wrong with the file, a line each, its path first. None: `readPolicyFile` will take it. */
+/** Returns everything that is wrong with the file, a line each, its path first. If there is nothing, `readPolicyFile` takes it. */
 export function checkPolicyFile(path: string): readonly string[] {
   const read = readConfiguration(path);
   return read.kind === 'configuration' ? [] : describe(path, read.problems);
@@ -53,18 +54,18 @@ function readConfiguration(path: string): Read {
   return { kind: 'problems', problems };
 }
 
-/** The text of the file, or why there is none. */
+/** Returns the text of the file, or why it cannot be read. */
 function readText(path: string): string | Problem {
   const problem = (message: string): Problem => ({ path: [], message });
   let bytes: Buffer;
   try {
-    // Without waiting for somebody at the other end of a pipe.
+    // Without waiting for the other end of a pipe.
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = fstatSync(descriptor);
       if (!stat.isFile()) return problem('is not a regular file; name a file of JSON');
       if ((stat.mode & 0o002) !== 0) {
-        return problem(`can be changed by everyone; look what it says now, then: chmod o-w ${path}`);
+        return problem(`can be changed by everyone; look at what it says now, then: chmod o-w ${path}`);
       }
       if (stat.size > LARGEST_FILE_BYTES) return problem(tooLarge(stat.size));
       bytes = readFileSync(descriptor);
@@ -74,7 +75,7 @@ function readText(path: string): string | Problem {
   } catch (error) {
     return problem(cannotRead(error));
   }
-  // It may have grown meanwhile.
+  // Looked at again: it may have grown while it was read.
   if (bytes.length > LARGEST_FILE_BYTES) return problem(tooLarge(bytes.length));
   if (bytes.subarray(0, 3).equals(BYTE_ORDER_MARK)) {
     return problem('begins with a byte order mark; save it as UTF-8 without one');
@@ -85,31 +86,31 @@ function readText(path: string): string | Problem {
   } catch {
     return problem('is not UTF-8; save it as UTF-8');
   }
-  return /^[ \t\n\r]*$/.test(text) ? problem('is empty; {} is a configuration that says nothing') : text;
+  return /^[ \t\n\r]*$/.test(text) ? problem('is empty; a configuration that says nothing is {}') : text;
 }
 
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 const tooLarge = (bytes: number): string =>
-  `has ${bytes} bytes, and ${LARGEST_FILE_BYTES} are the most; is it the right file? A prefix such as "USER:*" says the ` +
-  'same of many accounts';
+  `has ${bytes} bytes, and ${LARGEST_FILE_BYTES} are the most; is it the right file? A prefix such as "USER:*" configures ` +
+  'many accounts at once';
 
 function cannotRead(error: unknown): string {
   const code = systemErrorCode(error);
-  if (code === 'ENOENT') return 'does not exist; make it, or name another file (a service sees no home directories)';
+  if (code === 'ENOENT') return 'does not exist; create it, or name another file (a service sees no home directories)';
   if (code === 'EACCES') {
     const user = process.geteuid?.() ?? '?';
-    return `may not be read by user ${user}, who runs this; let that user read it and pass through its directories`;
+    return `cannot be read by user ${user}, as whom this runs; let that user read it and pass through its directories`;
   }
   if (code === 'ENXIO') return 'is not a regular file; name a file of JSON';
   return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
 }
 
-/** An account by its exact name, else by its longest prefix; what that entry does not say is as in its exchange. */
+/** Finds an account by its exact name, or else by its longest prefix. What its entry leaves out comes from its exchange. */
 class ConfiguredPolicies implements Policies {
   readonly sequences: ReadonlyMap<string, SequencePolicy>;
   readonly #exact = new Map<string, AccountPolicy>();
-  /** By length of the prefix, the longest first. */
+  /** By the length of the prefix, the longest first. */
   readonly #byPrefix: readonly (readonly [length: number, policies: ReadonlyMap<string, AccountPolicy>])[];
   readonly #others: AccountPolicy;
 

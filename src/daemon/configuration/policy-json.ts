@@ -3,18 +3,18 @@ import type { Problem } from './policy-problem.ts';
 
 export type ParsedJson =
   | { readonly kind: 'json'; readonly value: unknown; readonly duplicates: readonly Problem[] }
-  /** It is no JSON from here on. */
+  /** The text is not JSON. */
   | { readonly kind: 'broken'; readonly problem: Problem };
 
 const SPACE = /[ \t\n\r]*/y;
 const STRING = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"/y;
 const OTHER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
-/** A configuration is four deep. */
+/** A configuration is four levels deep. */
 const DEEPEST = 32;
 
 /**
- * Parses JSON and finds what JSON.parse passes over in silence, a key that is twice in one object: of two policies for
- * one account the first would be forgotten. Tells where a text stops being JSON by line and column.
+ * Parses JSON and finds what JSON.parse silently accepts, a key that is twice in one object: of two policies for one
+ * account it would forget the first. Says by line and column where a text stops being JSON.
  */
 export function parseJson(text: string): ParsedJson {
   const scan = new JsonScan(text);
@@ -27,13 +27,13 @@ export function parseJson(text: string): ParsedJson {
   }
 }
 
-/** Walks over a text as over JSON, without making values of it. Throws SyntaxError where it is none. */
+/** Walks over a text of JSON without making values of it. Throws SyntaxError where it is not JSON. */
 class JsonScan {
   readonly duplicates: Problem[] = [];
   readonly #text: string;
   readonly #path: string[] = [];
   #at = 0;
-  /** How far the lines have been counted, and the line there. */
+  /** How far the lines have been counted, and the number of the line there. */
   #counted = 0;
   #line = 1;
 
@@ -44,12 +44,12 @@ class JsonScan {
   document(): void {
     this.#value();
     this.#skip(SPACE);
-    if (this.#at < this.#text.length) throw this.#broken('there is more after the end');
+    if (this.#at < this.#text.length) throw this.#broken('there is text after the end');
   }
 
   #value(): void {
     this.#skip(SPACE);
-    if (this.#path.length > DEEPEST) throw this.#broken('nested deeper than any configuration');
+    if (this.#path.length > DEEPEST) throw this.#broken('nested deeper than any configuration is');
     if (this.#skip('{')) this.#members();
     else if (this.#skip('[')) this.#elements();
     else if (this.#string() === undefined && !this.#skip(OTHER)) throw this.#broken('a value is missing');
@@ -85,8 +85,11 @@ class JsonScan {
   }
 
   #duplicate(before: number, line: number): void {
-    const where = before === line ? `twice in line ${line}` : `in line ${before} and again in line ${line}`;
-    this.duplicates.push({ path: [...this.#path], message: `is ${where}, and only the last would count; keep one` });
+    const where = before === line ? `in line ${line}` : `in line ${before} and in line ${line}`;
+    this.duplicates.push({
+      path: [...this.#path],
+      message: `is there twice, ${where}, and only the last would count; keep one`,
+    });
   }
 
   #string(): string | undefined {
@@ -96,7 +99,7 @@ class JsonScan {
       return JSON.parse(this.#text.slice(from, this.#at)) as string;
     } catch {
       this.#at = from;
-      throw this.#broken('a text in quotes has a line break, a control character or an unknown escape in it');
+      throw this.#broken('a text in quotes contains a line break, a control character or an unknown escape');
     }
   }
 
@@ -126,20 +129,20 @@ class JsonScan {
     return new SyntaxError(`line ${this.#lineOf(this.#at)}, column ${column}: ${fact}${this.#fix()}`);
   }
 
-  /** What has usually happened where such a text goes on so. */
+  /** Returns what is usually wrong with a text that goes on like this one. */
   #fix(): string {
     const rest = this.#text.slice(this.#at, this.#at + 20);
     if (rest === '') return '; the file ends too early';
-    if (/^(\/[/*]|#)/.test(rest)) return '; JSON has no comments: use a "$comment" key';
-    if (rest.startsWith("'")) return '; JSON has double quotes only';
+    if (/^(\/[/*]|#)/.test(rest)) return '; JSON has no comments, so use a "$comment" key';
+    if (rest.startsWith("'")) return '; JSON takes double quotes only';
     if (rest.startsWith('"') && !this.#isAhead(STRING)) return '; the quote that opens here is never closed';
     if (/^[}\]]/.test(rest) && /,[ \t\n\r]*$/.test(this.#text.slice(0, this.#at))) {
-      return '; no comma goes before a closing bracket';
+      return '; remove the comma before the closing bracket';
     }
     return `; it goes on with ${quote(rest.split(/[\r\n]/)[0])}`;
   }
 
-  /** `at` never goes back: the text is counted through once. */
+  /** `at` never goes back, so the lines are counted once. */
   #lineOf(at: number): number {
     for (; this.#counted < at; this.#counted++) if (this.#text[this.#counted] === '\n') this.#line++;
     return this.#line;

@@ -2,18 +2,18 @@ import * as v from 'valibot';
 import { quote } from '../../protocol/quote.ts';
 import { suggestion } from './policy-problem.ts';
 
-/** A valibot schema that takes anything and answers a T. */
+/** A valibot schema that takes anything and returns a T. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
 type Told = Readonly<Record<string, unknown>>;
 type AddIssue = v.RawTransformContext<Told>['addIssue'];
 
-/** May stand in every object, for the operator. */
+/** A key that every object may have, for the operator's own words. */
 const COMMENT = '$comment';
 
 /**
- * An object of these keys and no other; `missing` says of a required one what belongs there. Not by valibot's
- * strictObject, which tells the first unknown key only and takes `constructor` and its like for known.
+ * Returns the schema of an object with these keys and no other. `missing` says what belongs under a required key. This is
+ * not valibot's strictObject, which reports only the first unknown key and takes `constructor` for a known one.
  */
 export function object<Entries extends v.ObjectEntries>(
   entries: Entries,
@@ -38,8 +38,8 @@ export function object<Entries extends v.ObjectEntries>(
 }
 
 /**
- * An object whose keys the operator chooses, each a name for a `what`. Not by valibot's record, which leaves out
- * `constructor` and its like.
+ * Returns the schema of an object whose keys the operator chooses, each the name of a `what`. This is not valibot's
+ * record, which leaves out a key such as `constructor`.
  */
 export function mapOf<T>(
   what: string,
@@ -55,7 +55,10 @@ export function mapOf<T>(
         const path = step(value, key, configured);
         if (key === COMMENT) checkComment(value, addIssue);
         else if (!pattern.test(key)) {
-          addIssue({ message: `${quote(key)} is no name for ${article(what)} ${what}; use ${wanted}`, path: [path] });
+          addIssue({
+            message: `${quote(key)} is not a name for ${article(what)} ${what}; use ${wanted}`,
+            path: [path],
+          });
         } else {
           const checked = v.safeParse(entry, configured);
           if (checked.success) entries.set(key, checked.output);
@@ -71,19 +74,19 @@ const article = (noun: string): string => (/^[aeiou]/.test(noun) ? 'an' : 'a');
 
 function checkComment(value: Told, addIssue: AddIssue): void {
   if (typeof value[COMMENT] === 'string') return;
-  addIssue({ message: 'a comment is a text in quotes', path: [step(value, COMMENT, value[COMMENT])] });
+  addIssue({ message: 'a comment must be a text in quotes', path: [step(value, COMMENT, value[COMMENT])] });
 }
 
 function notAnObject({ input }: { readonly input: unknown }): string {
-  return `${quote(input)} stands where {…} is expected`;
+  return `is ${quote(input)}, but must be an object {…}`;
 }
 
-/** What JSON calls an object. */
+/** Whether a value is what JSON calls an object. */
 export function isObject(value: unknown): value is Told {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The step from an object to the value of one of its keys, for the path of an issue. */
+/** Returns the step from an object to the value of one of its keys, for the path of an issue. */
 export function step(input: object, key: string, value: unknown): v.ObjectPathItem {
   return { type: 'object', origin: 'value', input: input as Record<string, unknown>, key, value };
 }

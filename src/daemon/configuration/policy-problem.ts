@@ -1,13 +1,13 @@
 import { quote } from '../../protocol/quote.ts';
 
-/** What is wrong with a configuration: where, and as a sentence that says the fact, then the fix. */
+/** What is wrong with a configuration, and where. The message says the fact, then the fix. */
 export interface Problem {
-  /** The keys that lead there; none for the file as a whole. */
+  /** The keys that lead there; empty for the file as a whole. */
   readonly path: readonly string[];
   readonly message: string;
 }
 
-/** One line, as `accounts["USER:*"].pacing: the message`. */
+/** Returns one line, such as `accounts["USER:*"].pacing: the message`. */
 export function describeProblem({ path, message }: Problem): string {
   return path.length === 0 ? message : `${describePath(path)}: ${message}`;
 }
@@ -20,7 +20,7 @@ function describePath(path: readonly string[]): string {
   return steps.join('').replace(/^\./, '');
 }
 
-/** What somebody will have meant by `word`, as the end of a message: the nearest of `known`, or else all of them. */
+/** Returns what was probably meant by `word`, as the end of a message: the nearest of `known`, or else all of them. */
 export function suggestion(word: string, known: readonly string[]): string {
   const nearest = known
     .map((candidate) => ({ candidate, distance: editDistance(plain(word), plain(candidate)) }))
@@ -28,21 +28,21 @@ export function suggestion(word: string, known: readonly string[]): string {
     .sort((a, b) => a.distance - b.distance)[0];
   if (nearest !== undefined) return `did you mean ${quote(nearest.candidate)}?`;
   const listed = known.slice(0, MOST_LISTED).map((candidate) => quote(candidate));
-  return `there is ${listed.join(', ')}${known.length > MOST_LISTED ? ' and more' : ''}`;
+  return `use one of ${listed.join(', ')}${known.length > MOST_LISTED ? ', …' : ''}`;
 }
 
 const MOST_LISTED = 8;
-/** Longer words than any name are not worth the work. */
+/** A word is compared up to here; no name is longer. */
 const LONGEST_WORD = 64;
 
-/** `per_second` is `perSecond` spelt differently. */
+/** Returns a spelling in which `per_second` equals `perSecond`. */
 const plain = (word: string): string =>
   word
     .slice(0, LONGEST_WORD)
     .toLowerCase()
     .replaceAll(/[\s_-]/g, '');
 
-/** How many characters must be added, left out or changed to make `b` of `a`. */
+/** Returns how many characters must be added, left out or changed to turn `a` into `b`. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

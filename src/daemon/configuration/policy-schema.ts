@@ -8,7 +8,7 @@ import { RELEASED_MS } from '../../version.ts';
 import { isObject, mapOf, object, type Schema, step } from './policy-objects.ts';
 import { type Problem, suggestion } from './policy-problem.ts';
 
-/** What the file says of pacing; `none` is for an account of a paced exchange. */
+/** What the file says about pacing. `none` is for an account of a paced exchange. */
 export type ConfiguredPacing = Pacing | 'none';
 
 export interface ConfiguredExchange {
@@ -24,7 +24,7 @@ export interface ConfiguredAccount extends ConfiguredExchange {
 export interface Configuration {
   readonly sequences: ReadonlyMap<string, SequencePolicy>;
   readonly exchanges: ReadonlyMap<string, ConfiguredExchange>;
-  /** By name, or by pattern with a star at its end. */
+  /** By name, or by a pattern that ends in a star. */
   readonly accounts: ReadonlyMap<string, ConfiguredAccount>;
 }
 
@@ -37,12 +37,12 @@ export const PRESETS = {
 
 const HIGHEST_MAX = 2n ** 64n - 1n;
 const MOST = 1_000_000;
-/** The state file cannot hold a key of that name. */
+/** Without `__proto__`: the state file cannot hold a key of that name. */
 const SEQUENCE_NAME = new RegExp(`(?!^__proto__$)${NAME_PATTERN.source}`);
 const ACCOUNTS = new RegExp(`${ACCOUNT_PATTERN.source.slice(0, -1)}\\*?$|^\\*$`);
-const ACCOUNTS_FORM = `${ACCOUNT_FORM}, with a star at the end for all that begin so; * alone is everybody`;
+const ACCOUNTS_FORM = `${ACCOUNT_FORM}, with a star at the end for all that begin with it; * alone is for every account`;
 
-/** Checks what a configuration file holds. Tells all problems at once; the configuration only where there is none. */
+/** Checks what a configuration file holds. Returns the configuration, or every problem at once. */
 export function checkConfiguration(
   value: unknown,
 ): { readonly configuration: Configuration } | { readonly problems: readonly Problem[] } {
@@ -51,7 +51,7 @@ export function checkConfiguration(
   return { problems: checked.issues.map(({ path, message }) => ({ path: keysOf(path), message })) };
 }
 
-/** The schema for `value`, whose own names are the ones that may be referred to, whatever else is wrong with them. */
+/** Returns the schema for `value`. It accepts references to the names in `value` itself, even if their entries are wrong. */
 function configuration(value: unknown): Schema<Configuration> {
   const sequence = reference('sequence', [...new Set(['default', ...namesIn(value, 'sequences', SEQUENCE_NAME)])]);
   const exchange = reference('exchange', [...new Set(['default', ...namesIn(value, 'exchanges', NAME_PATTERN)])]);
@@ -77,14 +77,14 @@ function namesIn(value: unknown, section: string, pattern: RegExp): string[] {
   return isObject(named) ? Object.keys(named).filter((key) => pattern.test(key)) : [];
 }
 
-const UNIT = v.picklist(UNITS, ({ input }) => `${quote(input)} is no unit; use ${UNITS.join(', ')}`);
+const UNIT = v.picklist(UNITS, ({ input }) => `${quote(input)} is not a unit; use ${UNITS.join(', ')}`);
 
 const SEQUENCE_MAX = v.pipe(
   v.custom<string | number>(
     isNonce,
     ({ input }) =>
-      `${quote(input)} is no highest nonce; give digits in quotes, 1 to ${HIGHEST_MAX}, or a whole number up to ` +
-      `${Number.MAX_SAFE_INTEGER} (JSON keeps no larger one exactly)`,
+      `${quote(input)} is not a highest nonce; give digits in quotes, 1 to ${HIGHEST_MAX}, or a whole number up to ` +
+      `${Number.MAX_SAFE_INTEGER} (JSON does not keep a larger one exactly)`,
   ),
   v.transform((digits) => BigInt(digits)),
 );
@@ -97,7 +97,7 @@ function isNonce(value: unknown): boolean {
 const SEQUENCE: Schema<SequencePolicy> = v.pipe(
   object(
     { unit: UNIT, max: v.optional(SEQUENCE_MAX, String(MAX_NONCE)) },
-    { unit: `say which of ${UNITS.join(', ')} the keys have had so far` },
+    { unit: `give the one that its keys have had so far: ${UNITS.join(', ')}` },
   ),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
@@ -111,18 +111,21 @@ const SEQUENCE: Schema<SequencePolicy> = v.pipe(
 
 function checkSequences({ dataset, addIssue }: v.RawCheckContext<ReadonlyMap<string, SequencePolicy>>): void {
   if (!dataset.typed) return;
-  // The state has one of this name whether anything is said about it or not.
+  // The state has one of this name even if the file does not mention it.
   const count = new Set(['default', ...dataset.value.keys()]).size;
   if (count > MAX_SEQUENCES) {
     addIssue({
-      message: `there are ${count}, with default, and at most ${MAX_SEQUENCES} are possible; take some out`,
+      message: `there are ${count}, with default, and at most ${MAX_SEQUENCES} are allowed; remove some`,
     });
   }
 }
 
 const PRESET_NAMES = [...Object.keys(PRESETS), 'none'] as (keyof typeof PRESETS | 'none')[];
 const PRESET = v.pipe(
-  v.picklist(PRESET_NAMES, ({ input }) => `${quote(input)} is no preset; ${suggestion(String(input), PRESET_NAMES)}`),
+  v.picklist(
+    PRESET_NAMES,
+    ({ input }) => `${quote(input)} is not a preset; ${suggestion(String(input), PRESET_NAMES)}`,
+  ),
   v.transform((name): ConfiguredPacing => (name === 'none' ? name : PRESETS[name])),
 );
 
@@ -130,27 +133,27 @@ const BUCKET: Schema<ConfiguredPacing> = v.pipe(
   object(
     {
       max: v.pipe(
-        v.number(({ input }) => `${quote(input)} is no number; give one from 1 to ${MOST}`),
+        v.number(({ input }) => `${quote(input)} is not a number; give one from 1 to ${MOST}`),
         v.check(
           (max) => max >= 1 && max <= MOST,
-          ({ input }) => `${input} is out of range; give 1 (what a call costs if nothing else is said) to ${MOST}`,
+          ({ input }) => `${input} is out of range; give 1 (the default cost of a call) to ${MOST}`,
         ),
       ),
       perSecond: v.pipe(
-        v.number(({ input }) => `${quote(input)} is no number; give one above 0, at most ${MOST}`),
+        v.number(({ input }) => `${quote(input)} is not a number; give one above 0, at most ${MOST}`),
         v.check(
           (perSecond) => perSecond > 0 && perSecond <= MOST,
           ({ input }) => `${input} is out of range; give a number above 0, at most ${MOST}`,
         ),
       ),
     },
-    { max: 'say how much fits into the bucket, such as 15', perSecond: 'say how fast it drains, such as 0.33' },
+    { max: 'give the size of the bucket, such as 15', perSecond: 'give how fast it drains, such as 0.33' },
   ),
   v.check(
     ({ max, perSecond }) => max / perSecond <= LONGEST_DRAIN_MS / 1000,
     ({ input: { max, perSecond } }) =>
-      `a full bucket would take ${Math.ceil(max / perSecond)} s to drain, and ${LONGEST_DRAIN_MS / 1000} s are the ` +
-      'most; lower max or raise perSecond',
+      `a full bucket would take ${Math.ceil(max / perSecond)} s to drain, and ${LONGEST_DRAIN_MS / 1000} s is the most; ` +
+      'lower max or raise perSecond',
   ),
 );
 
@@ -158,17 +161,17 @@ const PACING: Schema<ConfiguredPacing> = v.lazy((input) => {
   if (typeof input === 'string') return PRESET;
   if (isObject(input)) return BUCKET;
   return v.never(
-    `${quote(input)} is no pacing; give {"max": 15, "perSecond": 0.33}, a preset ` +
+    `${quote(input)} is not a pacing; give {"max": 15, "perSecond": 0.33}, a preset ` +
       `(${Object.keys(PRESETS).join(', ')}), or "none"`,
   );
 });
 
-/** The name of something that is known. */
+/** Returns the schema of a name that must be among `known`. */
 function reference(what: string, known: readonly string[]): Schema<string> {
   return v.pipe(
     v.string(
       ({ input }) =>
-        `${quote(input)} is no name; give that of a known ${what}, such as ${known.slice(0, 8).map(quote).join(', ')}`,
+        `${quote(input)} is not a name; give one of those under ${what}s, such as ${known.slice(0, 8).map(quote).join(', ')}`,
     ),
     v.check(
       (name) => known.includes(name),

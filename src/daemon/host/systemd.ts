@@ -4,7 +4,7 @@ import { asError, EXIT, ExitError } from '../../errors.ts';
 /** sd_listen_fds(3): the first descriptor that systemd passes. */
 const FIRST_DESCRIPTOR = 3;
 
-/** Sockets that systemd made and keeps: the daemon listens on them and never unlinks them. */
+/** The descriptors of sockets that systemd holds. The daemon listens on them and never unlinks them. */
 export interface PassedSockets {
   readonly bot: number | undefined;
   readonly admin: number | undefined;
@@ -15,11 +15,11 @@ export const NO_SOCKETS: PassedSockets = { bot: undefined, admin: undefined };
 type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
- * The sockets passed to process `pid`, told apart by FileDescriptorName= ("nonced" and "nonced-admin"), as
- * sd_listen_fds_with_names(3) describes it. Throws ExitError for one with another name.
+ * Returns the sockets that were passed to process `pid`, told apart by FileDescriptorName= ("nonced" and "nonced-admin")
+ * as in sd_listen_fds_with_names(3). Throws ExitError for one with another name.
  */
 export function passedSockets(variables: Variables, pid: number): PassedSockets {
-  // They are meant for the process that systemd started, not for one that inherited its environment.
+  // They are for the process that systemd started, not for one that inherited its environment.
   if (variables['LISTEN_PID'] !== String(pid)) return NO_SOCKETS;
   const count = Number(variables['LISTEN_FDS']);
   const names = (variables['LISTEN_FDNAMES'] ?? '').split(':');
@@ -31,19 +31,19 @@ export function passedSockets(variables: Variables, pid: number): PassedSockets 
     else {
       throw new ExitError(
         EXIT.config,
-        `systemd passed a socket named ${name || '(nothing)'}; name it nonced or nonced-admin with FileDescriptorName=`,
+        `systemd passed a socket named ${name || '(nothing)'}; in its unit, let FileDescriptorName= be nonced or nonced-admin`,
       );
     }
   }
   return found;
 }
 
-/** Whether the file `of` is the journal, as systemd.exec(5) has it: the variable alone may have been inherited. */
+/** Whether the file `of` is systemd's journal, as systemd.exec(5) says. The variable alone may have been inherited. */
 export function isJournal(variables: Variables, of: { readonly dev: bigint; readonly ino: bigint }): boolean {
   return variables['JOURNAL_STREAM'] === `${of.dev}:${of.ino}`;
 }
 
-/** How often systemd wants to hear from us, in milliseconds; undefined where it does not. */
+/** Returns how often systemd wants to hear from us, in milliseconds; undefined if it does not. */
 export function watchdogMs(variables: Variables, pid: number): number | undefined {
   const meantForUs = variables['WATCHDOG_PID'] === undefined || variables['WATCHDOG_PID'] === String(pid);
   const microseconds = Number(variables['WATCHDOG_USEC']);
@@ -51,9 +51,9 @@ export function watchdogMs(variables: Variables, pid: number): number | undefine
 }
 
 /**
- * Tells systemd something, as sd_notify(3) does. Node has no datagram sockets, so the program systemd-notify does it;
- * asynchronously, for it waits until systemd has read it: a sender that is gone by then is not known as one of ours,
- * and the message is lost. Without a service manager it does nothing.
+ * Tells systemd something, as sd_notify(3) does; without a service manager it does nothing. Node has no datagram
+ * sockets, so the program systemd-notify sends it. It runs asynchronously because it waits until systemd has read the
+ * message: systemd does not know a sender that is gone by then, and drops its message.
  */
 export function notify(variables: Variables, assignments: readonly string[], failed: (error: Error) => void): void {
   if (!variables['NOTIFY_SOCKET']) return;
@@ -62,7 +62,7 @@ export function notify(variables: Variables, assignments: readonly string[], fai
     child.once('error', failed);
     child.unref();
   } catch (error) {
-    // Out of memory, above all: Node throws what it does not know as a failed spawn.
+    // Node throws what it does not report as a failed spawn, such as a lack of memory.
     failed(asError(error));
   }
 }

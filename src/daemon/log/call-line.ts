@@ -2,16 +2,16 @@ import type { ObservedEnd } from '../../core/ports.ts';
 import { isUnremarkable } from '../../terms.ts';
 import type { LogFields } from './log.ts';
 
-/** A call that waited or was held for longer is worth a line in the log. */
+/** A call that waited or was held for longer gets a line in the log. */
 const LONG_MS = 5_000;
 
-/** Whether somebody who reads the log wants to know of the call: it was slow, went wrong, or was not given back. */
+/** Whether a call is worth a line in the log: it was slow, went wrong, or was not given back. */
 export function isNoteworthy({ outcome, ended, waitedMs, grantedAtMs, endedAtMs }: ObservedEnd): boolean {
   if (!isUnremarkable(outcome) || ended !== 'released') return true;
   return waitedMs > LONG_MS || endedAtMs - grantedAtMs > LONG_MS;
 }
 
-/** What the line of a call that has ended says: never a token, key or body. */
+/** Returns what the line of an ended call says: never a token, key or body. */
 export function callFields(call: ObservedEnd): LogFields {
   return {
     account: call.account,
@@ -24,7 +24,7 @@ export function callFields(call: ObservedEnd): LogFields {
     holder: call.holder,
     pid: call.pid,
     label: call.label,
-    // 19 digits are more than a JSON number keeps.
+    // A JSON number does not keep 19 digits.
     nonce: call.nonce?.toString(),
   };
 }

@@ -1,13 +1,13 @@
-/** Severities, as syslog(3) and journald number them. */
+/** The severities by their numbers in syslog(3) and journald. */
 const PRIORITY = { error: 3, warn: 4, info: 6, debug: 7 } as const;
 
-/** So much may lie unread, in characters, before lines are dropped; they are dropped until half of it has been read. */
+/** Lines are dropped once this many characters are unread, and until half of them have been read. */
 const MAX_UNREAD = 1_048_576;
 
 export type LogLevel = keyof typeof PRIORITY;
 export type LogFormat = 'text' | 'json';
 
-/** What a program may want to read of a line, apart from its message. Undefined values are left out. */
+/** What a program may want to read besides the message. Undefined values are left out. */
 export type LogFields = Readonly<Record<string, string | number | undefined>>;
 
 export interface Log {
@@ -15,31 +15,32 @@ export interface Log {
   warn(message: string): void;
   info(message: string, fields?: LogFields): void;
   debug(message: string, fields?: LogFields): void;
-  /** Whether anybody reads `debug`: making up a line for every call costs more than the call. */
+  /** Whether `debug` is written. Composing a line for every call costs more than the call. */
   readonly isDebug: boolean;
 }
 
-/** Where lines go. One that nobody reads must neither block nor throw. */
+/** Where lines go. It must neither block nor throw while nothing reads it. */
 export interface LogStream {
-  /** What was written and not taken yet. */
+  /** How much was written and not read yet. */
   readonly writableLength: number;
   write(line: string): unknown;
   on(event: 'drain', listener: () => void): unknown;
 }
 
 export interface LogOptions {
-  /** Nothing below it is written. */
+  /** Nothing less severe is written. */
   readonly level: LogLevel;
   readonly format: LogFormat;
-  /** The journal takes the severity from a prefix; a person is shown it as a word where it matters. */
+  /** Whether journald reads it: it takes the severity from a numeric prefix. People see a word, except for `info`. */
   readonly journal: boolean;
   readonly stream: LogStream;
   readonly wallMs: () => number;
 }
 
 /**
- * One line an event. While nobody reads them, lines are dropped rather than kept, so that a log that stands still
- * neither stops the daemon nor fills its memory; how many were is told as soon as somebody reads again.
+ * Returns a log that writes one line for each event. While nothing reads them, lines are dropped rather than kept, so
+ * that a log that stands still neither stops the daemon nor fills its memory. Once they are read again, a line says how
+ * many were dropped.
  */
 export function createLog({ level, format, journal, stream, wallMs }: LogOptions): Log {
   let dropped = 0;
@@ -54,7 +55,7 @@ export function createLog({ level, format, journal, stream, wallMs }: LogOptions
   };
   const tellDropped = () => {
     if (dropped === 0) return;
-    const line = lineOf('warn', `${dropped} lines dropped: nobody read the log`);
+    const line = lineOf('warn', `${dropped} lines dropped: nothing read the log`);
     dropped = 0;
     stream.write(line);
   };
@@ -71,7 +72,7 @@ export function createLog({ level, format, journal, stream, wallMs }: LogOptions
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), isDebug: level === 'debug' };
 }
 
-/** A line break within a message would let its author forge the next line. */
+/** Keeps a message on one line: with a line break in it, its author could forge the next line. */
 function onOneLine(message: string): string {
   return message.replaceAll(/[\r\n]+/g, ' ');
 }
@@ -82,7 +83,7 @@ function logfmt(fields: LogFields): string {
     .join('');
 }
 
-/** As it is where it is one plain word; otherwise in quotes, with what would end them escaped. */
+/** Returns one plain word as it is, and other text in quotes, with everything escaped that would end them. */
 function quoted(text: string): string {
   return /^[^\s"=\\]+$/.test(text) ? text : JSON.stringify(text);
 }

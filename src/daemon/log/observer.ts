@@ -28,7 +28,7 @@ export function observerOf(log: Log, callLog: CallLog | undefined, failed: (erro
   };
 }
 
-/** `7`, or `7 and the 2 after it`: rehearsals read it back. */
+/** Returns `7`, or `7 and the 2 after it`. A rehearsal reads it back. */
 function nonces(nonce: Nonce | undefined, count: number): string {
   return count === 1 ? String(nonce) : `${nonce} and the ${count - 1} after it`;
 }

@@ -1,15 +1,16 @@
 import type { Broker } from '../../core/broker.ts';
 import { describeUnit } from '../../core/nonces/sequence-clock.ts';
+import { formatDuration } from '../../durations.ts';
 
 type Status = ReturnType<Broker['status']>;
 
-/** What it hands out and what is exclusive, in words. */
+/** Returns the units of the sequences and the exclusion policy, in words. */
 export function termsOf({ sequences, exclusive }: Status): string {
   const units = sequences.map(({ name, unit }) => `${name} in ${describeUnit(unit)}`);
   return `sequence ${units.join(', ')}; exclusion ${exclusive}`;
 }
 
-/** In one line, for a person. */
+/** Returns the line that `systemctl status` shows. */
 export function summaryOf({ totals, sequences, durability, exclusive }: Status): string {
   const leads = sequences.map(({ name, leadMs }) => (leadMs === null ? name : `${name} ${leadText(leadMs)}`));
   const trouble = durability.state === 'durable' ? '' : `; CANNOT WRITE THE STATE: ${durability.problem}`;
@@ -20,6 +21,5 @@ export function summaryOf({ totals, sequences, durability, exclusive }: Status):
 }
 
 function leadText(leadMs: number): string {
-  const seconds = Math.abs(leadMs / 1000).toFixed(1);
-  return leadMs > 0 ? `${seconds} s ahead of the clock` : `${seconds} s ago`;
+  return leadMs > 0 ? `${formatDuration(leadMs)} ahead of the clock` : `${formatDuration(-leadMs)} ago`;
 }

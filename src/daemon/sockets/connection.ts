@@ -30,22 +30,22 @@ import { checkRequest, isRefusal } from '../../protocol/request-check.ts';
 import { MAX_COUNT, MAX_TTL_MS, MAX_WAIT_MS, type RevokeReason } from '../../terms.ts';
 import type { Outbox } from './outbox.ts';
 
-/** Answers are handed to the wire once so many bytes have come together, or at the end of the turn. */
+/** Answers go to the wire once there are this many bytes, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;
-/** A client that leaves so many bytes of answers unread, and what was written last on top, is cut off. */
+/** A client is cut off if it leaves more bytes unread than this and those that were written last. */
 const MAX_UNREAD_BYTES = 262_144;
 
-/** The bytes of one connection: a socket, or a simulation of one. */
+/** The bytes of one connection: a socket, or a simulated one. */
 export interface Wire {
   write(bytes: Uint8Array): void;
-  /** Bytes that were written but not taken by the other side. */
+  /** How many bytes were written and not taken by the other side. */
   readonly unsentBytes: number;
-  /** Closes it once what was written has been taken. */
+  /** Closes the connection once everything that was written has been taken. */
   end(): void;
   destroy(): void;
 }
 
-/** What a connection needs to know of the daemon around it, shared by all connections. */
+/** What all connections know of the daemon around them. */
 export interface Surroundings {
   readonly broker: Broker;
   readonly waitingPerClient: number;
@@ -53,14 +53,14 @@ export interface Surroundings {
   readonly instance: string;
   readonly pid: number;
   readonly epoch: number;
-  /** All that are open. */
+  /** All connections that are open. */
   readonly connections: ReadonlySet<unknown>;
   /** How many requests have been refused, by code. */
   readonly refusals: Map<ErrorCode, number>;
   readonly outbox: Outbox;
 }
 
-/** Operators' methods, answered on their own socket only. */
+/** Methods for operators, accepted on their own socket only. */
 const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set([
   'advance',
   'pause',
@@ -69,7 +69,7 @@ const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set([
   'drain',
 ]);
 
-/** One client's side of the protocol: bytes in, checked requests to the broker, answers out as bytes. */
+/** One client's connection: bytes in, checked requests to the broker, answers out as bytes. */
 export class Connection implements Peer {
   readonly #wire: Wire;
   readonly #role: 'bot' | 'admin';
@@ -79,10 +79,10 @@ export class Connection implements Peer {
   #codec: Codec = jsonRpc;
   #output: Uint8Array[] = [];
   #outputBytes = 0;
-  /** Of what was written last: the client may have had no time to read it. */
+  /** How many bytes were written last. The client may not have had time to read them. */
   #lastBytes = 0;
   #saidHello = false;
-  /** Operators' requests that wait for a write of the state. */
+  /** How many operators' requests wait for a write of the state. */
   #changing = 0;
   #phase: 'open' | 'half-closed' | 'closed' = 'open';
 
@@ -93,7 +93,7 @@ export class Connection implements Peer {
     this.#client = around.broker.connect(this);
   }
 
-  /** Takes in bytes, cut anywhere. */
+  /** Takes in bytes, which may be cut anywhere. */
   receive(chunk: Uint8Array): void {
     if (this.#phase !== 'open') return;
     try {
@@ -102,7 +102,7 @@ export class Connection implements Peer {
         this.#codec = this.#scanner.encoding === 'msgpack' ? msgpackRpc : jsonRpc;
         this.#handle(frame);
         if (this.#outputBytes >= FLUSH_BYTES) this.flush();
-        // A request may have ended the connection: what follows it is not looked at.
+        // Looked at again: a request may have ended the connection, and what follows it is not read.
         if (this.#phase !== 'open') return;
       }
     } catch (error) {
@@ -113,7 +113,7 @@ export class Connection implements Peer {
     }
   }
 
-  /** The client says nothing more, but may still listen. */
+  /** Takes in that the client says nothing more; it may still listen. */
   receiveEnd(): void {
     if (this.#phase !== 'open') return;
     const frame = this.#scanner.end();
@@ -124,19 +124,20 @@ export class Connection implements Peer {
     this.#around.outbox.add(this);
   }
 
-  /** The connection is gone, from whichever side. */
+  /** Takes in that the connection is gone, closed by either side. */
   closed(): void {
     if (this.#phase === 'closed') return;
     this.#phase = 'closed';
     this.#around.broker.disconnect(this.#client);
   }
 
-  /** Hands the answers that have come together to the wire. */
+  /** Hands the collected answers to the wire. */
   flush(): void {
     const output = this.#output;
     const [first] = output;
     if (first !== undefined) {
-      // Before this is written: one event may answer a thousand requests, and who reads at once must not be cut off for it.
+      // Asked before this is written: one event may answer a thousand requests, and a client that reads at once must not
+      // be cut off for it.
       const isDeaf = this.#wire.unsentBytes > MAX_UNREAD_BYTES + this.#lastBytes;
       this.#output = [];
       this.#lastBytes = this.#outputBytes;
@@ -182,7 +183,7 @@ export class Connection implements Peer {
       }
       case 'notification': {
         const request = checkRequest(message.method, message.params);
-        // Nobody would hear an answer, so only what needs none is done.
+        // A notification has no answer, so only what needs none is done.
         if (!isRefusal(request)) this.#tell(request);
         break;
       }
@@ -191,7 +192,9 @@ export class Connection implements Peer {
         break;
       case 'answer':
       case 'error':
-        this.#send(this.#codec.refusal(undefined, refusal('BAD_REQUEST', 'an answer, but nothing was asked')));
+        this.#send(
+          this.#codec.refusal(undefined, refusal('BAD_REQUEST', 'an answer came, but the daemon asked nothing')),
+        );
         break;
     }
   }
@@ -209,7 +212,7 @@ export class Connection implements Peer {
     const { broker } = this.#around;
     const client = this.#client;
     if (ADMIN_METHODS.has(request.method) && this.#role !== 'admin') {
-      this.refused(id, refusal('FORBIDDEN', `${request.method} is the operator's; ask on admin.sock`));
+      this.refused(id, refusal('FORBIDDEN', `${request.method} is for operators only; ask on admin.sock`));
       return;
     }
     switch (request.method) {
@@ -345,7 +348,7 @@ export class Connection implements Peer {
     this.#outputBytes += bytes.length;
   }
 
-  /** Ends the connection from our side; what was answered is still delivered. */
+  /** Ends the connection from our side. What was answered is still delivered. */
   #close(): void {
     this.closed();
     this.flush();
@@ -353,7 +356,7 @@ export class Connection implements Peer {
   }
 }
 
-/** As the lease notes keep it: 16 bytes of the SHA-256, so that nobody who reads a note can take a session over. */
+/** Returns 16 bytes of the session's SHA-256, as the lease notes keep it: no reader of a note can take a session over. */
 function sessionHash(session: string): string {
   return createHash('sha256').update(session).digest('hex').slice(0, 32);
 }

@@ -1,6 +1,6 @@
 /**
- * The connections that have something to send. Each writes once for all that one event has caused, on whichever
- * connection: at the end of the input that is being acted on, or else at the end of the turn.
+ * The connections that have something to send. Each writes once for everything that one event has caused: at the end of
+ * the input that is being acted on, or else at the end of the turn.
  */
 export class Outbox {
   #senders: { flush(): void }[] = [];
@@ -11,7 +11,7 @@ export class Outbox {
     if (this.#senders.length === 1 && !this.#isHeld) queueMicrotask(() => this.flush());
   }
 
-  /** Sends nothing by itself until `flush` is called. */
+  /** Keeps back what comes from now on until `flush` is called. */
   hold(): void {
     this.#isHeld = true;
   }

@@ -5,26 +5,26 @@ import { bindSocket, listening, removeLeftoverSocket } from './unix-listener.ts'
 
 export interface Listener {
   readonly path: string;
-  /** The socket at `path`, made and kept by systemd; undefined: it is made here. */
+  /** The descriptor of the socket at `path` that systemd holds; undefined if it is made here. */
   readonly descriptor: number | undefined;
   readonly role: 'bot' | 'admin';
-  /** Permissions of the socket: who may connect. Node has no other way to tell who calls. */
+  /** Permissions of the socket. They alone decide who may connect: Node cannot ask who calls. */
   readonly mode: number;
   readonly maxConnections: number;
 }
 
-/** A listening socket, with its connections. */
+/** A listening socket and its connections. */
 export interface Listening {
-  /** Closes it and cuts off its connections. */
+  /** Closes the socket and cuts off its connections. */
   close(): void;
 }
 
-/** Listens on the socket that was passed, or on a new one at `path`. Rejects with ExitError where it cannot. */
+/** Listens on the socket that was passed, or on a new one at `path`. Rejects with ExitError. */
 export async function listen(listener: Listener, switchboard: Switchboard, log: Log): Promise<Listening> {
   const { path, descriptor, role, mode, maxConnections } = listener;
   if (descriptor === undefined) await removeLeftoverSocket(path, '--runtime-dir');
   const sockets = new Set<Socket>();
-  // Half-open: a shell's `printf … | nc -N` closes its side before it has the answer.
+  // Half-open: `printf … | nc -N` in a shell closes its side before it has the answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
@@ -33,18 +33,19 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
   server.maxConnections = maxConnections;
   let drops = 0;
   server.on('drop', () => {
-    // The first and then every power of two: a client that tries again and again must not fill the log.
+    // The first, and then at every power of two: a client that tries again and again must not fill the log.
     drops += 1;
     if (Number.isInteger(Math.log2(drops))) {
       log.warn(
-        `${drops} connections refused on ${path}: ${maxConnections} are open already; some bot does not close its`,
+        `${drops} connections refused on ${path}: ${maxConnections} are open already; some bot does not close its ` +
+          'connections (sudo ss -xp names it)',
       );
     }
   });
-  // Who may connect to a socket of systemd's is said in its unit.
+  // The unit of a socket that systemd holds says who may connect.
   if (descriptor === undefined) await bindSocket(server, path, mode);
   else await listening(server, path, () => server.listen({ fd: descriptor }));
-  // Out of descriptors, most likely: the connection is lost, the daemon is not.
+  // Most likely there are no descriptors left. The connection is lost; the daemon goes on.
   server.on('error', (error) => log.error(`a connection on ${path} could not be accepted: ${error.message}`));
   return {
     close() {
@@ -70,7 +71,7 @@ function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard)
   );
   socket.on('data', (chunk) => switchboard.receive(connection, chunk));
   socket.on('end', () => switchboard.receiveEnd(connection));
-  // A broken connection is closed next, and that is all there is to do.
+  // A broken connection is closed next; there is nothing else to do.
   socket.on('error', () => {});
   socket.on('close', () => switchboard.closed(connection));
 }

@@ -5,11 +5,11 @@ import { Outbox } from './outbox.ts';
 
 export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refusals' | 'outbox'> {
   readonly clock: Clock;
-  /** Calls back once all input that had arrived by now has been handed to the connections. */
+  /** Calls back once all input that had arrived by now was handed to the connections. */
   readonly afterInput: (done: () => void) => void;
 }
 
-/** Brings connections, the broker and time together. It knows no sockets, so that a simulation can drive it. */
+/** Brings connections, the broker and time together. It knows no sockets, so a simulation can drive it. */
 export class Switchboard {
   readonly #broker: Broker;
   readonly #clock: Clock;
@@ -27,7 +27,7 @@ export class Switchboard {
     this.#broker.announceDueTo((dueMs) => this.#arm(dueMs));
   }
 
-  /** A new connection. The caller passes its bytes on through `receive` and tells of its end through `closed`. */
+  /** Begins a connection. The caller passes its bytes to `receive` and its end to `closed`. */
   connect(wire: Wire, role: 'bot' | 'admin'): Connection {
     const connection = new Connection(wire, role, this.#around);
     this.#connections.add(connection);
@@ -49,13 +49,13 @@ export class Switchboard {
     connection.closed();
   }
 
-  /** Sets the timer for a deadline that is the next one. An idle daemon has none and so wakes for nothing. */
+  /** Sets the timer for the next deadline. An idle daemon has none, and so never wakes for nothing. */
   #arm(dueMs: number): void {
-    // A timer that comes too soon is harmless: it looks and is set again.
+    // A timer that fires too soon is harmless: it looks, and is set again.
     if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
     this.#timer?.timer.cancel();
     const timer = this.#clock.after(dueMs - this.#clock.monotonicMs(), () => {
-      // I7: after a stall of this process a renewal may lie unread in a socket's buffer. It is read first.
+      // I7: after a stall of this process a renewal may be unread in a socket's buffer. It is read first.
       this.#afterInput(() => {
         this.#timer = undefined;
         this.#broker.expire();

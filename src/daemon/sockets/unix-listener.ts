@@ -1,37 +1,40 @@
-/** How a Unix domain socket is bound: only where nobody answers, and never open to more than it is meant for. */
+/** Binds Unix domain sockets: only where no program answers, and never open to more users than intended. */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
-import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import { asError, EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../host/directories.ts';
 
-/** Throws ExitError (78) for a path that Node would cut short without a word; `option` is what chooses it. */
+/** Throws ExitError (78) for a path that Node would silently cut short. `option` is the one that chooses the path. */
 export function checkSocketPath(path: string, option: string): void {
   const bytes = Buffer.byteLength(path);
   if (bytes <= MAX_SOCKET_PATH_BYTES) return;
   throw new ExitError(
     EXIT.config,
-    `socket path ${path} is ${bytes} bytes long, over the ${MAX_SOCKET_PATH_BYTES} a Unix socket can have; ` +
+    `socket path ${path} is ${bytes} bytes long, and a Unix socket's may have ${MAX_SOCKET_PATH_BYTES} at most; ` +
       `choose a shorter ${option}`,
   );
 }
 
 /**
- * Unlinks the socket of a process that has died. One that answers, or a file that is no socket, is left alone: throws
- * ExitError.
+ * Unlinks the socket of a process that has died. Throws ExitError, and leaves the file alone, if a program answers on it
+ * or it is not a socket.
  */
 export async function removeLeftoverSocket(path: string, option: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) {
-    throw new ExitError(EXIT.config, `${path} is in the way and is no socket; move it away`);
+    throw new ExitError(EXIT.config, `${path} is not a socket; move it away`);
   }
   if (await answers(path)) {
-    throw new ExitError(EXIT.tempFail, `another program answers on ${path}; stop it, or choose another ${option}`);
+    throw new ExitError(
+      EXIT.tempFail,
+      `another program answers on ${path}; stop it (sudo ss -xlp names it), or choose another ${option}`,
+    );
   }
   unlinkSync(path);
 }
 
-/** Whether some process accepts connections on the socket `path`. */
+/** Whether a process accepts connections on the socket `path`. */
 export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -40,22 +43,22 @@ export function answers(path: string): Promise<boolean> {
       resolve(accepted);
     };
     socket.once('connect', () => settle(true));
-    // A full backlog or a forbidden socket has somebody behind it.
+    // A full backlog, or a socket that is closed to us, has a process behind it.
     socket.once('error', (error) => settle(['EAGAIN', 'EACCES'].includes(systemErrorCode(error) ?? '')));
   });
 }
 
-/** Listens on a new socket at `path`, to which whoever `mode` lets may connect. Rejects with ExitError. */
+/** Listens on a new socket at `path`, with the permissions `mode`. Rejects with ExitError. */
 export async function bindSocket(server: Server, path: string, mode: number): Promise<void> {
   await listening(server, path, () => bindPrivately(server, path));
   try {
     chmodSync(path, mode);
   } catch (error) {
-    throw new ExitError(EXIT.noPermission, `cannot set the permissions of ${path}: ${String(error)}`);
+    throw new ExitError(EXIT.noPermission, `the permissions of ${path} cannot be set: ${asError(error).message}`);
   }
 }
 
-/** Waits until `server` listens, as `listen` has told it to; `place` is for people. Rejects with ExitError. */
+/** Calls `listen` and waits until `server` listens. Rejects with ExitError, which names `place`. */
 export function listening(server: Server, place: string, listen: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
@@ -70,7 +73,7 @@ export function listening(server: Server, place: string, listen: () => void): Pr
   });
 }
 
-/** Binds so that nobody else can connect before the permissions are set, whatever the umask. */
+/** Binds the socket so that no other user can connect before its permissions are set, whatever the umask. */
 function bindPrivately(server: Server, path: string): void {
   const umask = process.umask(0o177);
   try {

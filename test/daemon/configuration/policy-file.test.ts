@@ -36,7 +36,9 @@ function problems(configuration: unknown): string[] {
     const { exitCode, message } = refusalOf(() => readPolicyFile(file));
     expect(exitCode).toBe(EXIT.config);
     expect(message).toBe(
-      lines.length === 1 ? lines[0] : `${lines[0]}; and ${lines.length - 1} more, which serve --check-config lists`,
+      lines.length === 1
+        ? lines[0]
+        : `${lines[0]}; and ${lines.length - 1} more, listed by: nonced serve --config ${file} --check-config`,
     );
   } else {
     expect(() => readPolicyFile(file)).not.toThrow();
@@ -134,9 +136,9 @@ describe('a configuration', () => {
     expect([...configured.sequences.keys()]).toEqual(['a']);
     expect(configured.of('$comment')).toEqual({ ...DEFAULT, pacing: { max: 5, perSecond: 1 } });
     expect(problems({ $comment: ['a'], accounts: { $comment: {}, A: { $comment: 1 } } })).toEqual([
-      '$comment: a comment is a text in quotes',
-      'accounts.$comment: a comment is a text in quotes',
-      'accounts.A.$comment: a comment is a text in quotes',
+      '$comment: a comment must be a text in quotes',
+      'accounts.$comment: a comment must be a text in quotes',
+      'accounts.A.$comment: a comment must be a text in quotes',
     ]);
   });
 
@@ -262,25 +264,25 @@ describe('a mistake', () => {
   const pacing = (value: unknown) => ({ accounts: { A: { pacing: value } } });
   const sequence = (value: unknown) => ({ sequences: { a: value } });
   const noPacing = (value: string) =>
-    `accounts.A.pacing: ${value} is no pacing; give {"max": 15, "perSecond": 0.33}, a preset (kraken-starter, kraken-intermediate, kraken-pro), or "none"`;
+    `accounts.A.pacing: ${value} is not a pacing; give {"max": 15, "perSecond": 0.33}, a preset (kraken-starter, kraken-intermediate, kraken-pro), or "none"`;
   const noMax = (value: string) =>
-    `sequences.a.max: ${value} is no highest nonce; give digits in quotes, 1 to 18446744073709551615, or a whole number up to 9007199254740991 (JSON keeps no larger one exactly)`;
+    `sequences.a.max: ${value} is not a highest nonce; give digits in quotes, 1 to 18446744073709551615, or a whole number up to 9007199254740991 (JSON does not keep a larger one exactly)`;
   const noAccount = (path: string, name: string) =>
-    `accounts${path}: ${name} is no name for an account; use 1 to 64 of A-Z a-z 0-9 . _ : @ -, with a star at the end for all that begin so; * alone is everybody`;
+    `accounts${path}: ${name} is not a name for an account; use 1 to 64 of A-Z a-z 0-9 . _ : @ -, with a star at the end for all that begin with it; * alone is for every account`;
   const noName = (path: string, name: string, what: string) =>
-    `${path}: ${name} is no name for ${what}; use 1 to 64 of A-Z a-z 0-9 . _ -`;
+    `${path}: ${name} is not a name for ${what}; use 1 to 64 of A-Z a-z 0-9 . _ -`;
 
   test.each<[unknown, string]>([
-    [[], 'a list stands where {…} is expected'],
-    ['null', 'null stands where {…} is expected'],
-    ['"x"', "'x' stands where {…} is expected"],
+    [[], 'is a list, but must be an object {…}'],
+    ['null', 'is null, but must be an object {…}'],
+    ['"x"', "is 'x', but must be an object {…}"],
     [{ account: {} }, "account: unknown key; did you mean 'accounts'?"],
-    [{ $schema: 'x' }, "$schema: unknown key; there is 'sequences', 'exchanges', 'accounts'"],
-    ['{"toString": {}}', "toString: unknown key; there is 'sequences', 'exchanges', 'accounts'"],
-    ['{"__proto__": {}}', "__proto__: unknown key; there is 'sequences', 'exchanges', 'accounts'"],
-    [{ accounts: [] }, 'accounts: a list stands where {…} is expected'],
-    [{ accounts: { A: 'kraken-pro' } }, "accounts.A: 'kraken-pro' stands where {…} is expected"],
-    [{ accounts: { A: null } }, 'accounts.A: null stands where {…} is expected'],
+    [{ $schema: 'x' }, "$schema: unknown key; use one of 'sequences', 'exchanges', 'accounts'"],
+    ['{"toString": {}}', "toString: unknown key; use one of 'sequences', 'exchanges', 'accounts'"],
+    ['{"__proto__": {}}', "__proto__: unknown key; use one of 'sequences', 'exchanges', 'accounts'"],
+    [{ accounts: [] }, 'accounts: is a list, but must be an object {…}'],
+    [{ accounts: { A: 'kraken-pro' } }, "accounts.A: is 'kraken-pro', but must be an object {…}"],
+    [{ accounts: { A: null } }, 'accounts.A: is null, but must be an object {…}'],
 
     [{ accounts: { '': {} } }, noAccount('[""]', "''")],
     [{ accounts: { 'USER:*x': {} } }, noAccount('["USER:*x"]', "'USER:*x'")],
@@ -289,10 +291,10 @@ describe('a mistake', () => {
     [{ accounts: { 'a\nb': {} } }, noAccount("['a?b']", "'a?b'")],
     [{ accounts: { 'ä*': {} } }, noAccount("['ä*']", "'ä*'")],
     [{ accounts: { ['A'.repeat(65)]: {} } }, noAccount(`.${'A'.repeat(65)}`, `'${'A'.repeat(40)}…'`)],
-    [{ accounts: { A: { prefix: 1 } } }, "accounts.A.prefix: unknown key; there is 'exchange', 'sequence', 'pacing'"],
+    [{ accounts: { A: { prefix: 1 } } }, "accounts.A.prefix: unknown key; use one of 'exchange', 'sequence', 'pacing'"],
     [
       '{"accounts": {"A": {"constructor": 1}}}',
-      "accounts.A.constructor: unknown key; there is 'exchange', 'sequence', 'pacing'",
+      "accounts.A.constructor: unknown key; use one of 'exchange', 'sequence', 'pacing'",
     ],
     [{ accounts: { 'U:*': { exchang: 'x' } } }, `accounts["U:*"].exchang: unknown key; did you mean 'exchange'?`],
     [
@@ -305,38 +307,38 @@ describe('a mistake', () => {
     ],
     [
       { exchanges: { bitfinex: {}, gemini: {} }, accounts: { A: { exchange: 'kraken' } } },
-      "accounts.A.exchange: there is no exchange 'kraken' under exchanges; there is 'default', 'bitfinex', 'gemini'",
+      "accounts.A.exchange: there is no exchange 'kraken' under exchanges; use one of 'default', 'bitfinex', 'gemini'",
     ],
     [
       { accounts: { A: { exchange: 'constructor' } } },
-      "accounts.A.exchange: there is no exchange 'constructor' under exchanges; there is 'default'",
+      "accounts.A.exchange: there is no exchange 'constructor' under exchanges; use one of 'default'",
     ],
     [
       { accounts: { A: { exchange: 5 } } },
-      "accounts.A.exchange: 5 is no name; give that of a known exchange, such as 'default'",
+      "accounts.A.exchange: 5 is not a name; give one of those under exchanges, such as 'default'",
     ],
     [
       { accounts: { A: { sequence: 'ms' } } },
-      "accounts.A.sequence: there is no sequence 'ms' under sequences; there is 'default'",
+      "accounts.A.sequence: there is no sequence 'ms' under sequences; use one of 'default'",
     ],
     [
       { accounts: { A: { sequence: null } } },
-      "accounts.A.sequence: null is no name; give that of a known sequence, such as 'default'",
+      "accounts.A.sequence: null is not a name; give one of those under sequences, such as 'default'",
     ],
     [
       { sequences: { 'old-ms': { unit: 'ms' } }, exchanges: { x: { sequence: 'old_ms' } } },
       "exchanges.x.sequence: there is no sequence 'old_ms' under sequences; did you mean 'old-ms'?",
     ],
-    [{ exchanges: { x: { exchange: 'x' } } }, "exchanges.x.exchange: unknown key; there is 'sequence', 'pacing'"],
+    [{ exchanges: { x: { exchange: 'x' } } }, "exchanges.x.exchange: unknown key; use one of 'sequence', 'pacing'"],
     [{ exchanges: { 'a:b': {} } }, noName('exchanges["a:b"]', "'a:b'", 'an exchange')],
     [{ exchanges: { 'a*': {} } }, noName('exchanges["a*"]', "'a*'", 'an exchange')],
 
     [{ sequences: { '#token': { unit: 'us' } } }, noName('sequences["#token"]', "'#token'", 'a sequence')],
     ['{"sequences": {"__proto__": {"unit": "us"}}}', noName('sequences.__proto__', "'__proto__'", 'a sequence')],
-    [sequence({}), 'sequences.a.unit: is missing; say which of ns, us, ms, s, counter the keys have had so far'],
-    [sequence({ unit: 'usec' }), "sequences.a.unit: 'usec' is no unit; use ns, us, ms, s, counter"],
-    [sequence({ unit: 6 }), 'sequences.a.unit: 6 is no unit; use ns, us, ms, s, counter'],
-    [sequence({ unit: 'us', maximum: '1' }), "sequences.a.maximum: unknown key; there is 'unit', 'max'"],
+    [sequence({}), 'sequences.a.unit: is missing; give the one that its keys have had so far: ns, us, ms, s, counter'],
+    [sequence({ unit: 'usec' }), "sequences.a.unit: 'usec' is not a unit; use ns, us, ms, s, counter"],
+    [sequence({ unit: 6 }), 'sequences.a.unit: 6 is not a unit; use ns, us, ms, s, counter'],
+    [sequence({ unit: 'us', maximum: '1' }), "sequences.a.maximum: unknown key; use one of 'unit', 'max'"],
     [sequence({ unit: 'us', max: '18446744073709551616' }), noMax("'18446744073709551616'")],
     [sequence({ unit: 'us', max: '0' }), noMax("'0'")],
     [sequence({ unit: 'us', max: '-5' }), noMax("'-5'")],
@@ -356,30 +358,30 @@ describe('a mistake', () => {
     [pacing(false), noPacing('false')],
     [pacing(15), noPacing('15')],
     [pacing([]), noPacing('a list')],
-    [pacing('kraken_pro'), "accounts.A.pacing: 'kraken_pro' is no preset; did you mean 'kraken-pro'?"],
+    [pacing('kraken_pro'), "accounts.A.pacing: 'kraken_pro' is not a preset; did you mean 'kraken-pro'?"],
     [
       pacing('bitfinex'),
-      "accounts.A.pacing: 'bitfinex' is no preset; there is 'kraken-starter', 'kraken-intermediate', 'kraken-pro', 'none'",
+      "accounts.A.pacing: 'bitfinex' is not a preset; use one of 'kraken-starter', 'kraken-intermediate', 'kraken-pro', 'none'",
     ],
     [
       pacing('toString'),
-      "accounts.A.pacing: 'toString' is no preset; there is 'kraken-starter', 'kraken-intermediate', 'kraken-pro', 'none'",
+      "accounts.A.pacing: 'toString' is not a preset; use one of 'kraken-starter', 'kraken-intermediate', 'kraken-pro', 'none'",
     ],
-    [pacing({ max: 5 }), 'accounts.A.pacing.perSecond: is missing; say how fast it drains, such as 0.33'],
-    [pacing({ perSecond: 5 }), 'accounts.A.pacing.max: is missing; say how much fits into the bucket, such as 15'],
-    [pacing({ max: 5, perSecond: 1, burst: 1 }), "accounts.A.pacing.burst: unknown key; there is 'max', 'perSecond'"],
-    [pacing({ max: '5', perSecond: 1 }), "accounts.A.pacing.max: '5' is no number; give one from 1 to 1000000"],
+    [pacing({ max: 5 }), 'accounts.A.pacing.perSecond: is missing; give how fast it drains, such as 0.33'],
+    [pacing({ perSecond: 5 }), 'accounts.A.pacing.max: is missing; give the size of the bucket, such as 15'],
+    [pacing({ max: 5, perSecond: 1, burst: 1 }), "accounts.A.pacing.burst: unknown key; use one of 'max', 'perSecond'"],
+    [pacing({ max: '5', perSecond: 1 }), "accounts.A.pacing.max: '5' is not a number; give one from 1 to 1000000"],
     [
       pacing({ max: 0.5, perSecond: 1 }),
-      'accounts.A.pacing.max: 0.5 is out of range; give 1 (what a call costs if nothing else is said) to 1000000',
+      'accounts.A.pacing.max: 0.5 is out of range; give 1 (the default cost of a call) to 1000000',
     ],
     [
       pacing({ max: 1_000_001, perSecond: 1000 }),
-      'accounts.A.pacing.max: 1000001 is out of range; give 1 (what a call costs if nothing else is said) to 1000000',
+      'accounts.A.pacing.max: 1000001 is out of range; give 1 (the default cost of a call) to 1000000',
     ],
     [
       '{"accounts": {"A": {"pacing": {"max": 1e999, "perSecond": 1}}}}',
-      'accounts.A.pacing.max: Infinity is out of range; give 1 (what a call costs if nothing else is said) to 1000000',
+      'accounts.A.pacing.max: Infinity is out of range; give 1 (the default cost of a call) to 1000000',
     ],
     [
       pacing({ max: 5, perSecond: 0 }),
@@ -395,13 +397,16 @@ describe('a mistake', () => {
     ],
     [
       pacing({ max: 5, perSecond: true }),
-      'accounts.A.pacing.perSecond: true is no number; give one above 0, at most 1000000',
+      'accounts.A.pacing.perSecond: true is not a number; give one above 0, at most 1000000',
     ],
     [
       pacing({ max: 3601, perSecond: 1 }),
-      'accounts.A.pacing: a full bucket would take 3601 s to drain, and 3600 s are the most; lower max or raise perSecond',
+      'accounts.A.pacing: a full bucket would take 3601 s to drain, and 3600 s is the most; lower max or raise perSecond',
     ],
-    ['{"accounts": {"A": {}, "A": {}}}', 'accounts.A: is twice in line 1, and only the last would count; keep one'],
+    [
+      '{"accounts": {"A": {}, "A": {}}}',
+      'accounts.A: is there twice, in line 1, and only the last would count; keep one',
+    ],
   ])('%j is told with its path and its fix', (configuration, problem) => {
     expect(problems(configuration)).toEqual([problem]);
   });
@@ -409,7 +414,7 @@ describe('a mistake', () => {
   test('in the spelling of a key is told together with the key that is therefore missing', () => {
     expect(problems(pacing({ max: 5, perSeconds: 1 }))).toEqual([
       "accounts.A.pacing.perSeconds: unknown key; did you mean 'perSecond'?",
-      'accounts.A.pacing.perSecond: is missing; say how fast it drains, such as 0.33',
+      'accounts.A.pacing.perSecond: is missing; give how fast it drains, such as 0.33',
     ]);
   });
 
@@ -446,7 +451,7 @@ describe('a mistake', () => {
     expect(problems({ sequences: some(63, 'one') })).toEqual([]);
     expect(problems({ sequences: some(64, 'default') })).toEqual([]);
     expect(problems({ sequences: some(64, 'one') })).toEqual([
-      'sequences: there are 65, with default, and at most 64 are possible; take some out',
+      'sequences: there are 65, with default, and at most 64 are allowed; remove some',
     ]);
   });
 
@@ -477,13 +482,13 @@ describe('a file', () => {
   };
 
   test('that is not there is told so', () => {
-    expect(only()).toBe('does not exist; make it, or name another file (a service sees no home directories)');
+    expect(only()).toBe('does not exist; create it, or name another file (a service sees no home directories)');
   });
 
   test('that is empty is told so', () => {
     for (const nothing of ['', ' \n\t\r\n']) {
       writeFileSync(file, nothing);
-      expect(only()).toBe('is empty; {} is a configuration that says nothing');
+      expect(only()).toBe('is empty; a configuration that says nothing is {}');
     }
   });
 
@@ -527,7 +532,7 @@ describe('a file', () => {
   test('that everyone may change is refused', () => {
     writeFileSync(file, '{}');
     chmodSync(file, 0o646);
-    expect(only()).toBe(`can be changed by everyone; look what it says now, then: chmod o-w ${file}`);
+    expect(only()).toBe(`can be changed by everyone; look at what it says now, then: chmod o-w ${file}`);
     chmodSync(file, 0o664);
     expect(checkPolicyFile(file)).toEqual([]);
   });
@@ -537,7 +542,7 @@ describe('a file', () => {
     writeFileSync(file, '{}');
     chmodSync(file, 0o600);
     expect(await asNobody(only)).toBe(
-      'may not be read by user 65534, who runs this; let that user read it and pass through its directories',
+      'cannot be read by user 65534, as whom this runs; let that user read it and pass through its directories',
     );
   });
 });

@@ -58,9 +58,11 @@ describe('a key that is twice in one object', () => {
   test('is told with its path and its lines', () => {
     const text = '{\n  "accounts": {\n    "USER:*": {},\n    "A": {},\n    "USER:*": {}\n  }\n}';
     expect(duplicatesIn(text)).toEqual([
-      'accounts["USER:*"]: is in line 3 and again in line 5, and only the last would count; keep one',
+      'accounts["USER:*"]: is there twice, in line 3 and in line 5, and only the last would count; keep one',
     ]);
-    expect(duplicatesIn('{"a":1,"a":2}')).toEqual(['a: is twice in line 1, and only the last would count; keep one']);
+    expect(duplicatesIn('{"a":1,"a":2}')).toEqual([
+      'a: is there twice, in line 1, and only the last would count; keep one',
+    ]);
   });
 
   test('is found each time, at any depth, and behind what looks like its end', () => {
@@ -79,23 +81,29 @@ describe('a key that is twice in one object', () => {
 describe('what is no JSON', () => {
   test.each([
     ['{', 'line 1, column 2: a key in double quotes is missing; the file ends too early'],
-    ['{"a": 1,\n}', 'line 2, column 1: a key in double quotes is missing; no comma goes before a closing bracket'],
-    ['[1,]', 'line 1, column 4: a value is missing; no comma goes before a closing bracket'],
+    ['{"a": 1,\n}', 'line 2, column 1: a key in double quotes is missing; remove the comma before the closing bracket'],
+    ['[1,]', 'line 1, column 4: a value is missing; remove the comma before the closing bracket'],
     [
       '{\n  // mine\n}',
-      'line 2, column 3: a key in double quotes is missing; JSON has no comments: use a "$comment" key',
+      'line 2, column 3: a key in double quotes is missing; JSON has no comments, so use a "$comment" key',
     ],
-    ['{} # mine', 'line 1, column 4: there is more after the end; JSON has no comments: use a "$comment" key'],
-    ["{'a': 1}", 'line 1, column 2: a key in double quotes is missing; JSON has double quotes only'],
+    ['{} # mine', 'line 1, column 4: there is text after the end; JSON has no comments, so use a "$comment" key'],
+    ["{'a': 1}", 'line 1, column 2: a key in double quotes is missing; JSON takes double quotes only'],
     ['{a: 1}', "line 1, column 2: a key in double quotes is missing; it goes on with 'a: 1}'"],
     ['{"a" 1}', "line 1, column 6: a colon after the key is missing; it goes on with '1}'"],
     ['{"a": 1\n "b": 2}', `line 2, column 2: a comma or a closing brace is missing; it goes on with '"b": 2}'`],
     ['[1 2]', "line 1, column 4: a comma or a closing bracket is missing; it goes on with '2]'"],
     ['{"a": yes}', "line 1, column 7: a value is missing; it goes on with 'yes}'"],
     ['{"a": "b}', 'line 1, column 7: a value is missing; the quote that opens here is never closed'],
-    ['{"a": "x\ny"}', 'line 1, column 7: a text in quotes has a line break, a control character or an unknown escape'],
-    ['{"a": "\\x"}', 'line 1, column 7: a text in quotes has a line break, a control character or an unknown escape'],
-    ['{} {}', "line 1, column 4: there is more after the end; it goes on with '{}'"],
+    [
+      '{"a": "x\ny"}',
+      'line 1, column 7: a text in quotes contains a line break, a control character or an unknown escape',
+    ],
+    [
+      '{"a": "\\x"}',
+      'line 1, column 7: a text in quotes contains a line break, a control character or an unknown escape',
+    ],
+    ['{} {}', "line 1, column 4: there is text after the end; it goes on with '{}'"],
   ])('%j is told by line and column, and how to put it right', (text, message) => {
     expect(breakIn(text)).toContain(message);
   });
@@ -111,12 +119,12 @@ describe('what is no JSON', () => {
 
   test('is told of a megabyte of anything', () => {
     const size = 1024 * 1024;
-    expect(breakIn('['.repeat(size))).toContain('nested deeper than any configuration');
-    expect(breakIn('{"a":'.repeat(size / 8))).toContain('nested deeper than any configuration');
+    expect(breakIn('['.repeat(size))).toContain('nested deeper than any configuration is');
+    expect(breakIn('{"a":'.repeat(size / 8))).toContain('nested deeper than any configuration is');
     expect(breakIn(`"${'x'.repeat(size)}`)).toContain('never closed');
     expect(breakIn(`"${'\\n'.repeat(size / 2)}`)).toContain('never closed');
     expect(breakIn(' '.repeat(size))).toContain('ends too early');
-    expect(breakIn(`{${'"a":1,'.repeat(size / 8)}}`)).toContain('no comma');
+    expect(breakIn(`{${'"a":1,'.repeat(size / 8)}}`)).toContain('remove the comma');
     expect(duplicatesIn(`{${'"a":1,\n'.repeat(size / 8)}"b":1}`)).toHaveLength(size / 8 - 1);
   }, 30_000);
 });

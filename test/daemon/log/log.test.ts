@@ -103,7 +103,7 @@ test('while nobody reads, lines are dropped and not kept, and how many is told o
   expect(stream.writableLength).toBeLessThanOrEqual(MEGABYTE + 100);
   const kept = stream.lines.length;
   stream.read();
-  expect(stream.lines.slice(kept)).toEqual([`warn: ${100_000 - kept} lines dropped: nobody read the log\n`]);
+  expect(stream.lines.slice(kept)).toEqual([`warn: ${100_000 - kept} lines dropped: nothing read the log\n`]);
   log.info('again');
   expect(stream.lines.at(-1)).toBe('again\n');
   stream.emit('drain');
@@ -121,5 +121,5 @@ test('lines are kept again once half was read, with the number of those dropped 
   log.error('dropped as well');
   stream.read(2000);
   log.info('kept');
-  expect(stream.lines.slice(kept)).toEqual(['warn: 2 lines dropped: nobody read the log\n', 'kept\n']);
+  expect(stream.lines.slice(kept)).toEqual(['warn: 2 lines dropped: nothing read the log\n', 'kept\n']);
 });
