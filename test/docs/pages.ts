@@ -18,9 +18,30 @@ export function pages(): string[] {
   return found.sort();
 }
 
+/** One fenced block of a page, without the indentation that it has inside a list. */
+export interface Block {
+  readonly language: string;
+  readonly code: string;
+}
+
+export function blocksOf(page: string): Block[] {
+  const text = readFileSync(page, 'utf8');
+  return [...text.matchAll(/^( *)```([a-z]*)\n([\s\S]*?)^ *```$/gm)].map(
+    ([, indent = '', language = '', code = '']) => ({
+      language,
+      code: code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+    }),
+  );
+}
+
 /** The page without its fenced blocks, in which nothing is a link or a heading. */
 export function proseOf(page: string): string {
   return readFileSync(page, 'utf8').replaceAll(/^( *)```[\s\S]*?^ *```$/gm, '');
+}
+
+/** What stands in code in a sentence or a table. */
+export function inlineCodeOf(page: string): string[] {
+  return [...proseOf(page).matchAll(/`([^`]+)`/g)].map(([, code = '']) => code.replaceAll(/\s+/g, ' '));
 }
 
 /** The targets of all links and pictures. */
