@@ -205,8 +205,22 @@ test('the layers are read from real sources', () => {
   }
 });
 
-test('package.json, the program and the client for Python tell the same version', () => {
-  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+test('the packages, the program and the client for Python tell the same version', () => {
+  const [version, ofClient] = ['package.json', 'clients/node/package.json'].map(
+    (file) => (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version,
+  );
+  expect(ofClient).toBe(version);
   expect(readFileSync(join(SRC, 'version.ts'), 'utf8')).toContain(`VERSION = '${version}'`);
   expect(readFileSync('clients/python/nonced.py', 'utf8')).toContain(`__version__ = '${version}'`);
+});
+
+test('the client of a bot needs one package, and takes nothing of the daemon or the command line', () => {
+  const { dependencies } = JSON.parse(readFileSync('clients/node/package.json', 'utf8')) as { dependencies: object };
+  expect(Object.keys(dependencies)).toEqual(['msgpackr']);
+  const { dependencies: ofDaemon } = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: object };
+  expect(ofDaemon).toMatchObject(dependencies);
+  const reached = new Set(['client/index.ts', ...ADAPTED.map((name) => `client/adapters/${name}.ts`)]);
+  for (const file of reached) for (const { from, to } of all) if (from === file) reached.add(to);
+  const layers = new Set([...reached].filter((file) => file.endsWith('.ts') && file.includes('/')).map(layerOf));
+  expect([...layers].sort()).toEqual(['client', 'protocol']);
 });

@@ -1,7 +1,7 @@
 // A bot that uses the client library in every way it offers, until it is killed or its input ends. Argument:
 // ClientOptions as JSON. What it sees goes into its history before it acts on it.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, type Grant, type Nonced, NoncedError } from 'nonced';
+import { connect, type Grant, type Nonced, NoncedError } from 'nonced-client';
 import { Random } from '../simulate/random.ts';
 import { HistoryWriter, nowMs } from './history.ts';
 import { ACCOUNTS, unitOf } from './terms.ts';

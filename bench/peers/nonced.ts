@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { connect } from 'nonced';
+import { connect } from 'nonced-client';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 import { type DaemonPlace, spawnDaemon } from '../../test/fixtures/daemon-process.ts';

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { connect, type Nonced } from 'nonced';
+import { connect, type Nonced } from 'nonced-client';
 import { type DaemonPlace, daemonPlace, NONCED } from '../../test/fixtures/daemon-process.ts';
 
 const DEFAULT_ROUNDS = 1_000;

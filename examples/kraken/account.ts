@@ -1,7 +1,15 @@
 // The one way to Kraken: every private call of the examples goes through `call`, and so through the exclusive call of
 // nonced. What is not in here cannot make a nonce of its own.
 import { createHash } from 'node:crypto';
-import { type CallEnd, type ErrorCode, type Nonced, NoncedError, type Outcome, type Priority, type Unit } from 'nonced';
+import {
+  type CallEnd,
+  type ErrorCode,
+  type Nonced,
+  NoncedError,
+  type Outcome,
+  type Priority,
+  type Unit,
+} from 'nonced-client';
 import { type ApiKey, type KrakenAnswer, NoAnswer, send } from './rest.ts';
 import { mayHaveArrived, outcomeOf, termsOf } from './terms.ts';
 

@@ -1,6 +1,6 @@
 // Kraken's private REST API: how a call is signed and sent, and nothing about when. It never sends a call twice.
 import { createHash, createHmac } from 'node:crypto';
-import type { Outcome } from 'nonced';
+import type { Outcome } from 'nonced-client';
 
 export interface ApiKey {
   /** What nonced and the output call it; the same in every program that uses the key. */

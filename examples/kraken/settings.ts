@@ -1,6 +1,6 @@
 // What every example takes from the command line and the environment, and how it ends.
 import { readFileSync, statSync } from 'node:fs';
-import { connect, type Nonced, NoncedError, type Unit } from 'nonced';
+import { connect, type Nonced, NoncedError, type Unit } from 'nonced-client';
 import { KrakenAccount } from './account.ts';
 import type { ApiKey } from './rest.ts';
 

@@ -1,5 +1,5 @@
 // What Kraken's methods and errors mean to nonced. An example's share of them; add what your bot calls.
-import type { Outcome, Priority } from 'nonced';
+import type { Outcome, Priority } from 'nonced-client';
 
 export interface CallTerms {
   readonly priority: Priority;

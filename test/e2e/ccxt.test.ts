@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import ccxt from 'ccxt';
-import { connect, type Nonced } from 'nonced';
+import { connect, type Nonced } from 'nonced-client';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
@@ -191,7 +191,7 @@ describe('where the daemon refuses or is not there, nothing is sent', () => {
   });
 
   test('another unit: an ExchangeError that says so', async () => {
-    const { withNonced } = await import('nonced/ccxt');
+    const { withNonced } = await import('nonced-client/ccxt');
     const bitso = new (withNonced(ccxt.bitso, { client }))({ apiKey: 'k', secret: 's' });
     const failed = bitso.request('balance', 'private', 'GET');
     await expect(failed).rejects.toThrow(ccxt.ExchangeError);

@@ -1,6 +1,6 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CallEnd, connect, type ExclusiveOptions, type Grant, type Nonced } from 'nonced';
+import { type CallEnd, connect, type ExclusiveOptions, type Grant, type Nonced } from 'nonced-client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { KrakenBroker } from '../../examples/broker-adapter/broker.ts';
 import { type AccountOptions, CallFailed, KrakenAccount } from '../../examples/kraken/account.ts';

@@ -32,7 +32,7 @@ export function errorClassesOf(exchange: { readonly httpExceptions: Readonly<Rec
     }
   }
   const missing = NAMES.filter((name) => !found.has(name));
-  if (missing.length > 0) throw new Error(`this ccxt has no ${missing.join(', ')}; nonced/ccxt is for ccxt 4`);
+  if (missing.length > 0) throw new Error(`this ccxt has no ${missing.join(', ')}; nonced-client/ccxt is for ccxt 4`);
   return Object.fromEntries(found) as unknown as ErrorClasses;
 }
 

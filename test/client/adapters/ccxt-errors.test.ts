@@ -23,7 +23,7 @@ test.each([...EXCHANGES.keys()])("%s leads to ccxt's own error classes", (id) =>
 });
 
 test('a class that is not of ccxt 4 is named', () => {
-  expect(() => errorClassesOf({ httpExceptions: { 500: Error } })).toThrow('nonced/ccxt is for ccxt 4');
+  expect(() => errorClassesOf({ httpExceptions: { 500: Error } })).toThrow('nonced-client/ccxt is for ccxt 4');
   const { '418': _, ...others } = new KRAKEN().httpExceptions;
   expect(() => errorClassesOf({ httpExceptions: others })).toThrow('has no DDoSProtection');
 });

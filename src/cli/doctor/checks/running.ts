@@ -116,7 +116,7 @@ export function judgeVersion(answer: Answered, clients: readonly string[]): Chec
   const others = clients.length === 0 ? '' : `, bots ${clients.join(', ')}`;
   const findings = [
     versionsApart('this command', VERSION, daemon),
-    ...clients.map((client) => versionsApart('the package nonced of a running bot', client, daemon)),
+    ...clients.map((client) => versionsApart('the client of a running bot', client, daemon)),
   ];
   return judged('version', `daemon ${daemon}, this command ${VERSION}${others}`, findings);
 }

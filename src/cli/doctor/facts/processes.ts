@@ -11,7 +11,7 @@ export interface UserProcess {
   readonly unit: { readonly name: string; readonly manager: 'system' | 'user' } | undefined;
   /** Its `$NONCED_SOCKET`; undefined where it has none, or keeps its environment to itself. */
   readonly socket: string | undefined;
-  /** The version of the package `nonced` that it would load, of a Node process. */
+  /** The version of the client that it would load, of a Node process. */
   readonly client: string | undefined;
 }
 
@@ -61,7 +61,11 @@ async function clientOf(pid: number): Promise<string | undefined> {
   try {
     if (!basename(await readlink(`/proc/${pid}/exe`)).startsWith('node')) return undefined;
     for (let dir = await readlink(`/proc/${pid}/cwd`); ; dir = dirname(dir)) {
-      const version = await packageVersion(join(dir, 'node_modules/nonced/package.json'));
+      const packages = join(dir, 'node_modules');
+      // Before 0.2 the client was part of the package nonced.
+      const version =
+        (await packageVersion(join(packages, 'nonced-client/package.json'))) ??
+        (await packageVersion(join(packages, 'nonced/package.json')));
       if (version !== undefined || dirname(dir) === dir) return version;
     }
   } catch {

@@ -178,7 +178,7 @@ describe('the versions', () => {
     expect(judgeVersion(answered({ version: apart(2) }), [])).toMatchObject({ mark: 'failed' });
     expect(judgeVersion(answered(), [apart(2)])).toMatchObject({
       mark: 'failed',
-      says: expect.stringContaining('the package nonced of a running bot'),
+      says: expect.stringContaining('the client of a running bot'),
     });
   });
 });

@@ -1,0 +1,1 @@
+export { withNonced } from '../dist/client/adapters/ccxt.js';

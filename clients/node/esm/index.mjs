@@ -1,0 +1,1 @@
+export { connect, ERROR_CODES, NoncedError } from '../dist/client/index.js';

@@ -1,0 +1,1 @@
+export * from '../dist/client/adapters/kraken-api.js';

@@ -1,0 +1,1 @@
+export { withNonced } from '../dist/client/adapters/kraken-api.js';

@@ -1,0 +1,1 @@
+export * from '../dist/client/adapters/node-kraken-api.js';
