@@ -2,9 +2,8 @@ import { adminSocket, askOnce } from '../../client/ask.ts';
 import { connect } from '../../client/index.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { AdvanceResult, WhyResult } from '../../protocol/messages.ts';
-import type { Unit } from '../../terms.ts';
+import { NONCES_PER_SECOND, type Unit } from '../../terms.ts';
 import { allowedLeadMs, printJson, printLine } from '../terminal/output.ts';
-import { nonceSpan } from '../units.ts';
 
 export interface AdvanceOptions {
   readonly to?: bigint | 'now';
@@ -73,4 +72,13 @@ async function unitOf({ sequence: asked, account, socket }: AdvanceOptions): Pro
   } finally {
     await client.close();
   }
+}
+
+/** So many nonces as `unit` has in `ms`, at least one. Throws ExitError for a counter, which knows no time. */
+function nonceSpan(ms: number, unit: Unit): bigint {
+  if (unit === 'counter') throw new ExitError(EXIT.usage, 'a counter knows no time; give a nonce with --to');
+  const span = (BigInt(ms) * NONCES_PER_SECOND[unit]) / 1000n;
+  if (span >= 2n ** 64n)
+    throw new ExitError(EXIT.usage, `so much time is ${span} nonces, more than there are; give less`);
+  return span > 0n ? span : 1n;
 }

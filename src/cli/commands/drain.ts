@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { ChangeResult, StatusResult } from '../../protocol/messages.ts';
-import { type DrainEnd, holdersOf, linesOf, marksOf, untilQuiet } from '../drain-progress.ts';
+import { type DrainEnd, holdersOf, linesOf, marksOf, untilQuiet } from '../drain/progress.ts';
 import { readStatus } from '../status/reading.ts';
 import { paint, printJson, printLine, warn } from '../terminal/output.ts';
 

@@ -4,9 +4,8 @@ import { connect, type Grant, type Nonced } from '../../client/index.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
-import type { Priority, Unit } from '../../terms.ts';
+import { NONCES_PER_SECOND, type Priority, type Unit } from '../../terms.ts';
 import { warn } from '../terminal/output.ts';
-import { nonceTimeMs } from '../units.ts';
 
 export interface ExecOptions {
   readonly account: string;
@@ -81,6 +80,13 @@ async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | und
     }
     await sleep(clock, leadMs);
   }
+}
+
+/** When the clock comes to stand at `nonce`, in milliseconds since the Unix epoch, rounded up. Throws ExitError for a counter. */
+function nonceTimeMs(nonce: bigint, unit: Unit): number {
+  if (unit === 'counter')
+    throw new ExitError(EXIT.usage, 'a counter is never ahead of the clock; leave out --own-clock');
+  return Math.ceil(Number((nonce * 1_000_000n) / NONCES_PER_SECOND[unit]) / 1000);
 }
 
 /** Runs the program under the grant and answers the exit code. */

@@ -1,15 +1,16 @@
 import { fstatSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Clock, systemClock } from '../../clock.ts';
+import { systemClock } from '../../clock.ts';
 import { NO_POLICIES } from '../../core/accounts/policies.ts';
 import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
-import { isJournal, notify, passedSockets, watchdogMs } from '../../daemon/host/systemd.ts';
+import { isJournal, passedSockets } from '../../daemon/host/systemd.ts';
 import { createLog, type Log, type LogFormat, type LogLevel } from '../../daemon/log/log.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
 import type { RenamedOptions } from '../command-line/old-names.ts';
-import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../configuration.ts';
 import { directories } from '../directories.ts';
+import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../serve/configuration.ts';
+import { reportToSystemd } from '../serve/systemd-report.ts';
 import { describe, exitCodeOf, note, printError, printLine, unblockErrors } from '../terminal/output.ts';
 
 export interface ServeOptions extends RenamedOptions {
@@ -131,30 +132,4 @@ async function checkConfiguration(file: ConfigurationFile | undefined, stateDir:
   }
   for (const problem of problems) printError(problem);
   process.exitCode = EXIT.config;
-}
-
-/** How often the line in `systemctl status` is renewed where no watchdog sets the pace. */
-const STATUS_EVERY_MS = 30_000;
-
-/** Tells systemd that the daemon is ready, how it is doing, and, while it is healthy, that it is alive. */
-function reportToSystemd(daemon: Daemon, log: Log, clock: Clock): { stopping(): void } {
-  if (!process.env['NOTIFY_SOCKET']) return { stopping: () => {} };
-  const tell = (...assignments: string[]) =>
-    notify(process.env, assignments, (error) => log.warn(`systemd cannot be told: ${error.message}`));
-  const watchdog = watchdogMs(process.env, process.pid);
-  const everyMs = watchdog === undefined ? STATUS_EVERY_MS : watchdog / 3;
-  const again = () =>
-    clock.after(everyMs, () => {
-      // Callers that wait in vain for a hung disk: systemd ends us then, and the next daemon begins at the durable ceiling.
-      if (daemon.isHealthy()) tell('WATCHDOG=1', `STATUS=${daemon.summary()}`);
-      timer = again();
-    });
-  let timer = again();
-  tell('READY=1', `STATUS=${daemon.summary()}`);
-  return {
-    stopping() {
-      timer.cancel();
-      tell('STOPPING=1', 'STATUS=stopping');
-    },
-  };
 }

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { type DrainEnd, linesOf, marksOf, QUIET_MS, untilQuiet } from '../../src/cli/drain-progress.ts';
-import type { StatusResult } from '../../src/protocol/messages.ts';
-import { settled } from '../core/simulation.ts';
-import { VirtualClock } from '../fixtures/virtual-clock.ts';
-import { holderOf, laneOf, statusOf } from './status/statuses.ts';
+import { type DrainEnd, linesOf, marksOf, QUIET_MS, untilQuiet } from '../../../src/cli/drain/progress.ts';
+import type { StatusResult } from '../../../src/protocol/messages.ts';
+import { settled } from '../../core/simulation.ts';
+import { VirtualClock } from '../../fixtures/virtual-clock.ts';
+import { holderOf, laneOf, statusOf } from '../status/statuses.ts';
 
 /** A daemon that drains, with so much under way. */
 function draining(

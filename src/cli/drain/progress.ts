@@ -1,7 +1,7 @@
-import type { Clock } from '../clock.ts';
-import { formatDuration } from '../durations.ts';
-import type { LaneStatus, StatusResult } from '../protocol/messages.ts';
-import { tableOf } from './terminal/table.ts';
+import type { Clock } from '../../clock.ts';
+import { formatDuration } from '../../durations.ts';
+import type { LaneStatus, StatusResult } from '../../protocol/messages.ts';
+import { tableOf } from '../terminal/table.ts';
 
 const LOOK_EVERY_MS = 200;
 /**

@@ -1,12 +1,12 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
-import { NO_POLICIES, type Policies } from '../core/accounts/policies.ts';
-import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
-import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
-import type { DurableState } from '../core/ports.ts';
-import { EXIT, ExitError } from '../errors.ts';
-import { stateCommand } from '../store/directories.ts';
-import { readStateFile } from '../store/state/state-file.ts';
+import { NO_POLICIES, type Policies } from '../../core/accounts/policies.ts';
+import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
+import { describeProblem, startingState } from '../../core/operator/policy-plan.ts';
+import type { DurableState } from '../../core/ports.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { stateCommand } from '../../store/directories.ts';
+import { readStateFile } from '../../store/state/state-file.ts';
 
 /** Where the configuration lies. The service's own may be missing: then nothing is configured. */
 export interface ConfigurationFile {
@@ -25,7 +25,7 @@ export function configurationFile(asked: string | undefined): ConfigurationFile 
 export async function readConfiguration(file: ConfigurationFile | undefined): Promise<Policies> {
   if (file === undefined || (file.mayBeMissing && isMissing(file.path))) return NO_POLICIES;
   // The schema's library takes its time to load, and a daemon without a configuration should not wait for it.
-  const { readPolicyFile } = await import('../daemon/configuration/policy-file.ts');
+  const { readPolicyFile } = await import('../../daemon/configuration/policy-file.ts');
   return readPolicyFile(file.path);
 }
 
@@ -46,7 +46,7 @@ export interface Checked {
 
 /** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
 export async function problemsOf({ path }: ConfigurationFile, stateDir: string, wallMs: number): Promise<Checked> {
-  const { checkPolicyFile, readPolicyFile } = await import('../daemon/configuration/policy-file.ts');
+  const { checkPolicyFile, readPolicyFile } = await import('../../daemon/configuration/policy-file.ts');
   const problems = checkPolicyFile(path);
   if (problems.length > 0) return { problems, unseen: undefined };
   const found = stateOf(stateDir);
