@@ -1,6 +1,6 @@
 import { cellsOf, ratio, type Spread, spread } from './comparison.ts';
 import type { Results } from './results.ts';
-import { ONE_CLIENT, SIXTY_FOUR_CLIENTS } from './works/call.ts';
+import { EIGHT_CLIENTS, ONE_CLIENT, SIXTY_FOUR_CLIENTS } from './works/call.ts';
 import { accounts, waiters } from './works/growth.ts';
 import { HAND_OFF } from './works/hand-off.ts';
 import { FIFTY_CONNECTIONS, ONE_CONNECTION, PIPELINED } from './works/nonce.ts';
@@ -54,6 +54,11 @@ const RATE_PIPELINED: Compared = {
   figure: 'perSecond',
 };
 const CALLS_1: Compared = { title: 'Exclusive call, 1 client: throughput', of: ONE_CLIENT, figure: 'perSecond' };
+const CALLS_8: Compared = {
+  title: 'Exclusive call, 8 clients on one lane: throughput',
+  of: EIGHT_CLIENTS,
+  figure: 'perSecond',
+};
 const CALLS_64: Compared = {
   title: 'Exclusive call, 64 clients on one lane: throughput',
   of: SIXTY_FOUR_CLIENTS,
@@ -114,6 +119,7 @@ const AIMS: readonly Aim[] = [
   over('postgres', CALLS_1, 5),
   over('file', CALLS_1, 5),
   over('redis', CALLS_1, 4),
+  over('nonced-protocol', CALLS_8, 0.85),
   ...['redis-always', 'postgres', 'etcd', 'file', 'sqlite'].map((peer) => over(peer, CALLS_64, 10)),
   {
     title: 'Exclusive call, 64 clients on one lane: p99 over the mean',

@@ -49,7 +49,9 @@ function isDrawn({ name }: { readonly name: string }): boolean {
 }
 
 function pointsOf(results: Results, cases: RegExp, peer: string, figure: 'perSecond' | 'p99Us'): readonly Point[] {
-  const found = new Set(results.cells.filter((cell) => cell.peer === peer).map((cell) => cell.case));
+  const found = new Set(
+    results.cells.filter((cell) => cell.peer === peer && cell.heat === 'hot').map((cell) => cell.case),
+  );
   return [...found]
     .flatMap((name): Point[] => {
       const clients = Number(cases.exec(name)?.[1]);

@@ -1,11 +1,11 @@
 // A process full of clients: opens its share of the connections, and puts the load on them when told to. It ends when
 // the one that started it has had enough, or is gone.
-import { generate, introduce, type Share } from './load.ts';
+import { Callers, introduce, type Share, type Span, type Stretch } from './load.ts';
 import type { Connection } from './peer.ts';
 import { peerNamed } from './peers/index.ts';
 
-/** From the process that started this one, in this order. */
-export type Order = { readonly open: Share } | { readonly beginsAtNs: number };
+/** From the process that started this one: `open` first, each other one as often as it likes. Each has one answer. */
+export type Order = { readonly open: Share } | { readonly count: Stretch } | { readonly sample: Span };
 
 /** Connections opened at once: more would not fit in what a listening socket keeps waiting. */
 const AT_ONCE = 32;
@@ -20,7 +20,14 @@ process.on('disconnect', async () => {
   await Promise.all(connections.map((connection) => connection.close?.()));
   process.exit();
 });
-process.once('message', async ({ open: share }: Order & { open: Share }) => {
+let callers: Callers | undefined;
+process.on('message', async (order: Order) => {
+  if ('open' in order) send(await open(order.open));
+  else if ('count' in order) send(await callers?.count(order.count));
+  else send(callers?.sample(order.sample));
+});
+
+async function open(share: Share): Promise<'ready'> {
   const peer = peerNamed(share.peer);
   while (connections.length < share.connections) {
     const length = Math.min(AT_ONCE, share.connections - connections.length);
@@ -28,9 +35,7 @@ process.once('message', async ({ open: share }: Order & { open: Share }) => {
       ...(await Promise.all(Array.from({ length }, () => peer.open(share.endpoint, share.load.outstanding)))),
     );
   }
-  process.once('message', async ({ beginsAtNs }: Order & { beginsAtNs: number }) => {
-    send(await generate(connections, share, beginsAtNs));
-  });
   await introduce(connections, share);
-  send('ready');
-});
+  callers = new Callers(connections, share);
+  return 'ready';
+}

@@ -1,4 +1,5 @@
 import { median } from './figures.ts';
+import type { Heat } from './load.ts';
 import type { Cell, Results } from './results.ts';
 
 /** Of one figure over the rounds. */
@@ -36,8 +37,11 @@ export function ratio(results: Results, figure: Figure, one: Where, other: Where
 export interface Where {
   readonly case: string;
   readonly peer: string;
+  /** Default hot. */
+  readonly heat?: Heat;
 }
 
 export function cellsOf({ cells }: Results, where: Where): readonly Cell[] {
-  return cells.filter((cell) => cell.case === where.case && cell.peer === where.peer);
+  const { heat = 'hot' } = where;
+  return cells.filter((cell) => cell.case === where.case && cell.peer === where.peer && cell.heat === heat);
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Order } from './client-process.ts';
-import { type Load, nowNs, type Sample, type Share } from './load.ts';
+import { type Load, nowNs, type Sample, type Share, type Span } from './load.ts';
 import type { Peer } from './peer.ts';
 import { track } from './processes.ts';
 
@@ -13,7 +13,14 @@ const NOTICE_MS = 30;
 
 const PROGRAM = fileURLToPath(new URL('client-process.js', import.meta.url));
 
-/** The clients of one cell, connected and idle until `work`. */
+export interface Counted {
+  readonly fromNs: number;
+  /** When the first process had its calls: until then all of them had put the load on. */
+  readonly firstNs: number;
+  readonly lastNs: number;
+}
+
+/** The clients of one cell, connected and idle until `count`. */
 export class Crew {
   readonly #processes: readonly ChildProcess[];
 
@@ -31,10 +38,16 @@ export class Crew {
     return crew;
   }
 
-  /** Puts the load on, and answers what each process has seen. */
-  work(): Promise<readonly Sample[]> {
-    const beginsAtNs = nowNs() + NOTICE_MS * 1e6;
-    return this.#all((process) => ask<Sample>(process, { beginsAtNs }));
+  /** Puts the load on until every process has made so many calls. Returns when that began, and the first and last had. */
+  async count(calls: number, atMostMs: number): Promise<Counted> {
+    const fromNs = nowNs() + NOTICE_MS * 1e6;
+    const endedAtNs = await this.#all((process) => ask<number>(process, { count: { fromNs, calls, atMostMs } }));
+    return { fromNs, firstNs: Math.min(...endedAtNs), lastNs: Math.max(...endedAtNs) };
+  }
+
+  /** Returns what each process saw in this part of what was counted last. */
+  sample(span: Span): Promise<readonly Sample[]> {
+    return this.#all((process) => ask<Sample>(process, { sample: span }));
   }
 
   /** Resolves when they are gone, and what they started with them. */

@@ -32,7 +32,7 @@ function checked(results: Results): string {
   check(results);
   const { peers, cells, skipped } = results;
   return [
-    `it works: ${cells.length} loads on ${peers.map(({ name }) => name).join(', ')}`,
+    `it works: ${cells.filter(({ heat }) => heat === 'hot').length} loads on ${peers.map(({ name }) => name).join(', ')}`,
     ...skipped.map(({ what, why }) => `left out: ${what}, ${why}`),
   ].join('\n');
 }

@@ -15,7 +15,7 @@ Compares the daemon with what else could be picked, on this machine, and prints 
   --peer NAME      only this; may be given again: ${PEER_NAMES.slice(0, 6).join(', ')},
                    ${PEER_NAMES.slice(6).join(', ')}
   --rounds N       how often each peer has its turn (default 3)
-  --seconds N      how long each load is measured, after a warm-up as long (default 0.7)
+  --calls N        how many calls of each client process are measured, after those that warm it up (default 10,000)
   --dir DIR        where servers keep their state; not in memory (default /var/tmp)
   --json FILE      write everything that was measured
   --markdown FILE  write the tables; in a file that has them already, between its two marks
@@ -35,7 +35,8 @@ export interface Options {
   readonly works: readonly string[];
   readonly peers: readonly string[];
   readonly rounds: number;
-  readonly seconds: number;
+  /** In each client process, after the warm-up. */
+  readonly calls: number;
   readonly isShort: boolean;
   /** Where the temporary directories are made. */
   readonly parent: string;
@@ -55,8 +56,8 @@ export function readOptions(args: readonly string[]): Options | undefined {
   return {
     works: asked('work', values.work, WORK_NAMES),
     peers: asked('peer', values.peer, PEER_NAMES),
-    rounds: number('rounds', values.rounds ?? (isShort ? '1' : '3'), 1, Number.isInteger),
-    seconds: number('seconds', values.seconds ?? (isShort ? '0.1' : '0.7'), 0.05, Number.isFinite),
+    rounds: number('rounds', values.rounds ?? (isShort ? '1' : '3')),
+    calls: number('calls', values.calls ?? (isShort ? '100' : '10000')),
     isShort,
     parent: existing('dir', values.dir) ?? '',
     json: writable('json', values.json),
@@ -74,7 +75,7 @@ function parsed(args: readonly string[]) {
         work: { type: 'string', multiple: true },
         peer: { type: 'string', multiple: true },
         rounds: { type: 'string' },
-        seconds: { type: 'string' },
+        calls: { type: 'string' },
         dir: { type: 'string', default: '/var/tmp' },
         json: { type: 'string' },
         markdown: { type: 'string' },
@@ -108,8 +109,8 @@ function writable(option: string, file: string | undefined): string | undefined 
   return file;
 }
 
-function number(option: string, text: string, least: number, fits: (value: number) => boolean): number {
+function number(option: string, text: string): number {
   const value = Number(text);
-  if (fits(value) && value >= least) return value;
-  throw new UsageError(`--${option} is ${JSON.stringify(text)}; give a number from ${least}`);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new UsageError(`--${option} is ${JSON.stringify(text)}; give a whole number from 1`);
 }

@@ -1,5 +1,5 @@
 import { judge, type Verdict } from './aims.ts';
-import { absolute, cellsOf, ratio, type Spread, spread } from './comparison.ts';
+import { absolute, cellsOf, ratio, type Spread, spread, type Where } from './comparison.ts';
 import type { Results } from './results.ts';
 import { accounts, SIZES, waiters } from './works/growth.ts';
 import { WORKS } from './works/index.ts';
@@ -13,6 +13,7 @@ export interface Table {
 }
 
 const US = 'nonced';
+const HEATS = ['hot', 'cold'] as const;
 const NOTHING = '–';
 
 /** Every table that something was measured for, the ratios before the absolute figures. */
@@ -33,7 +34,8 @@ export function circumstances({ machine, settings, skipped, startedAt }: Results
     `${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}, Node ${machine.node}; ` +
       `state on ${machine.filesystem}`,
     `${startedAt.slice(0, 10)}, load before it ${machine.loadAverage.toFixed(2)}; medians of ${settings.rounds} rounds, ` +
-      `${settings.seconds} s for each load in each`,
+      `${settings.hotCalls.toLocaleString('en')} calls of each client process after ${settings.warmUpCalls.toLocaleString('en')}; ` +
+      `cold: the first ${settings.coldCalls.toLocaleString('en')}; each part ${settings.atMostMs / 1e3} s at most`,
     ...(machine.filesystem === 'tmpfs' ? ['state in memory: what is called durable here is not; see --dir'] : []),
     ...(machine.loadAverage > machine.cores / 2
       ? ['the machine was busy in the minute before: if that went on, take nothing from these figures']
@@ -46,12 +48,12 @@ function throughputTable(results: Results, { name, title }: Case): Table {
   return {
     title,
     columns: ['', 'throughput of nonced', 'p99 of nonced', 'a second', 'median µs', 'p99 µs'],
-    rows: rowsOf(results, name, (peer) => [
-      times(ratio(results, 'perSecond', { case: name, peer: US }, { case: name, peer })),
-      times(ratio(results, 'p99Us', { case: name, peer: US }, { case: name, peer })),
-      plain(absolute(results, { case: name, peer }, 'perSecond')),
-      plain(absolute(results, { case: name, peer }, 'medianUs')),
-      plain(absolute(results, { case: name, peer }, 'p99Us')),
+    rows: rowsOf(results, name, (us, peer) => [
+      times(ratio(results, 'perSecond', us, peer)),
+      times(ratio(results, 'p99Us', us, peer)),
+      plain(absolute(results, peer, 'perSecond')),
+      plain(absolute(results, peer, 'medianUs')),
+      plain(absolute(results, peer, 'p99Us')),
     ]),
   };
 }
@@ -60,20 +62,25 @@ function handOffTable(results: Results, { name, title }: Case): Table {
   return {
     title,
     columns: ['', 'median of nonced', 'p99 of nonced', 'median µs', 'p99 µs'],
-    rows: rowsOf(results, name, (peer) => [
-      times(ratio(results, 'medianUs', { case: name, peer: US }, { case: name, peer })),
-      times(ratio(results, 'p99Us', { case: name, peer: US }, { case: name, peer })),
-      plain(absolute(results, { case: name, peer }, 'medianUs')),
-      plain(absolute(results, { case: name, peer }, 'p99Us')),
+    rows: rowsOf(results, name, (us, peer) => [
+      times(ratio(results, 'medianUs', us, peer)),
+      times(ratio(results, 'p99Us', us, peer)),
+      plain(absolute(results, peer, 'medianUs')),
+      plain(absolute(results, peer, 'p99Us')),
     ]),
   };
 }
 
-/** A row for each peer that took part in the case. */
-function rowsOf(results: Results, name: string, figures: (peer: string) => string[]): string[][] {
-  return results.peers
-    .filter((peer) => cellsOf(results, { case: name, peer: peer.name }).length > 0)
-    .map((peer) => [peer.isDurable ? `${peer.title} (durable)` : peer.title, ...figures(peer.name)]);
+/** Two rows for each peer that took part in the case: hot, and cold. Each is compared with ours of the same heat. */
+function rowsOf(results: Results, name: string, figures: (us: Where, peer: Where) => string[]): string[][] {
+  return results.peers.flatMap(({ name: peer, title, isDurable }) =>
+    HEATS.flatMap((heat): string[][] => {
+      const where = { case: name, peer, heat };
+      if (cellsOf(results, where).length === 0) return [];
+      const label = isDurable ? `${title} (durable)` : title;
+      return [[heat === 'hot' ? label : `${label}, cold`, ...figures({ ...where, peer: US }, where)]];
+    }),
+  );
 }
 
 function growthTable(results: Results): Table {

@@ -1,10 +1,13 @@
 import * as v from 'valibot';
 import type { Figures } from './figures.ts';
+import type { Heat } from './load.ts';
 
 const positive = v.pipe(v.number(), v.finite(), v.minValue(0));
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const text = v.pipe(v.string(), v.nonEmpty());
 const round = v.pipe(v.number(), v.integer(), v.minValue(1));
+
+const HEATS = ['cold', 'hot'] as const satisfies readonly Heat[];
 
 const figures = {
   operations: v.pipe(count, v.minValue(1)),
@@ -16,7 +19,7 @@ const figures = {
 
 /** What a run leaves behind: everything that the tables and the chart are made of. */
 export const RESULTS = v.strictObject({
-  format: v.literal(1),
+  format: v.literal(2),
   startedAt: v.pipe(v.string(), v.isoTimestamp()),
   machine: v.strictObject({
     processor: text,
@@ -29,7 +32,15 @@ export const RESULTS = v.strictObject({
     /** Over the minute before the run. */
     loadAverage: v.pipe(v.number(), v.minValue(0)),
   }),
-  settings: v.strictObject({ rounds: count, seconds: positive, short: v.boolean() }),
+  settings: v.strictObject({
+    rounds: count,
+    /** Calls of each client process: the first, those up to the hot ones, and the hot ones. */
+    coldCalls: count,
+    warmUpCalls: count,
+    hotCalls: count,
+    atMostMs: positive,
+    short: v.boolean(),
+  }),
   peers: v.array(
     v.strictObject({
       name: text,
@@ -39,7 +50,9 @@ export const RESULTS = v.strictObject({
   ),
   /** Peers and works that were left out, with what to install. */
   skipped: v.array(v.strictObject({ what: text, why: text })),
-  cells: v.array(v.strictObject({ case: text, peer: text, round, connections: count, ...figures })),
+  cells: v.array(
+    v.strictObject({ case: text, peer: text, heat: v.picklist(HEATS), round, connections: count, ...figures }),
+  ),
   memory: v.array(
     v.strictObject({
       connections: count,

@@ -9,22 +9,27 @@ import type { Cell, Results } from './results.ts';
 import { PROBES, WORKS } from './works/index.ts';
 import { type Idle, type Memory, measureIdle, measureMemory } from './works/resident.ts';
 import { measureStarts, type Start } from './works/start.ts';
-import type { Case, Shape } from './works/work.ts';
+import type { Amount, Case, Shape } from './works/work.ts';
 
 /** How much of everything. */
 interface Scale {
+  readonly load: Omit<Amount, 'hotCalls'>;
   readonly memory: { readonly connections: number; readonly waiting: number };
   readonly idle: { readonly connections: number; readonly seconds: number };
   readonly starts: number;
 }
 
 const FULL: Scale = {
+  // After some 20,000 calls Node has compiled what it will. A peer that takes longer than this for them waits for a
+  // disk, and not for its code.
+  load: { coldCalls: 1_000, warmUpCalls: 20_000, atMostMs: 6_000 },
   memory: { connections: 1_000, waiting: 9_000 },
   idle: { connections: 100, seconds: 5 },
   starts: 10,
 };
 
 const SHORT: Scale = {
+  load: { coldCalls: 20, warmUpCalls: 60, atMostMs: 100 },
   memory: { connections: 20, waiting: 100 },
   idle: { connections: 4, seconds: 0.2 },
   starts: 1,
@@ -32,7 +37,7 @@ const SHORT: Scale = {
 
 /** The comparison: in each round every peer has its turn with every load, so that what disturbs the machine disturbs all. */
 export async function compare(options: Options, progress: (text: string) => void): Promise<Results> {
-  const { rounds, seconds, isShort, parent } = options;
+  const { rounds, calls, isShort, parent } = options;
   const dir = temporaryDirectory(parent);
   const scale = isShort ? SHORT : FULL;
   const skipped: { what: string; why: string }[] = [];
@@ -50,10 +55,10 @@ export async function compare(options: Options, progress: (text: string) => void
     (name) => name === 'start' || isHere(name, unaccountable),
   );
   const results = {
-    format: 1 as const,
+    format: 2 as const,
     startedAt: new Date().toISOString(),
     machine: machine(dir),
-    settings: { rounds, seconds, short: isShort },
+    settings: { rounds, ...scale.load, hotCalls: calls, short: isShort },
     peers: peers
       .filter((peer) => turns.some((turn) => turn.peer === peer))
       .map(({ name, title, isDurable }) => ({ name, title, isDurable })),
@@ -66,10 +71,11 @@ export async function compare(options: Options, progress: (text: string) => void
   for (let round = 1; round <= rounds; round++) {
     for (const [index, { each, peer, shape }] of turns.entries()) {
       progress(`round ${round} of ${rounds}, ${index + 1} of ${turns.length}: ${each.name}, ${peer.name}`);
-      // As long again before anything counts: servers in Node are several times quicker once they are compiled.
-      const load = { ...shape, warmUpMs: seconds * 1e3 * (each.warmUps ?? 1), measureMs: seconds * 1e3 };
-      const figures = await measure(peer, each, load, dir);
-      results.cells.push({ case: each.name, peer: peer.name, round, connections: shape.connections, ...figures });
+      const measured = await measure(peer, each, { ...shape, ...scale.load, hotCalls: calls }, dir);
+      for (const heat of ['cold', 'hot'] as const) {
+        const { connections } = shape;
+        results.cells.push({ case: each.name, peer: peer.name, heat, round, connections, ...measured[heat] });
+      }
     }
     for (const probe of probes) {
       progress(`round ${round} of ${rounds}: ${probe}`);

@@ -8,8 +8,6 @@ const growthCase = (name: string, title: string, shape: Pick<Shape, 'outstanding
   name,
   title,
   times: 'call',
-  // All 10,000 have asked, and had their turn once.
-  warmUps: 2,
   load: ({ name }) =>
     name.startsWith('nonced') ? { what: 'exclusive', connections: CONNECTIONS, pauseMs: 0, ...shape } : undefined,
 });

@@ -1,8 +1,11 @@
 import type { Load } from '../load.ts';
 import type { Peer } from '../peer.ts';
 
-/** What a load is like, without the times. */
-export type Shape = Omit<Load, 'warmUpMs' | 'measureMs'>;
+/** What a load is like, without how much of it there is. */
+export type Shape = Omit<Load, keyof Amount>;
+
+/** How much of a load there is. */
+export type Amount = Pick<Load, 'coldCalls' | 'warmUpCalls' | 'hotCalls' | 'atMostMs'>;
 
 /** One load, put on every peer that takes it. */
 export interface Case {
@@ -11,8 +14,6 @@ export interface Case {
   readonly title: string;
   /** What is timed, where it is not the call from asking to its end: from a release to the next one's having its grant. */
   readonly times: 'call' | 'hand-off';
-  /** How many times as long as others it takes until it is under way. Default 1. */
-  readonly warmUps?: number;
   /** Undefined: it is nothing for this peer. */
   load(peer: Peer): Shape | undefined;
 }

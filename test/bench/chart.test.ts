@@ -10,6 +10,7 @@ const MEASURED = results({
     cell({ case: 'nonce-1', peer: 'nonced', perSecond: 300, p99Us: 30 }),
     cell({ case: 'nonce-1', peer: 'nonced', round: 2, perSecond: 500, p99Us: 30 }),
     cell({ case: 'nonce-1x64', peer: 'nonced' }),
+    cell({ case: 'nonce-1', peer: 'nonced', heat: 'cold', perSecond: 1, p99Us: 1 }),
     cell({ case: 'nonce-1', peer: 'counter' }),
   ],
 });

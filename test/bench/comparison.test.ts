@@ -31,6 +31,14 @@ test('an absolute figure is the median of the rounds', () => {
   expect(absolute(measured, where('etcd'), 'perSecond')).toBeUndefined();
 });
 
+test('the first calls of a process are no part of a comparison that does not ask for them', () => {
+  const measured = results({
+    cells: [ours(1, 100), cell({ case: 'call-1', peer: 'nonced', heat: 'cold', perSecond: 7 })],
+  });
+  expect(absolute(measured, where('nonced'), 'perSecond')?.median).toBe(100);
+  expect(absolute(measured, { ...where('nonced'), heat: 'cold' }, 'perSecond')?.median).toBe(7);
+});
+
 test('an aim is judged by the median round, at its limit it is met, and without a measurement it is not judged', () => {
   const verdicts = (perSecond: number) =>
     judge(

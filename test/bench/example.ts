@@ -1,15 +1,34 @@
 import type { Cell, Results } from '../../bench/results.ts';
 
+export const SETTINGS: Results['settings'] = {
+  rounds: 1,
+  coldCalls: 10,
+  warmUpCalls: 200,
+  hotCalls: 1_000,
+  atMostMs: 500,
+  short: false,
+};
+
 /** A cell in which everything but what a test is about is plain. */
 export function cell(of: Pick<Cell, 'case' | 'peer'> & Partial<Cell>): Cell {
-  return { round: 1, connections: 1, operations: 100, perSecond: 100, meanUs: 10, medianUs: 10, p99Us: 20, ...of };
+  return {
+    heat: 'hot',
+    round: 1,
+    connections: 1,
+    operations: 100,
+    perSecond: 100,
+    meanUs: 10,
+    medianUs: 10,
+    p99Us: 20,
+    ...of,
+  };
 }
 
 /** Results of a run that measured nothing but these. */
 export function results(of: Partial<Results> = {}): Results {
   const names = [...new Set(of.cells?.map(({ peer }) => peer))];
   return {
-    format: 1,
+    format: 2,
     startedAt: '2026-01-02T03:04:05.678Z',
     machine: {
       processor: 'a processor',
@@ -20,7 +39,7 @@ export function results(of: Partial<Results> = {}): Results {
       node: 'v20.20.2',
       loadAverage: 0.25,
     },
-    settings: { rounds: 1, seconds: 1, short: false },
+    settings: SETTINGS,
     peers: names.map((name) => ({ name, title: `the ${name}`, isDurable: name === 'nonced' })),
     skipped: [],
     cells: [],

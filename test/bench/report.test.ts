@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { circumstances, figure, tablesOf } from '../../bench/report.ts';
 import { asMarkdown, asText, withMeasured } from '../../bench/tables.ts';
-import { cell, results } from './example.ts';
+import { cell, results, SETTINGS } from './example.ts';
 
 test('figures have two or three digits that count, and whole numbers all of theirs', () => {
   expect([0, 0.00123, 0.5, 1, 12.345, 99.99, 1_234.5].map(figure)).toEqual([
@@ -32,6 +32,25 @@ test('a load has a row for each peer that took it, with the ratio before the abs
   ]);
 });
 
+test('the first calls of a process have a row of their own, and are compared with our first ones', () => {
+  const [table] = tablesOf(
+    results({
+      cells: [
+        cell({ case: 'nonce-1', peer: 'nonced', perSecond: 500 }),
+        cell({ case: 'nonce-1', peer: 'nonced', heat: 'cold', perSecond: 50 }),
+        cell({ case: 'nonce-1', peer: 'redis', perSecond: 1_000 }),
+        cell({ case: 'nonce-1', peer: 'redis', heat: 'cold', perSecond: 200 }),
+      ],
+    }),
+  );
+  expect(table?.rows.map(([title, ratio]) => [title, ratio])).toEqual([
+    ['the nonced (durable)', '1.00 ×'],
+    ['the nonced (durable), cold', '1.00 ×'],
+    ['the redis', '0.50 ×'],
+    ['the redis, cold', '0.25 ×'],
+  ]);
+});
+
 test('a hand-off is compared by its time', () => {
   const [table] = tablesOf(
     results({
@@ -56,9 +75,15 @@ test('nothing measured, no tables', () => {
 test('a short run is not held to the aims', () => {
   const start = [{ bareMs: 40, noncedMs: 50 }];
   const titles = (short: boolean) =>
-    tablesOf(results({ start, settings: { rounds: 1, seconds: 1, short } })).map(({ title }) => title);
+    tablesOf(results({ start, settings: { ...SETTINGS, short } })).map(({ title }) => title);
   expect(titles(false)).toEqual(['The daemon alone', 'Aims']);
   expect(titles(true)).toEqual(['The daemon alone']);
+});
+
+test('it says how many calls the figures are of', () => {
+  expect(circumstances(results()).join()).toContain(
+    '1,000 calls of each client process after 200; cold: the first 10; each part 0.5 s at most',
+  );
 });
 
 test('what was left out is said with the reason, and so is state that is not on a disk', () => {

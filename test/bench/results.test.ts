@@ -12,7 +12,7 @@ test('what a run has written can be read again', () => {
 });
 
 test.each([
-  ['of another format', { ...MEASURED, format: 2 }],
+  ['of another format', { ...MEASURED, format: 1 }],
   ['with something unknown', { ...MEASURED, more: 1 }],
   ['with a figure that is none', { ...MEASURED, cells: [{ ...MEASURED.cells[0], p99Us: Number.NaN }] }],
   ['with a peer that did nothing', { ...MEASURED, cells: [{ ...MEASURED.cells[0], operations: 0 }] }],
@@ -29,7 +29,7 @@ test('a run passes when every peer that took part has done something', () => {
 
 test('without options everything is measured, in three rounds', () => {
   const options = readOptions([]);
-  expect(options).toMatchObject({ rounds: 3, seconds: 0.7, isShort: false, json: undefined });
+  expect(options).toMatchObject({ rounds: 3, calls: 10_000, isShort: false, json: undefined });
   expect(options?.works).toEqual(['nonce', 'call', 'hand-off', 'growth', 'memory', 'idle', 'start']);
   expect(options?.peers).toContain('redis-always');
 });
@@ -42,16 +42,16 @@ test('works and peers may be given again and again', () => {
 });
 
 test('a short run has one round, unless more are asked for', () => {
-  expect(readOptions(['--short'])).toMatchObject({ rounds: 1, isShort: true });
+  expect(readOptions(['--short'])).toMatchObject({ rounds: 1, calls: 100, isShort: true });
   expect(readOptions(['--short', '--rounds', '2'])).toMatchObject({ rounds: 2 });
 });
 
 test.each([
   [['--work', 'lunch'], 'give one of nonce,'],
   [['--peer', 'memcached'], 'give one of nonced,'],
-  [['--rounds', '1.5'], 'give a number from 1'],
-  [['--rounds', '0'], 'give a number from 1'],
-  [['--seconds', 'many'], 'give a number from 0.05'],
+  [['--rounds', '1.5'], 'give a whole number from 1'],
+  [['--rounds', '0'], 'give a whole number from 1'],
+  [['--calls', 'many'], 'give a whole number from 1'],
   [['--json', '/nowhere/run.json'], '"/nowhere", which does not exist'],
   [['--from', '/nowhere/run.json'], '"/nowhere/run.json", which does not exist'],
   [['--fast'], '--fast'],
