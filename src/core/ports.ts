@@ -41,7 +41,7 @@ export interface BootAnchor {
 
 export interface DurableSequence {
   readonly unit: Unit;
-  /** No nonce at or above it was ever handed out. */
+  /** No nonce at or above it has ever been handed out. */
   readonly ceiling: bigint;
   /** The highest nonce that may be handed out. */
   readonly max: bigint;
@@ -49,16 +49,16 @@ export interface DurableSequence {
 
 /** What is durable of an account. */
 export interface DurableAccount {
-  /** Name of the sequence it has drawn from, undefined where it never has: it is never led to lower nonces (I2). */
+  /** The sequence that it has drawn from, so that it is never led to lower nonces (I2); undefined if it never has. */
   readonly sequence: string | undefined;
-  /** An operator has stopped it. */
+  /** An operator has paused it. */
   readonly paused: boolean;
 }
 
 /** The part of the state file that the core owns. */
 export interface DurableState {
   readonly sequences: Readonly<Record<string, DurableSequence>>;
-  /** By name, every account that has drawn or is paused; `*` stands for all that are too many to be named. */
+  /** Every account that has drawn or is paused, by name. `*` stands for those that are too many to be named. */
   readonly accounts: ReadonlyMap<string, DurableAccount>;
   readonly exclusive: ExclusionPolicy;
   /** Undefined until a plausible wall clock has been seen in this boot. */
@@ -69,15 +69,15 @@ export interface DurableState {
 
 /** Why a write of the state failed. */
 export type StoreFailure =
-  /** Disk or table full, read-only, out of descriptors or memory: it may pass, the old state is intact. */
+  /** No space, a read-only disk, no descriptors, no memory. It may pass, and the old state is intact. */
   | { readonly kind: 'retriable'; readonly error: Error }
-  /** Anything else, a failed sync above all: nothing more may be granted. `error` carries the exit code. */
+  /** Anything else, above all a failed sync: nothing more may be granted. `error` carries the exit code. */
   | { readonly kind: 'fatal'; readonly error: Error };
 
 export interface StateStore {
   /**
-   * Makes `state` durable: file synced, renamed, directory synced. Answers undefined once it is, or why it is not.
-   * Never rejects. The caller keeps to one call at a time.
+   * Makes `state` durable: file synced, renamed, directory synced. Returns undefined once it is, or why it is not. Never
+   * rejects. The caller makes one call at a time.
    */
   write(state: DurableState): Promise<StoreFailure | undefined>;
 }
@@ -90,23 +90,23 @@ export interface NotedLease {
   readonly ttlMs: number;
   /** On CLOCK_MONOTONIC. */
   readonly expiresAtMs: number;
-  /** SHA-256 of the client's session, cut to 16 bytes as hex; undefined where the client told none. */
+  /** SHA-256 of the client's session, cut to 16 bytes, as hex; undefined if the client gave none. */
   readonly sessionHash: string | undefined;
-  /** Id of the `acquire` that was granted; undefined where it was too long to be noted. */
+  /** Id of the `acquire` that was granted; undefined if it was too long to be noted. */
   readonly requestId: RequestId | undefined;
 }
 
-/** One small unsynced write each; they throw when the note cannot be kept, and then nothing may be granted. */
+/** Each call is one small unsynced write. It throws if the note cannot be written; then nothing may be granted. */
 export interface LeaseNotes {
   /** How many leases can be noted at once. */
   readonly capacity: number;
   /** Notes a lease before its grant is sent, or a renewal. The same token overwrites its own note. */
   note(lease: NotedLease): void;
-  /** Strikes the note of a lease that has ended; unknown tokens are ignored. */
+  /** Removes the note of a lease that has ended. Unknown tokens are ignored. */
   strike(token: Token): void;
 }
 
-/** How an account's circuit breaker stands, as it is noted. Times on CLOCK_MONOTONIC. */
+/** The state of an account's circuit breaker, as it is noted. Times are on CLOCK_MONOTONIC. */
 export interface NotedBreaker {
   /** Why it is open; undefined while it is closed. */
   readonly openFor: 'invalid-nonce' | 'locked-out' | undefined;
@@ -114,7 +114,7 @@ export interface NotedBreaker {
   /** When the next probe, and the next urgent call, are let through. */
   readonly probeAtMs: number;
   readonly urgentAtMs: number;
-  /** How long after that probe the one after it is. */
+  /** How long after that probe the following one is let through. */
   readonly probeEveryMs: number;
   /** Rejected nonces in a row. */
   readonly inARow: number;
@@ -122,7 +122,7 @@ export interface NotedBreaker {
   readonly recent: number;
 }
 
-/** The level of a bucket that nobody has counted: the account was used without pacing. */
+/** The level of a bucket that was not counted, because the account was used without pacing. */
 export const UNCOUNTED = Number.MAX_SAFE_INTEGER;
 
 /** What is noted of an account outside the process, so that a crash neither empties its bucket nor closes its breaker. */
@@ -134,12 +134,12 @@ export interface NotedAccount {
   readonly breaker: NotedBreaker;
 }
 
-/** One small unsynced write each; `note` throws when the note cannot be kept, and then nothing may be granted. */
+/** Each call is one small unsynced write. `note` throws if the note cannot be written; then nothing may be granted. */
 export interface AccountNotes {
   readonly capacity: number;
   /** The same account overwrites its own note. */
   note(account: NotedAccount): void;
-  /** Strikes the note of an account that need not be remembered; unknown ones are ignored. */
+  /** Removes the note of an account that need not be remembered. Unknown accounts are ignored. */
   strike(account: string): void;
 }
 
@@ -147,19 +147,19 @@ export interface AccountNotesFound {
   readonly accounts: readonly NotedAccount[];
   /**
    * The notes are of this boot and whole: an account that is not in them has used nothing. Otherwise (a reboot, a first
-   * start, damage) nobody knows what was used, and every bucket counts as full.
+   * start, damage) it is not known what was used, and every bucket counts as full.
    */
   readonly complete: boolean;
 }
 
-/** What the notes of the daemon before this one say. */
+/** What the notes of the previous daemon say. */
 export interface NotesFound {
   readonly leases: readonly NotedLease[];
   /** A note could not be read: any lane may be held. */
   readonly damaged: boolean;
 }
 
-/** Something that an operator should know of. */
+/** Something that an operator should know about. */
 export type BrokerEvent =
   /** A write of the state failed and is being retried: the first failure of a series. */
   | { readonly kind: 'write-failed'; readonly error: Error }
@@ -175,7 +175,7 @@ export type BrokerEvent =
   | { readonly kind: 'rejected'; readonly call: ObservedCall; readonly before: ObservedCall | undefined }
   | { readonly kind: 'breaker-changed'; readonly account: string; readonly openFor: NotedBreaker['openFor'] }
   | { readonly kind: 'exchange-changed'; readonly exchange: string; readonly isDown: boolean }
-  /** An account that was known by another API key. */
+  /** The account was known by another API key. */
   | { readonly kind: 'key-changed'; readonly account: string }
   // What an operator has changed.
   | { readonly kind: 'paused'; readonly account: string }
@@ -184,25 +184,25 @@ export type BrokerEvent =
   | { readonly kind: 'advanced'; readonly sequence: string; readonly before: bigint; readonly after: bigint }
   | { readonly kind: 'configured' }
   | { readonly kind: 'drain-changed'; readonly isDraining: boolean }
-  /** A new configuration was not taken over; the old one holds. */
+  /** A new configuration was refused. The old one stays in effect. */
   | { readonly kind: 'configuration-refused'; readonly problem: string }
   /** The broker is open. */
   | { readonly kind: 'started' };
 
-/** Who hears what happens in the broker; called synchronously, and must not call back into it. */
+/** Is told what happens in the broker. Called synchronously, and must not call back into it. */
 export interface Observer {
   observe(event: BrokerEvent): void;
   /** Nothing more is granted; the process ends with `error`. */
   failed(error: Error): void;
-  /** `count` consecutive nonces from that of the call on. Left out where nobody wants to hear of every call. */
+  /** A lease was granted, with `count` consecutive nonces from that of the call on. May be left out. */
   granted?(call: ObservedCall, count: number): void;
-  /** Bare nonces, or further ones under a lease, `count` from `nonce` on. Left out as well. */
+  /** Bare nonces, or further ones under a lease, were drawn: `count` from `nonce` on. May be left out. */
   drawn?(account: string, nonce: Nonce, count: number): void;
-  /** A call has ended, or its outcome was told `late`, after its end. Left out where nobody wants to hear of every call. */
+  /** A call has ended, or its outcome was told `late`, after its end. May be left out. */
   ended?(call: ObservedEnd): void;
 }
 
-/** How a call ended. `lane` is what was exclusive, where anything was; times are in milliseconds. */
+/** How a call ended. `lane` is what was exclusive, if anything was. Times are in milliseconds. */
 export interface ObservedEnd extends ObservedCall {
   readonly lane: string;
   readonly exclusive: boolean;
@@ -224,6 +224,6 @@ export interface ObservedCall {
   readonly holder: string | undefined;
   readonly pid: number | undefined;
   readonly label: string | undefined;
-  /** Undefined for one from before a restart. */
+  /** Undefined if the lease was granted before a restart. */
   readonly nonce: Nonce | undefined;
 }

@@ -196,7 +196,7 @@ test('rejected nonces are logged with who held the lane before, and three in a r
     sent: false,
     retryAfterMs: expect.any(Number),
   });
-  await running.says('warn: account A is let through only to probe');
+  await running.says('warn: account A is quarantined');
   const log = running.log();
   expect(log).toMatch(/is ready: .*; sequence default in ns \(19 digits\); exclusion global/);
   expect(log).toContain(`debug: granted ${nonces[0]} to unlucky (pid ${process.pid}, A) for account A`);

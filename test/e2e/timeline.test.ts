@@ -273,7 +273,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
     await find(page, hung);
     await isTold('start 2', events, /epoch 2, pid \d+\); the one before was killed or failed/);
     await isTold('paused USER:carol', events, /an operator has paused account USER:carol/);
-    await isTold('USER:bob quarantined', events, /is let through only to probe/);
+    await isTold('USER:bob quarantined', events, /is quarantined, and only probes/);
     await isTold('last heard of at', [125], /^down/);
     await isTold(String(underWay), rows, /▸ MASTER[\s\S]*under way/);
     expect(await pixelsOf(page, 'kind-ok')).toBeGreaterThan(0);

@@ -1,12 +1,12 @@
-/** Something that is due at a time. `heapIndex` belongs to the queue; -1 outside it. */
+/** Something that is due at a time. `heapIndex` belongs to the queue, and is -1 outside it. */
 export interface Deadline {
   dueMs: number;
   heapIndex: number;
 }
 
 /**
- * A binary heap of deadlines, soonest first. Adding and removing cost O(log n), and next to nothing for the common case
- * of deadlines that are added in the order in which they fall due.
+ * A binary heap of deadlines, soonest first. Adding and removing cost O(log n), and next to nothing in the common case
+ * that deadlines are added in the order in which they fall due.
  */
 export class DeadlineQueue<T extends Deadline> {
   readonly #heap: T[] = [];
@@ -16,7 +16,7 @@ export class DeadlineQueue<T extends Deadline> {
     return this.#heap.length;
   }
 
-  /** The soonest, without removing it. */
+  /** Returns the soonest without removing it. */
   peek(): T | undefined {
     return this.#heap[0];
   }
@@ -38,7 +38,7 @@ export class DeadlineQueue<T extends Deadline> {
     if (item.heapIndex === 0) this.#announce?.(item.dueMs);
   }
 
-  /** Removes `item`; harmless when it is not in the queue. */
+  /** Removes `item`. Harmless if it is not in the queue. */
   remove(item: T): void {
     const index = item.heapIndex;
     if (index < 0) return;
@@ -49,7 +49,7 @@ export class DeadlineQueue<T extends Deadline> {
     this.#siftDown(last, last.heapIndex);
   }
 
-  /** Moves `item` to `dueMs`, adding it when it is not in the queue. */
+  /** Moves `item` to `dueMs`, or adds it if it is not in the queue. */
   reschedule(item: T, dueMs: number): void {
     item.dueMs = dueMs;
     if (item.heapIndex < 0) {

@@ -2,14 +2,14 @@ import type { Priority } from '../../terms.ts';
 import { PRIORITIES } from '../../terms.ts';
 import { type Deadline, DeadlineQueue } from './deadline-queue.ts';
 
-/** A waiter of this age counts as aged: now and then one is granted ahead of its priority. */
+/** A waiter that has waited longer counts as aged: now and then one is granted ahead of its priority. */
 export const AGED_MS = 5_000;
-/** At most one grant of so many goes to an aged waiter ahead of its priority. */
+/** At most one grant in this many goes to an aged waiter ahead of its priority. */
 export const AGED_SHARE = 8;
-/** An urgent waiter ends a background lease that has been held for longer. */
+/** An urgent waiter ends a background lease that has been held for this long. */
 export const PREEMPT_AFTER_MS = 3_000;
 
-/** What a lane must know of a waiter; `previous`, `next` and `queue` belong to the lane. */
+/** What a lane must know of a waiter. `previous`, `next` and `queue` belong to the lane. */
 export interface Queued<W> {
   readonly account: object;
   readonly priority: Priority;
@@ -28,16 +28,16 @@ export interface Held {
 }
 
 /**
- * Those of one account and priority who wait in a lane, first come, first served: adding, taking the first and removing
- * any one cost the same whatever the length. It takes part in its lane's turns by its first waiter's arrival, or is
- * parked until something outside the lane lets that one pass; and then keeps its place.
+ * The waiters of one account and priority in a lane, first come, first served. Adding one, taking the first and removing
+ * any one cost the same, whatever the length. The queue is ready, with its first waiter's arrival as its place, or parked
+ * until something outside the lane lets that waiter pass. It does not lose its place by being parked.
  */
 export class AccountQueue<W> implements Deadline {
   readonly kind = 'parked';
   first: W;
   last: W;
   parked = false;
-  /** Among the lane's turns the first one's arrival; while parked, when it is to be looked at again. */
+  /** While it is ready, the arrival of its first waiter. While it is parked, when to look at it again. */
   dueMs = 0;
   heapIndex = -1;
 
@@ -47,37 +47,34 @@ export class AccountQueue<W> implements Deadline {
   }
 }
 
-/** Where parked queues wait for their time. */
+/** What keeps parked queues until their time. */
 export interface Timetable<W> {
   reschedule(queue: AccountQueue<W>, dueMs: number): void;
   remove(queue: AccountQueue<W>): void;
 }
 
 /** The waiters of one priority. */
-class Turns<W> {
+class Rank<W> {
+  /** The queues that are not parked, by arrival. */
   readonly ready = new DeadlineQueue<AccountQueue<W>>();
   readonly queues = new Map<object, AccountQueue<W>>();
 }
 
 /**
- * What is exclusive: at most one lease, but for a moment after a switch of the policy, and those who wait for it.
- * It decides who is next and grants nothing itself.
+ * What is exclusive: at most one lease (for a while after a switch of the policy, several), and the waiters for it. It
+ * decides which waiter is next, and grants nothing itself.
  */
 export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
   readonly kind = 'lane';
   readonly name: string;
-  /** False under the policy `off`: everybody is granted at once, and waits at most for a ceiling or his pace. */
+  /** False under the policy `off`: a waiter is granted at once, unless it must wait for a ceiling or its pace. */
   readonly exclusive: boolean;
   readonly leases = new Set<L>();
-  /** When a background lease may be preempted: the broker's deadline for this lane. */
+  /** When a background lease may be preempted. This is the broker's deadline for the lane. */
   dueMs = 0;
   heapIndex = -1;
   readonly #timetable: Timetable<W>;
-  readonly #turns: Readonly<Record<Priority, Turns<W>>> = {
-    urgent: new Turns(),
-    normal: new Turns(),
-    background: new Turns(),
-  };
+  readonly #ranks = ranks<W>();
   #waiting = 0;
   #passedOver = 0;
 
@@ -87,7 +84,7 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     this.#timetable = timetable;
   }
 
-  /** I4: a grant may be made only here. */
+  /** I4: a grant may be made only while the lane is free. */
   get isFree(): boolean {
     return !this.exclusive || this.leases.size === 0;
   }
@@ -96,21 +93,21 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     return this.#waiting;
   }
 
-  /** Who has waited longest, parked or not, whatever its priority. Looks at every queue. */
+  /** The waiter that has waited longest, parked or not, whatever its priority. Looks at every queue. */
   get oldest(): W | undefined {
     let oldest: W | undefined;
     for (const first of this.#firsts()) if (oldest === undefined || first.arrival < oldest.arrival) oldest = first;
     return oldest;
   }
 
-  /** The first to come of each account and priority, the longest waiter first. Looks at every queue. */
+  /** Returns the first waiter of each account and priority, in the order of their arrival. Looks at every queue. */
   heads(): W[] {
     return [...this.#firsts()].sort((a, b) => a.arrival - b.arrival);
   }
 
-  /** All who wait, in no particular order. They may be removed meanwhile. */
+  /** All waiters, in no particular order. They may be removed meanwhile. */
   *waiters(): Iterable<W> {
-    for (const { queues } of Object.values(this.#turns)) {
+    for (const { queues } of Object.values(this.#ranks)) {
       for (const queue of [...queues.values()]) {
         let waiter: W | undefined = queue.first;
         while (waiter !== undefined) {
@@ -122,9 +119,9 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     }
   }
 
-  /** Adds a waiter, who must have come after all who wait already. */
+  /** Adds a waiter, which must have come after all that wait already. */
   enqueue(waiter: W): void {
-    const { ready, queues } = this.#turns[waiter.priority];
+    const { ready, queues } = this.#ranks[waiter.priority];
     const queue = queues.get(waiter.account);
     this.#waiting += 1;
     waiter.next = undefined;
@@ -147,7 +144,7 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     return waiter.queue !== undefined;
   }
 
-  /** Takes a waiter out of its queue; harmless when it is in none. */
+  /** Removes a waiter. Harmless if it is in no queue. */
   remove(waiter: W): void {
     const { queue, previous, next } = waiter;
     if (queue === undefined) return;
@@ -163,26 +160,26 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
   }
 
   /**
-   * Takes the chosen waiter's queue out of the turns until `untilMs` on the monotonic clock, or until `unpark` where that
-   * is infinite. Others pass it over meanwhile; nobody of its own account and priority does.
+   * Parks the chosen waiter's queue until `untilMs` on the monotonic clock, or until `unpark` if that is infinite. Other
+   * queues pass it meanwhile. Waiters of its own account and priority do not.
    */
   park(waiter: W, untilMs: number): void {
     const { queue } = waiter;
     if (queue === undefined || queue.parked) return;
-    this.#turns[waiter.priority].ready.remove(queue);
+    this.#ranks[waiter.priority].ready.remove(queue);
     queue.parked = true;
     if (untilMs < Number.POSITIVE_INFINITY) this.#timetable.reschedule(queue, untilMs);
   }
 
-  /** The queue takes part in the turns again, in its old place. */
+  /** Makes the queue ready again, in its old place. */
   unpark(queue: AccountQueue<W>): void {
     if (!queue.parked) return;
     this.#timetable.remove(queue);
     queue.parked = false;
-    this.#turns[queue.first.priority].ready.reschedule(queue, queue.first.arrival);
+    this.#ranks[queue.first.priority].ready.reschedule(queue, queue.first.arrival);
   }
 
-  /** Empties the lane and answers who waited in it. */
+  /** Removes all waiters and returns them. */
   drain(): W[] {
     const waiters = [...this.waiters()];
     for (const waiter of waiters) this.remove(waiter);
@@ -190,8 +187,8 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
   }
 
   /**
-   * I6: who is granted next. By priority and then by arrival; but once seven grants have passed over an aged waiter,
-   * the eighth is for the one that has waited longest. A hang alone makes nobody go ahead of an urgent waiter.
+   * I6: returns the waiter to grant next, by priority and then by arrival. Once seven grants have passed over an aged
+   * waiter, the eighth is for the one that has waited longest. A hang alone puts no waiter ahead of an urgent one.
    */
   choose(nowMs: number): W | undefined {
     const byPriority = this.#mostUrgent();
@@ -214,17 +211,17 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     return undefined;
   }
 
-  /** Tells that `waiter`, as chosen, is being granted: it leaves the queue, and the share of the aged is counted. */
+  /** Removes `waiter`, which was chosen and is being granted, and counts the share of the aged. */
   granted(waiter: W, nowMs: number): void {
     const oldest = this.#oldestReady();
     this.remove(waiter);
-    // Nobody is aged: the count begins anew, so that a cancel after a hang is not the eighth.
+    // No waiter is aged: the count starts again, so that an urgent cancel after a hang does not become the eighth.
     if (oldest === undefined || nowMs - oldest.sinceMs <= AGED_MS) this.#passedOver = 0;
     else if (oldest !== waiter) this.#passedOver += 1;
     else if (this.#passedOver >= AGED_SHARE - 1) this.#passedOver = 0;
   }
 
-  /** When an urgent waiter may end a background lease of this lane; undefined where there is nothing to end. */
+  /** Returns when an urgent waiter may end the background leases of this lane, if there is anything to end. */
   preemptionDueMs(): number | undefined {
     if (!this.exclusive || this.urgent === undefined) return undefined;
     let dueMs: number | undefined;
@@ -237,11 +234,11 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
   }
 
   *#firsts(): Iterable<W> {
-    for (const { queues } of Object.values(this.#turns)) for (const { first } of queues.values()) yield first;
+    for (const { queues } of Object.values(this.#ranks)) for (const { first } of queues.values()) yield first;
   }
 
   #firstOf(priority: Priority): W | undefined {
-    return this.#turns[priority].ready.peek()?.first;
+    return this.#ranks[priority].ready.peek()?.first;
   }
 
   #oldestReady(): W | undefined {
@@ -253,18 +250,22 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     return oldest;
   }
 
-  /** Another waiter is the first of its queue: what its predecessor was parked for may not hold for it. */
+  /** Makes another waiter the first of its queue. What the one before was parked for may not hold for it. */
   #lead(queue: AccountQueue<W>, first: W): void {
     queue.first = first;
     if (queue.parked) this.unpark(queue);
-    else this.#turns[first.priority].ready.reschedule(queue, first.arrival);
+    else this.#ranks[first.priority].ready.reschedule(queue, first.arrival);
   }
 
   #forget(queue: AccountQueue<W>, { account, priority }: W): void {
-    const { ready, queues } = this.#turns[priority];
+    const { ready, queues } = this.#ranks[priority];
     if (queue.parked) this.#timetable.remove(queue);
     else ready.remove(queue);
     queue.parked = false;
     queues.delete(account);
   }
+}
+
+function ranks<W>(): Readonly<Record<Priority, Rank<W>>> {
+  return Object.fromEntries(PRIORITIES.map((priority) => [priority, new Rank<W>()])) as Record<Priority, Rank<W>>;
 }

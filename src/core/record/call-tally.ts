@@ -2,7 +2,7 @@ import type { LeaseEnd, Outcome } from '../../terms.ts';
 import { LEASE_ENDS, OUTCOMES } from '../../terms.ts';
 import { HourlyCount } from './hourly-count.ts';
 
-/** What became of an account's calls since the daemon started. */
+/** Counts what became of an account's calls since the daemon started. */
 export class CallTally {
   readonly outcomes: Record<Outcome, number> = zeroOf(OUTCOMES);
   readonly endings: Record<LeaseEnd, number> = zeroOf(LEASE_ENDS);

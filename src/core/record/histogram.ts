@@ -1,11 +1,11 @@
-/** Upper bounds of the buckets in milliseconds, from a call over a Unix socket to the longest wait; the last has none. */
+/** Upper bounds of the buckets in milliseconds, from a call over a Unix socket to a very long wait. The last bucket has none. */
 export const BOUNDS_MS: readonly number[] = [
   1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000,
 ];
 
-/** How often durations fell into each bucket. Adding one costs a few comparisons and allocates nothing. */
+/** Counts durations by bucket. Adding one costs a few comparisons and allocates nothing. */
 export class Histogram {
-  /** One more than there are bounds. */
+  /** There is one bucket more than there are bounds. */
   readonly counts: number[] = new Array<number>(BOUNDS_MS.length + 1).fill(0);
   #count = 0;
   #sumMs = 0;

@@ -1,7 +1,7 @@
-/** How many of a kind are listed. */
+/** A status lists at most this many of a kind. */
 export const LISTED = 100;
 
-/** The first of them, at most as many as are listed, each as `describe` has it. */
+/** Returns the first items, at most as many as are listed, each as `describe` makes it. */
 export function firstOf<T, R>(items: Iterable<T>, describe: (item: T) => R): R[] {
   const listed: R[] = [];
   for (const item of items) {

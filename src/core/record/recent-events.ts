@@ -14,7 +14,7 @@ export interface Happening extends EventText {
   readonly subject: string | undefined;
 }
 
-/** The last things that an operator should know of, for whoever looks afterwards. */
+/** The last events that an operator should know about, to be looked at afterwards. */
 export class RecentEvents {
   readonly #happenings = new Ring<Happening>(REMEMBERED_EVENTS);
 
@@ -23,7 +23,7 @@ export class RecentEvents {
   }
 
   add(event: BrokerEvent, atMs: number): void {
-    // Each is among the ended calls already, and many would push out what happens seldom.
+    // Rejected calls are among the recent calls already, and many of them would push out rarer events.
     if (event.kind === 'rejected') return;
     this.#happenings.add({ ...textOf(event), atMs, kind: event.kind, subject: subjectOf(event) });
   }

@@ -1,13 +1,13 @@
-/** A part of what a ring holds, and where to go on reading. */
+/** A part of what a ring holds, and where to read on. */
 export interface Page<T> {
   readonly items: readonly { readonly serial: number; readonly item: T }[];
-  /** Of the last one that was looked at: what comes next is after it. */
+  /** The serial number of the last item that was looked at. The next page begins after it. */
   readonly lastSerial: number;
-  /** How many came after the asked serial and were overwritten before they were read. */
+  /** How many items came after the serial that was asked for and were overwritten before they were read. */
   readonly missed: number;
 }
 
-/** The last so many of something, each with a serial number from 1 on. Adding one overwrites the oldest. */
+/** The last items that were added, each with a serial number from 1 on. Adding one overwrites the oldest. */
 export class Ring<T> {
   readonly #items: (T | undefined)[];
   #added = 0;
@@ -20,7 +20,7 @@ export class Ring<T> {
     return this.#items.length;
   }
 
-  /** Where the next one goes. */
+  /** Where the next item goes. */
   get nextIndex(): number {
     return this.#added % this.#items.length;
   }
@@ -30,7 +30,7 @@ export class Ring<T> {
     this.#added += 1;
   }
 
-  /** All that is remembered, the latest first. */
+  /** All items that are remembered, the latest first. */
   *latestFirst(): Iterable<T> {
     for (let serial = this.#added; serial > this.#oldest(); serial -= 1) {
       const item = this.#at(serial);
@@ -38,12 +38,12 @@ export class Ring<T> {
     }
   }
 
-  /** By place and not by age. */
+  /** The items by place and not by age. */
   get places(): readonly (T | undefined)[] {
     return this.#items;
   }
 
-  /** The next `limit` after serial number `after` that are `wanted`; without `after`, the last ones. */
+  /** Returns the next `limit` items after serial number `after` that are `wanted`; without `after`, the last ones. */
   after(after: number | undefined, limit: number, wanted: (item: T) => boolean = () => true): Page<T> {
     const oldest = this.#oldest();
     const items: { serial: number; item: T }[] = [];
@@ -60,11 +60,11 @@ export class Ring<T> {
       const item = this.#at(serial);
       if (item !== undefined && wanted(item)) items.push({ serial, item });
     }
-    // A serial from before a restart is ahead of ours: whoever asks reads on from here.
+    // A serial from before a restart is ahead of ours. The reader goes on from here.
     return { items, lastSerial: Math.min(serial, this.#added), missed: Math.max(0, oldest - after) };
   }
 
-  /** The serial number before the oldest that is remembered. */
+  /** Returns the serial number before the oldest item that is remembered. */
   #oldest(): number {
     return Math.max(0, this.#added - this.#items.length);
   }
