@@ -222,11 +222,12 @@ test('the layers are read from real sources', () => {
   }
 });
 
-test('the packages, the program and the client for Python tell the same version', () => {
+test('the packages, the program and the client for Python have the same version, and the packages the same license', () => {
   const [version, ofClient] = ['package.json', 'clients/node/package.json'].map(
     (file) => (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version,
   );
   expect(ofClient).toBe(version);
+  expect(readFileSync('clients/node/LICENSE', 'utf8')).toBe(readFileSync('LICENSE', 'utf8'));
   expect(readFileSync(join(SRC, 'version.ts'), 'utf8')).toContain(`VERSION = '${version}'`);
   expect(readFileSync('clients/python/nonced.py', 'utf8')).toContain(`__version__ = '${version}'`);
 });

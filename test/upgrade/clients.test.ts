@@ -16,7 +16,7 @@ const skipped = cannotBuild && ` (skipped: ${cannotBuild})`;
 
 const CHECKOUT = {
   main: NONCED,
-  nodeClient: resolve('build/src/client/index.js'),
+  nodeClient: resolve('clients/node/esm/index.mjs'),
   pythonClient: resolve('clients/python'),
 };
 
