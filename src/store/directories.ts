@@ -15,14 +15,15 @@ export function stateCommand(command: string, dir: string, euid = ourUid(0)): st
   return `${asOwner}nonced state ${command} --state-dir ${path}`;
 }
 
-/** Errors of a disk or a table that is full for now, or read-only: they may pass, and what was there is intact. */
+/** Errors of a disk or a table that is full, or of a disk that is read-only. They may pass, and the old file is intact. */
 const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM']);
 
+/** Whether an error of the disk may pass without an operator's decision, with the old file intact. */
 export function mayPass(error: unknown): boolean {
   return PASSING.has(systemErrorCode(error) ?? '');
 }
 
-/** Why a start cannot go on, as an exit code and a message. `fact` names the path and what could not be done with it. */
+/** Returns why a start cannot go on. `fact` names the path and what could not be done with it. */
 export function startFailure(error: unknown, fact: string): ExitError {
   if (error instanceof ExitError) return error;
   const reason = error instanceof Error ? error.message : String(error);
@@ -35,7 +36,7 @@ export function startFailure(error: unknown, fact: string): ExitError {
   if (code === 'EACCES' || code === 'EPERM') {
     return new ExitError(
       EXIT.noPermission,
-      `${fact}: ${reason}; this is user ${ourUser()}: run it as the owner, whom ls -ld tells (sudo -u OWNER …), or name another directory`,
+      `${fact}: ${reason}; this runs as user ${ourUser()}: run it as the owner (ls -ld shows who that is; sudo -u OWNER …), or name another directory`,
       {
         cause: error,
       },
@@ -45,14 +46,14 @@ export function startFailure(error: unknown, fact: string): ExitError {
 }
 
 /**
- * Makes the state directory (0700) where it is missing, durably, and answers its open descriptor, on which the lock
- * and every directory sync are made. It must be ours, writable, and nobody else may write to it. Throws ExitError.
+ * Creates the state directory (0700) durably if it is missing. Returns its open descriptor, on which the lock and every
+ * directory sync are made. The directory must be ours, and writable for no other user. Throws ExitError.
  */
 export function prepareStateDirectory(dir: string): number {
   const path = resolve(dir);
   const descriptor = openOwnDirectory(path, 'state directory', 0o022);
   try {
-    // Its own entry too must survive a power cut. Each time, for who made it may have been killed before this.
+    // Its own entry must survive a power cut too. At every start: the one that made it may have been killed before this.
     syncDirectoryEntry(path);
     return descriptor;
   } catch (error) {
@@ -62,8 +63,8 @@ export function prepareStateDirectory(dir: string): number {
 }
 
 /**
- * The same for the runtime directory, which systemd may have made (0755) and a group may share: only its owner counts,
- * and that not everyone may write to it. It is gone after a reboot, so nothing is synced.
+ * Does the same for the runtime directory, which systemd may have made (0755) and a group may share: it must be ours, and
+ * not writable for everyone. It is gone after a reboot, so nothing is synced.
  */
 export function prepareRuntimeDirectory(dir: string): number {
   return openOwnDirectory(resolve(dir), 'runtime directory', 0o002);
@@ -80,18 +81,18 @@ function openOwnDirectory(path: string, role: string, forbiddenMode: number): nu
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'ELOOP') {
-      throw new ExitError(EXIT.config, `${role} ${path} is not a directory; move away what lies there`, {
+      throw new ExitError(EXIT.config, `${role} ${path} is not a directory; move the file away`, {
         cause: error,
       });
     }
-    throw startFailure(error, `${role} ${path} cannot be made or opened`);
+    throw startFailure(error, `${role} ${path} cannot be created or opened`);
   }
   try {
     const { uid, mode } = fstatSync(descriptor);
     if (uid !== ourUid(uid)) {
       throw new ExitError(
         EXIT.config,
-        `${role} ${path} belongs to user ${uid}, not to ${ourUser()}; run nonced as its owner, or: chown ${ourUser()} ${path}`,
+        `${role} ${path} belongs to user ${uid}, not to ${ourUser()}; run nonced as its owner, or: sudo chown ${ourUser()} ${path}`,
       );
     }
     if ((mode & forbiddenMode) !== 0) {
@@ -101,7 +102,7 @@ function openOwnDirectory(path: string, role: string, forbiddenMode: number): nu
     if ((mode & 0o700) !== 0o700) {
       throw new ExitError(EXIT.noPermission, `${role} ${path} is not writable for its owner; run: chmod u+rwx ${path}`);
     }
-    // A disk that is read-only would not show in the mode.
+    // The mode does not show a disk that is read-only.
     accessSync(path, constants.W_OK | constants.X_OK);
     return descriptor;
   } catch (error) {
@@ -110,7 +111,7 @@ function openOwnDirectory(path: string, role: string, forbiddenMode: number): nu
   }
 }
 
-/** With its parents. Not by Node's own recursive mkdir, which reports a read-only disk as ENOENT. */
+/** Creates a directory and its parents. Node's own recursive mkdir reports a read-only disk as ENOENT. */
 function makeDirectory(path: string): void {
   try {
     mkdirSync(path, 0o700);
@@ -129,7 +130,7 @@ function syncDirectoryEntry(path: string): void {
   try {
     parent = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
   } catch (error) {
-    // A parent that we may pass through but not list was made by somebody else, long ago.
+    // A parent that we may pass through but not list was not made by us just now.
     if (systemErrorCode(error) === 'EACCES') return;
     throw error;
   }
@@ -142,7 +143,7 @@ function syncDirectoryEntry(path: string): void {
   }
 }
 
-/** The effective user, or `otherwise` on a platform without users. */
+/** Returns the effective user, or `otherwise` on a platform without users. */
 export function ourUid(otherwise: number): number {
   return process.geteuid?.() ?? otherwise;
 }
@@ -151,7 +152,7 @@ function ourUser(): string {
   return String(process.geteuid?.() ?? '?');
 }
 
-/** Why an open file of ours must not be trusted, as the end of the sentence "the file …", with the fix; or undefined. */
+/** Returns why an open file must not be trusted, and the fix, as the end of a sentence that begins with its path; or undefined. */
 export function distrustFile(
   descriptor: number,
   path: string,
@@ -161,8 +162,9 @@ export function distrustFile(
   const stat = fstatSync(descriptor);
   if (!stat.isFile()) return 'is not a regular file; move it away';
   if (owner === 'ours' && stat.uid !== ourUid(stat.uid)) {
-    return `belongs to user ${stat.uid}, not to ${ourUser()}; run nonced as that user, or: chown ${ourUser()} ${path}`;
+    return `belongs to user ${stat.uid}, not to ${ourUser()}; run nonced as that user, or: sudo chown ${ourUser()} ${path}`;
   }
-  if ((stat.mode & forbiddenMode) !== 0) return `can be changed by other users; look who did, then: chmod 600 ${path}`;
+  if ((stat.mode & forbiddenMode) !== 0)
+    return `can be changed by other users; find out whether one did, then: chmod 600 ${path}`;
   return undefined;
 }

@@ -296,21 +296,21 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       plant: (path: string) => readonly string[],
       says: RegExp,
     ])[] = [
-      ['a link for the socket', 'nonced.sock', (path) => ['ln', '-s', victim, path], /is no socket; move it away/],
+      ['a link for the socket', 'nonced.sock', (path) => ['ln', '-s', victim, path], /is not a socket; move it away/],
       [
         'a dangling link for the socket',
         'nonced.sock',
         (path) => ['ln', '-s', 'nowhere', path],
-        /is no socket; move it away/,
+        /is not a socket; move it away/,
       ],
-      ['a file for the socket', 'nonced.sock', (path) => ['touch', path], /is no socket; move it away/],
+      ['a file for the socket', 'nonced.sock', (path) => ['touch', path], /is not a socket; move it away/],
       [
         "a link for the operator's socket",
         'admin.sock',
         (path) => ['ln', '-s', victim, path],
-        /is no socket; move it away/,
+        /is not a socket; move it away/,
       ],
-      ['a directory for the socket', 'nonced.sock', (path) => ['mkdir', path], /is no socket; move it away/],
+      ['a directory for the socket', 'nonced.sock', (path) => ['mkdir', path], /is not a socket; move it away/],
       ['a link for the notes', 'leases', (path) => ['ln', '-s', victim, path], /is a symbolic link/],
       ['a file for the notes', 'leases', (path) => ['touch', path], /belongs to user|cannot be opened/],
       [
@@ -320,7 +320,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
         /is not a regular file|cannot be opened/,
       ],
       ['a directory for the notes', 'accounts', (path) => ['mkdir', path], /is not a regular file/],
-      ['a directory for the notes in the making', 'leases.new', (path) => ['mkdir', path], /cannot be made/],
+      ['a directory for the notes in the making', 'leases.new', (path) => ['mkdir', path], /cannot be written/],
     ];
 
     test.each(planted)('%s is refused by name, and what it leads to is untouched', async (_what, name, plant, says) => {

@@ -16,35 +16,35 @@ import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { startFailure } from '../directories.ts';
 import { exists, LOCK_DIRECTORY, STATE_FILE, salvageStateFile } from '../state/state-file.ts';
 
-/** A lock directory younger than this is in use to a tool that looks at it. Half of it is how often it is refreshed. */
+/** Tools take a younger lock directory for one in use. It is refreshed twice in this time. */
 const STALE_MS = 24 * 60 * 60 * 1000;
 const FLOCK_BUSY = 75;
-// macOS: take the lock of flock(2) while opening. Node has no name for it.
+// macOS: takes the lock of flock(2) while opening. Node has no name for it.
 const O_EXLOCK = 0x20;
 const RETRY_MS = 50;
 
 export interface InstanceLockOptions {
   readonly stateDir: string;
-  /** Descriptors of both directories. The locks live on them: they end when these are closed or the process ends. */
+  /** The descriptors of both directories. The locks end when these are closed or the process ends. */
   readonly stateDirFd: number;
   readonly runtimeDir: string;
   readonly runtimeDirFd: number;
-  /** How long a holder that is just ending is waited for. */
+  /** How long to wait for a holder that is just ending. */
   readonly waitSeconds: number;
-  /** The lock directory could not be kept fresh, or somebody removed it. A warning only: the kernel's lock still holds. */
+  /** Called when the lock directory was removed or could not be refreshed. Only a warning: the kernel's lock still holds. */
   readonly onCompromised: (error: Error) => void;
   readonly platform?: NodeJS.Platform;
   readonly flockProgram?: string;
 }
 
 export interface InstanceLock {
-  /** A lock directory of a daemon that did not stop cleanly was there: with no state beside it, the state was lost. */
+  /** Whether the lock directory of a daemon that did not stop cleanly was there. Without a state beside it, the state was lost. */
   readonly foundLeftover: boolean;
-  /** There is a state now: should it be gone when the lock is released, it was lost, and the lock stays to tell (I9). */
+  /** Says that there is a state now. If it is gone when the lock is released, it was lost, and the lock stays as evidence (I9). */
   stateIsThere(): void;
   /**
-   * Removes the lock directory. To be called before the two descriptors are closed, which is what ends the kernel's
-   * lock. Harmless when called again.
+   * Removes the lock directory. Must be called before the two descriptors are closed, which ends the kernel's lock.
+   * Harmless when called again.
    */
   release(): void;
 }
@@ -56,8 +56,8 @@ interface Place {
 }
 
 /**
- * Makes this process the only one that uses these two directories: first by the kernel's lock, which cannot outlive
- * its holder, then by proper-lockfile's directory, for tools that look for one. Throws ExitError.
+ * Makes this process the only one that uses the two directories: first by the kernel's lock, which cannot outlive its
+ * holder, then by proper-lockfile's directory, for tools that look for one. Throws ExitError.
  */
 export function acquireInstanceLock(options: InstanceLockOptions): InstanceLock {
   const { stateDir, stateDirFd, runtimeDir, runtimeDirFd, platform = process.platform } = options;
@@ -86,7 +86,7 @@ export function acquireInstanceLock(options: InstanceLockOptions): InstanceLock 
   }
 }
 
-/** The program inherits the descriptor, and so locks the open file that is ours: the lock stays when it has exited. */
+/** Locks a descriptor by flock(1). The program inherits it and so locks our open file: the lock stays after it exits. */
 function lockDescriptor(place: Place, stateDir: string, waitSeconds: number, program: string): void {
   const wait = waitSeconds > 0 ? ['-w', String(waitSeconds)] : ['-n'];
   const { status, signal, error, stderr } = spawnSync(program, ['-x', ...wait, '-E', String(FLOCK_BUSY), '3'], {
@@ -96,17 +96,20 @@ function lockDescriptor(place: Place, stateDir: string, waitSeconds: number, pro
   if (status === 0) return;
   if (status === FLOCK_BUSY) throw busy(place, stateDir);
   if (systemErrorCode(error) === 'ENOENT') {
-    throw new ExitError(EXIT.config, `no program ${program} on the PATH; install util-linux, which contains it`);
+    throw new ExitError(
+      EXIT.config,
+      `there is no program ${program} on the PATH; install util-linux, which contains it`,
+    );
   }
   if (error !== undefined) throw startFailure(error, `${program} cannot be run`);
   const reason = stderr.trim() || `exit ${status ?? signal}`;
   throw new ExitError(
     EXIT.config,
-    `${place.role} directory ${place.dir} cannot be locked: ${reason}; it must be on a local file system (no NFS), and flock that of util-linux`,
+    `${place.role} directory ${place.dir} cannot be locked: ${reason}; it must be on a local file system (not NFS), and flock must be that of util-linux`,
   );
 }
 
-/** macOS has no flock(1), but locks while opening. Written from its open(2); not run by our tests, which are on Linux. */
+/** Locks a directory while opening it: macOS has no flock(1). Written from its open(2) and not tested: our tests run on Linux. */
 function openLocked(place: Place, stateDir: string, waitSeconds: number): number {
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | O_EXLOCK;
   for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
@@ -117,7 +120,7 @@ function openLocked(place: Place, stateDir: string, waitSeconds: number): number
       if (code !== 'EAGAIN' && code !== 'EWOULDBLOCK') {
         throw new ExitError(
           EXIT.config,
-          `${place.role} directory ${place.dir} cannot be locked: ${code}; it must be on a local file system (no NFS)`,
+          `${place.role} directory ${place.dir} cannot be locked: ${code}; it must be on a local file system (not NFS)`,
           { cause: error },
         );
       }
@@ -129,7 +132,7 @@ function openLocked(place: Place, stateDir: string, waitSeconds: number): number
 
 function busy({ role, dir }: Place, stateDir: string): ExitError {
   const fact = `${role} directory ${dir} is held by another nonced`;
-  // The runtime directory alone is busy: its holder has another state directory, and ours does not know it.
+  // Only the runtime directory is busy: its holder has another state directory, and our state does not name it.
   if (role === 'runtime') {
     return new ExitError(
       EXIT.tempFail,
@@ -144,12 +147,12 @@ function describeHolder(stateDir: string): string {
     const { pid, socket } = salvageStateFile(stateDir, 'anyone');
     if (pid !== undefined && socket !== undefined) return `pid ${pid}, socket ${socket}, as its state file says`;
   } catch {
-    // Who it is only adorns the message.
+    // The message does without the holder.
   }
-  return 'its state file does not say which; try: fuser -v on the directory';
+  return `its state file does not say which: sudo fuser -v ${stateDir}`;
 }
 
-/** Only under the kernel's lock, so whatever lies there is a dead holder's and need not go stale first. */
+/** Makes the lock directory, under the kernel's lock: one that is there was left by a dead holder and need not go stale first. */
 function makeLockDirectory({ stateDir, stateDirFd, onCompromised }: InstanceLockOptions): {
   foundLeftover: boolean;
   stateIsThere: () => void;
@@ -159,10 +162,10 @@ function makeLockDirectory({ stateDir, stateDirFd, onCompromised }: InstanceLock
   const lockPath = join(stateDir, LOCK_DIRECTORY);
   let foundLeftover = false;
   let hasHadState = false;
-  // proper-lockfile removes its directory by path, at release and in an exit handler, and asks neither whether the path
-  // still leads here nor whether it destroys the only evidence that a state was lost.
+  // proper-lockfile removes its directory by path, at release and in an exit handler. It does not ask whether the path
+  // still leads here, or whether the directory is the only evidence that a state was lost.
   const rmdirIfOurs = (path: string): void => {
-    if (identity(stateDirFd) !== identityOfPath(stateDir)) throw new Error(`${stateDir} was moved away or made anew`);
+    if (identity(stateDirFd) !== identityOfPath(stateDir)) throw new Error(`${stateDir} was moved away or replaced`);
     if ((foundLeftover || hasHadState) && !exists(statePath)) return;
     rmdirSync(path);
   };
@@ -188,19 +191,22 @@ function makeLockDirectory({ stateDir, stateDirFd, onCompromised }: InstanceLock
         try {
           release();
         } catch {
-          // Released before, compromised, or no longer ours to remove: the kernel's lock is what counts.
+          // Released before, compromised, or no longer ours to remove. Only the kernel's lock counts.
         }
       },
     };
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'ELOCKED') {
-      throw new ExitError(EXIT.tempFail, `${lockPath} was made by another program just now; stop that first`);
+      throw new ExitError(EXIT.tempFail, `${lockPath} was just made by another program; stop it first`);
     }
     if (code === 'ENOTEMPTY' || code === 'ENOTDIR') {
-      throw new ExitError(EXIT.config, `${lockPath} is not an empty directory, so not nonced's; move it away`);
+      throw new ExitError(
+        EXIT.config,
+        `${lockPath} is not an empty directory, so nonced did not make it; move it away`,
+      );
     }
-    throw startFailure(error, `${lockPath} cannot be made`);
+    throw startFailure(error, `${lockPath} cannot be created`);
   }
 }
 

@@ -19,7 +19,7 @@ export function isLocked(dir: string): boolean {
     });
     if (probe.status === FLOCK_BUSY) return true;
     if (probe.status === 0) return false;
-    throw new ExitError(EXIT.config, `cannot tell whether ${dir} is locked; install util-linux for flock`);
+    throw new ExitError(EXIT.config, `flock cannot tell whether ${dir} is locked; install that of util-linux`);
   } finally {
     closeSync(descriptor);
   }

@@ -2,12 +2,12 @@ import type { AccountNotes, AccountNotesFound, NotedAccount } from '../../core/p
 import { readAccount, writeAccount } from './account-slot.ts';
 import { openSlotFile, type SlotFileOptions, type SlotKind } from './slot-file.ts';
 
-/** A few more than the accounts that a daemon remembers. */
+/** A few more than the accounts that a daemon keeps in memory. */
 const DEFAULT_CAPACITY = 1024;
 
 /**
- * The longest that a full bucket may take to drain: a configuration is held to it. For as long a daemon that knows
- * nothing of an account must say so, and so must the one after it.
+ * The longest that a full bucket may take to drain; no configuration may exceed it. After a daemon has found the notes
+ * wanting, it and the daemons after it must treat them as incomplete for this long.
  */
 export const LONGEST_DRAIN_MS = 60 * 60 * 1000;
 
@@ -15,7 +15,7 @@ const accounts = (nowMs: number): SlotKind<NotedAccount, string> => ({
   name: 'accounts',
   magic: 'nonced A',
   doubtMs: LONGEST_DRAIN_MS,
-  // A reboot takes the notes away and leaves the exchange's counters as full as they were.
+  // A reboot removes the notes and leaves the exchange's counters as full as they were.
   meaning: 'allows',
   keyOf: ({ account }) => account,
   write: writeAccount,
@@ -29,15 +29,15 @@ export interface AccountNotesOptions extends Omit<SlotFileOptions, 'capacity'> {
 export interface OpenedAccountNotes {
   readonly notes: AccountNotes;
   readonly found: AccountNotesFound;
-  /** Closes the file and leaves the notes in it to the next daemon. */
+  /** Closes the file and leaves its notes for the next daemon. */
   close(): void;
 }
 
 /**
- * Opens the notes of this boot and reads what the daemon before left in them, which stays noted until it is struck.
- * Where the notes are found wanting, every start within LONGEST_DRAIN_MS finds them incomplete: the daemon that found
- * them so notes only the accounts it then meets, and a crash must not make empty buckets of the others.
- * To be called under the instance lock. Throws ExitError.
+ * Opens the notes of this boot and reads what the daemon before left in them, which stays noted until it is struck. If
+ * the notes are missing or damaged, every start within LONGEST_DRAIN_MS finds them incomplete: the daemon that found them
+ * so notes only the accounts that it then meets, and after a crash the other buckets must not count as empty. Must be
+ * called under the instance lock. Throws ExitError.
  */
 export function openAccountNotes(options: AccountNotesOptions): OpenedAccountNotes {
   const kind = accounts(options.monotonicMs);

@@ -1,7 +1,7 @@
 import type { NotedAccount, NotedBreaker } from '../../core/ports.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
-// Of a slot: six times and amounts, two counts, why the breaker is open, a length, the account, checksum.
+// The fields of a slot: six times and amounts, two counts, why the breaker is open, a length, the account, the checksum.
 const AT = {
   level: 0,
   atMs: 8,
@@ -20,8 +20,8 @@ if (ACCOUNT_AT + LONGEST_ACCOUNT > CHECKSUM_AT) throw new Error('an account does
 const REASONS: readonly NotedBreaker['openFor'][] = [undefined, 'invalid-nonce', 'locked-out'];
 
 /**
- * Fills an all-zero `slot` with an account, but for its checksum. Throws RangeError for one that cannot be noted, which
- * is a defect of the caller.
+ * Fills an all-zero `slot` with an account, except for the checksum. Throws RangeError for an account that cannot be
+ * noted, which is a defect of the caller.
  */
 export function writeAccount(slot: Buffer, { account, level, atMs, breaker }: NotedAccount): void {
   const openFor = REASONS.indexOf(breaker.openFor);
@@ -36,14 +36,14 @@ export function writeAccount(slot: Buffer, { account, level, atMs, breaker }: No
   slot.writeDoubleLE(probeAtMs, AT.probeAt);
   slot.writeDoubleLE(urgentAtMs, AT.urgentAt);
   slot.writeDoubleLE(probeEveryMs, AT.probeEvery);
-  // These two throw by themselves where a number is out of range.
+  // These two throw by themselves if a number is out of range.
   slot.writeUInt32LE(inARow, AT.inARow);
   slot.writeUInt32LE(recent, AT.recent);
   slot.writeUInt8(openFor, AT.openFor);
   slot.writeUInt8(slot.write(account, ACCOUNT_AT, 'latin1'), AT.accountLength);
 }
 
-/** Of a slot whose checksum holds; undefined where it is no account all the same, or was noted after `nowMs`. */
+/** Reads a slot whose checksum holds. Returns undefined if it is not an account, or was noted after `nowMs`. */
 export function readAccount(slot: Buffer, nowMs: number): NotedAccount | undefined {
   const accountLength = slot.readUInt8(AT.accountLength);
   const account = slot.toString('latin1', ACCOUNT_AT, ACCOUNT_AT + Math.min(accountLength, LONGEST_ACCOUNT));
@@ -63,10 +63,10 @@ export function readAccount(slot: Buffer, nowMs: number): NotedAccount | undefin
     },
   };
   if (account.length !== accountLength || !isAccount(account) || reason >= REASONS.length) return undefined;
-  // What lies in the future would make a bucket drain backwards. Times of a closed breaker mean nothing.
+  // A time in the future would make a bucket drain backwards. Times of a closed breaker mean nothing.
   const { level, atMs, breaker } = noted;
   if (!isAmount(level) || !(atMs <= nowMs)) return undefined;
-  // It is to be written again as it is.
+  // It must be possible to write it again as it is.
   if (![atMs, breaker.openedAtMs, breaker.probeAtMs, breaker.urgentAtMs, breaker.probeEveryMs].every(Number.isFinite))
     return undefined;
   return breaker.openFor === undefined || breaker.openedAtMs <= nowMs ? noted : undefined;

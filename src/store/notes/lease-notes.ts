@@ -2,15 +2,15 @@ import type { LeaseNotes, NotedLease, NotesFound, Token } from '../../core/ports
 import { readLease, writeLease } from './lease-slot.ts';
 import { isOfBoot, openSlotFile, type SlotFileOptions, type SlotFileSteps, type SlotKind } from './slot-file.ts';
 
-/** More than one daemon ever grants at a time, and half a megabyte of memory. */
+/** More leases than a daemon ever grants at a time; half a megabyte of memory. */
 const DEFAULT_CAPACITY = 4096;
 
 const LEASES: SlotKind<NotedLease, Token> = {
   name: 'leases',
   magic: 'nonced L',
-  // The longest TTL: until then a lease whose note was damaged may be alive.
+  // The longest TTL: for so long a lease whose note was damaged may be live.
   doubtMs: 10 * 60 * 1000,
-  // Where there are none there was no daemon that could have granted.
+  // Without notes there was no daemon that could have granted.
   meaning: 'forbids',
   keyOf: ({ token }) => token,
   write: writeLease,
@@ -24,21 +24,21 @@ export interface LeaseNotesOptions extends Omit<SlotFileOptions, 'capacity'> {
 export interface OpenedNotes {
   readonly notes: LeaseNotes;
   readonly found: NotesFound;
-  /** Closes the file and leaves the notes in it to the next daemon. */
+  /** Closes the file and leaves its notes for the next daemon. */
   close(): void;
 }
 
 /**
  * Opens the notes of this boot and reads what the daemon before left in them. Its leases stay noted until they are
- * struck, so that a second crash finds them too. To be called under the instance lock, and once the state is written:
- * notes without a state are taken for the sign of a lost one. Throws ExitError.
+ * struck, so that a second crash finds them too. Must be called under the instance lock and after the state is written:
+ * notes without a state count as evidence of a lost one. Throws ExitError.
  */
 export function openLeaseNotes(options: LeaseNotesOptions): OpenedNotes {
   const { slots, found, doubtful, close } = openSlotFile(LEASES, { capacity: DEFAULT_CAPACITY, ...options });
   return { notes: slots, found: { leases: found, damaged: doubtful }, close };
 }
 
-/** Whether a daemon has run in this boot: with notes and no state, the state was lost (I9). Unreadable notes count. */
+/** Whether a daemon has run in this boot. If there are notes and no state, the state was lost (I9). Unreadable notes count. */
 export function notesExist(dir: string, bootId: string, steps?: SlotFileSteps): boolean {
   return isOfBoot(LEASES, dir, bootId, steps);
 }

@@ -2,7 +2,7 @@ import type { NotedLease, RequestId, Token } from '../../core/ports.ts';
 import { PRIORITIES } from '../../terms.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
-// Of a slot: token, deadline, TTL, priority, kind of session and id, two lengths, session, account and id, checksum.
+// The fields of a slot: token, deadline, TTL, priority, kinds of session and id, two lengths, session, account, id, checksum.
 const AT = { token: 0, expiresAt: 8, ttl: 16, priority: 20, kinds: 21, accountLength: 22, idLength: 23 } as const;
 const SESSION_AT = 24;
 const ACCOUNT_AT = 40;
@@ -13,8 +13,8 @@ const ID_NUMBER = 2;
 const ID_STRING = 4;
 
 /**
- * Fills an all-zero `slot` with a lease, but for its checksum. Throws RangeError for one that cannot be noted, which is
- * a defect of the caller.
+ * Fills an all-zero `slot` with a lease, except for the checksum. Throws RangeError for a lease that cannot be noted,
+ * which is a defect of the caller.
  */
 export function writeLease(slot: Buffer, lease: NotedLease): void {
   const { account, token, sessionHash, requestId } = lease;
@@ -37,7 +37,7 @@ export function writeLease(slot: Buffer, lease: NotedLease): void {
   slot.writeUInt8(kinds, AT.kinds);
 }
 
-/** Answers the kind that was written: none for an id that does not fit, or that would be read back as another. */
+/** Returns the kind that was written, or none for an id that does not fit or would be read back as another. */
 function writeRequestId(slot: Buffer, at: number, id: RequestId | undefined): number {
   if (typeof id === 'number' && Number.isSafeInteger(id)) {
     slot.writeDoubleLE(id, at);
@@ -51,7 +51,7 @@ function writeRequestId(slot: Buffer, at: number, id: RequestId | undefined): nu
   return ID_STRING;
 }
 
-/** Of a slot whose checksum holds; undefined where it is no lease all the same. */
+/** Reads a slot whose checksum holds. Returns undefined if it is not a lease. */
 export function readLease(slot: Buffer): NotedLease | undefined {
   const token = slot.readBigUInt64LE(AT.token);
   const priority = PRIORITIES[slot.readUInt8(AT.priority)];
@@ -62,7 +62,7 @@ export function readLease(slot: Buffer): NotedLease | undefined {
   if (token < 1n || token > BigInt(Number.MAX_SAFE_INTEGER) || priority === undefined) return undefined;
   if (accountLength < 1 || accountLength > LONGEST_ACCOUNT || idAt + idLength > CHECKSUM_AT) return undefined;
   const account = slot.toString('latin1', ACCOUNT_AT, idAt);
-  // It is to be written again as it is.
+  // It must be possible to write it again as it is.
   if (!isAccount(account)) return undefined;
   return {
     account,

@@ -4,30 +4,30 @@ import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { distrustFile, startFailure } from '../directories.ts';
 import { isSealed, readHeader, SLOT_BYTES, type SlotHeader, seal, writeHeader } from './slot-format.ts';
 
-// Far above any capacity; nothing larger is read into memory.
+// Far above any capacity. A larger file is not read into memory.
 const LARGEST_FILE_BYTES = 16 * 1024 * 1024;
 const FREE = Buffer.alloc(SLOT_BYTES);
 const FREE_PAGE = Buffer.alloc(32 * SLOT_BYTES);
 
 /** One kind of notes: its file, and what it puts into a slot. */
 export interface SlotKind<Note, Key> {
-  /** Of the file, which is made under `NAME.new`, and of what is in it. */
+  /** The name of the file, which is written as `NAME.new` first, and of what is in it. */
   readonly name: string;
-  /** Eight characters at the beginning of the file. */
+  /** The first eight characters of the file. */
   readonly magic: string;
-  /** For how long after they were found wanting the notes count as doubtful, whole as they may be by then. */
+  /** How long notes count as doubtful after they were found missing or damaged, even if they are whole again. */
   readonly doubtMs: number;
   /**
-   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and one whose boot cannot
-   * be told is believed. `allows`: a note relieves what is held back without it. Without notes all of it is doubtful,
-   * and one whose boot cannot be told is not believed.
+   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and a note of an unknown boot
+   * is believed. `allows`: a note lets something be done that is held back without it. Without notes all of it is held
+   * back, and a note of an unknown boot is not believed.
    */
   readonly meaning: 'forbids' | 'allows';
-  /** What there is at most one note of. */
+  /** Returns the key of a note. There is at most one note of each key. */
   keyOf(note: Note): Key;
-  /** Fills an all-zero slot, but for its checksum. Throws RangeError for what cannot be noted. */
+  /** Fills an all-zero slot, except for its checksum. Throws RangeError for what cannot be noted. */
   write(slot: Buffer, note: Note): void;
-  /** Of a slot whose checksum holds; undefined where it is none of ours all the same. */
+  /** Reads a slot whose checksum holds. Returns undefined if it is not a note of this kind. */
   read(slot: Buffer): Note | undefined;
 }
 
@@ -37,24 +37,24 @@ export interface SlotFileOptions {
   /** CLOCK_MONOTONIC now. */
   readonly monotonicMs: number;
   readonly capacity: number;
-  /** Writes one whole slot and answers how many bytes it wrote; for tests to count and to fail. */
+  /** Replaced by tests, which count its calls and make it fail. */
   readonly writeAt?: SlotFileSteps['writeAt'];
-  /** Left out: those on disk. */
+  /** Those on disk if left out. */
   readonly steps?: SlotFileSteps;
 }
 
-/** What a file of notes asks of its file system, so that a simulation can do without one. `open` and `make` throw ExitError. */
+/** What a file of notes does to its file system, so that a simulation can do without one. `open` and `make` throw ExitError. */
 export interface SlotFileSteps {
-  /** Opens the file and reads it whole; undefined where there is none. */
+  /** Opens the file and reads it whole. Returns undefined if there is none. */
   open(path: string): OpenedFile | undefined;
-  /** Makes the whole file under another name and renames it to `path`. Answers its open descriptor. */
+  /** Writes the whole file under another name, then renames it to `path`. Returns its open descriptor. */
   make(path: string, bytes: Buffer): number;
-  /** Writes one whole slot and answers how many bytes it wrote. */
+  /** Writes one whole slot. Returns how many bytes it wrote. */
   writeAt(descriptor: number, slot: Buffer, position: number): number;
   close(descriptor: number): void;
 }
 
-/** A file of notes with what it held when it was opened. The descriptor is the caller's to close. */
+/** A file of notes and what it held when it was opened. The caller closes the descriptor. */
 export interface OpenedFile {
   readonly descriptor: number;
   readonly bytes: Buffer;
@@ -62,11 +62,11 @@ export interface OpenedFile {
 
 export interface OpenedSlotFile<Note, Key> {
   readonly slots: Slots<Note, Key>;
-  /** What is noted of this boot, each key once. */
+  /** The notes of this boot, each key once. */
   readonly found: readonly Note[];
   /** More may have been noted than was found. */
   readonly doubtful: boolean;
-  /** Closes the file and leaves the notes in it to the next daemon. */
+  /** Closes the file and leaves its notes for the next daemon. */
   close(): void;
 }
 
@@ -78,9 +78,9 @@ interface SlotsOnDisk<Note> {
 }
 
 /**
- * Opens a preallocated file of notes that outlive the process and not the machine, one unsynced write each: a header
- * with the boot id, then checksummed slots. What was noted in this boot stays so until it is struck. To be called under
- * the instance lock. Throws ExitError.
+ * Opens a preallocated file of notes that outlive the process but not the machine: a header with the boot id, then slots
+ * with checksums. Each note is one unsynced write. What was noted in this boot stays noted until it is struck. Must be
+ * called under the instance lock. Throws ExitError.
  */
 export function openSlotFile<Note, Key>(
   kind: SlotKind<Note, Key>,
@@ -89,7 +89,7 @@ export function openSlotFile<Note, Key>(
   const { dir, bootId, monotonicMs, capacity, steps = slotStepsOnDisk, writeAt = steps.writeAt } = options;
   const before = readSlots(kind, dir, bootId, steps);
   const found = eachOnce(kind, before?.slots ?? []);
-  // Remembered in the header: from now on the notes are whole, and a further crash must not make certainty of that.
+  // Remembered in the header: from now on the notes are whole, and after another crash they must not pass for complete.
   const wanting = before === undefined ? kind.meaning === 'allows' : before.damaged;
   const doubtUntilMs = wanting ? monotonicMs + kind.doubtMs : (before?.header?.doubtUntilMs ?? 0);
   const doubtful = monotonicMs < doubtUntilMs;
@@ -125,7 +125,7 @@ export function isOfBoot(
   return header === undefined || header.bootId === bootId;
 }
 
-/** Undefined where there are no notes of this boot. The descriptor is the caller's to close. */
+/** Returns undefined if there are no notes of this boot. The caller closes the descriptor. */
 function readSlots<Note, Key>(
   kind: SlotKind<Note, Key>,
   dir: string,
@@ -141,13 +141,13 @@ function readSlots<Note, Key>(
     return undefined;
   }
   if (header === undefined && kind.meaning === 'allows') return { descriptor, slots: [], damaged: true, header };
-  // Without its header nobody knows of which boot the notes are: they may well be of this one.
+  // Without the header the boot of the notes is unknown: they may be of this one.
   let damaged = header === undefined || bytes.length !== (1 + header.capacity) * SLOT_BYTES;
   const slots = new Array<Note | undefined>(Math.max(0, Math.floor(bytes.length / SLOT_BYTES) - 1)).fill(undefined);
   const keys = new Set<Key>();
   for (let index = 0; index < slots.length; index++) {
     const at = (1 + index) * SLOT_BYTES;
-    // Most pages are free, and thousands of slots one by one would hold up a restart by milliseconds.
+    // Most pages are free, and to read thousands of slots one by one would delay a restart by milliseconds.
     if (bytes.subarray(at, at + FREE_PAGE.length).equals(FREE_PAGE)) {
       index += FREE_PAGE.length / SLOT_BYTES - 1;
       continue;
@@ -170,14 +170,15 @@ function eachOnce<Note, Key>(kind: SlotKind<Note, Key>, slots: readonly (Note | 
 function readFile(path: string): OpenedFile | undefined {
   let descriptor: number;
   try {
-    // Never through a planted link, and without waiting for somebody at the other end of a planted pipe.
+    // Never through a planted link, and without waiting for the other end of a planted pipe.
     descriptor = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'ENOENT') return undefined;
-    if (code === 'ELOOP') throw new ExitError(EXIT.config, `${path} is a symbolic link, not nonced's; remove it`);
+    if (code === 'ELOOP')
+      throw new ExitError(EXIT.config, `${path} is a symbolic link, which nonced did not make; remove it`);
     if (code === 'EISDIR' || code === 'ENXIO') {
-      throw new ExitError(EXIT.config, `${path} is not a regular file, so not nonced's; move it away`);
+      throw new ExitError(EXIT.config, `${path} is not a regular file, so nonced did not make it; move it away`);
     }
     throw startFailure(error, `${path} cannot be opened`);
   }
@@ -186,7 +187,7 @@ function readFile(path: string): OpenedFile | undefined {
     if (distrust !== undefined) throw new ExitError(EXIT.config, `${path} ${distrust}`);
     const { size } = fstatSync(descriptor);
     if (size > LARGEST_FILE_BYTES) {
-      throw new ExitError(EXIT.config, `${path} is no file of nonced (${size} bytes); move it away`);
+      throw new ExitError(EXIT.config, `${path} has ${size} bytes, so nonced did not write it; move it away`);
     }
     const bytes = Buffer.alloc(size);
     let length = 0;
@@ -200,7 +201,7 @@ function readFile(path: string): OpenedFile | undefined {
   }
 }
 
-/** A whole file: its header, then the notes, then free slots. */
+/** Returns the bytes of a whole file: its header, then the notes, then free slots. */
 function bytesOf<Note>(kind: SlotKind<Note, unknown>, header: SlotHeader, notes: readonly Note[]): Buffer {
   const bytes = Buffer.alloc((1 + header.capacity) * SLOT_BYTES);
   writeHeader(bytes.subarray(0, SLOT_BYTES), kind.magic, header);
@@ -213,8 +214,8 @@ function bytesOf<Note>(kind: SlotKind<Note, unknown>, header: SlotHeader, notes:
 }
 
 /**
- * Under another name first, so that a crash in the middle leaves the old notes, damaged as they are, to be found again.
- * Every byte is written, so that no later note can want for room.
+ * Writes the file under another name first, so that a crash in between leaves the old notes, damaged as they are. Every
+ * byte is written, so that no later note can lack room.
  */
 function makeFile(path: string, bytes: Buffer): number {
   const temporary = `${path}.new`;
@@ -233,9 +234,9 @@ function makeFile(path: string, bytes: Buffer): number {
     try {
       removeIfThere(temporary);
     } catch {
-      // What failed first says more; the next start removes it.
+      // The first failure says more. The next start removes the file.
     }
-    throw startFailure(error, `${temporary} cannot be made`);
+    throw startFailure(error, `${temporary} cannot be written`);
   }
 }
 
@@ -254,14 +255,14 @@ export const slotStepsOnDisk: SlotFileSteps = {
   close: closeSync,
 };
 
-/** The notes in an open file: which slot each is in, and which slots are free. */
+/** The notes in an open file: the slot of each, and the free slots. */
 export class Slots<Note, Key> {
   readonly capacity: number;
   readonly #kind: SlotKind<Note, Key>;
   readonly #descriptor: number;
   readonly #writeAt: (descriptor: number, slot: Buffer, position: number) => number;
   readonly #slotOf = new Map<Key, number>();
-  /** A stack, so that the same few slots are used again and again. */
+  /** A stack, so that the same few slots are used over and over. */
   readonly #free: number[] = [];
   readonly #buffer = Buffer.alloc(SLOT_BYTES);
 
@@ -282,7 +283,7 @@ export class Slots<Note, Key> {
     }
   }
 
-  /** Overwrites the note of the same key. Throws where it cannot be kept; what is noted stays as it was. */
+  /** Writes a note over that of the same key, if there is one. Throws if it cannot be kept; then the old note stays. */
   note(note: Note): void {
     const key = this.#kind.keyOf(note);
     const known = this.#slotOf.get(key);
@@ -297,7 +298,7 @@ export class Slots<Note, Key> {
     this.#slotOf.set(key, index);
   }
 
-  /** Unknown keys are ignored. */
+  /** Removes the note of a key. Unknown keys are ignored. */
   strike(key: Key): void {
     const index = this.#slotOf.get(key);
     if (index === undefined) return;

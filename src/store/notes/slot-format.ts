@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib';
 
-/** One note, and the header too. A divisor of the page size, so that no slot lies across two pages. */
+/** The size of a note, and of the header. It divides the page size, so that no slot crosses a page. */
 export const SLOT_BYTES = 128;
-/** What is before it is the note's; the rest is the checksum. */
+/** The note ends here, and the checksum begins. */
 export const CHECKSUM_AT = SLOT_BYTES - 4;
 export const LONGEST_ACCOUNT = 64;
 const VERSION = 1;
@@ -10,7 +10,7 @@ const VERSION = 1;
 export interface SlotHeader {
   readonly bootId: string;
   readonly capacity: number;
-  /** On CLOCK_MONOTONIC. Until then whoever opens the notes must take them for damaged: they were found wanting. */
+  /** On CLOCK_MONOTONIC. Until then a daemon that opens the notes must take them for damaged, as they were found so. */
   readonly doubtUntilMs: number;
 }
 
@@ -26,7 +26,7 @@ export function writeHeader(slot: Buffer, magic: string, { bootId, capacity, dou
   seal(slot);
 }
 
-/** Undefined for a header that is not whole, or not of this kind and version. */
+/** Returns undefined for a header that is not whole, or not of this kind and version. */
 export function readHeader(slot: Buffer, magic: string): SlotHeader | undefined {
   if (slot.length < SLOT_BYTES || !isSealed(slot) || slot.toString('latin1', 0, 8) !== magic) return undefined;
   if (slot.readUInt32LE(8) !== VERSION) return undefined;
@@ -37,7 +37,7 @@ export function readHeader(slot: Buffer, magic: string): SlotHeader | undefined 
   };
 }
 
-/** Account labels are ASCII: as many bytes as characters. */
+/** Whether a text can be an account's label. It is ASCII: as many bytes as characters. */
 export function isAccount(text: string): boolean {
   return /^[!-~]{1,64}$/.test(text);
 }

@@ -15,16 +15,16 @@ import {
 import { type StateFileSteps, stepsOnDisk } from './state-steps.ts';
 
 export const STATE_FILE = 'state.json';
-/** What proper-lockfile makes beside it. */
+/** The directory that proper-lockfile makes beside it. */
 export const LOCK_DIRECTORY = 'state.json.lock';
-// Some kilobytes are usual; whatever is larger by far is not ours, and is not read into memory.
+// Some kilobytes are usual. A far larger file is not ours, and is not read into memory.
 const LARGEST_STATE_BYTES = 1024 * 1024;
 
 export type StateFileReading =
   | { readonly kind: 'absent' }
   | { readonly kind: 'state'; readonly state: StateFileContents; readonly bytes: Buffer };
 
-/** `bytes` is undefined where there is no file at all. */
+/** What is readable of a damaged state. `bytes` is undefined if there is no file. */
 export interface SalvagedState extends ReadableFields {
   readonly kind: 'salvaged';
   readonly bytes: Buffer | undefined;
@@ -32,19 +32,19 @@ export interface SalvagedState extends ReadableFields {
 
 export interface Leftovers {
   readonly lock: boolean;
-  /** Names of temporary files that a killed write left behind. */
+  /** The names of temporary files that killed writes left behind. */
   readonly temporaryFiles: readonly string[];
 }
 
 /**
- * I9: reads the state whole, or throws an ExitError that says what is wrong and how it is repaired. `owner` is for
- * looking at another user's state without running on it.
+ * I9: reads the state whole, or throws an ExitError that says what is wrong and how to repair it. With the owner `anyone`
+ * it also reads another user's state, for commands that only look.
  */
 export function readStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours'): StateFileReading {
   return stateReadingOf(dir, readTrustedFile(join(dir, STATE_FILE), owner));
 }
 
-/** I9: what the bytes of the state in `dir` say, which are undefined where there is none. Throws as `readStateFile`. */
+/** I9: reads the state from its bytes, which are undefined if there is none. `dir` is where they are from. Throws as `readStateFile` does. */
 export function stateReadingOf(dir: string, bytes: Buffer | undefined): StateFileReading {
   if (bytes === undefined) return { kind: 'absent' };
   const path = join(dir, STATE_FILE);
@@ -56,8 +56,8 @@ export function stateReadingOf(dir: string, bytes: Buffer | undefined): StateFil
       throw new ExitError(
         EXIT.config,
         parsed.intact
-          ? `${path} was written by a newer nonced, in format ${parsed.format} (this one reads 1): start the version that wrote it, or a later one`
-          : `${path} claims format ${parsed.format} (this nonced reads 1) but does not match its checksum. If a newer nonced wrote it, start that version; if not, it is damaged: ${repairCommand(dir)}`,
+          ? `${path} was written by a newer nonced, in format ${parsed.format} (this one reads 1); start the version that wrote it, or a later one`
+          : `${path} claims format ${parsed.format} (this nonced reads 1) and does not match its checksum. If a newer nonced wrote it, start that version; if not, it is damaged, and this repairs it: ${repairCommand(dir)}`,
       );
     case 'damaged':
       throw new ExitError(
@@ -67,7 +67,7 @@ export function stateReadingOf(dir: string, bytes: Buffer | undefined): StateFil
   }
 }
 
-/** Reads what is readable of a damaged state, for a repair that must not lower it. Throws only where nothing may be read. */
+/** Reads what is readable of a damaged state, for a repair that must not lower it. Throws only if the file cannot be read. */
 export function salvageStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours'): SalvagedState {
   const bytes = readTrustedFile(join(dir, STATE_FILE), owner);
   return { kind: 'salvaged', bytes, ...salvageFields(bytes ?? Buffer.alloc(0)) };
@@ -77,17 +77,17 @@ function repairCommand(dir: string): string {
   return stateCommand('init --floor now', dir);
 }
 
-/** Undefined where nothing is there. */
+/** Returns undefined if there is no file. */
 function readTrustedFile(path: string, owner: 'ours' | 'anyone'): Buffer | undefined {
   let descriptor: number;
   try {
-    // Never through a planted link, and without waiting for somebody to write into a planted pipe.
+    // Never through a planted link, and without waiting for the other end of a planted pipe.
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'ENOENT') return undefined;
     if (code === 'ELOOP') {
-      throw new ExitError(EXIT.config, `${path} is a symbolic link; move the state itself there, as a regular file`);
+      throw new ExitError(EXIT.config, `${path} is a symbolic link; put the state itself there, as a regular file`);
     }
     if (code === 'ENXIO') throw new ExitError(EXIT.config, `${path} is not a regular file; move it away`);
     throw startFailure(error, `${path} cannot be read`);
@@ -97,7 +97,7 @@ function readTrustedFile(path: string, owner: 'ours' | 'anyone'): Buffer | undef
     if (distrust !== undefined) throw new ExitError(EXIT.config, `${path} ${distrust}`);
     const { size } = fstatSync(descriptor);
     if (size > LARGEST_STATE_BYTES) {
-      throw new ExitError(EXIT.config, `${path} is no state of nonced (${size} bytes); move it away`);
+      throw new ExitError(EXIT.config, `${path} has ${size} bytes, so it is not a state of nonced; move it away`);
     }
     return readFileSync(descriptor);
   } catch (error) {
@@ -107,7 +107,7 @@ function readTrustedFile(path: string, owner: 'ours' | 'anyone'): Buffer | undef
   }
 }
 
-/** Evidence that a daemon has run here: with it, a state file that is missing is a loss and not a first start (I9). */
+/** Finds evidence that a daemon has run here: with it, a missing state file is a loss and not a first start (I9). */
 export function leftovers(dir: string): Leftovers {
   try {
     const names = readdirSync(dir);
@@ -121,8 +121,8 @@ export function leftovers(dir: string): Leftovers {
 }
 
 /**
- * Removes what killed writes left behind and answers the names. To be called by who holds the instance lock. Where the
- * state itself is missing, nothing is removed: then these files are the evidence of its loss.
+ * Removes what killed writes left behind and returns the names. Must be called under the instance lock. If the state
+ * itself is missing, nothing is removed: then these files are the evidence of its loss.
  */
 export function sweepOrphans(dir: string): readonly string[] {
   if (!exists(join(dir, STATE_FILE))) return [];
@@ -146,12 +146,12 @@ export function exists(path: string): boolean {
 
 export interface StateFileOptions {
   readonly dir: string;
-  /** Of `dir`, as it was locked. It stays the caller's to close. */
+  /** The descriptor of `dir` that is locked. The caller closes it. */
   readonly dirFd: number;
   readonly identity: StateIdentity;
-  /** What was read at the start, or salvaged for a repair: exactly this must still be there at the first write. */
+  /** What was read at the start, or salvaged for a repair. Exactly this must still be there at the first write. */
   readonly found: StateFileReading | SalvagedState;
-  /** Further top-level keys to write, over those that were found. */
+  /** More top-level keys to write, over those that were found. */
   readonly extra?: ExtraKeys;
   readonly steps?: StateFileSteps;
 }
@@ -161,8 +161,8 @@ export function openStateFile(options: StateFileOptions): StateFile {
 }
 
 /**
- * The state of one daemon on disk. A write is: ownership, room, temporary file, sync, rename, size, directory sync; and
- * only then is it durable (I1).
+ * The state of one daemon on disk. A write checks ownership, reserves room, writes and syncs a temporary file, renames
+ * it, checks the size, and syncs the directory. Only then is it durable (I1).
  */
 export class StateFile implements StateStore {
   readonly #dir: string;
@@ -172,9 +172,9 @@ export class StateFile implements StateStore {
   readonly #extra: ExtraKeys;
   readonly #sequenceExtra: Readonly<Record<string, ExtraKeys>>;
   readonly #steps: StateFileSteps;
-  /** Ceilings as they were found. A daemon begins at them, so no state of its own may ever lie below (I2). */
+  /** The ceilings that were found. The daemon begins at them, so it must never write a lower one (I2). */
   readonly #floors: Readonly<Record<string, DurableSequence>>;
-  /** What must lie there before the next write; undefined for nothing. */
+  /** What must be on disk before the next write; undefined for no file. */
   #onDisk: Buffer | undefined;
   #dead: StoreFailure | undefined;
 
@@ -193,7 +193,7 @@ export class StateFile implements StateStore {
   }
 
   async write(state: DurableState): Promise<StoreFailure | undefined> {
-    // After a failed sync nobody knows what the disk holds, and asking again would be answered "all is well".
+    // After a failed sync it is unknown what the disk holds, and the next sync would report success.
     if (this.#dead !== undefined) return this.#dead;
     const failure = await this.#replace(state);
     if (failure?.kind === 'fatal') this.#dead = failure;
@@ -211,11 +211,11 @@ export class StateFile implements StateStore {
       if (mayPass(error)) return { kind: 'retriable', error: asError(error) };
       return this.#fatal(error);
     }
-    // Renamed: from here on the old state is gone, and only a directory sync makes the new one certain.
+    // Renamed: the old state is gone, and only a directory sync makes the new one certain.
     try {
       if ((await this.#steps.size(this.#path)) !== bytes.length) return await this.#cutShort(bytes);
       this.#onDisk = bytes;
-      // Looked at again: moved away during the write, it would have got a file that nobody will read.
+      // Looked at again: if it was moved away during the write, the new file is where no daemon will read it.
       await this.#checkDirectory();
       await this.#steps.syncDirectory(this.#dirFd);
       return undefined;
@@ -224,12 +224,12 @@ export class StateFile implements StateStore {
     }
   }
 
-  /** The bytes of the new state, sure to be readable again and never to lead a sequence down. */
+  /** Returns the bytes of the new state. They are readable again and lead no sequence down. */
   #serialise(state: DurableState): Buffer {
     for (const [name, floor] of Object.entries(this.#floors)) {
       const sequence = state.sequences[name];
       if (sequence === undefined || sequence.unit !== floor.unit || sequence.ceiling < floor.ceiling) {
-        throw this.#defect(`sequence ${name} would be led back or lost`);
+        throw this.#defect(`sequence ${name} would go back or be lost`);
       }
     }
     const bytes = serialiseState({
@@ -243,13 +243,13 @@ export class StateFile implements StateStore {
     throw this.#defect(parsed.kind === 'damaged' ? `the new state ${parsed.problem}` : 'the new state has two formats');
   }
 
-  /** The path must still lead to the directory that is locked, or another daemon may own what is there now. */
+  /** Throws unless the path still leads to the locked directory: another daemon may own what is there now. */
   async #checkDirectory(): Promise<void> {
     const [there, ours] = await Promise.all([
       this.#steps.identify(this.#dir),
       this.#steps.identifyDescriptor(this.#dirFd),
     ]);
-    if (there !== ours) throw this.#lost(`${this.#dir} was moved away or made anew`);
+    if (there !== ours) throw this.#lost(`${this.#dir} was moved away or replaced`);
   }
 
   async #checkContents(): Promise<void> {
@@ -257,18 +257,18 @@ export class StateFile implements StateStore {
     if (there === undefined) {
       if (this.#onDisk !== undefined) throw this.#lost(`${this.#path} is gone`);
     } else if (this.#onDisk === undefined || !there.equals(this.#onDisk)) {
-      throw this.#lost(`${this.#path} is no longer what this daemon read or wrote there`);
+      throw this.#lost(`${this.#path} is no longer what this daemon read or wrote`);
     }
   }
 
   /**
-   * A part of the new state replaced the old one, which the room reserved before should make impossible. A daemon that
-   * starts now refuses it as damaged (I9); this one knows it as its own and repairs it by its next write.
+   * A part of the new state replaced the old one. The room reserved before should make this impossible. A daemon that
+   * starts now refuses it as damaged (I9); this one knows it as its own, and its next write repairs it.
    */
   async #cutShort(bytes: Buffer): Promise<StoreFailure> {
     const there = await this.#steps.read(this.#path);
     if (there === undefined || !there.equals(bytes.subarray(0, there.length))) {
-      throw this.#lost(`${this.#path} was replaced by somebody else`);
+      throw this.#lost(`${this.#path} was replaced by another program`);
     }
     this.#onDisk = there;
     const error = new Error(`${this.#path} was cut short to ${there.length} of ${bytes.length} bytes`);
@@ -278,12 +278,15 @@ export class StateFile implements StateStore {
   #lost(fact: string): ExitError {
     return new ExitError(
       EXIT.lostOwnership,
-      `${fact}: the state is no longer ours. Find out who did it before nonced is started again, and bring back the state with the highest ceilings`,
+      `${fact}: the state is no longer ours. Find out what did it before you start nonced again, and bring back the state with the highest ceilings`,
     );
   }
 
   #defect(fact: string): ExitError {
-    return new ExitError(EXIT.ioError, `${this.#path} was not written: ${fact}. This is a defect of nonced; report it`);
+    return new ExitError(
+      EXIT.ioError,
+      `${this.#path} was not written: ${fact}. This is a defect of nonced; please report it`,
+    );
   }
 
   #fatal(error: unknown): StoreFailure {

@@ -9,13 +9,13 @@ import {
   type Unit,
 } from '../../terms.ts';
 
-/** What is written into `format`. It changes only when an older program would misread the file, not for a new key. */
+/** The value of `format`. It changes only when an older program would misread the file, not for a new key. */
 export const STATE_FORMAT = 1;
 
 const MAX_NUMBER = 2n ** 64n;
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-/** Keys of a newer minor version, which this one keeps as they are. */
+/** Keys of a newer minor version. This one keeps them as they are. */
 export type ExtraKeys = Readonly<Record<string, Json>>;
 
 /** The daemon that wrote a state. */
@@ -25,9 +25,9 @@ export interface StateIdentity {
   readonly epoch: number;
   readonly pid: number;
   readonly socket: string;
-  /** A fingerprint of the machine whose authority this is; undefined where machines cannot be told apart. */
+  /** The fingerprint of the machine whose authority this is; undefined if machines cannot be told apart. */
   readonly machine?: string | undefined;
-  /** When the authority was given up for another machine to take over, as wall time; undefined while it is ours. */
+  /** The wall time when the authority was given up for another machine to take over; undefined while it is ours. */
   readonly retiredAtMs?: number | undefined;
 }
 
@@ -37,7 +37,7 @@ export interface StateFileContents extends StateIdentity {
   readonly sequenceExtra: Readonly<Record<string, ExtraKeys>>;
 }
 
-/** What can be read of a damaged state: every field that is plausible by itself, the others undefined. */
+/** What can be read of a damaged state: every field that is plausible by itself. The others are undefined. */
 export interface ReadableFields {
   readonly instance: string | undefined;
   readonly epoch: number | undefined;
@@ -56,7 +56,7 @@ export interface ReadableFields {
 
 export type ParsedState =
   | { readonly kind: 'state'; readonly state: StateFileContents }
-  /** `intact`: its checksum holds, so that it really is newer and not damaged in this very digit. */
+  /** `intact`: its checksum holds, so it is really newer, and not damaged in that very digit. */
   | { readonly kind: 'newer'; readonly format: number; readonly intact: boolean }
   /** `problem` completes the sentence "the file …". */
   | { readonly kind: 'damaged'; readonly problem: string };
@@ -79,7 +79,7 @@ type RawState = Unchecked<
   | 'checksum'
 >;
 
-/** The bytes of a state file: JSON for people's eyes, the checksum of all that stands before it as its last key. */
+/** Returns the bytes of a state file: JSON that people can read. Its last key is the checksum of everything before it. */
 export function serialiseState(contents: StateFileContents): Buffer {
   const { state } = contents;
   const sequences = Object.entries(state.sequences).map(([name, { unit, ceiling, max }]) => [
@@ -103,7 +103,7 @@ export function serialiseState(contents: StateFileContents): Buffer {
   });
 }
 
-/** By name which sequence each account has drawn from, and which are paused. Neither key is there without any. */
+/** Returns which sequence each account has drawn from, and which accounts are paused. An empty key is left out. */
 function serialiseAccounts(accounts: ReadonlyMap<string, DurableAccount>): object {
   const drawn: [string, string][] = [];
   const paused: string[] = [];
@@ -130,8 +130,8 @@ function jsonOf(value: object): string {
 export function parseState(bytes: Buffer): ParsedState {
   if (bytes.length === 0) return { kind: 'damaged', problem: 'is empty' };
   const raw = parseObject(bytes);
-  if (raw === undefined) return { kind: 'damaged', problem: 'is cut short or is no JSON object' };
-  // Compared as bytes, so that damage which JSON would forgive (white space, escapes, a key twice) is found too.
+  if (raw === undefined) return { kind: 'damaged', problem: 'is cut short or is not a JSON object' };
+  // Compared as bytes, to find the damage too that JSON forgives: white space, escapes, a key twice.
   const { checksum: _, ...body } = raw;
   const intact = isSerialised(body, bytes);
   const { format } = raw;
@@ -141,7 +141,7 @@ export function parseState(bytes: Buffer): ParsedState {
   if (!intact) {
     return { kind: 'damaged', problem: 'does not match its checksum: it is damaged or was edited by hand' };
   }
-  if (format !== STATE_FORMAT) return { kind: 'damaged', problem: `has no format that is known (${String(format)})` };
+  if (format !== STATE_FORMAT) return { kind: 'damaged', problem: `has an unknown format (${String(format)})` };
   const { fields, problem } = checkFields(raw);
   const { instance, epoch, pid, socket, machine, retiredAtMs, exclusive, anchor, seenWallMs, sequences, accounts } =
     fields;
@@ -166,12 +166,12 @@ function isSerialised(body: object, bytes: Buffer): boolean {
   try {
     return serialiseBody(body).equals(bytes);
   } catch {
-    // Nested too deep to be written: not ours.
+    // Nested too deep to be written, so it is not ours.
     return false;
   }
 }
 
-/** Reads whatever can be read, for a repair only: nothing here is vouched for by a checksum. */
+/** Reads what can be read, only for a repair: no checksum vouches for it. */
 export function salvageFields(bytes: Buffer): ReadableFields {
   return checkFields(parseObject(bytes) ?? scanText(bytes.toString())).fields;
 }
@@ -185,7 +185,7 @@ function parseObject(bytes: Buffer): RawState | undefined {
   }
 }
 
-/** The fields of a text that is no longer JSON, by the shape in which they were written. */
+/** Finds the fields of a text that is no longer JSON, by the shape in which they were written. */
 function scanText(text: string): RawState {
   const scalar = (key: string): unknown => {
     const found = new RegExp(`^ {2}"${key}": ("(?:[^"\\\\\\n]|\\\\.)*"|\\d+),?$`, 'm').exec(text)?.[1];
@@ -219,7 +219,7 @@ function parseQuietly(text: string): unknown {
   }
 }
 
-/** Checks every field by itself. `problem` names the first that is missing or implausible. */
+/** Checks every field by itself. `problem` names the first one that is missing or implausible. */
 function checkFields(raw: RawState): { fields: ReadableFields; problem: string | undefined } {
   const { format, checksum, instance, epoch, pid, socket, machine, retiredAtMs, ...others } = raw;
   const { bootAnchor, seenWallMs, exclusive, sequences, accounts, paused, ...extra } = others;
@@ -288,7 +288,7 @@ const isPolicy = (value: unknown): value is ExclusionPolicy => EXCLUSION_POLICIE
 const isUnit = (value: unknown): value is Unit => UNITS.some((unit) => unit === value);
 // `__proto__` would change what it is assigned to instead of becoming a key.
 const isSequenceName = (name: string): boolean => /^[!-~]{1,128}$/.test(name) && name !== '__proto__';
-// `*` stands for all that are too many to be named.
+// `*` stands for all accounts that are too many to be named.
 const isAccount = (name: unknown): name is string => isString(name) && (name === '*' || ACCOUNT_PATTERN.test(name));
 const isAccountList = (value: unknown): value is string[] => Array.isArray(value) && value.every(isAccount);
 const isDecimal = (value: unknown): value is string =>

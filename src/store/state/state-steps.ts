@@ -8,14 +8,14 @@ import { systemErrorCode } from '../../errors.ts';
 
 /** What a write of the state does to the disk, a function for each step, so that tests can make any of them fail. */
 export interface StateFileSteps {
-  /** Device and inode that a path leads to. */
+  /** Returns the device and inode that a path leads to. */
   identify(path: string): Promise<string>;
   identifyDescriptor(descriptor: number): Promise<string>;
-  /** What a file holds, undefined if there is none. Rejects with ELOOP for a symbolic link. */
+  /** Returns what a file holds, undefined if there is none. Rejects with ELOOP for a symbolic link. */
   read(path: string): Promise<Buffer | undefined>;
-  /** Claims room for `length` bytes in a file that is there, or rejects with ENOSPC. */
+  /** Claims room for `length` bytes in a file that exists, or rejects with ENOSPC. */
   reserve(path: string, length: number): Promise<void>;
-  /** Writes `bytes` to a temporary file (made, handed to `beforeWriting`, written, synced), then renames it to `path`. */
+  /** Writes `bytes` to a temporary file (created, passed to `beforeWriting`, written, synced), then renames it to `path`. */
   replace(path: string, bytes: Buffer, beforeWriting: (temporary: string) => Promise<void>): Promise<void>;
   size(path: string): Promise<number>;
   syncDirectory(descriptor: number): Promise<void>;
@@ -49,9 +49,9 @@ export const stepsOnDisk: StateFileSteps = {
       throw error;
     }
   },
-  // A write into a nearly full tmpfs is cut short, and the library would rename the torso over the good state without a
-  // word. Pages that are written here first cannot be missing when it writes them. (Free space, as statfs tells it,
-  // could be gone by then, and counts neither quotas nor what is kept for root.)
+  // A write to a nearly full tmpfs is cut short, and the library would silently rename the torso over the good state.
+  // Pages that are written here first cannot be missing when the library writes them. (The free space that statfs shows
+  // could be gone by then, and it counts neither quotas nor what is kept for root.)
   async reserve(path, length) {
     const file = await open(path, 'r+');
     try {
@@ -65,7 +65,7 @@ export const stepsOnDisk: StateFileSteps = {
     }
   },
   async replace(path, bytes, beforeWriting) {
-    // The options are made anew each time because the library changes them; it awaits tmpfileCreated, whatever its type.
+    // New options for each call, because the library changes them. It awaits tmpfileCreated, whatever its type says.
     await writeFileAtomic(path, bytes, { mode: 0o600, chown: false, tmpfileCreated: beforeWriting } as object);
   },
   async size(path) {

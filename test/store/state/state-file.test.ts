@@ -147,7 +147,7 @@ describe('reading', () => {
     fs.truncateSync(statePath(), 1024 ** 4);
     expect(refusalOf(() => readStateFile(dir))).toMatchObject({
       exitCode: 78,
-      message: expect.stringMatching(/no state of nonced/),
+      message: expect.stringMatching(/not a state of nonced/),
     });
   });
 
@@ -274,7 +274,7 @@ describe('a write', () => {
     expect(await first.write(raised(50n))).toBeUndefined();
     const second = open({}, 8);
     const failure = await second.write(raised(49n));
-    expect(failure).toMatchObject({ kind: 'fatal', error: { message: expect.stringContaining('led back') } });
+    expect(failure).toMatchObject({ kind: 'fatal', error: { message: expect.stringContaining('would go back') } });
     expect(ceilingOnDisk()).toBe(NS.ceiling + 50n);
   });
 
