@@ -14,40 +14,40 @@ export interface AccountTableOptions {
   readonly ledger: Ledger;
   readonly policies: Policies;
   readonly notes: AccountNotes;
-  /** What the daemon before this one has noted. */
+  /** What the previous daemon has noted. */
   readonly found: AccountNotesFound;
   readonly nowMs: number;
   /** Called when a note cannot be written: nothing may be granted any more. */
   readonly onFailed: (error: Error) => void;
 }
 
-/** So many are remembered of an account. */
+/** How many of its former keys are remembered of an account. */
 const FORMER_KEYS = 8;
 
-/** What a fingerprint says that is not known of its account already. */
+/** What a fingerprint says that is new about an account. */
 export type KeyClaim =
-  /** The account had another key: an operator has made a new one, or somebody uses the wrong label. */
+  /** The account had another key: an operator has replaced it, or a bot uses the wrong label. */
   { readonly kind: 'changed' } | { readonly kind: 'taken'; readonly by: Account };
 
 /**
- * The accounts that are in use, with what their policies make of them. The idle ones are forgotten when room is needed:
- * nothing about nonces, pace or breakers is lost by that.
+ * The accounts in use, as their policies make them. Idle ones are forgotten when room is needed. Nothing about nonces, pace
+ * or breakers is lost by that.
  */
 export class AccountTable {
   readonly #accounts = new Map<string, Account>();
-  /** All of them, who was asked for last at the end. */
+  /** All of them, the one that was asked for last at the end. */
   readonly #byUse = new Set<Account>();
   #latest: Account | undefined;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #byKey = new Map<string, Account>();
-  /** The accounts that are noted, so that a crash neither empties a bucket nor closes a breaker. */
+  /** The accounts with a note, so that a crash neither empties a bucket nor closes a breaker. */
   readonly #noted = new Set<Account>();
   readonly #limit: number;
   readonly #ledger: Ledger;
   readonly #notes: AccountNotes;
   readonly #onFailed: (error: Error) => void;
   readonly #startedAtMs: number;
-  /** What is not noted has not been used. */
+  /** Whether an account without a note has used nothing. */
   readonly #isComplete: boolean;
   #policies: Policies;
 
@@ -82,14 +82,14 @@ export class AccountTable {
     return this.#accounts.get(name);
   }
 
-  /** Undefined where all that fit are busy. */
+  /** Returns undefined if there is no room, because all accounts are busy. */
   getOrAdd(name: string, nowMs: number): Account | undefined {
     const account = this.#accounts.get(name) ?? this.#add(name, nowMs);
     if (account !== undefined && account !== this.#latest) this.#isUsed(account);
     return account;
   }
 
-  /** One key must not go under two labels: its calls would overtake each other. */
+  /** Binds a key to an account. One key must not go under two labels, because its calls would overtake each other. */
   claim(account: Account, key: string): KeyClaim | undefined {
     if (account.key === key) return undefined;
     const owner = this.#byKey.get(key);
@@ -99,14 +99,14 @@ export class AccountTable {
     this.#byKey.set(key, account);
     if (before === undefined) return undefined;
     this.#byKey.delete(before);
-    // Two bots with a key each under one label change it with every call: that is told once, and not with every call.
+    // Two bots that use one label for two keys change it with every call. That is reported once, not with every call.
     const { formerKeys } = account;
     const hasRoom = formerKeys.length < FORMER_KEYS;
     if (hasRoom && !formerKeys.includes(before)) account.formerKeys = [...formerKeys, before];
     return hasRoom && !formerKeys.includes(key) ? { kind: 'changed' } : undefined;
   }
 
-  /** An operator has given the account a sequence of its own, or raised the one it shares with others. */
+  /** Takes over that an operator has raised a sequence, which may be a new one of one account alone. */
   advanced(sequence: NonceSequence, nowMs: number): void {
     for (const account of this.#accounts.values()) {
       account.sequence = this.#ledger.sequenceOf(account.name, this.#policies.of(account.name));
@@ -114,7 +114,7 @@ export class AccountTable {
     }
   }
 
-  /** From now on everybody is as `policies` say; what was used of a bucket stays used, and so does what the calls cost that are `underWay`. */
+  /** Replaces the policies. What was used of a bucket stays used, and so does the cost of the calls `underWay`. */
   follow(policies: Policies, underWay: ReadonlyMap<Account, number>, nowMs: number): void {
     this.#policies = policies;
     for (const account of this.#accounts.values()) {
@@ -123,7 +123,7 @@ export class AccountTable {
       account.enlisted = false;
       account.exchange = this.#exchange(policy.exchange);
       if (!samePacing(account.bucket?.pacing, policy.pacing)) {
-        // Where it was not paced nobody has counted, and the exchange's own counter may be full.
+        // Without pacing nothing was counted, and the exchange's own counter may be full.
         const counted = account.bucket?.level(nowMs) ?? Number.POSITIVE_INFINITY;
         const level = Math.min(counted, policy.pacing?.max ?? counted);
         account.bucket = policy.pacing && new LeakyBucket(policy.pacing, level, nowMs, underWay.get(account));
@@ -136,7 +136,7 @@ export class AccountTable {
     return this.#noted.has(account);
   }
 
-  /** Notes what the account has used and how its breaker stands. */
+  /** Notes what the account has used and the state of its breaker. */
   note(account: Account, nowMs: number): void {
     const { name, bucket, breaker } = account;
     this.#noting(() => {
@@ -220,7 +220,7 @@ export class AccountTable {
     return exchange;
   }
 
-  /** Forgets the one that nobody has asked for the longest, of those that need not be remembered. */
+  /** Of the accounts that need not be remembered, forgets the one that has not been used for the longest time. */
   #forgetOldest(nowMs: number): boolean {
     let left = this.#byUse.size;
     for (const account of this.#byUse) {
@@ -228,7 +228,7 @@ export class AccountTable {
         this.#forget(account);
         return true;
       }
-      // To the end, or those that must stay would be looked at again each time.
+      // Moved to the end, or the accounts that must stay would be looked at again each time.
       this.#isUsed(account);
       left -= 1;
       if (left === 0) return false;
@@ -237,10 +237,10 @@ export class AccountTable {
   }
 }
 
-/** A closed breaker of an account that nobody has used for so long need not be remembered. */
+/** A closed breaker need not be remembered if its account has not been used for this long. */
 const BREAKER_MEMORY_MS = 3_600_000;
 
-/** Nothing of it would be different, or not to its harm, if it were seen for the first time. */
+/** Whether the account would be treated no worse if it were seen for the first time. */
 function isForgettable({ bucket, breaker, usedAtMs }: Account, nowMs: number): boolean {
   const isDone = breaker.isPristine || (!breaker.isOpen && nowMs - usedAtMs > BREAKER_MEMORY_MS);
   return isDone && (bucket === undefined || bucket.level(nowMs) === 0);

@@ -10,28 +10,28 @@ import type { LeakyBucket } from './pacing.ts';
 export interface Account {
   readonly name: string;
   sequence: NonceSequence;
-  /** It is durable that it draws from its sequence. */
+  /** Whether it is durable that it draws from its sequence. */
   enlisted: boolean;
   exchange: Exchange;
-  /** Undefined where its calls are let through as they come. */
+  /** Undefined if its calls are let through as they come. */
   bucket: LeakyBucket | undefined;
   readonly breaker: Breaker;
   paused: boolean;
-  /** Fingerprint of its API key, where a client has told it. */
+  /** Fingerprint of its API key, if a client has given it. */
   key: string | undefined;
-  /** Those it had before, some of them. */
+  /** Fingerprints of some of the keys that it had before. */
   formerKeys: readonly string[];
   grants: number;
   nonces: number;
   waiting: number;
   leases: number;
   usedAtMs: number;
-  /** When a call of it was last accepted. */
+  /** When one of its calls was last accepted. */
   okAtMs: number | undefined;
   readonly tally: CallTally;
-  /** Nonces drawn without the exclusive right to a call. */
+  /** Nonces that were drawn without a lease. */
   bare: { readonly count: number; readonly last: Nonce } | undefined;
-  /** Requests that were refused as their clients sign in another unit, and the last such unit. */
+  /** Requests that were refused because their clients use another unit, and the last such unit. */
   refusedUnits: { readonly count: number; readonly unit: Unit } | undefined;
   /** When an operator last raised its sequence. */
   advancedAtMs: number | undefined;

@@ -2,19 +2,19 @@ import type { Outcome, Priority } from '../../terms.ts';
 import { REJECTED_IN_A_ROW } from '../../terms.ts';
 import type { NotedBreaker } from '../ports.ts';
 
-/** So many rejected nonces in a row, or among the last calls, open the breaker. */
+/** This many rejected nonces among the last calls open the breaker, even if they are not in a row. */
 const AMONG_RECENT = 5;
 const RECENT = 20;
 const RECENT_MASK = 2 ** RECENT - 1;
 
 const FIRST_PROBE_MS = 60_000;
 const LONGEST_PROBE_MS = 15 * 60_000;
-/** An urgent call passes this often: an exit is worth a try that a poll is not. */
+/** An urgent call passes this often: closing a position is worth a try, and a poll is not. */
 const URGENT_EVERY_MS = 10_000;
 
 export type BreakerTrouble = NonNullable<NotedBreaker['openFor']>;
 
-/** What an open breaker says to a call. */
+/** Why an open breaker refuses a call. */
 export interface BreakerRefusal {
   readonly trouble: BreakerTrouble;
   readonly inARow: number;
@@ -32,8 +32,8 @@ const CLOSED: NotedBreaker = {
 };
 
 /**
- * The circuit breaker of one account. Exchanges ban a key that goes on failing, so after a few rejected nonces, or a
- * lockout, it lets only a probe through now and then, until a call is accepted. It never touches a sequence.
+ * The circuit breaker of one account. Exchanges ban a key that keeps failing. So after a few rejected nonces, or one
+ * lockout, the breaker lets only a probe through now and then, until a call is accepted. It never touches a sequence.
  */
 export class Breaker {
   #now: NotedBreaker;
@@ -55,7 +55,7 @@ export class Breaker {
     return this.#now.inARow;
   }
 
-  /** Whether it remembers anything: one that does not can be forgotten. */
+  /** Whether it remembers nothing, so that it can be forgotten. */
   get isPristine(): boolean {
     return !this.isOpen && this.#now.recent === 0 && this.#now.inARow === 0;
   }
@@ -64,7 +64,7 @@ export class Breaker {
     return this.#now;
   }
 
-  /** Why a call may not begin now, if so. */
+  /** Returns why a call may not begin now, if so. */
   refuses(priority: Priority, nowMs: number): BreakerRefusal | undefined {
     const { openFor, inARow } = this.#now;
     if (openFor === undefined) return undefined;
@@ -73,7 +73,7 @@ export class Breaker {
     return { trouble: openFor, inARow, retryAfterMs: passesAtMs - nowMs };
   }
 
-  /** A call begins that it did not refuse. True where it was a probe, so that others must wait for the next one. */
+  /** Counts a call that begins. Returns true if it was a probe, so that others must wait for the next one. */
   passed(priority: Priority, nowMs: number): boolean {
     if (!this.isOpen) return false;
     const { probeAtMs, probeEveryMs } = this.#now;
@@ -85,13 +85,13 @@ export class Breaker {
     return true;
   }
 
-  /** A call that began no earlier than `begunAtMs` ended. True where that opened or closed the breaker. */
+  /** Counts a call that began no earlier than `begunAtMs` and has ended. Returns true if that opened or closed the breaker. */
   ended(outcome: Outcome, begunAtMs: number, nowMs: number): boolean {
     if (outcome === 'unknown' || outcome === 'unused') return false;
-    // The usual case, which every release comes through.
+    // The usual case: almost every release ends here.
     if (outcome === 'ok' && this.isPristine) return false;
     const rejected = outcome === 'invalid-nonce';
-    // A call from before it opened proves nothing about now.
+    // A call that began before the breaker opened proves nothing about now.
     const proves = begunAtMs >= this.#now.openedAtMs;
     const inARow = rejected ? this.#now.inARow + 1 : outcome === 'ok' ? 0 : this.#now.inARow;
     const recent = ((this.#now.recent << 1) | (rejected ? 1 : 0)) & RECENT_MASK;
@@ -106,7 +106,7 @@ export class Breaker {
     return opens && this.#open('invalid-nonce', nowMs, FIRST_PROBE_MS);
   }
 
-  /** An operator says that the cause is gone. */
+  /** Closes the breaker, because an operator says that the cause is gone. */
   close(): void {
     this.#now = CLOSED;
   }

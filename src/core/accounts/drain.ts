@@ -1,4 +1,4 @@
-/** Whether an operator lets only urgent calls begin, so that the machine can be restarted without one being cut off. */
+/** Whether an operator lets only urgent calls begin, so that the machine can be restarted without cutting a call off. */
 export class Drain {
   #sinceMs: number | undefined;
 

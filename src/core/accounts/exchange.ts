@@ -1,12 +1,12 @@
 import type { Outcome, Priority } from '../../terms.ts';
 
-/** So many calls without an answer in a row, over all accounts, and the exchange counts as down. */
+/** After this many calls in a row without an answer, of all accounts together, the exchange counts as down. */
 const SILENT_CALLS = 3;
 const PROBE_EVERY_MS = 5_000;
-/** While it is down, a call that is let through holds its lane no longer. */
+/** While it is down, a call that is let through holds its lane no longer than this. */
 export const DOWN_TTL_MS = 5_000;
 
-/** One exchange, as far as its accounts share it: whether it answers. */
+/** Whether one exchange answers. All its accounts share that. */
 export class Exchange {
   readonly name: string;
   #silent = 0;
@@ -22,20 +22,20 @@ export class Exchange {
     return this.#downSinceMs;
   }
 
-  /** How long until a call may be tried, where one may not begin now. */
+  /** Returns how long until a call may be tried, if none may begin now. */
   refuses(priority: Priority, nowMs: number): number | undefined {
     if (this.#downSinceMs === undefined || priority === 'urgent' || this.#probeAtMs <= nowMs) return undefined;
     return this.#probeAtMs - nowMs;
   }
 
-  /** A call begins that it did not refuse. True where it was the probe, so that others must wait for the next one. */
+  /** Counts a call that begins. Returns true if it was the probe, so that others must wait for the next one. */
   passed(priority: Priority, nowMs: number): boolean {
     if (this.#downSinceMs === undefined || priority === 'urgent') return false;
     this.#probeAtMs = nowMs + PROBE_EVERY_MS;
     return true;
   }
 
-  /** A call ended. True where the exchange went down or came back by it. */
+  /** Counts a call that has ended. Returns true if the exchange went down or came back by it. */
   ended(outcome: Outcome, nowMs: number): boolean {
     switch (outcome) {
       case 'unknown':
@@ -55,7 +55,7 @@ export class Exchange {
         return wasDown;
       }
       default:
-        // A refusal by what stands before the exchange proves no more than that; it ends the row, not the outage.
+        // A refusal may come from something in front of the exchange. It ends the row, but not the outage.
         this.#silent = 0;
         return false;
     }

@@ -13,7 +13,7 @@ export type Judgement =
 
 const OPEN: Judgement = { kind: 'open' };
 
-/** What an account's policy says to a call that would begin now. Changes nothing. */
+/** Returns whether a call of the account may begin now. Changes nothing. */
 export function judge(account: Account, priority: Priority, cost: number, nowMs: number): Judgement {
   const refused = refusalOf(account, priority, cost, nowMs);
   if (refused !== undefined) return { kind: 'refused', refusal: refused };
@@ -21,7 +21,7 @@ export function judge(account: Account, priority: Priority, cost: number, nowMs:
   return untilMs === undefined || untilMs <= nowMs ? OPEN : { kind: 'paced', untilMs };
 }
 
-/** Why a call of the account is refused at once, whatever its pace; undefined where it may wait. */
+/** Returns why a call of the account is refused at once, whatever its pace; undefined if it may wait. */
 export function refusalOf(account: Account, priority: Priority, cost: number, nowMs: number): Refusal | undefined {
   if (account.paused) return paused(account.name);
   const { exchange, breaker, bucket } = account;
@@ -33,14 +33,14 @@ export function refusalOf(account: Account, priority: Priority, cost: number, no
   return undefined;
 }
 
-/** Counts a call that begins. True where it was a probe: others of the account or exchange are refused from now on. */
+/** Counts a call that begins. Returns true if it was a probe: other calls of the account or exchange are refused from now on. */
 export function pass(account: Account, priority: Priority, cost: number, nowMs: number): boolean {
   account.bucket?.add(cost, nowMs);
   const probesExchange = account.exchange.passed(priority, nowMs);
   return account.breaker.passed(priority, nowMs) || probesExchange;
 }
 
-/** How long a call may hold its lane: a dead exchange must not be one timeout after another for everybody. */
+/** Returns how long a call may hold its lane, so that a dead exchange does not cost every caller a full timeout. */
 export function longestTtlMs(account: Account): number {
   return account.exchange.downSinceMs === undefined ? Number.POSITIVE_INFINITY : DOWN_TTL_MS;
 }
@@ -52,7 +52,7 @@ export interface Changes {
   readonly exchange: boolean;
 }
 
-/** A call that began no earlier than `begunAtMs` has ended with `outcome`. */
+/** Counts a call that began no earlier than `begunAtMs` and has ended with `outcome`. */
 export function ended(account: Account, outcome: Outcome, begunAtMs: number, nowMs: number): Changes {
   if (outcome === 'rate-limited') account.bucket?.fill(nowMs);
   return {

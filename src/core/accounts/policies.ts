@@ -1,13 +1,13 @@
 import type { Unit } from '../../terms.ts';
 import { DEFAULT_SEQUENCE } from '../nonces/assignments.ts';
 
-/** The exchange of every account that is assigned to no other. */
+/** The exchange of every account that is assigned to no other one. */
 export const DEFAULT_EXCHANGE = 'default';
 
-/** The highest nonce of a sequence that nothing is said of: what most exchanges store it in is signed. */
+/** The default of a sequence's highest nonce: most exchanges store a nonce in a signed 64-bit integer. */
 export const MAX_NONCE = 2n ** 63n - 1n;
 
-/** A leaky bucket: a call adds its cost, and may be made where that does not pass `max`. */
+/** A leaky bucket: a call adds its cost, and may be made if the bucket then holds no more than `max`. */
 export interface Pacing {
   readonly max: number;
   readonly perSecond: number;
@@ -16,9 +16,9 @@ export interface Pacing {
 /** What an operator has configured for one account. */
 export interface AccountPolicy {
   readonly exchange: string;
-  /** Name of the sequence its nonces come from. */
+  /** The name of the sequence that its nonces come from. */
   readonly sequence: string;
-  /** Undefined: calls are let through as they come. */
+  /** Undefined if calls are let through as they come. */
   readonly pacing: Pacing | undefined;
 }
 
@@ -29,11 +29,11 @@ export interface SequencePolicy {
   readonly max: bigint;
 }
 
-/** What an operator has configured: everything that `--config` says. */
+/** What an operator has configured with `--config`. */
 export interface Policies {
-  /** By name, `default` among them only where something is said about it. */
+  /** The sequences by name. `default` is among them only if it is configured. */
   readonly sequences: ReadonlyMap<string, SequencePolicy>;
-  /** Every account has a policy; one that nothing is said about has that of its exchange, or the default one. */
+  /** Returns the policy of an account. One that is not configured has the policy of its exchange, or the default one. */
   of(account: string): AccountPolicy;
 }
 
@@ -43,5 +43,5 @@ const DEFAULT_POLICY: AccountPolicy = {
   pacing: undefined,
 };
 
-/** What holds without a configuration. */
+/** The policies without a configuration. */
 export const NO_POLICIES: Policies = { sequences: new Map(), of: () => DEFAULT_POLICY };

@@ -9,23 +9,23 @@ import { DEFAULT_EXCHANGE } from './policies.ts';
 export function unitMismatch(account: Account, unit: Unit): Refusal {
   return refusal(
     'UNIT_MISMATCH',
-    `account ${account.name} draws ${describeUnit(account.sequence.unit)} and not ${describeUnit(unit)}. Do not just ` +
-      'change the unit: a key that has once seen the longer nonces never takes the shorter again. If the key has had ' +
-      `${unit} so far, this is the wrong daemon for it; read "a one-way door" in the README`,
+    `account ${account.name} uses ${describeUnit(account.sequence.unit)}, not ${describeUnit(unit)}. Do not simply change ` +
+      'the unit of the bot: a key that has seen longer nonces never takes shorter ones again. If the key has had ' +
+      `${unit} so far, this is the wrong daemon for it. Read "a one-way door" in the README first`,
   );
 }
 
 export function keyMismatch(account: Account, owner: Account): Refusal {
   return refusal(
     'KEY_MISMATCH',
-    `the key of account ${account.name} is known as account ${owner.name}: under two labels its calls would overtake ` +
-      `each other; use one label for it everywhere. If ${owner.name} was the mistake, correct it in all bots and ` +
-      'restart the daemon, which forgets it',
+    `the key of account ${account.name} is already known as account ${owner.name}, and under two labels its calls would ` +
+      `overtake each other; use one label for the key in all bots. If ${owner.name} was the mistake, correct it in all ` +
+      'bots and restart the daemon, which then forgets it',
   );
 }
 
 export function paused(account: string): Refusal {
-  return refusal('PAUSED', `an operator has paused account ${account}; \`nonced resume ${account}\` lets it go on`);
+  return refusal('PAUSED', `an operator has paused account ${account}; to resume it: \`nonced resume ${account}\``);
 }
 
 export function quarantined(account: string, { trouble, inARow, retryAfterMs }: BreakerRefusal): Refusal {
@@ -33,12 +33,12 @@ export function quarantined(account: string, { trouble, inARow, retryAfterMs }: 
     trouble === 'locked-out'
       ? 'the exchange has locked its key out, probably after too many failed calls'
       : inARow > 1
-        ? `the exchange has rejected its last ${inARow} nonces: probably another program uses its key, or the key has seen higher ones`
-        : 'the exchange has rejected too many of its nonces lately: probably another program uses its key';
+        ? `the exchange has rejected its last ${inARow} nonces; probably another program uses its key, or the key has seen higher nonces`
+        : 'the exchange has rejected too many of its nonces lately; probably another program uses its key';
   return refusal(
     'QUARANTINED',
-    `account ${account} is let through only to probe: ${fact}. See \`nonced why ${account}\`; ` +
-      `next try in ${formatDuration(retryAfterMs)}, or at once after \`nonced resume ${account}\``,
+    `account ${account} is quarantined, and only probes are let through: ${fact}. To see why: \`nonced why ${account}\`. ` +
+      `The next probe is due in ${formatDuration(retryAfterMs)}; to end the quarantine now: \`nonced resume ${account}\``,
     Math.ceil(retryAfterMs),
   );
 }
@@ -47,13 +47,13 @@ export function exchangeDown(exchange: string, retryAfterMs: number): Refusal {
   const which = exchange === DEFAULT_EXCHANGE ? 'the exchange' : `exchange ${exchange}`;
   return refusal(
     'EXCHANGE_DOWN',
-    `${which} has not answered its last calls; until it does, urgent calls and a probe every few seconds are let ` +
-      `through: ask again in ${formatDuration(retryAfterMs)}`,
+    `${which} did not answer the last calls; until it does, only urgent calls and a probe every few seconds are let ` +
+      `through. Ask again in ${formatDuration(retryAfterMs)}`,
     Math.ceil(retryAfterMs),
   );
 }
 
-/** A further nonce under a lease is never waited for by the daemon: others wait for that lane. */
+/** The daemon never waits with a further nonce under a lease, because other requests wait for that lane. */
 export function paced(account: string, retryAfterMs: number): Refusal {
   return refusal(
     'PACED',
@@ -63,5 +63,5 @@ export function paced(account: string, retryAfterMs: number): Refusal {
 }
 
 export function costTooHigh(account: string, cost: number, max: number): Refusal {
-  return refusal('BAD_REQUEST', `a cost of ${cost} is over what account ${account} may ever use at once, ${max}`);
+  return refusal('BAD_REQUEST', `a cost of ${cost} is more than account ${account} may ever use at once, ${max}`);
 }

@@ -2,17 +2,17 @@ import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
 import type { Lease, Waiter } from './lease.ts';
 
-/** How long a client that was turned away for want of room should wait. */
+/** How long a client should wait that was refused for want of room. */
 const FULL_RETRY_MS = 1_000;
 
 export const LEASE_LOST = refusal(
   'LEASE_LOST',
-  'this connection holds no such lease: it has ended or was never yours; acquire a new one',
+  'this connection does not hold that lease: it has ended, or another connection holds it; acquire a new one',
 );
 
-export const CANCELLED = refusal('CANCELLED', 'the request was cancelled by its client');
+export const CANCELLED = refusal('CANCELLED', 'the client has cancelled the request');
 
-/** Something the daemon can have only so many of is used up. */
+/** Refuses a request because the daemon has as many of something as it can have. */
 export function full(fact: string): Refusal {
   return refusal('LIMIT', `${fact}; ask again later`, FULL_RETRY_MS);
 }
@@ -23,15 +23,15 @@ export function waitTimeout(waiter: Waiter, nowMs: number): Refusal {
   const fact = waitedMs < 1 ? 'not granted at once' : `not granted within ${formatDuration(waitedMs)}`;
   const pacedMs = pacedForMs(waiter, nowMs);
   if (pacedMs > 0) {
-    const why = `account ${waiter.account.name} has used up its pace and may go on in ${formatDuration(pacedMs)}`;
+    const why = `account ${waiter.account.name} has used up its pace and may call again in ${formatDuration(pacedMs)}`;
     return refusal('WAIT_TIMEOUT', `${fact}: ${why}; wait longer with waitMs (--wait)`, Math.ceil(pacedMs));
   }
-  if (holder === undefined) return refusal('WAIT_TIMEOUT', `${fact}; ask again, or wait longer with waitMs`);
+  if (holder === undefined) return refusal('WAIT_TIMEOUT', `${fact}; ask again, or wait longer with waitMs (--wait)`);
   const who = `${holder.client?.name ?? 'a client'} (${holder.account.name})`;
   const since = formatDuration(nowMs - holder.grantedAtMs);
   return refusal(
     'WAIT_TIMEOUT',
-    `${fact}: ${who} has held the lane for ${since}; wait longer with waitMs (--wait), or ask as urgent`,
+    `${fact}: ${who} has held the lane for ${since}; wait longer with waitMs (--wait), or ask with priority urgent`,
   );
 }
 
@@ -39,19 +39,19 @@ function pacedForMs({ account, cost }: Waiter, nowMs: number): number {
   return (account.bucket?.freeAtMs(cost) ?? nowMs) - nowMs;
 }
 
-/** How soon a poll may look whether a drain is over. */
+/** How soon a client may ask again whether a drain is over. */
 const DRAIN_RETRY_MS = 5_000;
 
 export const DRAINING = refusal(
   'DRAINING',
-  'an operator drains the daemon, and lets only urgent calls begin; ask again later, or as urgent if it cannot wait',
+  'an operator is draining the daemon, so only urgent calls begin; ask again later, or with priority urgent if the call cannot wait',
   DRAIN_RETRY_MS,
 );
 
 export function nestedLane(lease: Lease, accountName: string): Refusal {
   return refusal(
     'NESTED_LANE',
-    `account ${accountName} is in another lane than ${lease.account.name}, whose lease this is; ` +
-      'release it first: two lanes taken in two orders would wait for each other for ever',
+    `account ${accountName} is in another lane than ${lease.account.name}, which holds this lease; release the lease ` +
+      'first. Two programs that take two lanes in opposite orders would wait for each other for ever',
   );
 }

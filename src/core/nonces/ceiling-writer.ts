@@ -10,13 +10,13 @@ import { nonceFloorAt, type SequenceClock } from './sequence-clock.ts';
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 
-/** A change of the state that an operator asked for; it takes effect, all of it at once, when it is durable. */
+/** A change of the state that an operator asked for. It takes effect as a whole when it is durable. */
 export interface DurableChange {
   readonly exclusive?: ExclusionPolicy;
   readonly anchor?: BootAnchor;
   /** Sequences that the state does not have yet. */
   readonly added?: readonly NonceSequence[];
-  /** Their next nonces are at least these. */
+  /** The next nonces of these sequences are at least these. */
   readonly lifts?: ReadonlyMap<NonceSequence, bigint>;
   readonly limits?: ReadonlyMap<NonceSequence, bigint>;
   readonly accounts?: ReadonlyMap<string, AccountChange>;
@@ -25,8 +25,8 @@ export interface DurableChange {
 }
 
 /**
- * What a change comes to, or why it is refused. Asked again when its write begins: from then on until it is durable
- * nothing is handed out above the ceilings it saw.
+ * Returns what a change comes to, or why it is refused. It is called again when the write of the change begins. From then
+ * until the change is durable, nothing is handed out above the ceilings that it saw.
  */
 export type ChangePlan = () => DurableChange | Refusal;
 
@@ -38,20 +38,20 @@ export type Committed =
 
 interface PendingChange {
   readonly plan: ChangePlan;
-  readonly settled: (committed: Committed) => void;
+  readonly settle: (committed: Committed) => void;
 }
 
 export interface CeilingWriterOptions {
   readonly clock: Clock;
   readonly sequenceClock: SequenceClock;
-  /** The writer adds those that a change brings. */
+  /** The writer adds the sequences that a change brings. */
   readonly sequences: Map<string, NonceSequence>;
   readonly assignments: Assignments;
   readonly exclusive: ExclusionPolicy;
   readonly seenWallMs: number;
   readonly store: StateStore;
   readonly observer: Observer;
-  /** After each write: with the error where it failed and will be tried again. Never after a fatal one. */
+  /** Called after each write, with the error if it failed and is tried again. Never called after a fatal failure. */
   readonly onWritten: (failure: Error | undefined) => void;
 }
 
@@ -61,7 +61,7 @@ type WriterState =
   | { readonly kind: 'retrying'; readonly timer: Timer }
   | { readonly kind: 'closed' };
 
-/** Keeps the ceilings durably ahead of the sequences: one write at a time, for all sequences that want one. */
+/** Keeps the ceilings durably ahead of the sequences, with one write at a time for all sequences that need one. */
 export class CeilingWriter {
   readonly #options: CeilingWriterOptions;
   readonly #pending: PendingChange[] = [];
@@ -81,17 +81,17 @@ export class CeilingWriter {
     this.#seenWallMs = options.seenWallMs;
   }
 
-  /** Why the last write failed, while it is being retried. The sequences then go on inside their durable ceilings. */
+  /** Why the last write failed, while it is retried. Until then the sequences go on below their durable ceilings. */
   get problem(): Error | undefined {
     return this.#problem;
   }
 
-  /** When the write under way began, on the monotonic clock; undefined where none is. */
+  /** When the write under way began, on the monotonic clock; undefined if none is under way. */
   get writingSinceMs(): number | undefined {
     return this.#state.kind === 'writing' ? this.#writingSinceMs : undefined;
   }
 
-  /** How long the writes took that have become durable. */
+  /** How long the successful writes took. */
   get times(): Histogram {
     return this.#times;
   }
@@ -101,48 +101,48 @@ export class CeilingWriter {
     return this.#failures;
   }
 
-  /** The policy that is durable. */
+  /** The durable exclusion policy. */
   get exclusive(): ExclusionPolicy {
     return this.#exclusive;
   }
 
-  /** Starts a write for the sequences that want one, unless one is under way or waits to be tried again. */
+  /** Starts a write for the sequences that need one, unless one is under way or waits to be retried. */
   request(): void {
     if (this.#state.kind === 'idle') this.#start();
   }
 
-  /** Makes a change durable and then lets it take effect, or answers why not; nothing has changed then. */
+  /** Makes a change durable and puts it into effect. If it returns why that failed, nothing has changed. */
   commit(plan: ChangePlan): Promise<Committed> {
     if (this.#state.kind === 'closed') return Promise.resolve(failedBy(new Error('the daemon is stopping')));
     const planned = plan();
     if (isRefusal(planned)) return Promise.resolve({ kind: 'refused', refusal: planned });
-    const { promise, settled } = pending();
-    this.#pending.push({ plan, settled });
+    const { promise, settle } = pending();
+    this.#pending.push({ plan, settle });
     if (this.#state.kind === 'retrying') this.#state.timer.cancel();
     if (this.#state.kind !== 'writing') this.#start();
     return promise;
   }
 
   /**
-   * The write of a start: the new epoch, and every ceiling that time has left behind. Answers why it failed.
-   * Nothing may be granted before it is durable.
+   * Makes the write of a start: the new epoch, and every ceiling that time has left behind. Nothing may be granted before
+   * it is durable. Returns the error if it failed.
    */
   async open(): Promise<Error | undefined> {
     const nowMs = this.#options.sequenceClock.nowMs();
     return this.#write((sequence) => sequence.outdated(nonceFloorAt(nowMs, sequence.unit)));
   }
 
-  /** The last write: each ceiling is put right behind the last nonce, so that a clean restart skips nothing. */
+  /** Makes the last write: each ceiling is put right behind the last nonce, so that a clean restart skips nothing. */
   async close(): Promise<Error | undefined> {
     if (this.#state.kind === 'closed') return undefined;
     const state = this.#state;
-    // Closed first: whatever a write under way settles, nothing may start another one.
+    // Closed first, so that nothing starts another write when the one under way ends.
     this.#state = { kind: 'closed' };
     if (state.kind === 'retrying') state.timer.cancel();
     if (state.kind === 'writing') await state.done;
-    for (const { settled } of this.#pending.splice(0)) settled(failedBy(new Error('the daemon is stopping')));
+    for (const { settle } of this.#pending.splice(0)) settle(failedBy(new Error('the daemon is stopping')));
     if (this.#failed) return undefined;
-    // The only write that may lower a ceiling: nothing is handed out any more.
+    // This is the only write that may lower a ceiling, because nothing is handed out any more.
     const { assignments, sequences, store } = this.#options;
     const behindLast = [...sequences.values()].map((sequence) => [sequence.name, sequence.durable(sequence.last + 1n)]);
     const failure = await store.write({
@@ -162,11 +162,11 @@ export class CeilingWriter {
   async #run(): Promise<void> {
     for (;;) {
       const nowMs = this.#options.sequenceClock.nowMs();
-      // Also those that nobody has asked for yet: the next grant needs a token and a nonce, and should wait only once.
+      // Also sequences that need no write yet: the next grant needs a token and a nonce, and should wait only once.
       const failure = await this.#write(
         (sequence) => sequence.drawnSinceRaise || sequence.outdated(nonceFloorAt(nowMs, sequence.unit)),
       );
-      // Closed, or failed for good, while the write was under way.
+      // Looked at again: the writer may have been closed, or have failed for good, while the write was under way.
       if (this.#state.kind !== 'writing') return;
       this.#options.onWritten(failure);
       if (failure !== undefined && this.#pending.length === 0) {
@@ -192,7 +192,7 @@ export class CeilingWriter {
     return false;
   }
 
-  /** One write. Answers the error where it failed but may be tried again, or where all is over. */
+  /** Makes one write. Returns the error if it failed, whether it may be tried again or not. */
   async #write(takesPart: (sequence: NonceSequence) => boolean): Promise<Error | undefined> {
     const { observer, assignments, sequenceClock, sequences, store } = this.#options;
     const pending = this.#pending.shift();
@@ -228,16 +228,16 @@ export class CeilingWriter {
         observer.observe({ kind: 'write-failed', error: failure.error });
       this.#problem = failure.error;
       this.#failures += 1;
-      pending?.settled(failedBy(failure.error));
-      // Nothing is written any more, so nobody is left waiting for it.
-      if (failure.kind === 'fatal') for (const { settled } of this.#pending.splice(0)) settled(failedBy(failure.error));
+      pending?.settle(failedBy(failure.error));
+      // Nothing is written any more, so nothing may go on waiting for it.
+      if (failure.kind === 'fatal') for (const { settle } of this.#pending.splice(0)) settle(failedBy(failure.error));
       return failure.error;
     }
     if (this.#problem !== undefined) observer.observe({ kind: 'write-recovered' });
     this.#problem = undefined;
     this.#retryMs = FIRST_RETRY_MS;
     this.#times.add(this.#options.clock.monotonicMs() - this.#writingSinceMs);
-    // I1: the ceilings are used from here on, for they are durable now.
+    // I1: the ceilings are used only from here on, because they are durable now.
     for (const [sequence, proposal] of proposals) sequence.adopt(proposal);
     assignments.adopt(next.accounts);
     for (const sequence of change.added ?? []) sequences.set(sequence.name, sequence);
@@ -246,18 +246,18 @@ export class CeilingWriter {
     if (change.anchor !== undefined) sequenceClock.accept(change.anchor);
     this.#exclusive = change.exclusive ?? this.#exclusive;
     change.inEffect?.();
-    pending?.settled({ kind: 'durable' });
+    pending?.settle({ kind: 'durable' });
     return undefined;
   }
 }
 
 const NO_CHANGE: DurableChange = {};
 
-/** What the next change comes to now; none where it is refused after all. */
+/** Returns what the next change comes to now. If it is refused after all, nothing changes. */
 function planned(pending: PendingChange | undefined): DurableChange {
   const change = pending?.plan() ?? NO_CHANGE;
   if (!isRefusal(change)) return change;
-  pending?.settled({ kind: 'refused', refusal: change });
+  pending?.settle({ kind: 'refused', refusal: change });
   return NO_CHANGE;
 }
 
@@ -269,10 +269,10 @@ function failedBy(error: Error): Committed {
   return { kind: 'failed', error };
 }
 
-function pending(): { promise: Promise<Committed>; settled: PendingChange['settled'] } {
-  let settled: PendingChange['settled'] = () => {};
+function pending(): { promise: Promise<Committed>; settle: PendingChange['settle'] } {
+  let settle: PendingChange['settle'] = () => {};
   const promise = new Promise<Committed>((resolve) => {
-    settled = resolve;
+    settle = resolve;
   });
-  return { promise, settled };
+  return { promise, settle };
 }

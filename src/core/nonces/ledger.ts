@@ -10,26 +10,26 @@ import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './seq
 /** The sequence that tokens are drawn from. */
 export const TOKEN_SEQUENCE = '#tokens';
 
-/** A sequence this far ahead of the clock is worth a warning. */
+/** A sequence that is further ahead of the clock is worth a warning. */
 const LEAD_WARNING_MS = 60_000;
-/** While a write takes longer, the sequences go on inside their durable ceilings, without the clock. */
+/** While a write takes longer, the sequences go on below their durable ceilings, without the clock. */
 export const SLOW_WRITE_MS = 1_000;
-/** A write that takes longer has met a disk that hangs. */
+/** If a write takes longer, the disk hangs. */
 const HUNG_WRITE_MS = 10_000;
 
 /** Whether it is durable that an account draws from its sequence. */
 export type Enlisting =
   | 'enlisted'
-  /** Once the next write of the state is durable. */
+  /** It will be, once the next write of the state is. */
   | 'under-way'
-  /** More accounts than the state keeps apart. */
+  /** The state cannot name any more accounts. */
   | 'crowded';
 
-/** Who draws: an account, by its label. */
+/** What draws nonces: an account, by its label. */
 export interface Drawer {
   readonly name: string;
   sequence: NonceSequence;
-  /** It is durable that it draws from its sequence. */
+  /** Whether it is durable that it draws from its sequence. */
   enlisted: boolean;
 }
 
@@ -51,7 +51,7 @@ export class Ledger {
   readonly #clock: Clock;
   readonly #writer: CeilingWriter;
   readonly #observer: Observer;
-  /** Sequences that were reported to be ahead of the clock. */
+  /** Sequences that have been reported as ahead of the clock. */
   readonly #ahead = new Set<NonceSequence>();
   #clockState: ClockState = 'followed';
 
@@ -76,17 +76,16 @@ export class Ledger {
     });
   }
 
-  /** Whether a plausible wall clock has been seen in this boot, or it is at least harmless. */
   get clockIsPlausible(): boolean {
     return this.sequenceClock.anchor !== undefined || this.sequenceClock.state !== 'not-followed';
   }
 
-  /** Whether a write of the state has been under way for so long that the disk must be hung. */
+  /** Whether a write of the state has been under way for so long that the disk must hang. */
   get isOverdue(): boolean {
     return this.#writingForMs() > HUNG_WRITE_MS;
   }
 
-  /** When the write under way counts as slow, on the monotonic clock; undefined where none is under way. */
+  /** From when the write under way counts as slow, on the monotonic clock; undefined if none is under way. */
   get slowAtMs(): number | undefined {
     const sinceMs = this.#writer.writingSinceMs;
     return sinceMs === undefined ? undefined : sinceMs + SLOW_WRITE_MS;
@@ -100,17 +99,16 @@ export class Ledger {
     return this.#writer.close();
   }
 
-  /** Makes a change durable, as `CeilingWriter.commit`. */
   commit(plan: ChangePlan): Promise<Committed> {
     return this.#writer.commit(plan);
   }
 
-  /** Accounts that an operator has stopped, in use or not. */
+  /** Returns the accounts that an operator has paused, in use or not. */
   paused(): string[] {
     return [...this.assignments.accounts].filter(([, { paused }]) => paused).map(([name]) => name);
   }
 
-  /** Whether the account has ever drawn from this state, as far as it knows. */
+  /** Whether the account has ever drawn, as far as the state knows. */
   isKnown(account: string): boolean {
     return this.assignments.sequenceOf(account) !== undefined;
   }
@@ -119,15 +117,15 @@ export class Ledger {
     return this.assignments.isPaused(account);
   }
 
-  /** The sequence of an account: that which it has drawn from, whatever its policy says since. */
+  /** Returns the sequence of an account: the one that it has drawn from, whatever its policy says now. */
   sequenceOf(account: string, policy: { readonly sequence: string }): NonceSequence {
     const own = ownSequenceOf(account);
-    // One that is there was made for it by an operator, also where a repair of the state has lost who draws from which.
+    // An operator has made it for the account. A repair of the state may have lost which account draws from which sequence.
     const isItsOwn = this.sequences.has(own);
     return this.#sequence(this.assignments.sequenceOf(account) ?? (isItsOwn ? own : policy.sequence));
   }
 
-  /** I2: nothing may be drawn for an account before it is durable which sequence it draws from. */
+  /** I2: makes durable which sequence an account draws from. Nothing may be drawn for it before that is durable. */
   enlist(account: Drawer): Enlisting {
     const durable = this.assignments.sequenceOf(account.name);
     if (durable !== undefined) account.sequence = this.#sequence(durable);
@@ -138,34 +136,34 @@ export class Ledger {
     return 'under-way';
   }
 
-  /** Draws from `sequence`, and has its ceiling raised where it is time to. */
+  /** Draws from `sequence`, and requests a raise of its ceiling if it is time for one. */
   take(sequence: NonceSequence, count: number): Taken {
     const floor = this.floor(sequence.unit);
     const sparing = this.#writer.problem !== undefined || this.#clock.monotonicMs() >= (this.slowAtMs ?? Infinity);
     const taken = sequence.take(floor, count, sparing);
     if (sequence.wantsRaise) this.#writer.request();
-    // Drawn at the clock, it is not ahead of it.
+    // A nonce that was drawn at the clock is not ahead of it.
     if (taken.kind !== 'taken' || taken.nonce !== floor || this.#ahead.size > 0) this.#reportLead(sequence, floor);
     return taken;
   }
 
-  /** A program has made nonces of its own up to now: whatever comes next lies above them. */
+  /** Lifts a sequence above the nonces that a program has made from its own clock up to now. */
   liftToNow(sequence: NonceSequence): void {
     sequence.lift(this.floor(sequence.unit));
     if (sequence.wantsRaise) this.#writer.request();
   }
 
-  /** Accounts that waited to be enlisted under other policies do so anew. */
+  /** Forgets the accounts that wait to be enlisted under other policies. They are enlisted again. */
   forgetNewcomers(): void {
     this.assignments.forgetNewcomers();
   }
 
-  /** How far a sequence is ahead of the clock; negative when behind, undefined for a counter. */
+  /** Returns how far a sequence is ahead of the clock; negative if it is behind, undefined for a counter. */
   leadMs({ last, unit }: NonceSequence): number | undefined {
     return nonceSpanMs(last - nonceFloorAt(this.sequenceClock.nowMs(), unit), unit);
   }
 
-  /** How far the wall clock is ahead of the time that sequences follow; undefined where it is followed. */
+  /** Returns how far the wall clock is ahead of the time that sequences follow; undefined if it is followed. */
   notFollowedMs(): number | undefined {
     return this.sequenceClock.state === 'not-followed' ? this.sequenceClock.offMs() : undefined;
   }
@@ -187,7 +185,7 @@ export class Ledger {
     };
   }
 
-  /** How long the writes of the state took, and how many have failed. */
+  /** How long the successful writes of the state took, and how many writes have failed. */
   get writing(): { readonly times: Histogram; readonly failures: number } {
     return this.#writer;
   }
@@ -208,7 +206,7 @@ export class Ledger {
     return sinceMs === undefined ? 0 : this.#clock.monotonicMs() - sinceMs;
   }
 
-  /** The clock in a sequence's unit: no nonce that is drawn now is lower. */
+  /** Returns the clock in a sequence's unit: a nonce that is drawn now is not lower. */
   floor(unit: Unit): bigint {
     const nowMs = this.sequenceClock.nowMs();
     if (this.sequenceClock.state !== this.#clockState) {

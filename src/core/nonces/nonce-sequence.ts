@@ -1,7 +1,7 @@
 import type { Unit } from '../../terms.ts';
 import type { DurableSequence, Nonce } from '../ports.ts';
 
-/** How much time ahead of the clock the ceiling is put, in each unit that follows it. */
+/** How far ahead of the clock the ceiling is put, in each unit that follows the clock: 5 s. */
 const RESERVE: Readonly<Record<Unit, bigint>> = {
   ns: 5_000_000_000n,
   us: 5_000_000n,
@@ -10,20 +10,20 @@ const RESERVE: Readonly<Record<Unit, bigint>> = {
   counter: 0n,
 };
 
-/** The largest margin: how many nonces a sequence that is ahead of its clock, or has none, gets for one write. */
+/** The largest margin: how many nonces one write gives a sequence that is ahead of its clock, or has no clock. */
 const MOST_MARGIN: Readonly<Record<Unit, bigint>> = { ns: 65_536n, us: 65_536n, ms: 65_536n, s: 64n, counter: 1_024n };
 
 export type Taken =
   | { readonly kind: 'taken'; readonly nonce: Nonce }
   /** The ceiling must be raised first; nothing has changed. */
   | { readonly kind: 'needs-ceiling' }
-  /** The sequence's `max` would be passed; nothing has changed. */
+  /** The draw would pass the sequence's `max`; nothing has changed. */
   | { readonly kind: 'exhausted' };
 
 /** A ceiling that is being made durable. */
 export interface Proposal {
   readonly ceiling: bigint;
-  /** Once this has been drawn, half of the reserve is gone. */
+  /** When this has been drawn, half of the reserve is gone. */
   readonly halfway: bigint;
 }
 
@@ -40,7 +40,7 @@ export class NonceSequence {
   #max: bigint;
   #last: bigint;
   #ceiling: bigint;
-  /** What is handed out lies below: the ceiling, or right above `max` if that is lower. */
+  /** All that is handed out lies below this: the ceiling, or `max` + 1 if that is lower. */
   #end: bigint;
   #halfway: bigint;
   #issued = 0;
@@ -76,21 +76,21 @@ export class NonceSequence {
     return this.#issued;
   }
 
-  /** Half of the reserve is gone, or somebody waits for more. */
+  /** Whether half of the reserve is gone, or a request waits for more. */
   get wantsRaise(): boolean {
     if (this.#ceiling > this.#max) return false;
     return this.#wanted > 0 || (this.#drawnSinceRaise && this.#last >= this.#halfway);
   }
 
-  /** Whether a raise that is made anyway should take this sequence along. */
+  /** Whether a write that is made anyway should raise this sequence too. */
   get drawnSinceRaise(): boolean {
     return this.#drawnSinceRaise || this.#wanted > 0;
   }
 
   /**
-   * Draws `count` consecutive nonces and answers the first: the greater of the last one's successor and `floor`, the
-   * clock in the sequence's unit. With `sparing` (the ceiling cannot be raised at the moment) it does without the
-   * clock where that would pass the ceiling.
+   * Draws `count` consecutive nonces and returns the first: `floor` (the clock in the sequence's unit), or one more than
+   * the last nonce if that is higher. With `sparing` (the ceiling cannot be raised at the moment) it goes without the clock
+   * if that would pass the ceiling.
    */
   take(floor: bigint, count: number, sparing: boolean): Taken {
     const span = BigInt(count);
@@ -110,28 +110,28 @@ export class NonceSequence {
     return { kind: 'taken', nonce: first as Nonce };
   }
 
-  /** Whether time alone has moved the place where the ceiling belongs: a start then raises it along with its first write. */
+  /** Whether time alone has moved the place where the ceiling belongs. A start then raises it with its first write. */
   outdated(floor: bigint): boolean {
     return this.unit !== 'counter' && floor + RESERVE[this.unit] > this.#ceiling;
   }
 
   /**
-   * Where to put the ceiling next. The margin grows with what this process has used, so that a crash skips at most a
-   * reserve's time and twice what was used, and a loop of crashes does not add up reserves (I10). `lifted` is the
-   * nonce that an operator wants to be next at least.
+   * Returns where to put the ceiling next. The margin grows with what this process has used, so that a crash skips at most
+   * the time of a reserve and twice what was used, and a loop of crashes does not add up reserves (I10). `lifted` is the
+   * lowest nonce that an operator wants to come next.
    */
   propose(floor: bigint, lifted: bigint): Proposal {
     const last = max(this.#last, lifted - 1n);
     const margin = min(MOST_MARGIN[this.unit], 2n * BigInt(this.#issued) + 1n);
     const base = max(last, floor);
-    // Room for those who wait on top: a thousand nonces in `s` are more than the reserve.
+    // What waiting requests need comes on top: a thousand nonces in `s` are more than the reserve.
     const target = BigInt(this.#wanted) + max(floor + RESERVE[this.unit], last + margin + 1n);
     // Never lowered (I10), never past max.
     const ceiling = max(this.#ceiling, min(target, this.#max + 1n));
     return { ceiling, halfway: base + (ceiling - base) / 2n };
   }
 
-  /** Uses a ceiling that has become durable. */
+  /** Takes over a ceiling that has become durable. */
   adopt(proposal: Proposal): void {
     this.#ceiling = max(this.#ceiling, proposal.ceiling);
     this.#end = min(this.#ceiling, this.#max + 1n);
@@ -140,14 +140,14 @@ export class NonceSequence {
     this.#drawnSinceRaise = false;
   }
 
-  /** The next nonce is at least `next`. What lies between is never handed out. */
+  /** Makes the next nonce at least `next`. What lies between is never handed out. */
   lift(next: bigint): void {
     if (next - 1n <= this.#last) return;
     this.#last = next - 1n;
     this.#drawnSinceRaise = true;
   }
 
-  /** An operator has said anew how high the exchange goes. */
+  /** Sets the highest nonce that the exchange takes, as an operator has configured it. */
   limit(highest: bigint): void {
     this.#max = highest;
     this.#end = min(this.#ceiling, highest + 1n);

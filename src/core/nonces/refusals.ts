@@ -1,32 +1,38 @@
 import { type Refusal, refusal } from '../../errors.ts';
 import type { NonceSequence } from './nonce-sequence.ts';
 
-export const SHUTTING_DOWN = refusal('SHUTTING_DOWN', 'the daemon is stopping; ask the next one');
+export const SHUTTING_DOWN = refusal('SHUTTING_DOWN', 'the daemon is stopping; ask again when it has restarted');
 
 export const CROWDED = refusal(
   'LIMIT',
-  'the state keeps apart as many accounts as it can; use the labels of accounts that it knows',
+  'the state cannot name any more accounts; use the labels of accounts that it knows',
 );
 
 export function exhausted(sequence: NonceSequence): Refusal {
   return refusal(
     'LIMIT',
-    `sequence ${sequence.name} has reached its highest nonce, ${sequence.max}; a new key is needed`,
+    `sequence ${sequence.name} has reached its highest nonce, ${sequence.max}; make a new API key`,
   );
 }
 
-/** An operator wants a sequence to go on at `next`. */
+/** Refuses a request that a sequence goes on at `next`. */
 export function exhaustedBy(sequence: NonceSequence, next: bigint): Refusal {
-  return refusal('BAD_REQUEST', `${next} is past the highest nonce of sequence ${sequence.name}, ${sequence.max}`);
+  return refusal(
+    'BAD_REQUEST',
+    `${next} is above the highest nonce of sequence ${sequence.name}, ${sequence.max}; nothing was changed`,
+  );
 }
 
 export function notAbove(account: string, next: bigint, last: bigint): Refusal {
-  return refusal('BAD_REQUEST', `${next} is not above what account ${account} has had, ${last}; nothing was changed`);
+  return refusal(
+    'BAD_REQUEST',
+    `${next} is not above the last nonce of account ${account}, ${last}; nothing was changed`,
+  );
 }
 
 export function notDurable(failure: Error): Refusal {
   return refusal(
     'NOT_DURABLE',
-    `the state cannot be written (${failure.message}); nothing was granted: make room on the disk`,
+    `the state cannot be written (${failure.message}), so nothing was granted; make room on the disk`,
   );
 }

@@ -6,28 +6,28 @@ import type { BootAnchor } from '../ports.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Within one boot the wall clock is followed until it is this far ahead of where the time since boot puts it. */
+/** Within one boot, the wall clock is followed until it is further ahead of where the time since boot puts it. */
 export const FOLLOWED_JUMP_MS = HOUR_MS;
-/** In another boot, a wall clock this far past the last one that was believed is taken to be wrong. */
+/** In another boot, a wall clock that is further past the last time that was believed is taken to be wrong. */
 export const PLAUSIBLE_GAP_MS = 400 * DAY_MS;
-// A clock this little behind the last one that was believed is a battery-backed clock that is somewhat slow.
+/** A clock that is no further behind the last time that was believed is a battery-backed clock that is a little slow. */
 const SLOW_RTC_MS = 60_000;
-// How far the wall clock and the monotonic one may drift apart before the time since boot is asked, which is slow.
+/** The wall clock and the monotonic one may drift this far apart before the time since boot is read, which is slow. */
 const RECHECK_MS = 1_000;
 
-// Divided once: it is multiplied with at every draw.
+// Divided here once, because each draw multiplies by it.
 const UNITS_PER_MS: Readonly<Record<Exclude<ClockUnit, 's'>, bigint>> = {
   ns: NONCES_PER_SECOND.ns / 1_000n,
   us: NONCES_PER_SECOND.us / 1_000n,
   ms: NONCES_PER_SECOND.ms / 1_000n,
 };
 
-/** `ns (19 digits)`: what an operator can compare with the nonces that were sent. */
+/** Returns a unit as `ns (19 digits)`, which an operator can compare with the nonces that were sent. */
 export function describeUnit(unit: Unit): string {
   return unit === 'counter' ? unit : `${unit} (${DIGITS[unit]} digits)`;
 }
 
-/** The unit that a nonce must have been meant in, by its digits, where that is another one than `unit`. */
+/** Returns the unit that a nonce has by its number of digits, if that is not `unit`. */
 export function otherUnitOf(nonce: bigint, unit: Unit): Unit | undefined {
   if (unit === 'counter') return undefined;
   const digits = String(nonce).length;
@@ -35,8 +35,8 @@ export function otherUnitOf(nonce: bigint, unit: Unit): Unit | undefined {
 }
 
 /**
- * The first instant of `unit` that is not before the wall clock's millisecond `wallMs` has ended; 0 for a counter.
- * Rounded up: a program that made its own nonce from a finer clock within this millisecond must lie below.
+ * Returns the first instant of `unit` after the wall clock's millisecond `wallMs` has ended; 0 for a counter. Rounded up,
+ * because a nonce that a program made from a finer clock within this millisecond must lie below.
  */
 export function nonceFloorAt(wallMs: number, unit: Unit): bigint {
   if (unit === 'counter') return 0n;
@@ -44,7 +44,7 @@ export function nonceFloorAt(wallMs: number, unit: Unit): bigint {
   return BigInt(Math.floor(wallMs) + 1) * UNITS_PER_MS[unit];
 }
 
-/** `nonces` of `unit` as milliseconds; undefined for a counter. */
+/** Returns `nonces` of `unit` in milliseconds; undefined for a counter. */
 export function nonceSpanMs(nonces: bigint, unit: Unit): number | undefined {
   if (unit === 'counter') return undefined;
   return unit === 's' ? Number(nonces) * 1000 : Number(nonces) / Number(UNITS_PER_MS[unit]);
@@ -52,7 +52,7 @@ export function nonceSpanMs(nonces: bigint, unit: Unit): number | undefined {
 
 export type ClockState = 'followed' | 'not-followed' | 'behind';
 
-/** What the state file knows of time when the daemon starts. */
+/** What the state file knows about time when the daemon starts. */
 export interface KnownTime {
   readonly anchor: BootAnchor | undefined;
   /** The latest wall time that was believed when the state was written; undefined at a first start. */
@@ -60,9 +60,9 @@ export interface KnownTime {
 }
 
 /**
- * The wall clock as far as it can be believed. A nonce from a wrong future can never be taken back, so a jump ahead of
- * over an hour within one boot is not followed: time then goes on by the time since boot, from the anchor (I10).
- * The anchor stays where it is for the whole boot: an anchor that followed could be led away step by step.
+ * The wall clock, as far as it can be believed. A nonce from a wrong future can never be taken back. So a jump of more than
+ * an hour ahead within one boot is not followed: time then goes on by the time since boot, from the anchor (I10). The
+ * anchor stays where it is for the whole boot, because an anchor that followed could be led away step by step.
  */
 export class SequenceClock {
   readonly #clock: Clock;
@@ -96,9 +96,9 @@ export class SequenceClock {
     return this.#anchor === undefined ? 0 : wallMs - this.#yardstickMs(this.#anchor);
   }
 
-  /** Wall time to draw nonces from, in milliseconds; 0 where no clock can be believed. */
+  /** Returns the wall time to draw nonces from, in milliseconds; 0 if no clock can be believed. */
   nowMs(): number {
-    // The wall clock is read first: a stall between the readings then looks like a step back, which is harmless.
+    // The wall clock is read first, so that a stall between the readings looks like a step back, which is harmless.
     const wallMs = this.#clock.wallMs();
     if (this.#state === 'followed') {
       const driftMs = wallMs - this.#checkedWallMs - (this.#clock.monotonicMs() - this.#checkedMonotonicMs);
@@ -107,7 +107,7 @@ export class SequenceClock {
     return this.#check(wallMs);
   }
 
-  /** An operator's word that the wall clock is right: this boot is anchored where it stands now. */
+  /** Returns an anchor where the wall clock stands now. An operator has said that it is right. */
   anchorHere(): BootAnchor {
     const wallMs = this.#clock.wallMs();
     return { bootId: this.#bootId, wallMs, uptimeMs: this.#clock.uptimeMs() };
@@ -125,8 +125,8 @@ export class SequenceClock {
     if (this.#anchor === undefined) {
       const seenMs = this.#known.seenWallMs ?? wallMs;
       if (wallMs < seenMs - SLOW_RTC_MS) {
-        // A machine without a battery-backed clock, before its time service: wrong but harmless, for the ceilings are
-        // above it. No yardstick may start here, or the correction to come would look like a jump.
+        // A machine without a battery-backed clock, before its time service has started. That is wrong but harmless,
+        // because the ceilings are above it. No anchor may be set here, or the correction would look like a jump.
         this.#state = 'behind';
         return wallMs;
       }

@@ -1,6 +1,6 @@
 import { MAX_SEQUENCES, type Unit } from '../../terms.ts';
 import type { Policies } from '../accounts/policies.ts';
-import { type AccountChange, EVERYBODY, ownSequenceOf } from '../nonces/assignments.ts';
+import { type AccountChange, ownSequenceOf, UNNAMED } from '../nonces/assignments.ts';
 import { describeUnit, nonceSpanMs } from '../nonces/sequence-clock.ts';
 import type { DurableAccount, DurableSequence, DurableState } from '../ports.ts';
 
@@ -80,7 +80,7 @@ export function planPolicies(
   const kept: string[] = [];
   for (const [account, { sequence: from }] of accounts) {
     // Those who are not told apart stay: nobody knows which of them the new policies mean.
-    if (account === EVERYBODY) continue;
+    if (account === UNNAMED) continue;
     const to = policies.of(account).sequence;
     if (from === undefined || from === to || from === ownSequenceOf(account)) continue;
     const [had, target] = [all.get(from), all.get(to)];
