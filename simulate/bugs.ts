@@ -40,7 +40,7 @@ export const BUGS: readonly Bug[] = [
     to: 'this.#end = durable.ceiling + 5000000000n;',
   },
   {
-    name: 'a lease is released by whoever knows its token',
+    name: 'a token is enough to release a lease',
     file: 'core/leases/lease-ends.js',
     from: 'const { ledger, leases } = this.#parts;\n        const lease = leases.own(client, token);',
     to: 'const { ledger, leases } = this.#parts;\n        const lease = [...leases.values()].find((one) => one.token === token);',
@@ -70,7 +70,7 @@ export const BUGS: readonly Bug[] = [
     ],
   },
   {
-    name: 'after a stall leases are expired before the input that waits is read',
+    name: 'after a stall leases expire before the waiting input is read',
     file: 'daemon/sockets/switchboard.js',
     from: 'this.#afterInput(() => {',
     to: '((done) => done())(() => {',
@@ -148,7 +148,7 @@ export const BUGS: readonly Bug[] = [
     to: '',
   },
   {
-    name: 'an urgent waiter preempts whatever lease there is',
+    name: 'an urgent waiter preempts any lease',
     file: 'core/lanes/lane.js',
     from: "if (lease.priority !== 'background')\n                return undefined;",
     to: '',
@@ -160,7 +160,7 @@ export const BUGS: readonly Bug[] = [
     to: 'return oldest;',
   },
   {
-    name: 'an account draws before it is durable from which sequence',
+    name: 'an account draws before its sequence is durable',
     file: 'core/nonces/ledger.js',
     from: "return 'under-way';",
     to: "account.enlisted = true;\n            return 'enlisted';",
@@ -178,7 +178,7 @@ export const BUGS: readonly Bug[] = [
     to: 'return wallMs;',
   },
   {
-    name: 'a raised ceiling is used a little further than it is durable',
+    name: 'a raised ceiling is used a little beyond what is durable',
     file: 'core/nonces/nonce-sequence.js',
     from: 'this.#ceiling = max(this.#ceiling, proposal.ceiling);',
     to: 'this.#ceiling = max(this.#ceiling, proposal.ceiling) + 1000000n;',
@@ -196,7 +196,7 @@ export const BUGS: readonly Bug[] = [
     to: 'return new LeakyBucket(pacing, 0, nowMs);',
   },
   {
-    name: 'a new session is told of nothing that it holds',
+    name: 'a session that comes back is told of nothing that it holds',
     file: 'core/leases/lease-table.js',
     from: 'if (lease.sessionHash !== sessionHash)\n                continue;',
     to: 'continue;',
@@ -208,25 +208,25 @@ export const BUGS: readonly Bug[] = [
     to: 'sequence.durable(sequence.last - 10n)',
   },
   {
-    name: 'nobody is granted for having waited long',
+    name: 'no waiter is granted for having waited long',
     file: 'core/lanes/lane.js',
     from: 'return this.#passedOver >= AGED_SHARE - 1 ? oldest : byPriority;',
     to: 'return byPriority;',
   },
   {
-    name: 'a request under an id that waits already is taken as well',
+    name: 'a second request under an id that already waits is accepted',
     file: 'core/leases/admission.js',
     from: 'if (client.waiting.has(id)) {',
     to: 'if (false) {',
   },
   {
-    name: 'nobody is told that he has waited too long',
+    name: 'a waiter is not told that it has waited too long',
     file: 'core/broker.js',
     from: 'this.#room.refuse(due, waitTimeout(due, nowMs));',
     to: 'this.#room.drop(due);',
   },
   {
-    name: 'who waits for a write of the ceiling is not served after it',
+    name: 'a waiter for a write of the ceiling is not served after it',
     file: 'core/broker.js',
     from: 'this.#room.unwatchWrite();\n        this.#serveBlocked(failure);',
     to: 'this.#room.unwatchWrite();',
@@ -244,7 +244,7 @@ export const BUGS: readonly Bug[] = [
     to: 'const timer = this.#options.clock.after(this.#retryMs, () => { });',
   },
   {
-    name: 'an account that moves to another sequence is led down',
+    name: 'an account that moves to another sequence gets lower nonces',
     file: 'core/operator/policy-plan.js',
     from: 'lifts.set(to, had.ceiling > (lifts.get(to) ?? 0n) ? had.ceiling : (lifts.get(to) ?? 0n));',
     to: '',
@@ -274,25 +274,25 @@ export const BUGS: readonly Bug[] = [
     to: '',
   },
   {
-    name: 'a lost state is made anew although notes of this boot tell of it',
+    name: 'a lost state is replaced although notes of this boot show it',
     file: 'daemon/opening.js',
     from: 'return traces.notes ?',
     to: 'return false ?',
   },
   {
-    name: 'a lost state is made anew although a temporary file tells of it',
+    name: 'a lost state is replaced although a temporary file shows it',
     file: 'daemon/opening.js',
     from: 'if (traces.temporaryFiles)',
     to: 'if (false)',
   },
   {
-    name: 'a lost state is made anew although a lock tells of it',
+    name: 'a lost state is replaced although a lock shows it',
     file: 'daemon/opening.js',
     from: 'if (traces.lock)',
     to: 'if (false)',
   },
   {
-    name: 'the lost state of an installed service is made anew',
+    name: 'the lost state of an installed service is replaced',
     file: 'daemon/opening.js',
     from: 'if (traces.isService)',
     to: 'if (false)',
