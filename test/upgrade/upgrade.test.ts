@@ -75,7 +75,8 @@ describe.skipIf(cannot !== '')(`an upgrade from the last release, and back${skip
     await configure({ ...CONFIGURATION, accounts: { FINE: { sequence: 'fine' } } });
     // As docs/timeline.md said.
     await machine.must(['mkdir', '-p', '/etc/systemd/system/nonced.service.d']);
-    const dropIn = `[Service]\nLogsDirectory=nonced\nLogsDirectoryMode=0750\nEnvironment=NONCED_JOURNAL=${CALL_LOG}\n`;
+    const variables = `Environment=NONCED_JOURNAL=${CALL_LOG} NONCED_JOURNAL_SIZE=64M`;
+    const dropIn = `[Service]\nLogsDirectory=nonced\nLogsDirectoryMode=0750\n${variables}\n`;
     await machine.must(['sh', '-c', 'printf %s "$0" >/etc/systemd/system/nonced.service.d/override.conf', dropIn]);
     await machine.must(['systemctl', 'daemon-reload']);
     await machine.must(['systemctl', 'start', 'nonced.service']);
