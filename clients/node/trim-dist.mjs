@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
+process.chdir(import.meta.dirname);
 const { exports } = JSON.parse(readFileSync('package.json', 'utf8'));
 const needed = new Set();
 
