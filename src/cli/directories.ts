@@ -3,7 +3,7 @@ import { homedir, tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { type Directories, findDirectories } from '../daemon/host/directories.ts';
 
-/** The directories of this process's user and environment. */
+/** Returns the directories for this process's user and environment. */
 export function directories(asked: { stateDir?: string | undefined; runtimeDir?: string | undefined }): Directories {
   const found = findDirectories(asked, {
     variables: process.env,

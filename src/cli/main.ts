@@ -4,7 +4,7 @@ import { EXIT } from '../errors.ts';
 import { program } from './command-line/program.ts';
 import { fail } from './terminal/output.ts';
 
-// A reader that has seen enough, such as head(1), is no error of ours.
+// A reader that stops early, such as head(1), is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit();
   throw error;
@@ -13,7 +13,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program().parseAsync();
 } catch (error) {
-  // Commander has said what is wrong already; help and version are no errors.
+  // Commander has already said what is wrong; help and version are not errors.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
   else fail(error);
 }

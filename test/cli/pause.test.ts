@@ -23,13 +23,13 @@ test('pause asks the operator’s socket, and says what it means and what ends i
   const { text, asked } = await told(pause, { before: 'running', after: 'paused', isKnown: true });
   expect(asked).toEqual([{ method: 'pause', params: { account: 'MASTER' } }]);
   expect(text).toContain('MASTER: running -> paused\n');
-  expect(text).toContain('refused with PAUSED; calls under way are not touched');
-  expect(text).toContain('It stays paused over restarts, until: nonced resume MASTER\n');
+  expect(text).toContain('refused with PAUSED. Calls under way go on');
+  expect(text).toContain('It stays paused, also after restarts, until: nonced resume MASTER\n');
 });
 
 test('pause of an account that is paused says that nothing was changed', async () => {
   const { text } = await told(pause, { before: 'paused', after: 'paused', isKnown: true });
-  expect(text).toContain('MASTER is paused already; nothing was changed\n');
+  expect(text).toContain('MASTER is already paused; nothing was changed\n');
   expect(text).toContain('nonced resume MASTER');
   expect(text).not.toContain('->');
 });
@@ -38,7 +38,7 @@ test('resume asks the operator’s socket, and says that the circuit breaker is 
   const { text, asked } = await told(resume, { before: 'paused', after: 'running', isKnown: true });
   expect(asked).toEqual([{ method: 'resume-account', params: { account: 'MASTER' } }]);
   expect(text).toBe(
-    'MASTER: paused -> running\nIts circuit breaker is closed as well: the next call goes to the exchange.\n',
+    'MASTER: paused -> running\nIts circuit breaker is closed, too: the next call goes to the exchange.\n',
   );
 });
 
@@ -67,7 +67,7 @@ test.each([
   });
   try {
     await told(command, { before: 'running', after: 'paused', isKnown: false });
-    expect(warned.join('')).toContain('is the label right?');
+    expect(warned.join('')).toContain('check the label');
     warned.length = 0;
     await told(command, { before: 'running', after: 'paused', isKnown: true });
     expect(warned).toEqual([]);

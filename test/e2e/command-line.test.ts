@@ -269,7 +269,7 @@ describe('advance', () => {
     const { code, stdout } = await nonced('advance', '--by', '1s');
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /the next nonce was at least \d{19}, now at least \d{19}\nThis cannot be undone\.\nAccounts that draw from it: .*MASTER/,
+      /the next nonce was at least \d{19}, now it is at least \d{19}\nThis cannot be undone\.\nAccounts that draw from it: .*MASTER/,
     );
     expect(await drawn()).toBeGreaterThanOrEqual(before + 1_000_000_000n);
   });
@@ -467,7 +467,10 @@ describe('state init', () => {
       stdout: expect.stringMatching(/made a new state .* ms \(13 digits\), begins at \d{13}\n/),
     });
     const changed = await init(other.stateDir, '--floor', 'now', '--unit', 'ns');
-    expect(changed).toMatchObject({ code: 64, stderr: expect.stringContaining('in ms for ever') });
+    expect(changed).toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining('is in ms, and its unit can never change'),
+    });
     const running = await startDaemonProcess(other);
     try {
       const { stdout } = await runNonced(['nonce', '--socket', other.socket]);
@@ -497,7 +500,7 @@ describe('state init', () => {
     for (const damaged of [/("ceiling": ")1(\d{18}")/, /("ceiling": ")1(\d{15}")/]) {
       writeFileSync(path, intact.replace(damaged, '$18$2'));
       const refused = await init(stateDir, '--floor', 'now');
-      expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining('may be the damage') });
+      expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining('may be part of the damage') });
     }
   });
 

@@ -197,7 +197,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
     expect(daemon.log()).not.toContain('does not fit');
     free(place);
     daemon.child.kill('SIGHUP');
-    await daemon.says('was read anew and holds from now on');
+    await daemon.says('was read again and is in effect from now on');
   });
 
   test('full for longer than the reserve: nonces go on by one although the clock has passed the ceiling, also across a crash, I1 I2', async () => {

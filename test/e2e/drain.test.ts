@@ -86,7 +86,7 @@ test('--wait bounds it: it exits 75, says who still holds, and the drain stays o
   expect(first).toMatchObject({
     code: 75,
     stdout: expect.stringMatching(/1 call is under way:\n.*\n {2}MASTER +copy-trader +4711 +close all/),
-    stderr: expect.stringMatching(/do not reboot yet; the drain stays on/),
+    stderr: expect.stringMatching(/do not reboot yet\. The drain stays on/),
   });
   expect((await trader.ask('status'))['drainingForMs']).toBeGreaterThan(0);
   const second = await nonced('drain', '--wait', '300ms', '--json');
@@ -104,7 +104,7 @@ test('--wait bounds it: it exits 75, says who still holds, and the drain stays o
     },
   });
   expect(await nonced('status', '--check')).toMatchObject({ code: 1, stdout: expect.stringContaining('draining for') });
-  expect(await nonced('drain', '--off')).toMatchObject({ code: 0, stdout: 'all calls are let through again\n' });
+  expect(await nonced('drain', '--off')).toMatchObject({ code: 0, stdout: 'all calls may begin again\n' });
   expect(await nonced('drain', '--off')).toMatchObject({ code: 0, stdout: 'it was not draining\n' });
   expect((await trader.ask('status'))['drainingForMs']).toBeNull();
 });
@@ -131,7 +131,7 @@ test('Ctrl-C leaves the drain on, and says how to end it', async () => {
   await eventually('it waits', () => drain.said().includes('1 call is under way'));
   drain.child.kill('SIGINT');
   expect(await drain.ended).toBe(130);
-  expect(drain.said()).toContain('the drain stays on; nonced drain --off ends it');
+  expect(drain.said()).toContain('the drain stays on; to end it: nonced drain --off');
   expect((await trader.ask('status'))['drainingForMs']).toBeGreaterThan(0);
 });
 

@@ -87,7 +87,7 @@ test("a copy of another machine's state is refused, and taken over only by force
 test('retire says so when it is said twice, and adopt takes a state back on its own host only by force', async () => {
   await usedState();
   await runNonced(['state', 'retire', '--state-dir', here.stateDir]);
-  expect((await runNonced(['state', 'retire', '--state-dir', here.stateDir])).stdout).toContain('retired already');
+  expect((await runNonced(['state', 'retire', '--state-dir', here.stateDir])).stdout).toContain('already retired');
   const refused = await runNonced(['state', 'adopt', '--state-dir', here.stateDir]);
   expect(refused.code).toBe(78);
   expect((await runNonced(['state', 'adopt', '--force', '--state-dir', here.stateDir])).code).toBe(0);

@@ -115,7 +115,7 @@ test('SIGHUP reads the configuration anew; a bad one, or one that does not fit t
 
   configured({ exchanges: { default: {} } });
   const waiting = client.acquire({ account: 'A' });
-  await reloaded(running, 'holds from now on');
+  await reloaded(running, 'is in effect from now on');
   await (await waiting).release('ok');
   expect(await pace()).toBeUndefined();
   expect(await running.end('SIGTERM')).toBe(0);

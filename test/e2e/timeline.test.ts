@@ -145,7 +145,7 @@ describe('the data', () => {
       [64, /there is no call log/, ['--call-log', join(place.dir, 'none.jsonl')]],
       [64, /is no file/, ['--call-log', place.dir]],
       [64, /holds no call log/, ['--call-log', memoryPage]],
-      [64, /begins at .* and ends at/, ['--since', '5m', '--until', '10m']],
+      [64, /would begin at .* and end at/, ['--since', '5m', '--until', '10m']],
       [64, /give how long ago/, ['--since', 'yesterday']],
       [64, /give how long ago/, ['--until', '2026-13-45']],
       [64, /account, process/, ['--by', 'colour']],
@@ -169,7 +169,7 @@ test.skipIf(!hasProgram('script'))(`a terminal is shown no HTML, but how to get 
       NONCED_SOCKET: place.socket,
     });
   const refused = await onTerminal('');
-  expect([refused.code, refused.stdout]).toEqual([64, expect.stringContaining('nonced timeline > incident.html')]);
+  expect([refused.code, refused.stdout]).toEqual([64, expect.stringContaining('nonced timeline -o incident.html')]);
   expect(refused.stdout).not.toContain('<');
   expect((await onTerminal('--json')).stdout).toContain(String(underWay));
 });

@@ -259,7 +259,7 @@ test('a paused account says so, and its calls are refused until it is resumed', 
   expect(paused).toMatchObject({ code: 0, stderr: '' });
   expect(paused.stdout).toContain('PAUSED: running -> paused');
   await expect(bot.acquire({ account: 'PAUSED' })).rejects.toMatchObject({ code: 'PAUSED' });
-  expect((await why('PAUSED')).text).toContain('it is paused: its calls are refused until `nonced resume PAUSED`');
+  expect((await why('PAUSED')).text).toContain('paused: its calls are refused until nonced resume PAUSED');
   const resumed = await runNonced(['resume', 'PAUSED', '--socket', place.socket]);
   expect(resumed).toMatchObject({ code: 0, stderr: '' });
   expect(resumed.stdout).toContain('PAUSED: paused -> running');

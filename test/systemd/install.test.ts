@@ -105,7 +105,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     expect(await machine.must(['stat', '-c', '%a %U', '/etc/nonced'])).toBe('755 root');
     expect(await pace()).toBeUndefined();
     await configure({ exchanges: { default: { pacing: 'kraken-pro' } } });
-    await reloaded('holds from now on');
+    await reloaded('is in effect from now on');
     expect(await pace()).toBe(20);
     await configure('{"exchanges": ');
     await reloaded('nothing was changed');

@@ -1,20 +1,20 @@
 import type { Argument, Command, Option } from 'commander';
 import { type Example, NoncedCommand } from './nonced-command.ts';
 
-/** What may stand for a value, as far as anybody can know without asking: this is what a shell offers. */
+/** What a value may be, as far as it is known before anything runs. A shell offers this. */
 export type Takes =
   | { readonly kind: 'file' | 'directory' | 'program' | 'anything' }
   | { readonly kind: 'choice'; readonly choices: readonly string[] };
 
 export interface TreeOption {
-  /** As it is typed, the short form first: `['-a', '--account']`. */
+  /** As typed, the short form first: `['-a', '--account']`. */
   readonly names: readonly string[];
   /** As --help writes it: `-a, --account <name>`. */
   readonly flags: string;
   readonly description: string;
-  /** The same, with choices, default and environment variable. */
+  /** The description with choices, default and environment variable. */
   readonly fullDescription: string;
-  /** Undefined: it takes no value. */
+  /** Undefined if it takes no value. */
   readonly value: { readonly name: string; readonly takes: Takes } | undefined;
 }
 
@@ -24,9 +24,9 @@ export interface TreeOperand {
   readonly takes: Takes;
 }
 
-/** A command as --help shows it, and those below it. */
+/** A command as --help shows it, with its subcommands. */
 export interface TreeCommand {
-  /** Without the program's name, which is what the root has: `['systemd', 'install']`. */
+  /** Without the program's name: `['systemd', 'install']`. Empty for the program itself. */
   readonly path: readonly string[];
   /** The heading that --help lists it below. */
   readonly group: string;
@@ -40,12 +40,12 @@ export interface TreeCommand {
   readonly notes: string;
 }
 
-/** All that is not hidden of a command, read off the objects that --help is written from. */
+/** Returns everything about a command that is not hidden, read from the objects that --help is made of. */
 export function treeOf(command: Command): TreeCommand {
   return branchOf(command, [], []);
 }
 
-/** The command, those below it, and those below them. */
+/** Returns the command and all commands below it. */
 export function allOf(tree: TreeCommand): readonly TreeCommand[] {
   return [tree, ...tree.commands.flatMap(allOf)];
 }
@@ -72,7 +72,7 @@ function branchOf(command: Command, path: readonly string[], siblings: readonly 
     operands: command.registeredArguments.map((argument) => ({
       name: argument.name(),
       fullDescription: help.argumentDescription(argument),
-      // The command `help` is commander's own, and its operand one of the commands beside it.
+      // commander adds the command `help`, whose operand is one of the commands beside it.
       takes: command.name() === 'help' ? choiceOf(siblings) : takesOf(argument.name(), argument),
     })),
     commands: below.map((sub) => branchOf(sub, [...path, sub.name()], names)),
@@ -81,12 +81,12 @@ function branchOf(command: Command, path: readonly string[], siblings: readonly 
   };
 }
 
-/** The word between the angle brackets. */
+/** Returns the word between the brackets. */
 function placeholderOf(option: Option): string {
   return /[<[]([^>\]]+)[>\]]/.exec(option.flags)?.[1] ?? '';
 }
 
-/** A placeholder says what may stand there: `<file>`, `<path>`, `<dir>`, and `<command...>` for a program of the host. */
+/** Returns what a placeholder stands for: `<file>`, `<path>`, `<dir>`, and `<command...>` for a program of the host. */
 function takesOf(placeholder: string, { argChoices }: Option | Argument): Takes {
   if (argChoices !== undefined) return choiceOf(argChoices);
   switch (placeholder) {

@@ -2,7 +2,7 @@ import { allOf, type TreeCommand } from './command-tree.ts';
 import { ENVIRONMENT, type Entry, FILES, groupsOf, nameOf, sentence } from './man-page.ts';
 import type { Example } from './nonced-command.ts';
 
-/** The page that says more about a command and about those below it. */
+/** The page that says more about a command and its subcommands. */
 const MORE: Readonly<Record<string, string>> = {
   exec: 'examples.md#from-a-shell',
   nonce: 'client.md#without-exclusive',
@@ -55,7 +55,7 @@ export function commandsPage(tree: TreeCommand): string {
     .concat('\n');
 }
 
-/** The command `help` is commander's own, and there is one below each that has commands. */
+/** Leaves out the command `help`, which commander adds wherever there are subcommands. */
 function withoutHelp(tree: TreeCommand): TreeCommand {
   const commands = tree.commands.filter(({ path }) => path.at(-1) !== 'help').map(withoutHelp);
   return { ...tree, commands };
@@ -94,7 +94,7 @@ function row(name: string, meaning: string): string {
   return `| ${name.replaceAll('|', '\\|')} | ${plain(meaning)} |`;
 }
 
-/** Nothing in a text of the command line is meant as HTML or as a column. */
+/** Escapes what Markdown would take for HTML or for a column. */
 function plain(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('<', '\\<');
 }

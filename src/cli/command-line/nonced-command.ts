@@ -1,11 +1,11 @@
 import { Command, type Help } from 'commander';
 
-/** A command line that can be typed, and what it is good for where the line itself does not say it. */
+/** A command line to type, and what it is for if the line itself does not say. */
 export type Example = readonly [line: string, remark?: string];
 
 /**
- * A command that keeps its examples and notes as data, so that the help, the man page and the completion scripts are
- * made of the same. Its subcommands are of this class too.
+ * A command that keeps its examples and notes as data, so that the help, the manual page and the completions are made of
+ * the same. Its subcommands are of this class too.
  */
 export class NoncedCommand extends Command {
   readonly examples: Example[] = [];
@@ -23,7 +23,7 @@ export class NoncedCommand extends Command {
   override createHelp(): Help {
     const help = super.createHelp();
     const describe = help.optionDescription.bind(help);
-    // That a flag is off unless it is given needs no words.
+    // Every flag is off unless it is given; the help need not say so.
     help.optionDescription = (option) => describe(option).replace(' (default: false)', '');
     return help;
   }
@@ -33,7 +33,7 @@ export class NoncedCommand extends Command {
     return this;
   }
 
-  /** What is to be said of a command below its options and examples: whole lines, no longer than a terminal is wide. */
+  /** Adds what the help says below the options and examples: whole lines that fit a terminal. */
   addNotes(text: string): this {
     this.notes = text;
     return this;

@@ -2,7 +2,7 @@ import { Option } from 'commander';
 import { note } from '../terminal/output.ts';
 import type { NoncedCommand } from './nonced-command.ts';
 
-// The names of 0.1. They work until 0.3, each use of one is told in one line, and no help and no completion lists them.
+// The names of 0.1 work until 0.3. Each use of one is reported in one line, and no help and no completion lists them.
 
 /** Says on standard error what `old` is called now. */
 export function noteOldName(old: string, current: string): void {
@@ -14,7 +14,7 @@ function oldNameText(old: string, current: string): string {
 }
 
 export interface RenamedOptions {
-  /** What to tell of the old names that were used, a line each. */
+  /** What to say about the old names that were used, a line each. */
   readonly oldNames: readonly string[];
 }
 
@@ -25,9 +25,9 @@ interface OldOption {
 }
 
 /**
- * Adds an option that had another name, by both. A value that was given by the old name counts as one that was given by
- * the new, unless there is one of those too: what is typed goes before the environment, and then the new name before the
- * old. The command's options get `oldNames`.
+ * Adds an option that had another name, under both names. A value that was given by the old name counts as if it had been
+ * given by the new one. If both were given, what was typed wins over the environment, and then the new name over the old.
+ * Adds `oldNames` to the options of the command.
  */
 export function addRenamed(command: NoncedCommand, current: Option, old: OldOption): NoncedCommand {
   const hidden = new Option(current.flags.replace(current.long ?? '', old.flag)).hideHelp();
@@ -49,7 +49,7 @@ export function addRenamed(command: NoncedCommand, current: Option, old: OldOpti
     });
 }
 
-/** Where a value came from, by weight. */
+/** Where a value came from; the later one wins. */
 const GIVEN: readonly (string | undefined)[] = ['env', 'cli'];
 
 const isGiven = (source: string | undefined): boolean => GIVEN.includes(source);

@@ -5,20 +5,20 @@ import type { Moment } from '../timeline/times.ts';
 
 const MAX_UINT64 = 2n ** 64n - 1n;
 
-/** A duration as a person writes it ("250ms", "60s", "5m", "2h"; a bare number is seconds), in milliseconds. */
+/** Reads a duration as people write it ("250ms", "60s", "5m", "2h"; a bare number is seconds) and returns milliseconds. */
 export function parseDuration(text: string): number {
   const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
   if (amount === undefined) throw new InvalidArgumentError('give a duration such as 250ms, 60s, 5m or 2h.');
   const ms = Math.round(Number(amount) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit as 'ms' | 's' | 'm' | 'h']);
-  if (!Number.isSafeInteger(ms)) throw new InvalidArgumentError('that is longer than any clock will run.');
+  if (!Number.isSafeInteger(ms)) throw new InvalidArgumentError('that is too long; give less.');
   return ms;
 }
 
-/** So long ago (10m), or a time (2026-11-28T22:40Z; without a zone, that of this host). */
+/** Reads how long ago (10m), or a time (2026-11-28T22:40Z; without a zone, in the zone of this host). */
 export function parseMoment(text: string): Moment {
   if (/^\d{4}-\d\d-\d\d/.test(text)) {
     const ms = Date.parse(text.replace(' ', 'T'));
-    // The year 10,000 has no name in ISO 8601.
+    // ISO 8601 ends before the year 10,000.
     if (ms >= 0 && ms < 253_402_300_800_000) return { kind: 'at', ms };
   } else if (/^\d/.test(text)) return { kind: 'ago', ms: parseDuration(text) };
   throw new InvalidArgumentError('give how long ago, such as 10m, or a time such as 2026-11-28T22:40Z.');
@@ -35,9 +35,9 @@ export function parseInterval(text: string): number {
   return ms;
 }
 
-/** As parseDuration, but with its unit: 5 could mean nonces, and what it does cannot be undone. */
+/** Reads a duration that must have its unit: 5 could mean nonces, and an advance cannot be undone. */
 export function parseSpan(text: string): number {
-  if (/^\d+$/.test(text)) throw new InvalidArgumentError('say the unit as well: 250ms, 60s, 5m or 2h.');
+  if (/^\d+$/.test(text)) throw new InvalidArgumentError('give the unit as well: 250ms, 60s, 5m or 2h.');
   return parseDuration(text);
 }
 
@@ -55,11 +55,11 @@ export function parseListed(text: string): number {
 export function parseSequence(text: string): string {
   const [, account] = /^account:(.+)$/.exec(text) ?? [];
   if (account !== undefined) {
-    throw new InvalidArgumentError(`that is the own sequence of an account; say --account ${account}.`);
+    throw new InvalidArgumentError(`that is the account's own sequence; give --account ${account} instead.`);
   }
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) {
     throw new InvalidArgumentError(
-      'give 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.',
+      'give 1 to 64 letters, digits, dots, dashes or underscores, beginning with a letter or digit.',
     );
   }
   return text;
@@ -68,12 +68,12 @@ export function parseSequence(text: string): string {
 export function parseNonce(text: string): bigint | 'now' {
   if (text === 'now') return 'now';
   if (!/^\d{1,20}$/.test(text) || BigInt(text) > MAX_UINT64) {
-    throw new InvalidArgumentError('give a nonce in decimal digits, below 2^64, or now.');
+    throw new InvalidArgumentError('give a nonce in decimal digits, below 2^64, or the word now.');
   }
   return BigInt(text);
 }
 
-/** A size as a person writes it ("16M", "512K", "1G"), in bytes. */
+/** Reads a size as people write it ("16M", "512K", "1G") and returns bytes. */
 export function parseCallLogSize(text: string): number {
   const [, amount, unit] = /^(\d{1,6})([KMG])$/.exec(text) ?? [];
   const bytes = Number(amount) * { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[unit as 'K' | 'M' | 'G'];
@@ -83,11 +83,12 @@ export function parseCallLogSize(text: string): number {
 
 export function parseScale(text: string): number {
   const scale = Number(text);
-  if (!(scale > 0 && scale <= 100)) throw new InvalidArgumentError('give a number above 0, at most 100, such as 0.5.');
+  if (!(scale > 0 && scale <= 100))
+    throw new InvalidArgumentError('give a number above 0 and at most 100, such as 0.5.');
   return scale;
 }
 
-/** Words with commas between them. */
+/** Reads words with commas between them. */
 export function parseWords(text: string): string[] {
   const words = text.split(',').map((word) => word.trim());
   if (words.some((word) => word === '')) throw new InvalidArgumentError('give words with commas between them.');
@@ -98,7 +99,8 @@ export function parseActs(text: string): ActName[] {
   const names = Object.keys(ACTS) as ActName[];
   const asked = parseWords(text);
   const unknown = asked.find((word) => !names.some((name) => name === word));
-  if (unknown !== undefined) throw new InvalidArgumentError(`${unknown} is no act; give some of ${names.join(',')}.`);
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`${unknown} is not an act; give some of ${names.join(',')}.`);
   return names.filter((name) => asked.includes(name));
 }
 

@@ -1,5 +1,5 @@
-// Text for man(7), whose troff reads a dot or an apostrophe at the beginning of a line, and a backslash anywhere, as
-// orders, and prints a plain hyphen or quote as the typographic one.
+// Text for man(7). troff takes a dot or an apostrophe at the start of a line, and a backslash anywhere, for a request, and
+// prints a plain hyphen or quote as the typographic one.
 
 const CODE_ESCAPES: Readonly<Record<string, string>> = {
   '\\': '\\(rs',
@@ -11,12 +11,12 @@ const CODE_ESCAPES: Readonly<Record<string, string>> = {
   '"': '\\(dq',
 };
 
-/** What somebody may copy and type: every character as it is. May stand anywhere on a line, in an argument too. */
+/** Returns text that a reader may copy and type, with every character as it is. It may stand anywhere, also in an argument. */
 export function codeText(text: string): string {
   return plain(text.replaceAll(/[-\\'`^~"]/g, (character) => CODE_ESCAPES[character] ?? character));
 }
 
-/** Sentences: hyphens stay hyphens, except before what is an option. */
+/** Returns sentences, in which hyphens stay typographic unless they begin an option. */
 export function prose(text: string): string {
   return plain(
     text
@@ -26,7 +26,7 @@ export function prose(text: string): string {
   );
 }
 
-/** Prose in which `code` is set as such. */
+/** Returns prose in which `code` is set in bold. */
 export function richProse(text: string): string {
   return text
     .split('`')
@@ -38,12 +38,12 @@ export function bold(text: string): string {
   return `\\fB${codeText(text)}\\fR`;
 }
 
-/** Lines that are shown as they are. */
+/** Returns lines that are shown as they are. */
 export function exampleLines(lines: readonly string[]): string[] {
   return ['.EX', ...lines.map((line) => guarded(codeText(line))), '.EE'];
 }
 
-/** A paragraph's line, which is no order whatever it begins with. */
+/** Returns the line of a paragraph so that it is never a request, whatever it begins with. */
 export function guarded(line: string): string {
   return /^[.']/.test(line) ? `\\&${line}` : line;
 }

@@ -1,6 +1,6 @@
 import { Argument, Option } from 'commander';
 
-// Options and operands that several commands have. Each command gets an object of its own.
+// Options and operands that several commands share. Each command gets its own object.
 
 export const socketOption = () =>
   new Option('--socket <path>', "the daemon's socket")

@@ -4,7 +4,7 @@ import { bashCompletion } from '../command-line/completion/bash.ts';
 import { zshCompletion } from '../command-line/completion/zsh.ts';
 import type { NoncedCommand } from '../command-line/nonced-command.ts';
 
-/** Prints what teaches a shell the command line. */
+/** Prints the script that teaches a shell the command line. */
 export function completion(shell: 'bash' | 'zsh', nonced: NoncedCommand): void {
   const tree = treeOf(nonced);
   switch (shell) {

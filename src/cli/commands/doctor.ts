@@ -7,15 +7,15 @@ import { subjectOf } from '../doctor/subject.ts';
 import { printJson, printLine } from '../terminal/output.ts';
 
 export interface DoctorOptions {
-  /** Left out: where a client of the user looks. */
+  /** If left out, the socket that a client of the user finds. */
   readonly socket?: string;
   readonly stateDir?: string;
   readonly json: boolean;
 }
 
 /**
- * Tests what is usually wrong, as `user` or whoever runs it, and changes nothing. Exits 0, 1 or 2, as `status --check`
- * does; rejects with ExitError where nothing could be tested: 64 for a user that is not there, 77 without root.
+ * Tests what is usually wrong, as `user` or as the user who runs it, and changes nothing. Exits with 0, 1 or 2, as `status
+ * --check` does. Rejects with ExitError if nothing could be tested: 64 for an unknown user, 77 without root.
  */
 export async function doctor(user: string | undefined, { socket, stateDir, json }: DoctorOptions): Promise<void> {
   const subject = await subjectOf(user);

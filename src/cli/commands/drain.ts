@@ -8,15 +8,15 @@ import { readStatus } from '../status/reading.ts';
 import { paint, printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface DrainOptions {
-  /** Let all calls begin again. */
+  /** Ends the drain. */
   readonly off: boolean;
-  /** Give up after so long; left out: never. */
+  /** When to give up, in milliseconds; never if left out. */
   readonly wait?: number;
   readonly json: boolean;
   readonly socket?: string;
 }
 
-/** Nothing has changed for so long that a person may wonder whether it still waits. */
+/** After this long without a change a person may wonder whether it still waits. */
 const SAY_AGAIN_MS = 10_000;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -26,17 +26,17 @@ export async function drain({ off, wait, json, socket }: DrainOptions): Promise<
   const change = await askOnce<ChangeResult>(path, 'drain', { draining: !off });
   if (off) {
     if (json) printJson(change);
-    else printLine(change.before === 'draining' ? 'all calls are let through again' : 'it was not draining');
+    else printLine(change.before === 'draining' ? 'all calls may begin again' : 'it was not draining');
     return;
   }
   for (const [signal, code] of Object.entries(SIGNALS)) {
     process.once(signal, () => {
-      warn('the drain stays on; nonced drain --off ends it');
+      warn('the drain stays on; to end it: nonced drain --off');
       process.exit(code);
     });
   }
   const already = change.before === 'draining' ? ' already' : '';
-  if (!json) printLine(`draining${already}: only urgent calls begin, those that waited are refused`);
+  if (!json) printLine(`draining${already}: only urgent calls begin; requests that waited are refused`);
   const clock = systemClock();
   const busy = json ? () => {} : progress(clock);
   const end = await untilQuiet({ clock, waitMs: wait, look: () => readStatus(path, clock), busy });
@@ -44,7 +44,7 @@ export async function drain({ off, wait, json, socket }: DrainOptions): Promise<
   else sayEnd(end);
 }
 
-/** Says what is under way when that has changed, and now and then when it has not. */
+/** Prints what is under way when it has changed, and now and then when it has not. */
 function progress(clock: Clock): (status: StatusResult) => void {
   let saidAtMs = Number.NEGATIVE_INFINITY;
   let said = '';
@@ -63,21 +63,21 @@ function sayEnd({ state, waitedMs, status }: DrainEnd): void {
   switch (state) {
     case 'safe':
       printLine(paint('green', 'safe to reboot: no call is under way'));
-      printLine('An urgent call may still begin, and a program that draws bare nonces is not seen: stop those first.');
-      printLine('The restart ends the drain, and so does: nonced drain --off');
+      printLine('An urgent call may still begin, and programs that draw bare nonces are not seen: stop those first.');
+      printLine('The restart ends the drain. To end it without one: nonced drain --off');
       return;
     case 'busy':
       for (const line of linesOf(status)) printLine(line);
       throw new ExitError(
         EXIT.tempFail,
-        `still busy after ${formatDuration(waitedMs)}, do not reboot yet; the drain stays on: ` +
-          'wait on with nonced drain, or end it with nonced drain --off',
+        `still busy after ${formatDuration(waitedMs)}: do not reboot yet. The drain stays on; to go on waiting: nonced ` +
+          'drain; to end it: nonced drain --off',
       );
     case 'ended':
       throw new ExitError(
         EXIT.tempFail,
-        'do not reboot yet: the drain was ended meanwhile, by somebody else or by a restart of the daemon, and calls ' +
-          'begin again; see nonced status',
+        'do not reboot yet: another operator, or a restart of the daemon, has ended the drain, and calls begin again; ' +
+          'see nonced status',
       );
   }
 }

@@ -19,18 +19,18 @@ export interface ExecOptions {
 }
 
 const KILL_AFTER_MS = 5_000;
-/** A sequence this little ahead of the clock is waited for with the grant in hand. */
+/** If the sequence is at most this far ahead of the clock, the program waits with the lease in hand. */
 const SHORT_LEAD_MS = 20;
 const DEFAULT_WAIT_MS = 30_000;
 const RENEWED_TTL_MS = 10_000;
-/** What a shell answers for a program that it cannot find, or cannot run. */
+/** What a shell exits with if it cannot find, or cannot run, a program. */
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 
 const PASSED_ON: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGINT', 'SIGQUIT'];
 const FROM_THE_TERMINAL: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
 
-/** Runs `command` while it holds the account's exclusive call, and exits as it does. */
+/** Runs `command` while it holds the account's exclusive call, and exits as the command does. */
 export async function exec(command: readonly string[], options: ExecOptions): Promise<void> {
   const clock = systemClock();
   const client = await connect({ name: `nonced exec`, socket: options.socket });
@@ -55,8 +55,8 @@ async function defaultUnit(client: Nonced): Promise<Unit> {
 }
 
 /**
- * Acquires; for a program that makes its own nonces, when the sequence is not ahead of the clock: what was granted to
- * others may otherwise be higher than what the program will make. The lane is not held while that is waited for.
+ * Acquires. For a program that makes its own nonces it waits until the sequence is not ahead of the clock: otherwise
+ * others may have been granted nonces above those that the program will make. The lane is free during that wait.
  */
 async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | undefined, clock: Clock): Promise<Grant> {
   const { account, priority, unit, label, wait = DEFAULT_WAIT_MS, maxHold } = options;
@@ -75,24 +75,24 @@ async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | und
       throw new ExitError(
         EXIT.tempFail,
         `the sequence is ${formatDuration(leadMs)} ahead of the clock, longer than the wait of ${formatDuration(wait)}; ` +
-          'wait longer (--wait), or let the program take NONCED_NONCE instead of --own-clock',
+          'wait longer (--wait), or let the program use NONCED_NONCE instead of --own-clock',
       );
     }
     await sleep(clock, leadMs);
   }
 }
 
-/** When the clock comes to stand at `nonce`, in milliseconds since the Unix epoch, rounded up. Throws ExitError for a counter. */
+/** Returns when the clock reaches `nonce`, in milliseconds since the Unix epoch, rounded up. Throws ExitError for a counter. */
 function nonceTimeMs(nonce: bigint, unit: Unit): number {
   if (unit === 'counter')
-    throw new ExitError(EXIT.usage, 'a counter is never ahead of the clock; leave out --own-clock');
+    throw new ExitError(EXIT.usage, 'the sequence is a counter and does not follow the clock; leave out --own-clock');
   return Math.ceil(Number((nonce * 1_000_000n) / NONCES_PER_SECOND[unit]) / 1000);
 }
 
-/** Runs the program under the grant and answers the exit code. */
+/** Runs the program under the lease and returns its exit code. */
 async function run(command: readonly string[], grant: Grant, options: ExecOptions, clock: Clock): Promise<number> {
   const [file = '', ...args] = command;
-  // Before the program runs: a signal in between would end us alone, and it would go on without its lease.
+  // Before the program runs: a signal in between would end only us, and the program would go on without its lease.
   const stopPassing = passSignalsOn((signal) => child.kill(signal));
   const child = spawn(file, args, {
     stdio: 'inherit',
@@ -120,7 +120,7 @@ async function run(command: readonly string[], grant: Grant, options: ExecOption
 function childEnd(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => {
     child.once('error', (error) => {
-      // A failed kill is reported here too; only a program that never ran has no pid.
+      // A failed kill is reported here too. Only a program that never ran has no pid.
       if (child.pid !== undefined) return;
       const notFound = systemErrorCode(error) === 'ENOENT';
       warn(notFound ? `${child.spawnfile}: no such program` : `${child.spawnfile} cannot be run: ${error.message}`);
@@ -130,7 +130,7 @@ function childEnd(child: ChildProcess): Promise<number> {
   });
 }
 
-/** Keeps the lease alive until `maxHoldMs` and the grace of the kill are over. A lost lease is a warning: the program goes on. */
+/** Renews the lease until `maxHoldMs` and the grace before the kill are over. A lost lease is only a warning: the program goes on. */
 function keepRenewed(grant: Grant, maxHoldMs: number, clock: Clock): () => void {
   const untilMs = clock.monotonicMs() + maxHoldMs + KILL_AFTER_MS;
   let stopped = false;
@@ -156,7 +156,7 @@ function keepRenewed(grant: Grant, maxHoldMs: number, clock: Clock): () => void 
 
 function passSignalsOn(passOn: (signal: NodeJS.Signals) => void): () => void {
   const handlers = PASSED_ON.map((signal) => {
-    // The terminal sends these to the program as well, which shares our process group.
+    // The terminal also sends these to the program, which is in our process group.
     const alreadySent = FROM_THE_TERMINAL.includes(signal) && process.stdin.isTTY;
     const pass = () => {
       if (!alreadySent) passOn(signal);

@@ -21,7 +21,7 @@ export interface MetricsOptions {
 /** Well within what Prometheus waits for a scrape, which is ten seconds. */
 const ANSWER_WITHIN_MS = 5_000;
 
-/** Prints the daemon's counts for Prometheus, writes them to a file, or serves them until it is told to stop. */
+/** Prints the daemon's metrics for Prometheus, writes them to a file, or serves them until it is told to stop. */
 export async function metrics({ output, listen, socket }: MetricsOptions): Promise<void> {
   const path = findSocket(socket, surroundings()).path;
   if (listen !== undefined) {
@@ -31,11 +31,11 @@ export async function metrics({ output, listen, socket }: MetricsOptions): Promi
   const { text, problem } = await scrape(path);
   if (output === undefined) process.stdout.write(text);
   else replaceFile(output, text);
-  // Only now: a file that a collector reads must not go on saying that all is well.
+  // Only now: the file that a collector reads must stop saying that all is well first.
   if (problem !== undefined) fail(problem);
 }
 
-/** Never rejects: where no daemon answers, that is what the text says, and `problem` is why. */
+/** Never rejects: if no daemon answers, the text says so, and `problem` is the reason. */
 async function scrape(path: string): Promise<{ readonly text: string; readonly problem?: unknown }> {
   try {
     const answer = await askOnce<MetricsResult>(path, 'metrics', {}, ANSWER_WITHIN_MS);

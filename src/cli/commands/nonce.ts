@@ -7,7 +7,7 @@ export interface NonceCommandOptions {
   readonly socket?: string;
 }
 
-/** Prints `count` consecutive nonces, a line each. */
+/** Prints `count` consecutive nonces, one a line. */
 export async function nonce({ account, count, socket }: NonceCommandOptions): Promise<void> {
   const client = await connect({ name: 'nonced nonce', socket });
   try {

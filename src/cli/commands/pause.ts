@@ -7,7 +7,7 @@ export interface PauseOptions {
   readonly socket?: string;
 }
 
-/** Stops an account of the running daemon until it is resumed, also over restarts. */
+/** Refuses all calls of an account until it is resumed, also after restarts. */
 export async function pause(account: string, { json, socket }: PauseOptions): Promise<void> {
   const change = await askOnce<PauseResult>(adminSocket(socket), 'pause', { account });
   if (json) {
@@ -16,15 +16,15 @@ export async function pause(account: string, { json, socket }: PauseOptions): Pr
   }
   warnIfUnknown(account, change);
   if (change.before === change.after) {
-    printLine(`${account} is paused already; nothing was changed`);
+    printLine(`${account} is already paused; nothing was changed`);
   } else {
     printLine(`${account}: ${change.before} -> ${change.after}`);
-    printLine('Its new calls, and those that were waiting, are refused with PAUSED; calls under way are not touched.');
+    printLine('Its new and waiting calls are refused with PAUSED. Calls under way go on.');
   }
-  printLine(`It stays paused over restarts, until: nonced resume ${account}`);
+  printLine(`It stays paused, also after restarts, until: nonced resume ${account}`);
 }
 
-/** Lets a paused account go on, and closes its circuit breaker. */
+/** Ends the pause of an account, and closes its circuit breaker. */
 export async function resume(account: string, { json, socket }: PauseOptions): Promise<void> {
   const change = await askOnce<PauseResult>(adminSocket(socket), 'resume-account', { account });
   if (json) {
@@ -35,11 +35,13 @@ export async function resume(account: string, { json, socket }: PauseOptions): P
   printLine(
     change.before === change.after ? `${account} was not paused` : `${account}: ${change.before} -> ${change.after}`,
   );
-  printLine('Its circuit breaker is closed as well: the next call goes to the exchange.');
+  printLine('Its circuit breaker is closed, too: the next call goes to the exchange.');
 }
 
-/** A misspelt label would leave the account that was meant trading. */
+/** Warns of a label that may be misspelt: the account that was meant would go on trading. */
 function warnIfUnknown(account: string, { isKnown }: PauseResult): void {
   if (!isKnown)
-    warn(`no account ${account} has drawn a nonce here; is the label right? \`nonced status\` lists those that did`);
+    warn(
+      `account ${account} has never drawn a nonce here: check the label; \`nonced status\` lists the accounts that did`,
+    );
 }

@@ -28,18 +28,18 @@ export interface RehearseOptions {
 }
 
 const FINDINGS = 1;
-/** What a shell answers for a program that Ctrl-C has ended. */
+/** What a shell exits with for a program that Ctrl-C has ended. */
 const INTERRUPTED = 130;
 const RESTART_AFTER_MS = 1_000;
 const LAST_LINES = 10;
 
-/** Runs somebody's bot against an exchange and a daemon of its own, makes both fail, and reports what the bot did. */
+/** Runs a bot against an exchange and a daemon of its own, makes both fail, and reports what the bot did. */
 export async function rehearse(command: readonly string[], options: RehearseOptions): Promise<void> {
   const real = realExchangeIn(command);
   if (real !== undefined) {
     throw new ExitError(
       EXIT.usage,
-      `${real} leads to a real exchange; let the bot take the address from NONCED_REHEARSAL_URL, or KRAKEN_URL`,
+      `${real} is a real exchange; let the bot take the address from NONCED_REHEARSAL_URL or KRAKEN_URL`,
     );
   }
   const { acts, accounts, exclusive, unit, config, ownClock, scale, restart, passEnv = [], keep, json } = options;
@@ -88,7 +88,7 @@ function timingOf({ scale, maintenance, limit }: RehearseOptions): Timing {
   };
 }
 
-/** The first signal ends the rehearsal in order, with its report; the second one ends everything at once. */
+/** The first signal ends the rehearsal in good order, with its report. The second one ends everything at once. */
 function untilSignal(): { readonly interrupt: AbortSignal; readonly kill: AbortSignal } {
   const [interrupt, kill] = [new AbortController(), new AbortController()];
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -100,12 +100,12 @@ function untilSignal(): { readonly interrupt: AbortSignal; readonly kill: AbortS
 function print(report: RehearsalReport, botLog: string): void {
   for (const line of reportLines(report)) printLine(line);
   if (!report.findings.some(({ kind }) => kind === 'ended' || kind === 'no-call' || kind === 'not-recovered')) return;
-  // Of whatever the bot says, nothing may move the cursor of the terminal.
+  // Nothing that the bot has printed may control the terminal.
   const said = readFileSync(botLog, 'utf8')
     .replaceAll(/[^\P{C}\n\t]/gu, '?')
     .trimEnd();
   if (said === '') return;
   printLine();
-  printLine('The last that the bot said:');
+  printLine('The last lines that the bot printed:');
   for (const line of said.split('\n').slice(-LAST_LINES)) printLine(`  ${line}`);
 }

@@ -25,7 +25,7 @@ export interface ServeOptions extends RenamedOptions {
   readonly callLogSize: number;
 }
 
-/** Runs the daemon until it is told to stop. Where it cannot start it says why and sets the exit code. */
+/** Runs the daemon until it is told to stop. If it cannot start, it logs why and sets the exit code. */
 export async function serve(options: ServeOptions): Promise<void> {
   const { stateDir, runtimeDir, separate, logLevel, logFormat, callLog, callLogSize, oldNames } = options;
   const file = configurationFile(options.config);
@@ -34,7 +34,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
     return;
   }
-  // Whatever a library makes in our directories is nobody else's to write to.
+  // No other user may write to what a library creates in our directories.
   process.umask(0o077);
   unblockErrors();
   const clock = systemClock();
@@ -47,7 +47,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   });
   for (const text of oldNames) log.warn(text);
   const found = directories({ stateDir, runtimeDir });
-  // To the log, where an alert on its severity finds it.
+  // To the log, so that an alert on its severity sees it.
   const failed = (error: unknown) => {
     log.error(describe(error));
     process.exitCode = exitCodeOf(error);
@@ -63,7 +63,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       passed: passedSockets(process.env, process.pid),
       onFailed: (error) => {
         failed(error);
-        // Nothing more may be granted, so nothing is waited for either.
+        // Nothing more may be granted, so there is nothing to wait for.
         end(started);
       },
     });
@@ -80,7 +80,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const tellSystemd = reportToSystemd(daemon, log, clock);
   let stopping = false;
   const stop = async (signal: string) => {
-    // Whoever asks twice does not want to wait for a disk.
+    // An operator who asks twice does not want to wait for a disk.
     if (stopping) process.exit(1);
     stopping = true;
     log.info(`${signal}: stopping`);
@@ -93,12 +93,12 @@ export async function serve(options: ServeOptions): Promise<void> {
   process.on('SIGHUP', () => {
     daemon.reopenCallLog();
     if (file !== undefined) void reload(daemon, file, log);
-    // Without either there is nothing to do anew: it is the terminal that is gone.
+    // Without either there is nothing to reload: the terminal is gone.
     else if (!callLog) void stop('SIGHUP');
   });
 }
 
-/** Ends the process, and with it gives the locks back. */
+/** Ends the process, which releases its locks. */
 function end(daemon: Daemon | undefined): never {
   // A thread that hangs in a write of the call log would keep process.exit() waiting, and every later daemon with it.
   if (daemon?.isCallLogHung()) process.kill(process.pid, 'SIGKILL');
@@ -112,7 +112,7 @@ async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promis
     log.info(
       policies === NO_POLICIES
         ? `${file.path} is not there: nothing is configured from now on`
-        : `${file.path} was read anew and holds from now on`,
+        : `${file.path} was read again and is in effect from now on`,
     );
   } catch (error) {
     daemon.refuse(describe(error));
@@ -120,13 +120,13 @@ async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promis
 }
 
 async function checkConfiguration(file: ConfigurationFile | undefined, stateDir: string): Promise<void> {
-  if (file === undefined) throw new ExitError(EXIT.usage, 'say which configuration: --config FILE');
+  if (file === undefined) throw new ExitError(EXIT.usage, 'name the configuration: --config FILE');
   const { problems, unseen } = await problemsOf(file, stateDir, systemClock().wallMs());
   if (problems.length === 0) {
     printLine(
       unseen === undefined
-        ? `${file.path} is good, and fits the state in ${stateDir}`
-        : `${file.path} is good by itself. Whether it fits the state in ${stateDir} is not known: ${unseen}`,
+        ? `${file.path} is valid and fits the state in ${stateDir}`
+        : `${file.path} is valid. Whether it fits the state in ${stateDir} is not known: ${unseen}`,
     );
     return;
   }

@@ -7,7 +7,7 @@ export interface SetExclusiveOptions {
   readonly socket?: string;
 }
 
-/** Switches the exclusion policy of the running daemon, for good. */
+/** Switches the exclusion policy of the running daemon for good. */
 export async function setExclusive(policy: string, { json, socket }: SetExclusiveOptions): Promise<void> {
   const change = await askOnce<ChangeResult>(adminSocket(socket), 'set-exclusive', { policy });
   if (json) printJson(change);

@@ -1,9 +1,7 @@
-import { accessSync, constants } from 'node:fs';
-import { adminSocket } from '../../client/ask.ts';
 import { type Clock, systemClock } from '../../clock.ts';
-import { EXIT, ExitError, NoncedError, refusal, systemErrorCode } from '../../errors.ts';
+import { EXIT, ExitError, NoncedError, refusal } from '../../errors.ts';
 import { CHECK, type CheckResult, checkOf, headOf } from '../status/check-line.ts';
-import { howToType } from '../status/how-to-type.ts';
+import { howToTypeHere } from '../status/how-to-type.ts';
 import { isNotPermitted, read, readStatus, readWhole, trustedSocket } from '../status/reading.ts';
 import { screenOf } from '../status/screen.ts';
 import { describe, printJson, printLine } from '../terminal/output.ts';
@@ -29,26 +27,12 @@ export async function status(options: StatusOptions): Promise<void> {
 }
 
 async function showStatus(socket: string | undefined, all: boolean, clock: Clock): Promise<void> {
-  const type = howToType({
-    asked: socket,
-    fromEnvironment: process.env['NONCED_SOCKET'],
-    isOperator: mayConnect(adminSocket(socket)),
-  });
+  const type = howToTypeHere(socket);
   const reading = await read(trustedSocket(socket), clock).catch((error: unknown) => {
     throw withNext(error, type.look('doctor'));
   });
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
   for (const line of screenOf(reading, { width, all }, type)) printLine(line);
-}
-
-function mayConnect(path: string): boolean {
-  try {
-    accessSync(path, constants.W_OK);
-    return true;
-  } catch (error) {
-    // A socket that is not there is no matter of permission.
-    return !['EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '');
-  }
 }
 
 /** The error, with the command that finds the cause if it is that no daemon answers. */

@@ -35,24 +35,24 @@ import { printJson, printLine, warn } from '../terminal/output.ts';
 
 export interface InstallOptions {
   readonly copy: boolean;
-  /** Passed to `nonced state init` where there is no state yet; left out, it is the clock. */
+  /** Passed to `nonced state init` if there is no state yet; the clock if left out. */
   readonly floor?: string;
   readonly unit?: string;
   readonly json: boolean;
 }
 
-/** Makes nonced a service, or brings the installed one up to this version. Rejects with ExitError, and says the fix. */
+/** Makes nonced a service, or brings the installed one up to this version. Throws ExitError, with the fix. */
 export function install(options: InstallOptions): void {
   const { copy, json } = options;
   requireRoot('installing a service', ['systemd', 'install', ...(copy ? ['--copy'] : [])]);
   requireSystemd();
-  // What root writes here must be readable for the service's user, whatever this shell's umask.
+  // The service's user must be able to read what root writes here, whatever the umask of this shell.
   process.umask(0o022);
   const own = thisProgram();
   if (!copy) refuseHidden(own);
   const before = installedProgram();
   const { copy: program, changed: copied } = copy ? copyProgram(own) : { copy: own, changed: false };
-  // The system must not come up after a power cut with a unit that runs an empty file.
+  // After a power cut the system must not come up with a unit that runs an empty file.
   if (copied) mustRun('sync', ['-f', COPIES_DIR]);
 
   const files = installedFiles(program);
@@ -65,7 +65,7 @@ export function install(options: InstallOptions): void {
   const state = ensureState(program, user, options, before !== undefined);
   refuseUnfit(program, user);
 
-  // Sockets that are to change must be let go of first, and only then: until they are back, a bot that connects fails.
+  // Sockets that change must be stopped first, and only those: until they are back, a bot that connects fails.
   const unitsChanged = writeFiles(files.filter(isUnit));
   const wasActive = isActive(SERVICE);
   const socketsChanged = unitsChanged.some((name) => name !== SERVICE);
@@ -83,8 +83,8 @@ export function install(options: InstallOptions): void {
   }
   printLine(`nonced ${program.version} is a service: ${program.node} ${mainFile(program.packageDir)}`);
   const news = [...changed, ...(copied ? [program.packageDir] : [])];
-  printLine(news.length > 0 ? `written: ${news.join(', ')}` : 'nothing had to be changed');
-  if (restarted) printLine('restarted; bots that hold a lease go on with it');
+  printLine(news.length > 0 ? `written: ${news.join(', ')}` : 'nothing had to change');
+  if (restarted) printLine('restarted; bots keep the leases that they hold');
   if (state !== 'kept') printLine(state);
   printLine('A bot may connect once its user is in the group: usermod -aG nonced USER; then restart the bot.');
 }
@@ -93,7 +93,7 @@ function isSame(one: Program, other: Program): boolean {
   return one.node === other.node && one.packageDir === other.packageDir && one.version === other.version;
 }
 
-/** With the sockets, that the unit requires. Throws ExitError with what the journal says. */
+/** Starts the service and the sockets that its unit requires. Throws ExitError with the last lines of its log. */
 function start(how: 'start' | 'restart'): void {
   const { code } = run('systemctl', [how, SERVICE]);
   if (code === 0) return;
@@ -101,7 +101,7 @@ function start(how: 'start' | 'restart'): void {
   throw new ExitError(EXIT.unavailable, `the service does not start:\n${stdout}`);
 }
 
-/** Answers 'kept', or what `nonced state init` said. I9: a state that was lost is not made anew here either. */
+/** Returns 'kept', or what `nonced state init` printed. I9: never replaces a state that was lost. */
 function ensureState(program: Program, user: ServiceUser, options: InstallOptions, wasInstalled: boolean): string {
   const { floor, unit } = options;
   if (existsSync(join(STATE_DIR, 'state.json'))) return 'kept';
@@ -110,8 +110,8 @@ function ensureState(program: Program, user: ServiceUser, options: InstallOption
   if (leftovers.length > 0 || (wasInstalled && floor === undefined)) {
     throw new ExitError(
       EXIT.config,
-      `${STATE_DIR} has no state.json, but ${evidence}: it was lost. Bring it back; or, if no nonce was ever higher ` +
-        `than the clock, empty that directory and install with --floor now and the --unit of before`,
+      `${STATE_DIR} has no state.json, but ${evidence}: it was lost. Restore it; or, if no nonce was ever ahead of the ` +
+        'clock, empty that directory and install with --floor now and the same --unit as before',
     );
   }
   makeDirectoryFor(user, STATE_DIR);
@@ -122,7 +122,7 @@ function ensureState(program: Program, user: ServiceUser, options: InstallOption
   throw new ExitError(code as typeof EXIT.config, stderr.replace(/^nonced: /, ''));
 }
 
-/** Takes the service away. The state stays: without it, no nonce could ever be known to be new. */
+/** Removes the service. The state stays: without it, no nonce can be known to be new. */
 export function uninstall({ json }: { readonly json: boolean }): void {
   requireRoot('removing a service', ['systemd', 'uninstall']);
   requireSystemd();
@@ -141,7 +141,7 @@ export function uninstall({ json }: { readonly json: boolean }): void {
     for (const path of [RUNTIME_DIR, ENDED_FILE]) rmSync(path, { recursive: true, force: true });
   }
   if (removeCopies()) removed.push(COPIES_DIR);
-  // A configuration is the operator's, and stays.
+  // The configuration belongs to the operator, and stays.
   if (existsSync(CONFIG_DIR) && readdirSync(CONFIG_DIR).length === 0) rmdirSync(CONFIG_DIR);
   const stateStays = existsSync(STATE_DIR);
   if (json) {
@@ -150,8 +150,8 @@ export function uninstall({ json }: { readonly json: boolean }): void {
   }
   printLine(removed.length > 0 ? `removed: ${removed.join(', ')}` : 'no service is installed');
   if (stateStays) {
-    printLine(`${STATE_DIR} stays, with the user and group nonced: it is what keeps a nonce from being repeated.`);
-    printLine('Delete it only when no key of it will be used again: rm -r /var/lib/nonced && userdel nonced');
+    printLine(`${STATE_DIR} stays, with the user and group nonced: without it, nonces could be repeated.`);
+    printLine('Delete it only if none of its keys will be used again: rm -r /var/lib/nonced && userdel nonced');
   }
 }
 
@@ -162,19 +162,19 @@ export function print({ copy }: { readonly copy: boolean }): void {
     printLine(`# ${path}\n${text}`);
 }
 
-/** Goes back to what was installed before, by that version's own `install`; once more goes forward again. */
+/** Goes back to what was installed before, by that version's own `install`. A second time it goes forward again. */
 export function rollback({ json }: { readonly json: boolean }): void {
   requireRoot('going back to the previous version', ['systemd', 'rollback']);
   requireSystemd();
   const [current, previous] = [installedProgram(), previousProgram()];
   if (previous === undefined) {
-    throw new ExitError(EXIT.usage, 'there is no previous version: nothing else was installed on this host before');
+    throw new ExitError(EXIT.usage, 'there is no previous version: no other version was ever installed on this host');
   }
   if (!isStillThere(previous)) {
     throw new ExitError(
       EXIT.unavailable,
-      `nonced ${previous.version} is not at ${previous.packageDir} any more (only --copy keeps it); ` +
-        `install it again: npm install -g nonced@${previous.version} && nonced systemd install`,
+      `nonced ${previous.version} is no longer in ${previous.packageDir} (only --copy keeps it); ` +
+        `in a checkout of that version: npm pack && sudo npm install -g ./nonced-${previous.version}.tgz && sudo nonced systemd install`,
     );
   }
   const { code, stdout, stderr } = run(previous.node, [mainFile(previous.packageDir), 'systemd', 'install', '--json']);
@@ -183,7 +183,7 @@ export function rollback({ json }: { readonly json: boolean }): void {
   else printLine(`nonced ${current?.version ?? '?'} -> ${previous.version}, at ${previous.packageDir}`);
 }
 
-/** Shows what is installed and how it is doing. Exits 69 where bots would find no daemon. */
+/** Shows what is installed and how it is doing. Exits with 69 if bots would find no daemon. */
 export function status({ json }: { readonly json: boolean }): void {
   const program = installedProgram();
   const units = UNITS.map((name) => {
@@ -205,7 +205,7 @@ export function status({ json }: { readonly json: boolean }): void {
   });
   const usable = program !== undefined && isStillThere(program);
   const previous = previousProgram();
-  // While the sockets listen, a daemon that is not there is started for whoever connects.
+  // As long as the sockets listen, a bot that connects starts the daemon.
   const served = units.filter(({ name }) => name !== SERVICE).every(({ active }) => active === 'active');
   if (!served) process.exitCode = EXIT.unavailable;
   if (json) {
@@ -217,10 +217,10 @@ export function status({ json }: { readonly json: boolean }): void {
     return;
   }
   printLine(`nonced ${program.version}: ${program.node} ${mainFile(program.packageDir)}`);
-  if (!usable) warn('that is not there, or another version, by now; run: nonced systemd install');
+  if (!usable) warn('that program is gone, or is another version now; run: sudo nonced systemd install');
   for (const { name, active, detail, enabled, says, restarts } of units) {
     const notes = [
-      enabled ? undefined : 'NOT ENABLED: gone after a reboot',
+      enabled ? undefined : 'NOT ENABLED: it will not start at boot',
       restarts ? `${restarts} restarts` : undefined,
       says,
     ];
@@ -232,9 +232,9 @@ export function status({ json }: { readonly json: boolean }): void {
     );
   }
   if (previous !== undefined) {
-    const gone = isStillThere(previous) ? '' : ' (not there any more)';
+    const gone = isStillThere(previous) ? '' : ' (no longer there)';
     printLine(
-      `previous: nonced ${previous.version} at ${previous.packageDir}${gone}; back to it: nonced systemd rollback`,
+      `previous: nonced ${previous.version} in ${previous.packageDir}${gone}; to go back: sudo nonced systemd rollback`,
     );
   }
 }

@@ -25,12 +25,12 @@ export interface TimelineOptions extends RenamedOptions {
   readonly socket?: string;
 }
 
-/** Writes a page that shows who waited, who held and what went wrong, from the daemon's memory or its call log. */
+/** Writes a page that shows who waited, who held a lease and what went wrong, from the daemon's memory or a call log. */
 export async function timeline(options: TimelineOptions): Promise<void> {
   const { by, output, json, oldNames } = options;
   for (const text of oldNames) note(text);
   if (output === undefined && !json && process.stdout.isTTY) {
-    throw new ExitError(EXIT.usage, 'this makes an HTML page: nonced timeline > incident.html, or --output FILE');
+    throw new ExitError(EXIT.usage, 'the output is an HTML page; write it to a file: nonced timeline -o incident.html');
   }
   const clock = systemClock();
   const wanted = wantedBy(options, clock.wallMs());
@@ -40,7 +40,7 @@ export async function timeline(options: TimelineOptions): Promise<void> {
     options.callLog === undefined
       ? await fromMemory(socket, wanted, wallMs)
       : await fromCallLog({ path: resolve(options.callLog), socket, wanted, wallMs });
-  // On standard error too: who sees an empty page asks first whether it was the right time.
+  // On standard error too: the first question about an empty page is whether it was the right time.
   for (const { text } of incident.gaps) warn(text);
   for (const note of incident.notes) warn(note);
   if (json) printJson(forScripts(incident));
@@ -55,7 +55,7 @@ function wantedBy({ since, until, account }: TimelineOptions, nowMs: number): Wa
     const end = until === undefined ? 'now' : `${dateTime(toMs)} UTC`;
     throw new ExitError(
       EXIT.usage,
-      `that begins at ${dateTime(fromMs)} UTC and ends at ${end}; give a --since before it`,
+      `the page would begin at ${dateTime(fromMs)} UTC and end at ${end}; give an earlier --since`,
     );
   }
   return { fromMs, toMs, accounts: account === undefined ? undefined : new Set(account) };
@@ -73,7 +73,7 @@ function writePage(path: string, page: string): void {
   }
 }
 
-/** Times in ISO 8601 beside those that a program counts with. */
+/** Adds times in ISO 8601 to those in milliseconds. */
 function forScripts({ fromMs, toMs, nowMs, ...rest }: Incident): object {
   const iso = (ms: number) => new Date(ms).toISOString();
   return { from: iso(fromMs), to: iso(toMs), now: iso(nowMs), ...rest };

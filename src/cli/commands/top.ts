@@ -11,10 +11,10 @@ export interface TopOptions {
 }
 
 const LEAST_INTERVAL_MS = 100;
-/** A daemon that takes longer is as good as none for who looks on. */
+/** A daemon that takes longer is as good as none for a person who looks on. */
 const ANSWER_WITHIN_MS = 3_000;
 
-/** Shows what the daemon does, live on a terminal, elsewhere a line at each interval, until it is told to end. */
+/** Shows what the daemon does until it is told to end: live on a terminal, elsewhere a line at each interval. */
 export async function top({ interval, socket }: TopOptions): Promise<void> {
   if (interval < LEAST_INTERVAL_MS) throw new ExitError(EXIT.usage, '--interval: give 100ms or more');
   const { path } = findSocket(socket, surroundings());

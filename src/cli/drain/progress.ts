@@ -5,14 +5,14 @@ import { tableOf } from '../terminal/table.ts';
 
 const LOOK_EVERY_MS = 200;
 /**
- * So long nothing may be held and nothing be granted before it is safe: who closes positions makes one urgent call after
- * the other, and between two of them nothing is held either.
+ * For this long nothing may be held or granted before it is safe: a bot that closes positions makes one urgent call after
+ * the other, and nothing is held between two of them.
  */
 export const QUIET_MS = 1_000;
 const SHOWN = 10;
 
 export interface DrainEnd {
-  /** `busy`: the time was over first. `ended`: the drain was, by somebody else or by a restart of the daemon. */
+  /** `busy`: the time ran out first. `ended`: another operator, or a restart of the daemon, ended the drain. */
   readonly state: 'safe' | 'busy' | 'ended';
   readonly waitedMs: number;
   readonly status: StatusResult;
@@ -20,10 +20,10 @@ export interface DrainEnd {
 
 export interface DrainWait {
   readonly clock: Clock;
-  /** Undefined: however long it takes. */
+  /** Undefined if it may take any time. */
   readonly waitMs: number | undefined;
   look(): Promise<StatusResult>;
-  /** Called after each look that did not end it. */
+  /** Called after each look that did not end the wait. */
   busy(status: StatusResult): void;
 }
 
@@ -45,7 +45,7 @@ export async function untilQuiet({
     if (leases > 0 || waiting > 0) quiet = undefined;
     else if (quiet?.grants !== grants) quiet = { sinceMs: nowMs, grants };
     else if (nowMs - quiet.sinceMs >= QUIET_MS) return end('safe');
-    // Where it has become quiet just now, a second more tells whether it stays so.
+    // If it has just become quiet, one second more shows whether it stays so.
     if (nowMs - beganMs >= waitMs + (quiet === undefined ? 0 : QUIET_MS)) return end('busy');
     busy(status);
     await new Promise<void>((resolve) => clock.after(LOOK_EVERY_MS, resolve));
@@ -58,11 +58,11 @@ export function holdersOf({ lanes }: StatusResult): DrainHolder[] {
   return lanes.flatMap(({ lane, holders }) => holders.map((holder) => ({ lane, ...holder })));
 }
 
-/** What is still under way, and whose it is. */
+/** Returns what is still under way, and whose it is. */
 export function linesOf(status: StatusResult): string[] {
   const { leases, waiting } = status.totals;
   if (leases === 0) {
-    return [`no call is under way, but ${waiting === 0 ? 'urgent ones keep beginning' : requests(waiting)}`];
+    return [`no call is under way, but ${waiting === 0 ? 'urgent ones keep coming' : requests(waiting)}`];
   }
   const holders = holdersOf(status);
   const rows = holders
@@ -82,7 +82,7 @@ export function linesOf(status: StatusResult): string[] {
 
 const requests = (waiting: number) => (waiting === 1 ? '1 request waits' : `${waiting} requests wait`);
 
-/** Tells one set of calls from another, however long they have been under way. */
+/** Returns a text that differs when the set of calls differs, however long they have been under way. */
 export function marksOf(status: StatusResult): string {
   const calls = holdersOf(status).map(({ account, pid, nonce, label }) => [account, pid, String(nonce), label]);
   return JSON.stringify([status.totals.leases, status.totals.waiting > 0, calls]);

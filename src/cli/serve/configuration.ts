@@ -8,28 +8,28 @@ import { EXIT, ExitError } from '../../errors.ts';
 import { stateCommand } from '../../store/directories.ts';
 import { readStateFile } from '../../store/state/state-file.ts';
 
-/** Where the configuration lies. The service's own may be missing: then nothing is configured. */
+/** Where the configuration is. The service's file may be missing: then nothing is configured. */
 export interface ConfigurationFile {
   readonly path: string;
   readonly mayBeMissing: boolean;
 }
 
-/** The file that was asked for, else that of the service, else none. */
+/** Returns the file that was asked for, or else the service's, or else undefined. */
 export function configurationFile(asked: string | undefined): ConfigurationFile | undefined {
   if (asked !== undefined) return { path: asked, mayBeMissing: false };
   const directory = process.env['CONFIGURATION_DIRECTORY'];
   return directory ? { path: join(directory, 'config.json'), mayBeMissing: true } : undefined;
 }
 
-/** Reads the configuration. Throws ExitError where it is bad: then nothing of it holds. */
+/** Reads the configuration. Rejects with ExitError if it is bad: then none of it is in effect. */
 export async function readConfiguration(file: ConfigurationFile | undefined): Promise<Policies> {
   if (file === undefined || (file.mayBeMissing && isMissing(file.path))) return NO_POLICIES;
-  // The schema's library takes its time to load, and a daemon without a configuration should not wait for it.
+  // The library for the schema is slow to load, and a daemon without a configuration should not wait for it.
   const { readPolicyFile } = await import('../../daemon/configuration/policy-file.ts');
   return readPolicyFile(file.path);
 }
 
-/** Only what is surely not there: a link that leads nowhere, or a directory that may not be entered, is a mistake. */
+/** True only if nothing is there. A link that leads nowhere, or a directory that may not be entered, is a mistake. */
 function isMissing(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) === undefined;
@@ -40,11 +40,11 @@ function isMissing(path: string): boolean {
 
 export interface Checked {
   readonly problems: readonly string[];
-  /** Why the state was not looked at; undefined where it was. */
+  /** Why the state was not looked at; undefined if it was. */
   readonly unseen: string | undefined;
 }
 
-/** What is wrong with the configuration, by itself and, where the state may be read, for that state. */
+/** Returns what is wrong with the configuration, by itself and, if the state may be read, for that state. */
 export async function problemsOf({ path }: ConfigurationFile, stateDir: string, wallMs: number): Promise<Checked> {
   const { checkPolicyFile, readPolicyFile } = await import('../../daemon/configuration/policy-file.ts');
   const problems = checkPolicyFile(path);
@@ -61,7 +61,7 @@ export async function problemsOf({ path }: ConfigurationFile, stateDir: string, 
   };
 }
 
-/** Or why there is none that this user may read. */
+/** Returns the state, or why this user cannot read one. */
 function stateOf(stateDir: string): DurableState | string {
   try {
     const reading = readStateFile(stateDir, 'anyone');

@@ -3,10 +3,10 @@ import type { Daemon } from '../../daemon/daemon.ts';
 import { notify, watchdogMs } from '../../daemon/host/systemd.ts';
 import type { Log } from '../../daemon/log/log.ts';
 
-/** How often the line in `systemctl status` is renewed where no watchdog sets the pace. */
+/** How often the line in `systemctl status` is renewed if no watchdog sets the pace. */
 const STATUS_EVERY_MS = 30_000;
 
-/** Tells systemd that the daemon is ready, how it is doing, and, while it is healthy, that it is alive. */
+/** Tells systemd that the daemon is ready, how it is doing, and, as long as it is healthy, that it is alive. */
 export function reportToSystemd(daemon: Daemon, log: Log, clock: Clock): { stopping(): void } {
   if (!process.env['NOTIFY_SOCKET']) return { stopping: () => {} };
   const tell = (...assignments: string[]) =>
@@ -15,7 +15,7 @@ export function reportToSystemd(daemon: Daemon, log: Log, clock: Clock): { stopp
   const everyMs = watchdog === undefined ? STATUS_EVERY_MS : watchdog / 3;
   const again = () =>
     clock.after(everyMs, () => {
-      // Callers that wait in vain for a hung disk: systemd ends us then, and the next daemon begins at the durable ceiling.
+      // If callers wait in vain for a hung disk, systemd ends us, and the next daemon begins at the durable ceiling.
       if (daemon.isHealthy()) tell('WATCHDOG=1', `STATUS=${daemon.summary()}`);
       timer = again();
     });

@@ -10,6 +10,7 @@ import { readMachine } from '../../daemon/host/machine.ts';
 import { freshState } from '../../daemon/opening.ts';
 import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError } from '../../errors.ts';
+import { stateCommand } from '../../store/directories.ts';
 import { readStateFile, type SalvagedState, salvageStateFile } from '../../store/state/state-file.ts';
 import { parseState } from '../../store/state/state-format.ts';
 import type { Unit } from '../../terms.ts';
@@ -29,14 +30,14 @@ export interface InitOptions {
   readonly json: boolean;
 }
 
-/** Writes a first or repaired state while no daemon runs. What can be read of an old one is kept and never lowered. */
+/** Writes a first or repaired state while no daemon runs. Keeps whatever can be read of an old one, and never lowers it. */
 export async function init(options: InitOptions): Promise<void> {
   const { stateDir, runtimeDir } = directories(options);
   const wallMs = systemClock().wallMs();
   if (options.floor === 'now' && wallMs < RELEASED_MS) {
     throw new ExitError(
       EXIT.tempFail,
-      `the clock says ${new Date(wallMs).toISOString()}, before this program was made; set it`,
+      `the clock says ${new Date(wallMs).toISOString()}, which is before this program was made; set the clock, then try again`,
     );
   }
   await changeOffline(stateDir, readOrSalvage, (found) => {
@@ -45,7 +46,7 @@ export async function init(options: InitOptions): Promise<void> {
       throw new ExitError(
         EXIT.usage,
         `there is no state in ${stateDir} yet; make it first, with the unit of the sequence ${DEFAULT_SEQUENCE}: ` +
-          `nonced state init --floor now --unit UNIT --state-dir ${stateDir}; then this command again`,
+          `${stateCommand('init --floor now --unit UNIT', stateDir)}; then run this command again`,
       );
     }
     const fresh = freshState(options.unit ?? 'ns', wallMs);
@@ -53,21 +54,24 @@ export async function init(options: InitOptions): Promise<void> {
     if (found.kind === 'salvaged')
       checkSalvaged(options, { ...before?.sequences, [options.sequence]: sequence }, wallMs);
     const state: DurableState = {
-      // Whatever is missing of what every state has begins at the clock.
+      // What every state has, and this one lacks, begins at the clock.
       sequences: { ...fresh.sequences, ...before?.sequences, [options.sequence]: sequence },
       accounts: before?.accounts ?? fresh.accounts,
       exclusive: before?.exclusive ?? fresh.exclusive,
-      // An operator who says now says that the clock is right.
+      // By saying now, the operator says that the clock is right.
       anchor: options.floor === 'now' ? undefined : before?.anchor,
       seenWallMs: options.floor === 'now' ? wallMs : (before?.seenWallMs ?? wallMs),
     };
     if (found.kind === 'state' && found.state.retiredAtMs !== undefined) {
-      throw new ExitError(EXIT.config, `the state in ${stateDir} is retired; take it over first: nonced state adopt`);
+      throw new ExitError(
+        EXIT.config,
+        `the state in ${stateDir} is retired; take it over first: ${stateCommand('adopt', stateDir)}`,
+      );
     }
     const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
     const identity = {
       instance: known?.instance ?? randomBytes(16).toString('hex'),
-      // Where the epoch is lost, the Unix time is past any that were counted up.
+      // If the epoch is lost, the Unix time is above every one that was counted.
       epoch: known?.epoch ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
       pid: process.pid,
       socket: join(runtimeDir, BOT_SOCKET),
@@ -82,7 +86,7 @@ function readOrSalvage(stateDir: string): ReturnType<typeof readStateFile> | Sal
   try {
     return readStateFile(stateDir);
   } catch (error) {
-    // Only what is there and damaged is for repair; a state that may not be read is another matter.
+    // Repair is for a state that is there and damaged, not for one that this user may not read.
     if (!(error instanceof ExitError) || error.exitCode !== EXIT.config) throw error;
     const salvaged = salvageStateFile(stateDir);
     const parsed = parseState(salvaged.bytes ?? Buffer.alloc(0));
@@ -92,53 +96,56 @@ function readOrSalvage(stateDir: string): ReturnType<typeof readStateFile> | Sal
 }
 
 function ownSequence(sequences: DurableState['sequences'] | undefined, name: string): DurableSequence | undefined {
-  // A name such as constructor must not find what every object has.
+  // A name such as constructor must not find the property that every object has.
   return sequences !== undefined && Object.hasOwn(sequences, name) ? sequences[name] : undefined;
 }
 
-/** The sequence with its ceiling at the floor that was asked for, or where it was, if that is higher. */
+/** Returns the sequence with its ceiling at the floor that was asked for, or where it was if that is higher. */
 function raised(options: InitOptions, before: DurableSequence | undefined, wallMs: number): DurableSequence {
   const { unit: asked, floor } = options;
   if (before !== undefined && asked !== undefined && asked !== before.unit) {
     throw new ExitError(
       EXIT.usage,
-      `sequence ${options.sequence} is in ${before.unit} for ever: a key that has seen the longer nonces never takes ` +
-        'the shorter. If no key has ever used it, begin anew with another --state-dir, or move state.json away',
+      `sequence ${options.sequence} is in ${before.unit}, and its unit can never change: a key that has accepted longer ` +
+        'nonces rejects shorter ones for good. If no key has ever used it, start over with another --state-dir, or move ' +
+        'state.json away',
     );
   }
   const unit = before?.unit ?? asked;
   if (unit === undefined) {
     throw new ExitError(
       EXIT.usage,
-      `say the unit of sequence ${options.sequence}, which can never be changed: as many digits as its keys have had ` +
-        'so far. --unit ns (19 digits), us (16), ms (13), s (10) or counter',
+      `give the unit of sequence ${options.sequence}, which can never be changed. It must have as many digits as the ` +
+        'nonces that its keys have accepted so far: --unit ns (19 digits), us (16), ms (13), s (10) or counter',
     );
   }
   const meant = floor === 'now' ? undefined : otherUnitOf(floor, unit);
   if (meant !== undefined) {
     throw new ExitError(
       EXIT.usage,
-      `${floor} is in ${describeUnit(meant)}, and sequence ${options.sequence} in ${describeUnit(unit)}; ` +
-        'give a floor of as many digits, or --floor now',
+      `${floor} is in ${describeUnit(meant)}, but sequence ${options.sequence} is in ${describeUnit(unit)}; ` +
+        'give a floor with that many digits, or --floor now',
     );
   }
-  if (floor === 'now' && unit === 'counter') throw new ExitError(EXIT.usage, 'a counter has no now; give a number');
+  if (floor === 'now' && unit === 'counter') {
+    throw new ExitError(EXIT.usage, 'a counter does not follow the clock; give a number: --floor NUMBER');
+  }
   const wanted = floor === 'now' ? nonceFloorAt(wallMs, unit) : floor;
   const max = before?.max ?? MAX_NONCE;
-  if (wanted > max) throw new ExitError(EXIT.usage, `${wanted} is past the highest nonce, ${max}`);
+  if (wanted > max) throw new ExitError(EXIT.usage, `${wanted} is above the highest nonce, ${max}; give a lower floor`);
   const ceiling = before !== undefined && before.ceiling > wanted ? before.ceiling : wanted;
   const leadMs = nonceSpanMs(wanted - nonceFloorAt(wallMs, unit), unit) ?? 0;
   if (leadMs > allowedLeadMs(options)) {
     throw new ExitError(
       EXIT.usage,
       `${wanted} is ${formatDuration(leadMs)} ahead of the clock, and that cannot be undone; ` +
-        'to go on all the same: --yes (up to 24 h), --force (any distance)',
+        'to do it anyway, add --yes (up to 24 h) or --force (any distance)',
     );
   }
   return { unit, max, ceiling };
 }
 
-/** What was read from damaged text is vouched for by nobody, and a ceiling from a wrong future burns the keys below it. */
+/** Throws ExitError for a ceiling from damaged text that may be part of the damage: one too far ahead spoils its keys. */
 function checkSalvaged(options: InitOptions, sequences: DurableState['sequences'], wallMs: number): void {
   for (const [name, { unit, ceiling, max }] of Object.entries(sequences)) {
     const leadMs = nonceSpanMs(ceiling - nonceFloorAt(wallMs, unit), unit) ?? 0;
@@ -146,8 +153,8 @@ function checkSalvaged(options: InitOptions, sequences: DurableState['sequences'
     throw new ExitError(
       EXIT.usage,
       `the damaged state says that sequence ${name} begins at ${ceiling}, ${formatDuration(leadMs)} ahead of the clock, ` +
-        'and that may be the damage. If it is right: --yes (up to 24 h), --force (any distance). If not: move the file ' +
-        'away and give --floor and --unit',
+        'which may be part of the damage. If it is right, add --yes (up to 24 h) or --force (any distance). If not, move ' +
+        'the file away and give --floor and --unit',
     );
   }
 }

@@ -1,4 +1,5 @@
 import { EXIT, ExitError } from '../../errors.ts';
+import { stateCommand } from '../../store/directories.ts';
 import { isLocked } from '../../store/lock/lock-probe.ts';
 import { readStateFile } from '../../store/state/state-file.ts';
 import { directories } from '../directories.ts';
@@ -9,12 +10,15 @@ export interface InspectOptions {
   readonly json: boolean;
 }
 
-/** Prints the state file, checked, without a daemon and without changing anything. */
+/** Checks the state file and prints it. Needs no daemon and changes nothing. */
 export function inspect({ stateDir, json }: InspectOptions): void {
   const dir = directories({ stateDir }).stateDir;
   const reading = readStateFile(dir, 'anyone');
   if (reading.kind === 'absent') {
-    throw new ExitError(EXIT.config, `${dir} has no state.json; start the daemon, or write one with nonced state init`);
+    throw new ExitError(
+      EXIT.config,
+      `${dir} has no state.json; start the daemon, or write one: ${stateCommand('init --floor now --unit UNIT', dir)}`,
+    );
   }
   const { state, instance, epoch, pid, socket, retiredAtMs } = reading.state;
   const locked = isLocked(dir);
@@ -38,7 +42,7 @@ export function inspect({ stateDir, json }: InspectOptions): void {
   printLine(
     locked
       ? `locked: a daemon is running (pid ${pid}, socket ${socket})`
-      : `not locked: no daemon is running (it was last written by pid ${pid}, for socket ${socket})`,
+      : `not locked: no daemon is running (last written by pid ${pid}, for socket ${socket})`,
   );
   if (retiredAtMs !== undefined) {
     printLine(`retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`);

@@ -14,21 +14,21 @@ export interface MovingOptions {
   readonly stateDir?: string;
 }
 
-/** Gives up the authority of this host: leaves a tombstone, with which no daemon starts. */
+/** Gives up the authority of this host. Leaves a tombstone, with which no daemon starts. */
 export async function retire(options: MovingOptions): Promise<void> {
   const { stateDir } = directories(options);
   await changeOffline(stateDir, readStateFile, (found) => {
     const { state, ...identity } = stateOf(found, stateDir);
     if (identity.retiredAtMs !== undefined) {
-      printLine(`the state in ${stateDir} was retired already, on ${new Date(identity.retiredAtMs).toISOString()}`);
+      printLine(`the state in ${stateDir} was already retired, on ${new Date(identity.retiredAtMs).toISOString()}`);
       return undefined;
     }
     const machine = readMachine();
     if (identity.machine !== undefined && machine !== undefined && identity.machine !== machine) {
       throw new ExitError(
         EXIT.config,
-        `the state in ${stateDir} is a copy of another machine's, and a tombstone here would not stop that one; ` +
-          'run `nonced state retire` there and copy it again',
+        `the state in ${stateDir} is a copy of another machine's, and a tombstone here would not stop that machine; ` +
+          'run `nonced state retire` there and copy the state again',
       );
     }
     return {
@@ -44,7 +44,7 @@ export async function retire(options: MovingOptions): Promise<void> {
 
 export interface AdoptOptions extends MovingOptions {
   readonly force: boolean;
-  /** Where counters go on that nobody can raise to a clock. */
+  /** Where counters go on, which no clock can raise. */
   readonly counterFloor?: bigint;
 }
 
@@ -58,10 +58,10 @@ export async function adopt({ force, counterFloor, ...options }: AdoptOptions): 
     const isForeign = identity.machine !== undefined && machine !== undefined && identity.machine !== machine;
     const isRetired = identity.retiredAtMs !== undefined;
     if (!isForeign && !isRetired) {
-      printLine(`the state in ${stateDir} is this host's already; nothing was changed`);
+      printLine(`the state in ${stateDir} already belongs to this host; nothing was changed`);
       return undefined;
     }
-    // Retired here and copied nowhere, or retired there: only an operator can know.
+    // Retired here and copied nowhere, or not retired there: only an operator can know.
     if (!force && isForeign !== isRetired) throw unsafe(stateDir, isRetired);
     // Without a tombstone the old host may have gone on after the copy was made.
     const raised = isRetired ? state.sequences : raisedToNow(state.sequences, wallMs, counterFloor);
@@ -83,10 +83,10 @@ function unsafe(stateDir: string, isRetired: boolean): ExitError {
   return new ExitError(
     EXIT.config,
     isRetired
-      ? `the state in ${stateDir} was retired on this very host; if no other host has adopted it, say --force`
+      ? `the state in ${stateDir} was retired on this very host; if no other host has adopted it, add --force`
       : `the state in ${stateDir} was copied from another machine that was not retired, and two hosts with one state ` +
-          'hand out the same nonces; run `nonced state retire` there and copy it again, or, if that machine is gone for good, ' +
-          'say --force: the sequences are then raised to the clock',
+          'hand out the same nonces; run `nonced state retire` there and copy the state again, or, if that machine is ' +
+          'gone for good, add --force: the sequences are then raised to the clock',
   );
 }
 
@@ -99,8 +99,8 @@ function raisedToNow(
     if (sequence.unit === 'counter' && counterFloor === undefined) {
       throw new ExitError(
         EXIT.config,
-        `sequence ${name} is a counter, and nobody knows how far the other machine has counted; ` +
-          'say a number past that: --counter-floor NUMBER',
+        `sequence ${name} is a counter, and it is not known how far the other machine has counted; ` +
+          'give a number above that: --counter-floor NUMBER',
       );
     }
     const floor = sequence.unit === 'counter' ? (counterFloor ?? 0n) : nonceFloorAt(wallMs, sequence.unit);

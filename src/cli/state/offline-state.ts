@@ -10,13 +10,13 @@ export type FoundState = ReturnType<typeof readStateFile> | SalvagedState;
 export interface OfflineChange {
   readonly identity: StateIdentity;
   readonly state: DurableState;
-  /** Called once the change is durable. */
+  /** Called when the change is durable. */
   readonly done: () => void;
 }
 
 /**
- * Changes the state in `stateDir` while no daemon runs: under its lock, by one durable write. Where `decide` answers
- * undefined, nothing is written. Rejects with ExitError.
+ * Changes the state in `stateDir` while no daemon runs: under its lock, by one durable write. Writes nothing if `decide`
+ * returns undefined. Rejects with ExitError.
  */
 export async function changeOffline<Found extends FoundState>(
   stateDir: string,
@@ -28,7 +28,7 @@ export async function changeOffline<Found extends FoundState>(
     const lock = acquireInstanceLock({
       stateDir,
       stateDirFd,
-      // A daemon on this state holds this lock too; the runtime directory is none of our business.
+      // A daemon on this state also holds this lock, so the runtime directory does not matter.
       runtimeDir: stateDir,
       runtimeDirFd: stateDirFd,
       waitSeconds: 1,

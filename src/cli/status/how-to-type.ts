@@ -1,3 +1,6 @@
+import { accessSync, constants } from 'node:fs';
+import { adminSocket } from '../../client/ask.ts';
+import { systemErrorCode } from '../../errors.ts';
 import { quoteForShell } from '../terminal/shell-word.ts';
 
 /** How the reader of a message types a command, so that it reaches the same daemon and is permitted. */
@@ -29,4 +32,23 @@ export function howToType({ asked, fromEnvironment, isOperator }: Reader): HowTo
     look: (command) => `nonced ${command}${again}`,
     operate: (command) => (isOperator ? `nonced ${command}${again}` : `sudo nonced ${command}${named}`),
   };
+}
+
+/** Returns the same for the user of this process, who gave `asked` as the socket. */
+export function howToTypeHere(asked: string | undefined): HowToType {
+  return howToType({
+    asked,
+    fromEnvironment: process.env['NONCED_SOCKET'],
+    isOperator: mayWrite(adminSocket(asked)),
+  });
+}
+
+function mayWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch (error) {
+    // If the socket is missing, the reason is not one of permission.
+    return !['EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '');
+  }
 }

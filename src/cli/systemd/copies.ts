@@ -19,24 +19,24 @@ import { type Program, versionAt } from './program.ts';
 import { readIfThere } from './unit-files.ts';
 
 const PREVIOUS_FILE = join(COPIES_DIR, 'previous.json');
-/** Names in the package that users get; a checkout has more, which the service does not need. */
+/** What the package contains; a checkout has more, which the service does not need. */
 const PACKAGE_PARTS = ['package.json', 'dist', 'systemd', 'docs', 'README.md', 'CHANGELOG.md', 'LICENSE'];
 
-/** One file of a copy: where from, and where to within it. */
+/** One file of a copy: its source, and its place within the copy. */
 interface Part {
   readonly from: string;
   readonly to: string;
 }
 
-/** Where `program` is copied to. */
+/** Returns the copy that `program` would get. */
 export function copyOf(program: Program): Program {
   const dir = join(COPIES_DIR, program.version);
   return { ...program, node: join(dir, 'bin/node'), packageDir: join(dir, 'package') };
 }
 
 /**
- * Copies Node, the package and what it depends on to COPIES_DIR/VERSION, owned by root and readable by all, and answers
- * the copy. One that is there already and the same is left alone.
+ * Copies Node, the package and its dependencies to COPIES_DIR/VERSION, owned by root and readable by all, and returns the
+ * copy. Leaves an existing copy alone if it is the same.
  */
 export function copyProgram(program: Program): { readonly copy: Program; readonly changed: boolean } {
   const copy = copyOf(program);
@@ -73,7 +73,7 @@ function packageParts(packageDir: string): Part[] {
   return parts;
 }
 
-/** What Node would find, wherever npm has put it: side by side where it can, below its user where versions differ. */
+/** Adds the packages that Node would find, wherever npm has put them: side by side, or below their user if versions differ. */
 function addDependencies(userDir: string, userTo: string, placed: Map<string, string>, parts: Part[]): void {
   const { dependencies = {} } = JSON.parse(readFileSync(join(userDir, 'package.json'), 'utf8')) as {
     dependencies?: Record<string, string>;
@@ -95,7 +95,7 @@ function findPackage(name: string, userDir: string): string {
     if (existsSync(join(candidate, 'package.json'))) return candidate;
     if (dirname(dir) === dir) break;
   }
-  throw new ExitError(EXIT.config, `${userDir} depends on ${name}, which is not installed; run npm install there`);
+  throw new ExitError(EXIT.config, `${userDir} needs ${name}, which is not installed; run npm install there`);
 }
 
 function filesBelow(from: string, to: string): Part[] {
@@ -111,7 +111,7 @@ function digestOf(parts: readonly Part[]): string {
   return hash.digest('hex');
 }
 
-/** What `rollback` goes back to. */
+/** Returns what `rollback` goes back to. */
 export function previousProgram(): Program | undefined {
   const text = readIfThere(PREVIOUS_FILE);
   return text === undefined ? undefined : (JSON.parse(text) as Program);
@@ -127,7 +127,7 @@ export function rememberPrevious(previous: Program, current: Program): void {
   }
 }
 
-/** Whether what was installed then is still there, and still that version. */
+/** Returns whether what was installed then is still there, and still that version. */
 export function isStillThere({ node, packageDir, version }: Program): boolean {
   return existsSync(node) && versionAt(packageDir) === version;
 }

@@ -1,4 +1,4 @@
-/** Where the installation puts things, and what they are called. The units in systemd/ say the same. */
+/** Where the installation puts things, and their names. The units in systemd/ say the same. */
 export const UNIT_DIR = '/etc/systemd/system';
 export const SYSUSERS_FILE = '/etc/sysusers.d/nonced.conf';
 export const COPIES_DIR = '/usr/local/lib/nonced';
@@ -6,7 +6,7 @@ export const STATE_DIR = '/var/lib/nonced';
 export const CONFIG_DIR = '/etc/nonced';
 export const CONFIG_FILE = '/etc/nonced/config.json';
 export const RUNTIME_DIR = '/run/nonced';
-/** When the daemon last ended, kept by the unit. */
+/** When the daemon last ended; the unit writes it. */
 export const ENDED_FILE = '/run/nonced.ended';
 
 export const USER = 'nonced';

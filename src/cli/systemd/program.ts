@@ -6,14 +6,14 @@ import { VERSION } from '../../version.ts';
 import { quoteForShell } from '../terminal/shell-word.ts';
 import { HIDDEN_DIRS } from './places.ts';
 
-/** A Node and a package of nonced that the service can be run with, by absolute paths without symbolic links. */
+/** A Node and a package of nonced that can run the service, as absolute paths without symbolic links. */
 export interface Program {
   readonly node: string;
   readonly packageDir: string;
   readonly version: string;
 }
 
-/** The Node and the package that this process runs from. */
+/** Returns the Node and the package that this process runs from. */
 export function thisProgram(): Program {
   return {
     node: realpathSync(process.execPath),
@@ -26,7 +26,7 @@ export function mainFile(packageDir: string): string {
   return join(packageDir, 'dist/cli/main.js');
 }
 
-/** The version that a package directory holds, or undefined where there is none. */
+/** Returns the version of the package in a directory, or undefined if there is none. */
 export function versionAt(packageDir: string): string | undefined {
   try {
     const { version } = JSON.parse(readFileSync(join(packageDir, 'package.json'), 'utf8')) as { version?: string };
@@ -36,13 +36,13 @@ export function versionAt(packageDir: string): string | undefined {
   }
 }
 
-/** Throws ExitError (78) where the service's sandbox would hide Node or the package from it. */
+/** Throws ExitError (78) if the service's sandbox would hide Node or the package from it. */
 export function refuseHidden({ node, packageDir, version }: Program): void {
   const hidden = [node, packageDir].filter(isHidden);
   if (hidden.length === 0) return;
   throw new ExitError(
     EXIT.config,
-    `${hidden.join(' and ')}: a service cannot see what lies in ${HIDDEN_DIRS.join(', ')}; say --copy, which copies ` +
+    `${hidden.join(' and ')}: the service cannot see anything in ${HIDDEN_DIRS.join(', ')}; add --copy, which copies ` +
       `Node and nonced to /usr/local/lib/nonced/${version}, or install both for all users (npm install -g with a Node in /usr)`,
   );
 }
@@ -51,10 +51,10 @@ export function isHidden(path: string): boolean {
   return HIDDEN_DIRS.some((dir) => path.startsWith(dir + sep));
 }
 
-/** Throws ExitError (77) with the command to run instead. sudo has its own PATH, hence the absolute paths. */
+/** Throws ExitError (77) with the command to run instead. sudo has its own PATH, so the paths are absolute. */
 export function requireRoot(what: string, args: readonly string[]): void {
   if (process.geteuid?.() === 0) return;
   const { node, packageDir } = thisProgram();
   const command = [node, mainFile(packageDir), ...args].map(quoteForShell).join(' ');
-  throw new ExitError(EXIT.noPermission, `${what} takes root: sudo ${command}`);
+  throw new ExitError(EXIT.noPermission, `${what} needs root: sudo ${command}`);
 }

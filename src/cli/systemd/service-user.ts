@@ -5,27 +5,27 @@ import { CONFIG_FILE, STATE_DIR, USER } from './places.ts';
 import { mainFile, type Program } from './program.ts';
 import { mustRun, run } from './system.ts';
 
-/** Whom the daemon runs as. */
+/** The user that the daemon runs as. */
 export interface ServiceUser {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** The user that systemd-sysusers has made. Throws ExitError where it is root, or missing. */
+/** Returns the user that systemd-sysusers has made. Throws ExitError if it is root, or missing. */
 export function serviceUser(): ServiceUser {
   const [uid, gid] = [Number(mustRun('id', ['-u', USER])), Number(mustRun('id', ['-g', USER]))];
   if (uid > 0 && gid > 0) return { uid, gid };
-  throw new ExitError(EXIT.config, `user ${USER} is root (uid ${uid}, gid ${gid}); give it ids of its own`);
+  throw new ExitError(EXIT.config, `user ${USER} has the ids of root (uid ${uid}, gid ${gid}); give it ids of its own`);
 }
 
-/** Makes a directory for that user alone. One that is there is left as it is: systemd gives it to the user at a start. */
+/** Makes a directory for that user alone. An existing one stays as it is: systemd gives it to the user at a start. */
 export function makeDirectoryFor({ uid, gid }: ServiceUser, path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   chmodSync(path, 0o700);
   chownSync(path, uid, gid);
 }
 
-/** Throws ExitError where that user cannot run the program, and warns where somebody else than root could change it. */
+/** Throws ExitError if that user cannot run the program, and warns if any user but root could change it. */
 export function refuseUnusable(program: Program, user: ServiceUser): void {
   const main = mainFile(program.packageDir);
   const { code, stdout, stderr } = run(program.node, [main, '--version'], user);
@@ -33,14 +33,14 @@ export function refuseUnusable(program: Program, user: ServiceUser): void {
     throw new ExitError(
       EXIT.config,
       `user ${USER} cannot run ${program.node} ${main}: ${stderr || stdout || `exit ${code}`}; make both readable for ` +
-        'everybody, or say --copy',
+        'all users, or add --copy',
     );
   }
   for (const needed of ['flock', 'systemd-notify']) run(needed, ['--version']);
   for (const path of [program.node, main]) {
     const { uid, mode } = statSync(path);
     if (uid === 0 && (mode & 0o022) === 0) continue;
-    warn(`${path} can be changed by user ${uid}, who so decides what is run; with --copy it is root's alone`);
+    warn(`user ${uid} can change ${path}, and so what the service runs; with --copy it belongs to root alone`);
   }
 }
 

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 
-/** The units use what systemd 250 brought (IPAddressDeny and FileDescriptorName are older, the rating is made with it). */
+/** The units need systemd 250. (IPAddressDeny and FileDescriptorName are older; the rating was measured with it.) */
 const OLDEST_SYSTEMD = 250;
 
 export interface Ran {
@@ -11,7 +11,7 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs a program to its end and answers what it said. Throws ExitError (69) where it is missing. */
+/** Runs a program to its end and returns what it printed. Throws ExitError (69) if it is missing. */
 export function run(
   program: string,
   args: readonly string[],
@@ -33,24 +33,30 @@ export function run(
   return { code: status ?? EXIT.lostOwnership, stdout: stdout.trim(), stderr: stderr.trim() };
 }
 
-/** The same for what must succeed. Throws ExitError with what it said. */
+/** Runs a program that must succeed and returns what it printed. Throws ExitError with that if it fails. */
 export function mustRun(program: string, args: readonly string[], exitCode = EXIT.lostOwnership): string {
   const { code, stdout, stderr } = run(program, args);
   if (code === 0) return stdout;
   throw new ExitError(exitCode, `${program} ${args.join(' ')}: ${stderr || stdout || `exit ${code}`}`);
 }
 
-/** Throws ExitError (69) where no systemd that is new enough runs the system. */
+/** Throws ExitError (69) unless a systemd that is new enough runs the system. */
 export function requireSystemd(): void {
   if (!existsSync('/run/systemd/system')) {
-    throw new ExitError(EXIT.unavailable, 'this system is not run by systemd; run "nonced serve" under its supervisor');
+    throw new ExitError(
+      EXIT.unavailable,
+      'systemd does not run this system; run "nonced serve" under the supervisor that does',
+    );
   }
   const version = Number(/^systemd (\d+)/.exec(run('systemctl', ['--version']).stdout)?.[1]);
   if (version >= OLDEST_SYSTEMD) return;
-  throw new ExitError(EXIT.unavailable, `systemd ${version} is too old for the units, which take ${OLDEST_SYSTEMD}`);
+  throw new ExitError(
+    EXIT.unavailable,
+    `systemd ${version} is too old for the units, which need ${OLDEST_SYSTEMD}; run "nonced serve" in a unit of your own`,
+  );
 }
 
-/** What systemd says of a unit. Throws ExitError where it does not answer (without D-Bus, only root is). */
+/** Returns properties of a unit. Throws ExitError if systemd does not answer (without D-Bus it answers only root). */
 export function showUnit(unit: string, properties: readonly string[]): Readonly<Record<string, string>> {
   const asked = properties.map((name) => `--property=${name}`);
   const { code, stdout, stderr } = run('systemctl', ['show', unit, ...asked]);

@@ -5,7 +5,7 @@ import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { SYSUSERS_FILE, UNIT_DIR, UNITS } from './places.ts';
 import { mainFile, type Program } from './program.ts';
 
-/** A file that belongs to the installation, as it is to be. */
+/** A file of the installation, as it should be. */
 export interface InstalledFile {
   readonly name: string;
   readonly path: string;
@@ -13,8 +13,8 @@ export interface InstalledFile {
 }
 
 /**
- * The units, filled in for `program`, and who the service runs as; the templates are those of the package `templates`.
- * Throws ExitError for a path that no unit can hold.
+ * Returns the units and the service's user, filled in for `program`, from the templates of the package `templates`. Throws
+ * ExitError for a path that a unit cannot contain.
  */
 export function installedFiles(program: Program, templates = program.packageDir): readonly InstalledFile[] {
   const units = UNITS.map((name) => ({ name, path: join(UNIT_DIR, name) }));
@@ -27,7 +27,7 @@ export function installedFiles(program: Program, templates = program.packageDir)
 function fill(template: string, { node, packageDir, version }: Program): string {
   for (const path of [node, packageDir]) {
     if (!/[\p{Cc}]/u.test(path)) continue;
-    throw new ExitError(EXIT.config, `${JSON.stringify(path)} cannot be written in a unit; move it, or say --copy`);
+    throw new ExitError(EXIT.config, `a unit cannot contain the path ${JSON.stringify(path)}; move it, or add --copy`);
   }
   const values: Readonly<Record<string, string>> = {
     NODE: commandWord(node),
@@ -40,13 +40,13 @@ function fill(template: string, { node, packageDir, version }: Program): string 
   return template.replaceAll(/@([A-Z_]+)@/g, (placeholder, name: string) => values[name] ?? placeholder);
 }
 
-/** A word of a command line as systemd.service(5) reads it: `%` and `$` stand for something else there. */
+/** Returns a word of a command line as systemd.service(5) reads it, where `%` and `$` have a meaning. */
 function commandWord(path: string): string {
   const escaped = path.replaceAll('%', '%%').replaceAll('$', '$$$$');
   return /^[\w@%+=:,./$-]+$/.test(escaped) ? escaped : `"${escaped.replaceAll(/["\\]/g, '\\$&')}"`;
 }
 
-/** What the installed service runs; undefined where none is installed. */
+/** Returns what the installed service runs; undefined if none is installed. */
 export function installedProgram(): Program | undefined {
   const text = readIfThere(join(UNIT_DIR, UNITS[0]));
   if (text === undefined) return undefined;
@@ -55,12 +55,12 @@ export function installedProgram(): Program | undefined {
   return node && packageDir && version ? { node, packageDir, version } : undefined;
 }
 
-/** Writes what differs, each file in one step, and answers the names of those. */
+/** Writes the files that differ, each in one step, and returns their names. */
 export function writeFiles(files: readonly InstalledFile[]): readonly string[] {
   const changed = files.filter(({ path, text }) => readIfThere(path) !== text);
   for (const { path, text } of changed) {
     mkdirSync(dirname(path), { recursive: true });
-    // systemd reads no name that ends like this.
+    // systemd ignores names that end like this.
     const temporary = `${path}.new`;
     rmSync(temporary, { force: true });
     writeFileSync(temporary, text, { mode: 0o644, flag: 'wx' });
@@ -69,7 +69,7 @@ export function writeFiles(files: readonly InstalledFile[]): readonly string[] {
   return changed.map(({ name }) => name);
 }
 
-/** Answers the paths that were there. */
+/** Removes the files and returns the paths that were there. */
 export function removeFiles(paths: readonly string[]): readonly string[] {
   const there = paths.filter((path) => readIfThere(path) !== undefined);
   for (const path of there) rmSync(path);

@@ -3,7 +3,7 @@ import { type ErrorCode, EXIT, type ExitCode, ExitError, NoncedError, systemErro
 
 type Style = Parameters<typeof styleText>[0];
 
-/** Colours only on a terminal, and never where NO_COLOR asks for none. */
+/** Returns the text in colour if `stream` is a terminal and NO_COLOR is not set. */
 export function paint(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
   return stream.isTTY && !process.env['NO_COLOR'] ? styleText(style, text) : text;
 }
@@ -17,7 +17,7 @@ export function printJson(value: unknown): void {
   printLine(JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), 2));
 }
 
-// Every message on standard error begins with the program's name, for it may be read among those of others.
+// Every message on standard error begins with the program's name: it may stand among those of other programs.
 
 export function note(text: string): void {
   process.stderr.write(`nonced: ${text}\n`);
@@ -31,22 +31,22 @@ export function printError(text: string): void {
   process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
 }
 
-/** From now on nobody who does not read standard error, or has closed it, holds up or ends this process. */
+/** From now on, a reader of standard error that is slow or gone neither holds up nor ends this process. */
 export function unblockErrors(): void {
   process.stderr.on('error', () => {});
-  // Node writes to pipes and sockets without waiting, but to a terminal only once told: a stalled ssh, or Ctrl-S, would
-  // stop the process at its next word.
+  // Node writes to pipes and sockets without waiting, but to a terminal only if told so: a stalled ssh, or Ctrl-S, would
+  // stop the process at its next line.
   const terminal = process.stderr as { _handle?: { setBlocking?(blocking: boolean): void } };
   if (process.stderr.isTTY) terminal._handle?.setBlocking?.(false);
 }
 
-/** Says what went wrong and sets the exit code that belongs to it. */
+/** Prints what went wrong and sets the exit code for it. */
 export function fail(error: unknown): void {
   process.exitCode = exitCodeOf(error);
   printError(describe(error));
 }
 
-/** What a person needs of an error: of one that was foreseen its message, of a defect where it happened. */
+/** Returns the message of an expected error, and the stack of a defect. */
 export function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isForeseen = error instanceof NoncedError || error instanceof ExitError;
@@ -80,13 +80,13 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof NoncedError)) return EXIT.lostOwnership;
   const isForbidden = ['EACCES', 'EPERM'].includes(systemErrorCode(error.cause) ?? '');
   if (error.code === 'UNAVAILABLE' && isForbidden) return EXIT.noPermission;
-  // A newer daemon may refuse with a code that is not known here.
+  // A newer daemon may refuse with a code that this version does not know.
   return EXIT_CODES[error.code] ?? EXIT.tempFail;
 }
 
 const HOUR_MS = 3_600_000;
 
-/** How far ahead of the clock an operator may put a sequence, by how much he insists. */
+/** Returns how far ahead of the clock an operator may put a sequence, by the option that was given. */
 export function allowedLeadMs({ yes, force }: { readonly yes: boolean; readonly force: boolean }): number {
   if (force) return Number.MAX_SAFE_INTEGER;
   return yes ? 24 * HOUR_MS : HOUR_MS;

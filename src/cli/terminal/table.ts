@@ -1,10 +1,10 @@
 const NUMBER = /^-?\d+$/;
-/** No column is cut shorter. */
+/** No column is cut shorter than this. */
 const LEAST_CELL = 6;
 
 /**
- * Lines of columns, each as wide as its widest cell; the first row is the heading. Where that is wider than `width`, the
- * widest columns are cut, but none with numbers in it: a number that is cut is another one.
+ * Returns lines of columns, each as wide as its widest cell; the first row is the heading. If a line would be wider than
+ * `width`, the widest columns are cut, but never one with numbers in it: a number that is cut is another number.
  */
 export function tableOf(rows: readonly (readonly string[])[], width = Number.POSITIVE_INFINITY): string[] {
   const widths = cutWithin(rows, naturalWidths(rows), width);
@@ -16,7 +16,7 @@ export function tableOf(rows: readonly (readonly string[])[], width = Number.POS
   );
 }
 
-/** As tableOf, but columns are left out from the right first, down to `least` of them. */
+/** Returns the same, but first leaves out columns from the right, down to `least` of them. */
 export function tableWithin(rows: readonly (readonly string[])[], width: number, least: number): string[] {
   const widths = naturalWidths(rows);
   let columns = widths.length;
@@ -45,12 +45,12 @@ function cutWithin(rows: readonly (readonly string[])[], widths: number[], width
   return widths;
 }
 
-/** The text, or as much of it as fits and an ellipsis. */
+/** Returns the text, or as much of it as fits and an ellipsis. */
 function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** The text in lines of at most `width`, broken between words; the first begins with `lead`, the others with `indent`. */
+/** Returns the text in lines of at most `width`, broken between words. The first begins with `lead`, the others with `indent`. */
 export function wrapped(text: string, width: number, lead = '', indent = lead): string[] {
   const lines: string[] = [];
   let line = lead;

@@ -87,7 +87,7 @@ test('what is still under way is told with its process and how long it may last,
     '  and 10 more',
   ]);
   expect(linesOf(draining({ waiting: 1 }))).toEqual(['no call is under way, but 1 request waits']);
-  expect(linesOf(draining())).toEqual(['no call is under way, but urgent ones keep beginning']);
+  expect(linesOf(draining())).toEqual(['no call is under way, but urgent ones keep coming']);
 });
 
 test('calls are told from others by whose they are, and not by their age', () => {

@@ -1,8 +1,8 @@
 import { allOf, type Takes, type TreeCommand } from '../command-tree.ts';
 
 /**
- * A script that teaches bash the command line. It is complete in itself: nothing is run when somebody presses Tab. It
- * needs neither the package bash-completion nor a bash newer than 3.2.
+ * Returns a script that teaches bash the command line. Pressing Tab runs no program. It needs neither the package
+ * bash-completion nor a bash newer than 3.2.
  */
 export function bashCompletion(tree: TreeCommand, version: string): string {
   return `# Completion for bash, made by nonced ${version}: nonced completion bash
@@ -26,7 +26,7 @@ ${allOf(tree).flatMap(valuesOf).join('\n')}
 ${FUNCTIONS}`;
 }
 
-/** Words as the script keeps them, each behind a blank. */
+/** Returns words as the script keeps them, each after a blank. */
 function keyOf(words: readonly (string | number)[]): string {
   return words.map((word) => ` ${word}`).join('');
 }
@@ -46,7 +46,7 @@ function valuesOf({ path, options, operands }: TreeCommand): string[] {
   ];
 }
 
-/** The choices themselves, or what no choice begins with. */
+/** Returns the choices themselves, or a word that no choice begins with. */
 function wordOf(takes: Takes): string {
   return takes.kind === 'choice' ? takes.choices.join(' ') : `@${takes.kind}`;
 }

@@ -1,8 +1,8 @@
 import { allOf, type Takes, type TreeCommand, type TreeOption } from '../command-tree.ts';
 
 /**
- * A script that teaches zsh the command line, either sourced or as a file `_nonced` in a directory of $fpath. It is
- * complete in itself: nothing is run when somebody presses Tab.
+ * Returns a script that teaches zsh the command line, either sourced or as a file `_nonced` in a directory of $fpath. It
+ * needs nothing else: pressing Tab runs no program.
  */
 export function zshCompletion(tree: TreeCommand, version: string): string {
   return `#compdef nonced
@@ -27,7 +27,7 @@ function leafOf({ path, options, operands }: TreeCommand): string {
   const specs = [
     ...options.map(specOf),
     ...operands.map(({ name, takes }, index) =>
-      // The options of another program are its own affair.
+      // Another program completes its own options.
       takes.kind === 'program'
         ? quote(`(-)${index + 1}:program: _command_names -e`)
         : quote(`${index + 1}:${literal(name)}:${actionOf(takes)}`),
@@ -73,7 +73,7 @@ function nameOf(path: readonly string[]): string {
 function specOf({ names, description, value }: TreeOption): string {
   const [first = ''] = names;
   const isOnly = names.length === 1;
-  // Help and version are all that is done, whatever else is said.
+  // With --help or --version nothing else on the line matters.
   const isLast = names.includes('--help') || names.includes('--version');
   const excluded = isLast ? '(- *)' : isOnly ? '' : `(${names.join(' ')})`;
   const what = `[${literal(description)}]${value === undefined ? '' : `:${literal(value.name)}:${actionOf(value.takes)}`}`;
@@ -97,7 +97,7 @@ function actionOf(takes: Takes): string {
   }
 }
 
-/** Text in which _arguments sees no sign of its own. */
+/** Returns text in which _arguments finds no special character. */
 function literal(text: string): string {
   return text.replaceAll(/[\\[\]:]/g, '\\$&');
 }

@@ -4,7 +4,7 @@ import type { NoncedCommand } from '../nonced-command.ts';
 import { parseCount, parseDuration } from '../option-values.ts';
 import { accountOption, socketOption } from '../shared-options.ts';
 
-/** Adds what a bot or a script calls. */
+/** Adds the commands that a bot or a script calls. */
 export function addBots(nonced: NoncedCommand): void {
   nonced
     .command('exec')

@@ -7,7 +7,7 @@ import { configOption, jsonOption } from '../shared-options.ts';
 
 const SHELLS = ['bash', 'zsh'];
 
-/** Adds what helps while a bot is written. `whole` makes the command line that the shells and the manual page are told. */
+/** Adds the commands for writing a bot. `whole` makes the whole command line, for the completions and the manual page. */
 export function addDevelop(nonced: NoncedCommand, whole: () => NoncedCommand): void {
   nonced
     .command('rehearse')

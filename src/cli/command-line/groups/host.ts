@@ -6,7 +6,7 @@ import { parseCallLogSize } from '../option-values.ts';
 import { configOption, jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
 import { addState } from './state.ts';
 
-/** Adds what makes a host the authority over nonces. */
+/** Adds the commands that make a host the authority over its nonces. */
 export function addHost(nonced: NoncedCommand): void {
   addServe(nonced);
   addState(nonced);

@@ -4,7 +4,7 @@ import { addRenamed } from '../old-names.ts';
 import { parseInterval, parseListed, parseMoment } from '../option-values.ts';
 import { accountArgument, jsonOption, socketOption, stateDirOption } from '../shared-options.ts';
 
-/** Adds what shows what happens, and why. None of it changes anything. */
+/** Adds the commands that show what happens and why. None of them changes anything. */
 export function addLook(nonced: NoncedCommand): void {
   nonced
     .command('status')

@@ -4,7 +4,7 @@ import type { NoncedCommand } from '../nonced-command.ts';
 import { parseDuration, parseNonce, parseSequence, parseSpan } from '../option-values.ts';
 import { accountArgument, jsonOption, socketOption } from '../shared-options.ts';
 
-/** Adds what changes the running daemon, by its operator's socket. */
+/** Adds the commands that change the running daemon, through its operator's socket. */
 export function addOperate(nonced: NoncedCommand): void {
   nonced
     .command('pause')

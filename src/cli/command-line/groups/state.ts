@@ -5,7 +5,7 @@ import { noteOldName } from '../old-names.ts';
 import { parseCounter, parseNonce, parseSequence } from '../option-values.ts';
 import { jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
 
-/** Adds what works on the state while no daemon runs. */
+/** Adds the commands that work on the state while no daemon runs. */
 export function addState(nonced: NoncedCommand): void {
   const state = nonced
     .command('state')
@@ -19,7 +19,7 @@ export function addState(nonced: NoncedCommand): void {
   addStateCommands(state, false);
 }
 
-/** Adds the same commands by the names that they had in 0.1: each says what it is called now, and none is listed. */
+/** Adds the same commands under their names of 0.1. Each says what it is called now, and none is listed. */
 export function addOldState(nonced: NoncedCommand): void {
   const others = new Set(nonced.commands);
   addStateCommands(nonced, true);
