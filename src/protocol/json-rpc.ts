@@ -9,16 +9,16 @@ const METHOD_NOT_FOUND = -32601;
 const INVALID_PARAMS = -32602;
 const OURS = -32000;
 
-/** The `id` of an error whose request's own could not be read is null; it is 0 here, as in MessagePack-RPC. */
+/** Stands for the null that is the id of an error if the request's own could not be read, as in MessagePack-RPC. */
 const NO_ID = 0;
 
 const CALL_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
 const ANSWER_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'result', 'error']);
 
-/** Throws at bytes that are no UTF-8, and leaves a byte order mark in, which is no JSON. */
+/** Throws for bytes that are not UTF-8. It keeps a byte order mark, which is not JSON. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** A refusal of what is around the params. It carries JSON-RPC's number, so that `refusal` can tell them apart. */
+/** The refusal of a message whose envelope is wrong. It carries JSON-RPC's own number for that. */
 class EnvelopeRefusal implements Refusal {
   readonly code = 'BAD_REQUEST';
   readonly message: string;
@@ -30,7 +30,7 @@ class EnvelopeRefusal implements Refusal {
   }
 }
 
-/** JSON-RPC 2.0, a message a line. A bigint is written as a decimal string, and read as the string it is. */
+/** JSON-RPC 2.0, one message a line. A bigint is written as a decimal string, and read as a string. */
 export const jsonRpc: Codec = {
   encoding: 'json',
 
@@ -39,10 +39,10 @@ export const jsonRpc: Codec = {
     try {
       message = JSON.parse(utf8.decode(frame));
     } catch {
-      return malformed(undefined, 'a line is no JSON; send one whole object a line, in UTF-8', PARSE_ERROR);
+      return malformed(undefined, 'a line is not JSON; send one whole object a line, in UTF-8', PARSE_ERROR);
     }
     if (typeof message !== 'object' || message === null || Array.isArray(message)) {
-      return malformed(undefined, `a line holds ${quote(message)}; send one object a line, no batches`);
+      return malformed(undefined, `a line holds ${quote(message)}; send one object a line, not a batch`);
     }
     return messageFrom(message as Envelope);
   },
@@ -101,7 +101,7 @@ function callFrom(message: Envelope, id: RequestId | undefined): Message {
 function answerFrom(message: Envelope, id: RequestId | undefined): Message {
   const { result, error } = message;
   if (result !== undefined && error !== undefined)
-    return malformed(id, 'an answer has a result and an error; send one');
+    return malformed(id, 'an answer has both a result and an error; send one of them');
   if (error !== undefined && message.id === null) return { kind: 'error', id: NO_ID, error: rpcErrorFrom(error) };
   if (id === undefined) return malformedId(message.id);
   return error === undefined ? { kind: 'answer', id, result } : { kind: 'error', id, error: rpcErrorFrom(error) };
@@ -113,7 +113,7 @@ function rpcErrorFrom(error: unknown) {
   return errorFromWire({ code: code === METHOD_NOT_FOUND ? 'UNKNOWN_METHOD' : 'BAD_REQUEST', message });
 }
 
-/** `[]` and `[object]` are for clients that only know positional params; the check of the request refuses other lists. */
+/** Takes `[]` and `[object]` from clients that know only positional params. The check of the request refuses other lists. */
 function unwrap(params: unknown): unknown {
   if (!Array.isArray(params)) return params;
   if (params.length === 0) return undefined;

@@ -1,7 +1,7 @@
 import { type ErrorCode, type Refusal, refusal } from '../errors.ts';
 import type { Codec } from './messages.ts';
 
-/** Arrays and maps within one another, the message's own array counted. */
+/** How deep arrays and maps may be nested, with the message's own array. */
 export const MAX_DEPTH = 8;
 
 const LINE_FEED = 0x0a;
@@ -9,7 +9,7 @@ const CARRIAGE_RETURN = 0x0d;
 const BRACE = 0x7b;
 const NOTHING = new Uint8Array(0);
 
-/** These bytes are no messages, or too many: answer the refusal if anything, then close the connection. */
+/** Thrown for bytes that are not messages, or too many. The connection may send the refusal, and must be closed. */
 export class BrokenStream extends Error {
   override readonly name = 'BrokenStream';
   readonly refusal: Refusal;
@@ -21,25 +21,25 @@ export class BrokenStream extends Error {
 }
 
 /**
- * Cuts a connection's bytes into messages. A frame is a view of the chunk it came in, so it is good for as long as that
- * chunk is; only a message split over chunks is copied. With every frame taken before the next `push`, never more
- * than `maxBytes` and one chunk are held.
+ * Cuts a connection's bytes into messages. A frame is a view of the chunk it came in, and valid for as long as that chunk
+ * is; only a message that is split over chunks is copied. If every frame is taken before the next `push`, it never holds
+ * more than `maxBytes` and one chunk.
  *
- * A MessagePack frame holds exactly one array of three or four, of plain values only (no extension types), at most
- * MAX_DEPTH deep: it is safe to unpack. A JSON frame is a line without its end; whether it is JSON, the codec says.
+ * A MessagePack frame holds exactly one array of three or four plain values (no extension types), at most MAX_DEPTH deep:
+ * it is safe to unpack. A JSON frame is a line without its end; whether it is JSON is for the codec to say.
  */
 export class MessageScanner {
   readonly #maxBytes: number;
   readonly #boundary: MsgpackBoundary;
   #encoding: Codec['encoding'] | undefined;
   #bytes: Uint8Array = NOTHING;
-  /** Where in `#bytes` the next message begins. */
+  /** Where the next message begins in `#bytes`. */
   #start = 0;
-  /** How far from there a line end has been looked for. */
+  /** How far from there a line end was looked for. */
   #searched = 0;
   #broken: BrokenStream | undefined;
 
-  /** `maxBytes` counts a line's end too. Without `encoding`, the first byte picks it. */
+  /** `maxBytes` includes a line's end. Without `encoding` the first byte decides it. */
   constructor(options: { readonly maxBytes: number; readonly encoding?: Codec['encoding'] }) {
     this.#maxBytes = options.maxBytes;
     this.#encoding = options.encoding;
@@ -51,7 +51,7 @@ export class MessageScanner {
     return this.#encoding;
   }
 
-  /** Bytes that came in and have not been handed out yet. */
+  /** How many bytes came in and were not returned yet. */
   get pendingBytes(): number {
     return this.#bytes.length - this.#start;
   }
@@ -69,7 +69,7 @@ export class MessageScanner {
     this.#start = 0;
   }
 
-  /** The next whole message, or undefined until more bytes come. Throws BrokenStream, and from then on always. */
+  /** Returns the next whole message, or undefined until more bytes come. Throws BrokenStream, and from then on always. */
   next(): Uint8Array | undefined {
     if (this.#broken !== undefined) throw this.#broken;
     try {
@@ -87,7 +87,7 @@ export class MessageScanner {
     }
   }
 
-  /** Call when the stream has ended and `next` has nothing more: a last line of JSON may lack its line end. */
+  /** Must be called when the stream has ended and `next` returned undefined: a last line of JSON may lack its end. */
   end(): Uint8Array | undefined {
     const rest = this.#bytes.subarray(this.#start);
     this.#bytes = NOTHING;
@@ -109,10 +109,10 @@ export class MessageScanner {
     while (this.pendingBytes > 0) {
       const first = this.#bytes[this.#start] ?? 0;
       if (first >= 0x80) {
-        throw new BrokenStream('BAD_REQUEST', 'binary on a connection that began with JSON; keep to one of the two');
+        throw new BrokenStream('BAD_REQUEST', 'binary bytes on a connection that began with JSON; use one of the two');
       }
       const lineFeed = this.#bytes.indexOf(LINE_FEED, this.#start + this.#searched);
-      // Without a line end yet, one more byte at least would have to come.
+      // Without a line end, at least one more byte must come.
       const length = lineFeed === -1 ? this.pendingBytes + 1 : lineFeed + 1 - this.#start;
       if (length > this.#maxBytes) throw tooLarge(this.#maxBytes);
       if (lineFeed === -1) {
@@ -138,15 +138,15 @@ export class MessageScanner {
   }
 }
 
-/** Finds where a MessagePack message ends: no recursion, and no byte is looked at twice when they come one by one. */
+/** Finds where a MessagePack message ends, without recursion. Bytes that come one by one are each looked at once. */
 class MsgpackBoundary {
   readonly #maxBytes: number;
-  /** Where the next value begins, from the message's first byte; may lie beyond the bytes that are here. */
+  /** Where the next value begins, counted from the message's first byte. It may be beyond the bytes that are here. */
   #at = 0;
-  /** Values still to come. Each takes a byte at least, so a length too large is known from its prefix. */
+  /** How many values are still to come. Each takes at least a byte, so a length prefix shows if it is too large. */
   #owed = 1;
   #depth = 0;
-  /** Values left in each open array or map, by depth. */
+  /** How many values are left in each open array or map, by depth. */
   readonly #left = new Uint32Array(MAX_DEPTH + 1);
 
   constructor(maxBytes: number) {
@@ -159,11 +159,11 @@ class MsgpackBoundary {
     this.#depth = 0;
   }
 
-  /** The length of the message that begins at `start`, or 0 while its end is not here yet. */
+  /** Returns the length of the message that begins at `start`, or 0 while its end is not here. */
   length(bytes: Uint8Array, start: number): number {
     while (this.#owed > 0) {
       const position = start + this.#at;
-      // Asked first: to read past the end of an array is slow.
+      // Checked first, because reading past the end of an array is slow.
       if (position >= bytes.length) return 0;
       const head = bytes[position] as number;
       if (this.#at === 0 && head !== 0x93 && head !== 0x94) {
@@ -206,7 +206,7 @@ class MsgpackBoundary {
     return start + this.#at <= bytes.length ? this.#at : 0;
   }
 
-  /** A value ended, and with it every array or map whose last one it was. */
+  /** Ends a value, and every array or map that it was the last value of. */
   #close(): void {
     while (this.#depth > 0) {
       const left = (this.#left[this.#depth] ?? 0) - 1;
@@ -218,14 +218,14 @@ class MsgpackBoundary {
 }
 
 interface Layout {
-  /** Head and length prefix, or the whole value where there is no prefix. */
+  /** The size of the head and length prefix, or of the whole value if there is no prefix. */
   readonly size: number;
   readonly lengthBytes: number;
-  /** Values for each one that the length counts; 0: it counts bytes. */
+  /** How many values there are for each one that the length counts; 0 if it counts bytes. */
   readonly children: 0 | 1 | 2;
 }
 
-/** 0xc0 to 0xdf. Undefined: the byte that is never used, and the extension types. */
+/** The layouts of 0xc0 to 0xdf; undefined for the byte that is never used and for the extension types. */
 const LAYOUTS: readonly (Layout | undefined)[] = [
   fixed(1), // nil
   undefined,
@@ -252,7 +252,7 @@ function counted(lengthBytes: number, children: Layout['children']): Layout {
 
 function bigEndian(bytes: Uint8Array, position: number, width: number): number {
   let value = 0;
-  // Not by shifts: they would make a length over 2^31 negative.
+  // Not by shifts, which would make a length over 2^31 negative.
   for (let i = 0; i < width; i += 1) value = value * 256 + (bytes[position + i] ?? 0);
   return value;
 }

@@ -1,14 +1,14 @@
 import type { ErrorCode, Refusal } from '../errors.ts';
 import type { ExclusionPolicy, LeaseEnd, Outcome, Priority, RevokeReason, Unit } from '../terms.ts';
 
-/** The protocol's version, told in `hello`. */
+/** The protocol's version, which `hello` returns. */
 export const PROTOCOL = 1;
 
-/** A message of a client, from its first byte to its last, line end included. */
+/** The size of a client's message, with its line end. */
 export const MAX_MESSAGE_BYTES = 4096;
 /** How many calls or events one answer lists. */
 export const MAX_PAGE = 500;
-/** A request's id that is a string, in UTF-8 bytes. */
+/** The size of a request's id that is a string, in UTF-8. */
 export const MAX_ID_BYTES = 64;
 
 export type RequestId = number | string;
@@ -18,7 +18,7 @@ export function isRequestId(id: unknown): id is RequestId {
   return typeof id === 'string' && id.length <= MAX_ID_BYTES && Buffer.byteLength(id) <= MAX_ID_BYTES;
 }
 
-/** A request whose every field has been checked; what was left out has its default. */
+/** A request of which every field has been checked. What was left out has its default. */
 export type Request =
   | {
       readonly method: 'hello';
@@ -32,7 +32,7 @@ export type Request =
   | {
       readonly method: 'next';
       readonly token: number;
-      /** Undefined: the lease's own account. */
+      /** Undefined for the lease's own account. */
       readonly account: string | undefined;
       readonly cost: number;
       readonly count: number;
@@ -50,7 +50,7 @@ export type Request =
   | { readonly method: 'metrics' }
   | {
       readonly method: 'calls';
-      /** A serial number: those that ended after it, the earliest first. Undefined: the last ones. */
+      /** A serial number: lists the calls that ended after it, the earliest first. Undefined for the last ones. */
       readonly after: number | undefined;
       readonly limit: number;
       readonly account: string | undefined;
@@ -60,18 +60,18 @@ export type Request =
   | { readonly method: 'pause'; readonly account: string }
   | { readonly method: 'resume-account'; readonly account: string }
   | { readonly method: 'set-exclusive'; readonly policy: ExclusionPolicy }
-  /** Lets only urgent calls begin, or all again. */
+  /** Lets only urgent calls begin, or all calls again. */
   | { readonly method: 'drain'; readonly draining: boolean };
 
 export interface AcquireRequest {
   readonly method: 'acquire';
   readonly account: string;
-  /** Fingerprint of the public API key: 16 hex digits, lower case. */
+  /** The fingerprint of the public API key: 16 hex digits, lower case. */
   readonly key: string | undefined;
   readonly unit: Unit | undefined;
   readonly priority: Priority;
   readonly cost: number;
-  /** Undefined: the default of the priority. */
+  /** Undefined for the default of the priority. */
   readonly ttlMs: number | undefined;
   readonly waitMs: number | undefined;
   readonly label: string | undefined;
@@ -80,26 +80,26 @@ export interface AcquireRequest {
 
 export interface AdvanceRequest {
   readonly method: 'advance';
-  /** Undefined: that of the account, or the default one. */
+  /** Undefined for that of the account, or else the default one. */
   readonly sequence: string | undefined;
-  /** The account is given a sequence of its own first, so that the others that share its own now are not raised. */
+  /** The account gets a sequence of its own first, so that the accounts that now share its sequence are not raised. */
   readonly account: string | undefined;
-  /** The next nonce is at least this; or `by` so many above the last one; or the wall clock, accepted as it is. */
+  /** The next nonce is at least `nonce`; or `nonces` above the last one; or the wall clock, accepted as it is. */
   readonly target:
     | { readonly kind: 'to'; readonly nonce: bigint }
     | { readonly kind: 'by'; readonly nonces: bigint }
     | { readonly kind: 'now' };
-  /** Refused when the sequence would end up further ahead of the wall clock. */
+  /** Refused if the sequence would end up further ahead of the wall clock. */
   readonly maxLeadMs: number;
 }
 
-/** What came in, before its method and fields are looked at. */
+/** A message that came in, before its method and fields are checked. */
 export type Message =
   | { readonly kind: 'request'; readonly id: RequestId; readonly method: string; readonly params: unknown }
   | { readonly kind: 'notification'; readonly method: string; readonly params: unknown }
   | { readonly kind: 'answer'; readonly id: RequestId; readonly result: unknown }
   | { readonly kind: 'error'; readonly id: RequestId; readonly error: WireError }
-  /** A whole message that says nothing we understand: it is answered, and the connection lives on. */
+  /** A whole message that makes no sense. It is answered, and the connection stays open. */
   | { readonly kind: 'malformed'; readonly id: RequestId | undefined; readonly refusal: Refusal };
 
 export interface WireError {
@@ -109,15 +109,15 @@ export interface WireError {
   readonly retryAfterMs?: number;
 }
 
-/** One of the two encodings. Nonces and tokens are bigint on this side of it; JSON writes them as decimal strings. */
+/** One of the two encodings. Nonces and tokens are bigint on this side; JSON writes them as decimal strings. */
 export interface Codec {
   readonly encoding: 'msgpack' | 'json';
-  /** `frame` is one whole message as the scanner found it. Never throws. */
+  /** Decodes one whole message as the scanner found it. Never throws. */
   decode(frame: Uint8Array): Message;
   request(id: RequestId, method: string, params: object): Uint8Array;
   notification(method: string, params: object): Uint8Array;
   answer(id: RequestId, result: object): Uint8Array;
-  /** `id` is undefined where the request's own could not be read (JSON-RPC: null; MessagePack-RPC: 0). */
+  /** `id` is undefined if the request's own could not be read (JSON-RPC: null; MessagePack-RPC: 0). */
   refusal(id: RequestId | undefined, refusal: Refusal): Uint8Array;
 }
 
@@ -140,13 +140,13 @@ export interface HelloResult {
 export interface HeldLease {
   readonly token: bigint;
   readonly account: string;
-  /** The id its `acquire` had; null where it was too long to be noted. */
+  /** The id of its `acquire`; null if it was too long to be noted. */
   readonly id: RequestId | null;
   readonly ttlMs: number;
 }
 
 export interface NonceResult {
-  /** The first of `count` consecutive ones. */
+  /** The first of `count` consecutive nonces. */
   readonly nonce: bigint;
   readonly count: number;
 }
@@ -162,7 +162,7 @@ export interface RenewResult {
 }
 
 export interface ReleaseResult {
-  /** True once, then false. */
+  /** True the first time, then false. */
   readonly released: boolean;
 }
 
@@ -178,14 +178,14 @@ export interface ChangeResult {
 }
 
 export interface PauseResult extends ChangeResult {
-  /** Whether the account has ever drawn: otherwise its label may be misspelt. */
+  /** Whether the account has ever drawn. If not, its label may be misspelt. */
   readonly isKnown: boolean;
 }
 
 export interface AdvanceResult extends ChangeResult {
   readonly sequence: string;
   readonly unit: Unit;
-  /** The accounts known to draw from the sequence, at most 100. */
+  /** The accounts that are known to draw from the sequence, at most 100. */
   readonly accounts: readonly string[];
 }
 
@@ -208,15 +208,15 @@ export interface StatusResult {
     readonly noncesPerSecond: number;
   };
   readonly sequences: readonly SequenceStatus[];
-  /** Accounts that an operator has stopped, in use or not. */
+  /** Accounts that an operator has paused, in use or not. */
   readonly paused: readonly string[];
-  /** How long only urgent calls have been let through, because an operator drains the daemon; null while all are. */
+  /** How long only urgent calls have been let through, because an operator drains the daemon; null if it is not drained. */
   readonly drainingForMs: number | null;
-  /** Why the configuration that was read last is not the one in effect; null where it is. */
+  /** Why the configuration that was read last is not in effect; null if it is. */
   readonly configurationProblem: string | null;
   readonly exchanges: readonly {
     readonly exchange: string;
-    /** Null while it answers; otherwise how long it has counted as down. */
+    /** How long it has counted as down; null while it answers. */
     readonly downForMs: number | null;
   }[];
   readonly accounts: readonly AccountStatus[];
@@ -224,14 +224,14 @@ export interface StatusResult {
   readonly durability: {
     /** `slow`: a write has been under way for over a second; calls go on below the durable ceiling. */
     readonly state: 'durable' | 'slow' | 'retrying';
-    /** Why the last write failed, while it is being retried. */
+    /** Why the last write failed, while it is retried. */
     readonly problem: string | null;
     readonly writes: number;
   };
   readonly clock: {
-    /** `not-followed`: the wall clock jumped ahead and the sequences go on by the time since boot. */
+    /** `not-followed`: the wall clock jumped ahead, and the sequences go on by the time since boot. */
     readonly state: 'followed' | 'not-followed' | 'behind';
-    /** How far the wall clock is from where the time since boot puts it. */
+    /** How far the wall clock is from where it should be by the time since boot. */
     readonly offMs: number;
   };
 }
@@ -241,7 +241,7 @@ export interface SequenceStatus {
   readonly unit: Unit;
   readonly last: bigint;
   readonly ceiling: bigint;
-  /** How far the last nonce is ahead of the clock; negative when behind, null for a counter. */
+  /** How far the last nonce is ahead of the clock; negative if behind, null for a counter. */
   readonly leadMs: number | null;
   readonly issued: number;
 }
@@ -254,19 +254,19 @@ export interface AccountStatus {
   readonly nonces: number;
   readonly waiting: number;
   readonly idleMs: number;
-  /** When a call of it was last reported to be accepted; null if none was since the daemon started. */
+  /** How long ago a call of it was last reported as accepted; null if none was since the daemon started. */
   readonly okAgoMs: number | null;
-  /** Nonces of it that were reported to be rejected, since the daemon started and in a row. */
+  /** How many of its nonces were reported as rejected: since the daemon started, and in a row. */
   readonly rejected: number;
   readonly rejectedInARow: number;
-  /** Give or take five minutes. */
+  /** To within five minutes. */
   readonly rejectedLastHour: number;
-  /** Calls that outlasted their leases, since the daemon started. */
+  /** How many of its calls outlasted their leases since the daemon started. */
   readonly expired: number;
   readonly paused: boolean;
-  /** Null while calls are let through; otherwise why only probes are, and when the next one may come. */
+  /** Why only probes are let through, and when the next one may come; null while calls are. */
   readonly breaker: { readonly openFor: 'invalid-nonce' | 'locked-out'; readonly probeInMs: number } | null;
-  /** Null for an account without pacing. `nextFreeMs`: when a call that costs 1 may begin. */
+  /** Null for an account without pacing. `nextFreeMs` is how long until a call that costs 1 may begin. */
   readonly pace: {
     readonly level: number;
     readonly max: number;
@@ -291,7 +291,7 @@ export interface LaneStatus {
   }[];
   readonly waiting: number;
   readonly oldestWaitMs: number;
-  /** Of each account and priority the one that comes first, the longest waiter first. */
+  /** The first waiter of each account and priority, the one that has waited longest first. */
   readonly waiters: readonly {
     readonly account: string;
     readonly name: string | null;
@@ -299,7 +299,7 @@ export interface LaneStatus {
     readonly label: string | null;
     readonly priority: Priority;
     readonly waitedMs: number;
-    /** It waits for its account's pace, or for its account's first write, and not for its turn. */
+    /** It waits for its account's pace or first write, and not for the lane. */
     readonly paced: boolean;
   }[];
 }
@@ -313,22 +313,22 @@ export interface WhyCall {
   readonly priority: Priority;
   /** Null for a call that was granted before a restart of the daemon. */
   readonly nonce: bigint | null;
-  /** The last one drawn under its lease. */
+  /** The last nonce drawn under its lease. */
   readonly lastNonce: bigint | null;
   readonly waitedMs: number;
   readonly heldMs: number;
   readonly agoMs: number;
   readonly ended: LeaseEnd;
   readonly outcome: Outcome;
-  /** The outcome was told after the lease had ended. */
+  /** The outcome came after the lease had ended. */
   readonly late: boolean;
 }
 
-/** Where to read on. */
+/** From where to read on. */
 export interface PageResult {
-  /** To be given as `after` for what comes next. */
+  /** Give it as `after` to get what comes next. */
   readonly after: number;
-  /** How many came after the asked number and were forgotten before they were read. */
+  /** How many came after the number that was asked for and were forgotten before they were read. */
   readonly missed: number;
 }
 
@@ -350,7 +350,7 @@ export interface EventRecord {
   readonly serial: number;
   readonly kind: string;
   readonly severity: 'error' | 'warn' | 'info' | 'debug';
-  /** The account, exchange or sequence that it happened to. */
+  /** The account, exchange or sequence that it is about. */
   readonly subject: string | null;
   readonly text: string;
   readonly agoMs: number;
@@ -361,13 +361,13 @@ export interface EventsResult extends PageResult {
   readonly events: readonly EventRecord[];
 }
 
-/** `counts` has one more element than `boundsMs`: what was longer than the last bound. Not cumulative. */
+/** `counts` has one element more than `boundsMs`, for what was longer than the last bound. It is not cumulative. */
 export interface HistogramResult {
   readonly counts: readonly number[];
   readonly sumMs: number;
 }
 
-/** Counts are since the daemon started. What is 0 is left out of `outcomes` and `endings`. */
+/** Counts since the daemon started. `outcomes` and `endings` leave out what is 0. */
 export interface AccountMetrics {
   readonly account: string;
   readonly exchange: string;
@@ -382,15 +382,15 @@ export interface AccountMetrics {
   readonly pace: { readonly level: number; readonly max: number } | null;
 }
 
-/** What a program counts. `accounts` lists all in use, a thousand at most; `status` lists a hundred. */
+/** What a program counts. `accounts` lists all that are in use, at most a thousand; `status` lists a hundred. */
 export interface MetricsResult {
   readonly boundsMs: readonly number[];
-  /** Of calls that have ended: how long they had waited, and how long they lasted. */
+  /** How long the calls that have ended had waited, and how long they lasted. */
   readonly waits: HistogramResult;
   readonly holds: HistogramResult;
   /** Writes of the state that became durable, and how many failed. */
   readonly writes: HistogramResult & { readonly failures: number };
-  /** How long the longest waiter of all lanes has waited; 0 where nobody waits. */
+  /** How long the longest waiter of all lanes has waited; 0 if none waits. */
   readonly oldestWaitMs: number;
   readonly refusals: readonly { readonly code: string; readonly count: number }[];
   readonly accounts: readonly AccountMetrics[];
@@ -403,9 +403,9 @@ export interface WhyResult {
   readonly unit: Unit;
   /** How far its sequence is ahead of the clock; null for a counter. */
   readonly leadMs: number | null;
-  /** Its calls under way. */
+  /** How many of its calls are under way. */
   readonly held: number;
-  /** How often programs asked for another unit since the daemon started, and for which at last; null if none did. */
+  /** How often programs asked for another unit since the daemon started, and which one was last; null if none did. */
   readonly refusedUnits: { readonly count: number; readonly unit: Unit } | null;
   readonly paused: boolean;
   /** Whether it has ever drawn a nonce here. */
@@ -421,7 +421,7 @@ export interface WhyResult {
     readonly sure: 'certain' | 'likely' | 'possible';
     /** For a person: the fact. */
     readonly text: string;
-    /** What to do about it, in this order; with `Or`, where something else may be the cause. */
+    /** What to do about it, in this order; with `Or` if there may be another cause. */
     readonly fixes: readonly string[];
   };
 }

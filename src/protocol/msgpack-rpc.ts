@@ -8,26 +8,26 @@ const REQUEST = 0;
 const ANSWER = 1;
 const NOTIFICATION = 2;
 
-/** Where a request's own id could not be read. Clients count from 1. */
+/** The id of an answer if the request's own could not be read. Clients count from 1. */
 const NO_ID = 0;
 
 const options = {
-  // Maps, as every language knows them, not msgpackr's own records.
+  // Maps, which every language knows, and not msgpackr's own records.
   useRecords: false,
   variableMapSize: true,
   mapsAsObjects: true,
   int64AsType: 'bigint' as const,
-  // Left out, as in JSON: msgpackr would write an extension type, which the other side's scanner refuses.
+  // Left out, as in JSON: msgpackr would write an extension type, which the scanner of the other side refuses.
   skipValues: [undefined],
 };
 const packr = new Packr(options);
 
 /**
- * MessagePack-RPC. 64-bit integers are bigint on this side, in both directions and whatever their size, so that a
- * nonce's type never depends on its value. Other numbers stay numbers, so a whole one over 2^32 is written as a double,
- * exact to 2^53.
+ * MessagePack-RPC. 64-bit integers are bigint on this side, in both directions and whatever their size, so that the type
+ * of a nonce never depends on its value. Other numbers stay numbers: a whole one over 2^32 is written as a double, which
+ * is exact up to 2^53.
  *
- * Encoding throws a RangeError for a bigint that does not fit in 64 bits.
+ * Encoding throws RangeError for a bigint that does not fit into 64 bits.
  */
 export const msgpackRpc: Codec = {
   encoding: 'msgpack',
@@ -37,10 +37,10 @@ export const msgpackRpc: Codec = {
     try {
       message = packr.unpack(frame);
     } catch {
-      // Whole values, but no map: a list as a key, for one.
+      // Whole values that cannot become objects: a list as a key, for one.
       return malformed(undefined, 'a message cannot be unpacked; send maps with strings as keys');
     }
-    if (!Array.isArray(message)) return malformed(undefined, 'a message is no array; send [0, id, method, params]');
+    if (!Array.isArray(message)) return malformed(undefined, 'a message is not an array; send [0, id, method, params]');
     switch (message[0]) {
       case REQUEST:
         return requestFrom(message);
@@ -94,7 +94,7 @@ function answerFrom(message: readonly unknown[]): Message {
   return { kind: 'error', id, error: errorFromWire(error) };
 }
 
-/** `[]` and `[map]` are what we know; anything else goes on as it is, and the check of the request refuses it. */
+/** Takes `[]` and `[map]`. Anything else stays as it is, and the check of the request refuses it. */
 function unwrap(params: readonly unknown[]): unknown {
   if (params.length === 0) return undefined;
   return params.length === 1 ? params[0] : params;

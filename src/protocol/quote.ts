@@ -7,10 +7,10 @@ const EVERY_UNPRINTABLE = new RegExp(UNPRINTABLE, 'gu');
 
 const QUOTED_CHARACTERS = 40;
 
-/** A value from outside, as a message may quote it: one line, short whatever came in, safe to print. */
+/** Returns a value from outside as a message may quote it: on one line, always short, safe to print. */
 export function quote(value: unknown): string {
   if (typeof value === 'string') {
-    // Cut first, so that the work is bounded too; a surrogate pair cut in two becomes a '?'.
+    // Cut first, so that the work is bounded too. A surrogate pair that is cut in two becomes a '?'.
     const cut = value.slice(0, QUOTED_CHARACTERS).replaceAll(EVERY_UNPRINTABLE, '?');
     return value.length > QUOTED_CHARACTERS ? `'${cut}…'` : `'${cut}'`;
   }

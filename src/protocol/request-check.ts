@@ -24,11 +24,11 @@ const MAX_COST = 1_000_000;
 const MAX_PID = 2 ** 31 - 1;
 const MAX_UINT64 = 2n ** 64n - 1n;
 
-/** A kind of value: how one is read, or undefined where it is not as `expected`, which follows `give` in a message. */
+/** A kind of value. `read` returns undefined for a value that is not as `expected`, which follows `give` in a message. */
 interface Kind<T> {
   readonly read: (value: unknown) => T | undefined;
   readonly expected: string;
-  /** A slip may put a key, or a client's session, in this field: its value is never quoted. */
+  /** The value is never quoted: by mistake this field may hold a key or a client's session. */
   readonly secret?: true;
 }
 
@@ -40,11 +40,11 @@ interface Field<T> extends Kind<T> {
 interface Method {
   readonly fields: readonly (readonly [name: string, field: Field<unknown>])[];
   readonly names: ReadonlySet<string>;
-  /** For what one field cannot tell by itself. */
+  /** Checks what takes more than one field. */
   readonly finish?: (read: never) => Request | Refusal;
 }
 
-/** The fields of a request, as its type says them. */
+/** The fields of a request, from its type. */
 type FieldsOf<M extends Request['method']> = Omit<Extract<Request, { method: M }>, 'method'>;
 
 interface AdvanceFields {
@@ -69,7 +69,7 @@ const FLAG: Kind<boolean> = {
 };
 const REQUEST_ID: Kind<RequestId> = {
   read: (value) => (isRequestId(value) ? value : undefined),
-  expected: `the id of a waiting acquire: an integer, or a string of up to ${MAX_ID_BYTES} bytes`,
+  expected: `the id of an acquire that waits: an integer, or a string of up to ${MAX_ID_BYTES} bytes`,
 };
 const TOKEN: Kind<number> = {
   read(value) {
@@ -80,11 +80,11 @@ const TOKEN: Kind<number> = {
 };
 const NONCE_OR_NOW: Kind<bigint | 'now'> = {
   read: (value) => (value === 'now' ? value : readUint64(value, 0n)),
-  expected: `'now', or a whole number below 2^64, as a decimal string where it is over 2^53`,
+  expected: `'now', or a whole number below 2^64, as a decimal string if it is over 2^53`,
 };
 const NONCES: Kind<bigint> = {
   read: (value) => readUint64(value, 1n),
-  expected: 'a whole number from 1 to 2^64 - 1, as a decimal string where it is over 2^53',
+  expected: 'a whole number from 1 to 2^64 - 1, as a decimal string if it is over 2^53',
 };
 
 const TABLE: { readonly [M in Request['method']]: Method } = {
@@ -165,21 +165,21 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
   drain: method<FieldsOf<'drain'>>({ draining: withDefault(FLAG, true) }),
 };
 
-/** A map and not the table itself: a method may be called `constructor` by whoever is on the other side. */
+/** A map and not the table itself: the other side may call a method `constructor`. */
 const METHODS: ReadonlyMap<string, Method> = new Map(Object.entries(TABLE));
 
 const NO_PARAMS: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /**
- * Checks a request from outside and fills in what was left out. A refusal says the fact, then the fix, and quotes at
- * most 40 characters of what came in.
+ * Checks a request from outside and fills in what it leaves out. A refusal says the fact, then the fix, and quotes at most
+ * 40 characters of what came in.
  */
 export function checkRequest(name: string, params: unknown = NO_PARAMS): Request | Refusal {
   const method = METHODS.get(name);
   if (method === undefined) {
-    return refusal('UNKNOWN_METHOD', `no method is called ${quote(name)}; use ${[...METHODS.keys()].join(', ')}`);
+    return refusal('UNKNOWN_METHOD', `there is no method ${quote(name)}; use one of ${[...METHODS.keys()].join(', ')}`);
   }
-  if (!isMap(params)) return badRequest(`params hold ${quote(params)}; give one map of named fields`);
+  if (!isMap(params)) return badRequest(`params is ${quote(params)}; give one map of named fields`);
   for (const field in params) {
     if (!method.names.has(field)) return unknownField(name, method, field);
   }
@@ -265,7 +265,7 @@ function readText(value: unknown): string | undefined {
   return Buffer.byteLength(value) <= MAX_TEXT_BYTES && !UNPRINTABLE.test(value) ? value : undefined;
 }
 
-/** JSON has no integers over 2^53, so they may come as decimal strings; a number beyond is one already rounded. */
+/** Reads a 64-bit integer. JSON has none over 2^53, so it may be a decimal string; a larger number is already rounded. */
 function readUint64(value: unknown, min: bigint): bigint | undefined {
   let read: bigint;
   if (typeof value === 'bigint') read = value;

@@ -3,14 +3,15 @@ import type { WireError } from './messages.ts';
 
 const CODES: ReadonlySet<unknown> = new Set(ERROR_CODES);
 
+/** Returns a refusal as it is sent. */
 export function errorToWire(refusal: Refusal): WireError {
   const { code, message, retryAfterMs } = refusal;
   return retryAfterMs === undefined ? { code, message, sent: false } : { code, message, sent: false, retryAfterMs };
 }
 
 /**
- * An error as a daemon sent it, perhaps a newer one. A code that is not known here becomes BAD_REQUEST, because that is
- * one the client does not retry by itself, and its name goes in front of the message.
+ * Reads an error as a daemon sent it, perhaps a newer one. An unknown code becomes BAD_REQUEST, which the client does not
+ * retry by itself; its name goes in front of the message.
  */
 export function errorFromWire(error: unknown): WireError {
   const { code, message, retryAfterMs } = (typeof error === 'object' && error !== null ? error : {}) as {

@@ -78,7 +78,7 @@ describe('standard error numbers', () => {
   });
 
   test('a batch is told that there are none', () => {
-    expect(errorTo('[]').error.message).toContain('no batches');
+    expect(errorTo('[]').error.message).toContain('not a batch');
   });
 
   test('an unknown key of the envelope is named', () => {
