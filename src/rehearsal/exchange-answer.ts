@@ -8,7 +8,7 @@ export function send(response: ServerResponse, answer: MethodAnswer, status = 20
   response.end(body);
 }
 
-/** Does to the answer what the fault says. `resetting` is called before a connection is reset. */
+/** Sends the answer spoilt as the fault says. `resetting` is called before a connection is reset. */
 export function sendSpoilt(
   response: ServerResponse,
   fault: FaultAction,
@@ -49,7 +49,7 @@ export function sendSpoilt(
   }
 }
 
-/** The headers of the whole, and half of the body. */
+/** Sends the headers of the whole answer and half of its body. */
 function sendHalf(response: ServerResponse, answer: MethodAnswer, sent: () => void = () => {}): void {
   const body = Buffer.from(JSON.stringify(answer));
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length });

@@ -16,29 +16,29 @@ import { randomDelays } from './random-delays.ts';
 
 export type ExchangeOptions = AdmissionRules & {
   readonly keys?: readonly KeyRequest[];
-  /** Bounds of the random delay before a nonce is looked at, so that calls in flight overtake one another. */
+  /** Bounds of the random delay before a nonce is checked, so that calls in flight overtake one another. */
   readonly delayMs?: readonly [min: number, max: number];
-  /** Seeds the delays; the same seed gives the same delays in the order of arrival. */
+  /** Seeds the delays. The same seed gives the same delays in the order of arrival. */
   readonly seed?: number;
-  /** How many calls the ledger keeps, and how many nonces of a key are remembered to find repeats. */
+  /** How many calls the ledger keeps, and how many nonces of a key, to find repeats. */
   readonly ledgerLimit?: number;
-  /** How many orders are remembered. */
+  /** How many orders are kept. */
   readonly orderLimit?: number;
   readonly port?: number;
 };
 
-/** Time and chance, as whoever starts the exchange has them. */
+/** Time and chance, from the program that starts the exchange. */
 export type ExchangeSurroundings = {
-  /** Milliseconds since 1970; must not go back. */
+  /** Milliseconds since 1970. Must not go back. */
   readonly nowMs: () => number;
   readonly after: Clock['after'];
-  /** So many bytes that nobody can guess. */
+  /** Returns so many random bytes. */
   readonly random: (bytes: number) => Buffer;
 };
 
 export type ExchangeReport = WitnessReport & {
   orders: number;
-  /** Orders with the `cl_ord_id`, or else the `userref`, of an earlier order of the account. */
+  /** How many orders had the `cl_ord_id`, or else the `userref`, of an earlier order of the account. */
   duplicateOrders: number;
 };
 
@@ -47,21 +47,21 @@ export type Exchange = {
   readonly port: number;
   readonly keys: readonly ApiKey[];
   addKey(request?: KeyRequest): ApiKey;
-  /** Puts a fault in force; the function returned takes it back. */
+  /** Puts a fault in force. The returned function takes it back. */
   injectFault(fault: Fault): () => void;
   clearFaults(): void;
-  /** How many calls wait in vain, because a fault leaves them without an answer. */
+  /** Returns how many calls wait in vain because a fault leaves them without an answer. */
   unanswered(): number;
   /** Resets their connections. */
   dropUnanswered(): void;
-  /** A foreign program uses the key: false if the nonce is not higher than the last, and then nothing changes. */
+  /** Uses the key as a foreign program would. Returns false, and changes nothing, unless the nonce is higher than the last. */
   useKeyElsewhere(key: string, nonce: bigint | string): boolean;
   lastNonce(key: string): bigint;
   report(): ExchangeReport;
-  /** The calls kept, oldest first, from the one with this number on. */
+  /** Returns the calls that are kept, the oldest first, from number `from` on. */
   ledger(from?: number): WitnessedCall[];
   orders(): ExchangeOrder[];
-  /** Closes every connection; calls still waiting for their turn are not looked at any more. */
+  /** Closes every connection. Nonces that still wait for their delay are not checked any more. */
   close(): Promise<void>;
 };
 
@@ -79,7 +79,7 @@ const ERRORS: Partial<Record<Verdict, string>> = {
   'too-large': 'EGeneral:Request too large',
 };
 
-/** Starts an exchange on a free port of 127.0.0.1 that speaks Kraken's private REST and records all it sees. */
+/** Starts an exchange on a free port of 127.0.0.1 that speaks Kraken's private REST and records everything it sees. */
 export async function startExchange(
   options: ExchangeOptions,
   { nowMs, after, random }: ExchangeSurroundings,
@@ -132,7 +132,7 @@ export async function startExchange(
     if (!methods.knows(method)) return refuse(call, response, 'unknown-method');
     const known = keyRing.find(key);
     if (!known) return refuse(call, response, 'invalid-key');
-    // As Kraken does: a body that names no type is taken for a form; kraken-api 1 sends such.
+    // As Kraken does: a body without a type is taken for a form. kraken-api 1 sends one.
     const type = headerOf(request, 'content-type').split(';')[0]?.trim().toLowerCase() ?? '';
     if (type !== '' && type !== FORM) return refuse(call, response, 'malformed');
     const form = new URLSearchParams(arrived.body.toString());
@@ -152,7 +152,7 @@ export async function startExchange(
     const drawnMs = drawDelayMs();
     const waitMs = fault?.kind === 'delay' ? fault.delayMs : drawnMs;
     if (waitMs > 0) await pause(waitMs);
-    // The exchange may have been closed meanwhile. A client that left changes nothing: what was sent is carried out.
+    // Looked at again: the exchange may have been closed. A client that left changes nothing: what it sent is carried out.
     if (closed) return;
 
     switch (fault?.kind) {
@@ -167,7 +167,7 @@ export async function startExchange(
         return refuse(call, response, admitted === 'accepted' ? 'rate-limited' : admitted);
       }
     }
-    // Said before the connection closes, or it would pass for a client that left.
+    // Recorded before the connection closes, or it would pass for a client that left.
     const resetting = () => witness.completed(call, 'exchange');
     if (fault && !isCarriedOut(fault)) {
       witness.judged(call, 'faulted');
@@ -202,7 +202,7 @@ export async function startExchange(
     if (path.startsWith('/0/private/')) void answerPrivate(request, response, path);
     else answerPublic(request, response, path);
   });
-  // An idle connection closed by the server just as a call is sent on it would look like a fault nobody injected.
+  // An idle connection that is closed just as a call is sent on it would look like a fault, and none was injected.
   server.keepAliveTimeout = 0;
   server.on('clientError', (_cause, socket) => {
     witness.sawGarbage();

@@ -6,7 +6,7 @@ import { type ActReport, type Evidence, isWithin, type Sins } from './judge.ts';
 export interface Finding {
   readonly kind: string;
   readonly count: number;
-  /** In which acts, in their order. */
+  /** The acts in which it happened, in their order. */
   readonly acts: readonly ActName[];
   readonly fact: string;
   readonly fix: string;
@@ -17,43 +17,43 @@ type Told = readonly [what: 'call' | 'order', fact: string, fix: string];
 const SINS: Readonly<Record<keyof Sins, Told>> = {
   foreign: [
     'call',
-    'with another key than those of the rehearsal, or with a wrong signature',
-    'Let the bot take its key from KRAKEN_KEY and KRAKEN_SECRET, or from the file that KRAKEN_KEYS names; the labels are in it too.',
+    'with a key that is not of the rehearsal, or with a wrong signature',
+    'Let the bot take its key from KRAKEN_KEY and KRAKEN_SECRET, or from the file named by KRAKEN_KEYS, which has the labels too.',
   ],
   withoutGrant: [
     'call',
     'with a nonce that the daemon never handed out',
-    'Some program makes its own nonces. Sign each call with grant.nonce, inside exclusive(); switch off the nonce of the SDK (see its adapter). What cannot be changed runs under nonced exec --own-clock; then say --own-clock here too.',
+    'Some program makes its own nonces. Sign each call with grant.nonce, inside exclusive(), and switch off the nonces of the SDK (see its adapter). Run a program that you cannot change under nonced exec --own-clock, and then add --own-clock here too.',
   ],
   rejectedNonces: [
     'call',
     'rejected for the nonce',
-    'Make every call of a key through the daemon, inside the turn that its nonce came with, and end it before the turn is over.',
+    'Make every call of a key through the daemon, inside the lease that its nonce came with, and end it before the lease ends.',
   ],
   nonceTwice: [
     'call',
-    'with a nonce that an earlier call had carried',
-    'Switch off the retries of the HTTP library and of the SDK; a retry takes a new nonce: await grant.next().',
+    'with a nonce that an earlier call had already carried',
+    'Switch off the retries of the HTTP library and of the SDK. A retry must take a new nonce: await grant.next().',
   ],
   ordersTwice: [
     'order',
     'sent again although the first may have been carried out',
-    'After a lost answer, look for the order by its cl_ord_id (OpenOrders, then ClosedOrders) before you send another one.',
+    'After a lost answer, look for the order by its cl_ord_id (OpenOrders, then ClosedOrders) before you send it again.',
   ],
   overlaps: [
     'call',
-    'made while another one of the lane was under way',
-    'Make the call inside exclusive(), pass grant.signal on to it, and give ttlMs more than its time limit.',
+    'made while another call of the lane was under way',
+    'Make the call inside exclusive(), pass grant.signal to it, and make ttlMs longer than its time limit.',
   ],
   endless: [
     'call',
-    'that waited for an answer without end',
-    'Give every call a time limit that covers the body too: pass grant.signal on, or set one that is shorter than ttlMs.',
+    'that waited for an answer without a time limit',
+    'Give every call a time limit that covers the body too: pass grant.signal to it, or set one that is shorter than ttlMs.',
   ],
   calledOn: [
     'call',
     'made although the exchange had said that the key is locked out',
-    'Report it: the outcome locked-out lets the daemon hold the calls back. Calling on makes a lockout longer.',
+    'Release the lease with the outcome locked-out: the daemon then holds the calls back. More calls make a lockout longer.',
   ],
 };
 
@@ -77,22 +77,24 @@ export function findingsOf(evidence: Evidence, sins: Sins, reports: readonly Act
   return [...noCalls(evidence), ...found, ...crashes(evidence), ...unrecovered(reports)];
 }
 
-/** What should be known of a rehearsal, and is nothing wrong. */
+/** Returns what is worth knowing about a rehearsal and is not wrong. */
 export function notesOf({ calls, ends, acts }: Evidence, reports: readonly ActReport[]): string[] {
   const notes: string[] = [];
   const unknown = [...new Set(calls.filter(({ verdict }) => verdict === 'unknown-method').map(({ method }) => method))];
-  if (unknown.length > 0) notes.push(`methods that the exchange of the rehearsal does not know: ${unknown.join(', ')}`);
+  if (unknown.length > 0)
+    notes.push(`the exchange of the rehearsal does not know these methods: ${unknown.join(', ')}`);
   if (calls.length > 0 && calls.every(({ order }) => order === undefined)) {
-    notes.push('the bot placed no order: what it does when the answer to one is lost was not seen');
+    notes.push('the bot placed no order, so it was not seen what it does when the answer to one is lost');
   }
   const missed = reports.filter(({ happened }) => !happened).map(({ act }) => act);
-  if (missed.length > 0) notes.push(`no call came to go wrong in: ${missed.join(', ')}; give it longer (--limit)`);
+  if (missed.length > 0)
+    notes.push(`no call came that could go wrong in: ${missed.join(', ')}; give it longer (--limit)`);
   const done = ends.filter(({ code }) => code === 0).length;
   if (done > 0 && acts.length > 0) notes.push(`the bot ended ${numberOf(done, 'time')} with exit code 0`);
   return notes;
 }
 
-function noCalls({ calls, handedOut: { turns } }: Evidence): Finding[] {
+function noCalls({ calls, handedOut: { grants } }: Evidence): Finding[] {
   if (calls.length > 0) return [];
   const fact = 'no call of the bot reached the exchange of the rehearsal';
   return [
@@ -100,14 +102,15 @@ function noCalls({ calls, handedOut: { turns } }: Evidence): Finding[] {
       kind: 'no-call',
       count: 1,
       acts: [],
-      fact: turns === 0 ? fact : `${fact}, although it was given ${numberOf(turns, 'turn')}: ITS CALLS WENT ELSEWHERE`,
-      fix: 'Let it take the address of the exchange from NONCED_REHEARSAL_URL, or KRAKEN_URL. A bot that has it built in, or in a file, calls the real exchange.',
+      fact:
+        grants === 0 ? fact : `${fact}, although it was granted ${numberOf(grants, 'lease')}: ITS CALLS WENT ELSEWHERE`,
+      fix: 'Let it take the address of the exchange from NONCED_REHEARSAL_URL or KRAKEN_URL. A bot with a fixed address, or one from a file, calls the real exchange.',
     },
   ];
 }
 
 function crashes({ ends, acts, isGone }: Evidence): Finding[] {
-  // Who has done its work and is started again by its supervisor ends with 0.
+  // A bot that has done its work and is started again by its supervisor ends with 0.
   const crashed = ends.filter(({ code }) => isGone || code !== 0);
   if (crashed.length === 0) return [];
   const codes = [...new Set(crashed.map(({ code }) => (typeof code === 'number' ? `exit code ${code}` : code)))];
@@ -117,7 +120,7 @@ function crashes({ ends, acts, isGone }: Evidence): Finding[] {
       count: crashed.length,
       acts: namesOf(acts, ({ startMs, endMs }) => crashed.some(({ atMs }) => startMs <= atMs && atMs < endMs)),
       fact: `the bot ended ${numberOf(crashed.length, 'time')} by itself (${codes.join(', ')})`,
-      fix: 'Let it live through errors: no answer, HTTP 503 and UNAVAILABLE pass. The client connects again by itself.',
+      fix: 'Let it survive errors: a missing answer, HTTP 503 and UNAVAILABLE pass. The client reconnects by itself.',
     },
   ];
 }
@@ -130,8 +133,8 @@ function unrecovered(reports: readonly ActReport[]): Finding[] {
       kind: 'not-recovered',
       count: lost.length,
       acts: lost.map(({ act }) => act),
-      fact: `no call was accepted any more after ${numberOf(lost.length, 'act')}`,
-      fix: 'Look into its log for what it waits for: a call without a time limit, or an error that it does not try again after.',
+      fact: `no call was accepted again after ${numberOf(lost.length, 'act')}`,
+      fix: 'Find out from its log what it waits for: a call without a time limit, or an error after which it does not try again.',
     },
   ];
 }

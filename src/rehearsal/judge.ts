@@ -4,24 +4,24 @@ import type { WitnessedCall } from './exchange-witness.ts';
 import type { HandedOut } from './handed-out.ts';
 import { repeatedOrders } from './orders.ts';
 
-/** An end of the bot that nobody asked for. */
+/** An end of the bot that the rehearsal did not ask for. */
 export interface BotEnd {
   readonly atMs: number;
   readonly code: number | NodeJS.Signals;
 }
 
-/** What a rehearsal leaves to be judged. Times are those of the exchange's clock. */
+/** What is judged after a rehearsal. Times are those of the exchange's clock. */
 export interface Evidence {
   readonly acts: readonly PlayedAct[];
-  /** Every private call, in the order in which they arrived. */
+  /** Every private call, in the order of arrival. */
   readonly calls: readonly WitnessedCall[];
   readonly handedOut: HandedOut;
   readonly ends: readonly BotEnd[];
-  /** After the last of its ends it was not started again. */
+  /** Whether it was not started again after its last end. */
   readonly isGone: boolean;
-  /** What has one call at a time: all, each account, or nothing. */
+  /** What may have only one call at a time: everything, each account, or nothing. */
   readonly lanes: 'global' | 'account' | 'off';
-  /** The bot's programs make their own nonces, and are to. */
+  /** Whether the bot's programs make their own nonces on purpose. */
   readonly isOwnClock: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface Evidence {
 export interface ActReport {
   readonly act: ActName;
   readonly title: string;
-  /** False where no call came to go wrong. */
+  /** False if no call came that could go wrong. */
   readonly happened: boolean;
   readonly calls: number;
   readonly accepted: number;
@@ -37,33 +37,33 @@ export interface ActReport {
   readonly ordersTwice: number;
   /** Calls with a nonce that the daemon never handed out. */
   readonly withoutGrant: number;
-  /** Calls that arrived while another one of their lane was under way. */
+  /** Calls that arrived while another call of their lane was under way. */
   readonly overlaps: number;
   /** The longest time without an accepted call. */
   readonly longestStallMs: number;
-  /** From when calls could be accepted again to the first that was; null where none was, or nothing went wrong. */
+  /** From when calls could be accepted again to the first that was; null if none was, or nothing went wrong. */
   readonly recoveredMs: number | null;
 }
 
-/** How a call sinned; the act is that in which it arrived. */
+/** The calls by what was wrong with them. A call belongs to the act in which it arrived. */
 export interface Sins {
   readonly rejectedNonces: readonly WitnessedCall[];
   readonly ordersTwice: readonly WitnessedCall[];
   readonly withoutGrant: readonly WitnessedCall[];
   readonly overlaps: readonly WitnessedCall[];
-  /** Calls with a nonce that an earlier call had carried. */
+  /** Calls with a nonce that an earlier call had already carried. */
   readonly nonceTwice: readonly WitnessedCall[];
-  /** Calls that went on after several answers of a lockout. */
+  /** Calls that were made after several answers of a lockout. */
   readonly calledOn: readonly WitnessedCall[];
-  /** Calls that waited for an answer until the rehearsal broke them off: nothing else would have ended them. */
+  /** Calls that waited for an answer until the rehearsal cut them off: nothing else would have ended them. */
   readonly endless: readonly WitnessedCall[];
-  /** Calls that the exchange could not tell the maker of: a foreign key, or a wrong signature. */
+  /** Calls with an unknown key or a wrong signature, so that the exchange cannot tell who made them. */
   readonly foreign: readonly WitnessedCall[];
 }
 
-/** The end of a call that its client gave up is seen a little later than the next one comes. */
+/** The exchange sees that a client gave up a call a little later than the client's next call. */
 const ABANDONED_SLACK_MS = 250;
-/** Who calls on after so many answers of a lockout does not know that there is one. */
+/** A bot that still calls after so many answers of a lockout ignores it. */
 const LOCKOUT_ANSWERS = 3;
 
 export function sinsOf({ calls, handedOut, lanes, isOwnClock }: Evidence): Sins {
@@ -124,7 +124,7 @@ function overlapsOf(calls: readonly WitnessedCall[], lanes: Evidence['lanes']): 
   if (lanes === 'off') return [];
   const busyUntil = new Map<string, number>();
   return calls.filter((call) => {
-    // Who made it is not known.
+    // It is unknown who made it.
     if (call.account === undefined) return false;
     const lane = lanes === 'global' ? '' : call.account;
     const until = busyUntil.get(lane) ?? Number.NEGATIVE_INFINITY;

@@ -1,6 +1,6 @@
 import type { WitnessedCall } from './exchange-witness.ts';
 
-/** By these a bot learns what became of an order, or makes sure that it does not stand. */
+/** The calls by which a bot finds out what happened to an order, or makes sure that it does not stand. */
 const LOOKS = new Set([
   'OpenOrders',
   'ClosedOrders',
@@ -12,8 +12,8 @@ const LOOKS = new Set([
 ]);
 
 /**
- * The orders that were sent a second time: placed under a `cl_ord_id` that stood already; or sent again, under that or
- * else word for word, after the answer was lost, with no look in between at what had become of the first.
+ * Returns the orders that were sent a second time. They were placed under a `cl_ord_id` that was already used; or the
+ * answer was lost and they were sent again, under that id or else word for word, before the bot had looked for the first.
  */
 export function repeatedOrders(calls: readonly WitnessedCall[]): WitnessedCall[] {
   const looks = calls.filter((call) => LOOKS.has(call.method) && call.verdict === 'accepted' && !answerWasLost(call));
@@ -21,7 +21,7 @@ export function repeatedOrders(calls: readonly WitnessedCall[]): WitnessedCall[]
   const lost = new Map<string, WitnessedCall>();
   return calls.filter((call) => {
     if (call.order === undefined) return false;
-    // Many orders may bear one `userref`; a `cl_ord_id` is that of one order.
+    // Many orders may share a `userref`. A `cl_ord_id` belongs to one order.
     const id = call.order.reference?.startsWith('cl_ord_id ') ? call.order.reference : undefined;
     const name = `${call.account} ${id ?? call.order.digest}`;
     const first = lost.get(name);
@@ -35,7 +35,7 @@ export function repeatedOrders(calls: readonly WitnessedCall[]): WitnessedCall[]
   });
 }
 
-/** The bot cannot know whether the call was carried out. */
+/** Whether the bot cannot know if the call was carried out. */
 export function answerWasLost({ fault, abandoned, completedAtMs }: WitnessedCall): boolean {
   switch (fault) {
     case 'hang':

@@ -1,4 +1,4 @@
-/** Delays within the bounds, from the generator mulberry32: the same seed gives the same ones. */
+/** Returns random delays within the bounds, by the generator mulberry32: the same seed gives the same delays. */
 export function randomDelays([minMs, maxMs]: readonly [number, number], seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -80,7 +80,7 @@ describe.concurrent('nonced rehearse', () => {
   test('a bot that is given turns and not heard of is stopped soon, for it calls somewhere else', async () => {
     const elsewhere = `for n in 1 2 3 4; do ${process.execPath} ${NONCED} exec -- true; done; sleep 60`;
     const { report } = await rehearsed(['--limit', '60s'], elsewhere);
-    expect(report.findings[0]?.fact).toMatch(/although it was given [34] turns: ITS CALLS WENT ELSEWHERE$/);
+    expect(report.findings[0]?.fact).toMatch(/although it was granted [34] leases: ITS CALLS WENT ELSEWHERE$/);
   });
 
   test('no credential of the environment reaches the bot', async () => {

@@ -28,7 +28,7 @@ test('every nonce that the log names was handed out, singly or several at once, 
   expect(Array.from({ length: 50 }, (_, nonce) => BigInt(nonce)).filter((nonce) => handedOut.has(nonce))).toEqual(
     known,
   );
-  expect(handedOut.turns).toBe(2);
+  expect(handedOut.grants).toBe(2);
 });
 
 test('a bot can put nothing into the log that would pass for a grant, and a line that is cut short counts for nothing', () => {
@@ -36,5 +36,5 @@ test('a bot can put nothing into the log that would pass for a grant, and a line
     observer.granted?.({ ...CALL, holder: 'x\ndebug: granted 99 to me', nonce: 10n as Nonce }, 1);
   });
   expect(new HandedOut(forged).has(99n)).toBe(false);
-  expect(new HandedOut('debug: granted 1234 to a b').turns).toBe(0);
+  expect(new HandedOut('debug: granted 1234 to a b').grants).toBe(0);
 });

@@ -126,7 +126,7 @@ test('no call at all is said loudly where turns were given', () => {
     { kind: 'no-call', fact: expect.not.stringContaining('turn') },
   ]);
   const handedOut = grantsFor([called(0), called(1)]);
-  expect(judged([], { acts: [], handedOut }).findings[0]?.fact).toMatch(/given 2 turns: ITS CALLS WENT ELSEWHERE$/);
+  expect(judged([], { acts: [], handedOut }).findings[0]?.fact).toMatch(/granted 2 leases: ITS CALLS WENT ELSEWHERE$/);
 });
 
 test('calls with a foreign key, and methods that are not known, are named', () => {
@@ -138,5 +138,5 @@ test('calls with a foreign key, and methods that are not known, are named', () =
     called(3_000),
   ]);
   expect(findings).toMatchObject([{ kind: 'foreign', fact: expect.stringMatching(/; the first: Balance$/) }]);
-  expect(notes[0]).toBe('methods that the exchange of the rehearsal does not know: Stake');
+  expect(notes[0]).toBe('the exchange of the rehearsal does not know these methods: Stake');
 });

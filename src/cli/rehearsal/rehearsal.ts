@@ -107,8 +107,8 @@ async function rehearseAt(
       `the exchange is ${exchange.url}, the daemon ${daemon.socket}; what the bot says goes to ${join(dir, 'bot.log')}`,
     );
     await bot.start();
-    const turns = () => new HandedOut(daemon.log()).turns;
-    if (await firstCall(stage, plan.timing.limitMs, turns)) {
+    const grants = () => new HandedOut(daemon.log()).grants;
+    if (await firstCall(stage, plan.timing.limitMs, grants)) {
       for (const [index, act] of plan.acts.entries()) {
         say(`act ${index + 1} of ${plan.acts.length}, ${act}: ${ACTS[act]}`);
         played.push(await playAct(act, stage, plan.timing));
