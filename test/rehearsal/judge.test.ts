@@ -103,7 +103,7 @@ test('a bot that is not accepted any more after an act has not recovered, but fo
   const missed: PlayedAct = { ...KILL, trouble: undefined };
   const { kinds, notes } = judged([called(0)], { acts: [CALM, missed] });
   expect(kinds).toEqual([]);
-  expect(notes).toContainEqual('no call came to go wrong in: kill; give it longer (--limit)');
+  expect(notes).toContainEqual('no call came that could go wrong in: kill; give it longer (--limit)');
 });
 
 test('ends of the bot are a finding where it failed, and a note where it was done', () => {
@@ -121,9 +121,9 @@ test('ends of the bot are a finding where it failed, and a note where it was don
   expect(judged(calls, { ends: ends.slice(2), isGone: true }).kinds).toEqual(['ended']);
 });
 
-test('no call at all is said loudly where turns were given', () => {
+test('no call at all is said loudly if leases were granted', () => {
   expect(judged([], { acts: [] }).findings).toMatchObject([
-    { kind: 'no-call', fact: expect.not.stringContaining('turn') },
+    { kind: 'no-call', fact: expect.not.stringContaining('lease') },
   ]);
   const handedOut = grantsFor([called(0), called(1)]);
   expect(judged([], { acts: [], handedOut }).findings[0]?.fact).toMatch(/granted 2 leases: ITS CALLS WENT ELSEWHERE$/);
