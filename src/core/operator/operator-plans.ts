@@ -1,7 +1,7 @@
 /**
  * What an operator's request comes to: the change that must become durable, or why it is refused. Nothing is changed here,
- * and a plan holds only for the write that begins with it. No plan lets an account draw below what it has had (I2), and
- * none lowers a sequence (I10).
+ * and a plan holds only for the write that begins at the same time. No plan lets an account draw below what it has had
+ * (I2), and none lowers a sequence (I10).
  */
 import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
@@ -17,9 +17,9 @@ import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../nonces/
 import { countOfOperators, planPolicies } from './policy-plan.ts';
 
 export interface AdvanceParams {
-  /** Undefined: that of the account, or the default one. */
+  /** By default the account's own, or `default`. */
   readonly sequence?: string | undefined;
-  /** The account is given a sequence of its own first. */
+  /** The account is first given a sequence of its own. */
   readonly account?: string | undefined;
   readonly target:
     | { readonly kind: 'to'; readonly nonce: bigint }
@@ -30,7 +30,7 @@ export interface AdvanceParams {
 
 export interface AdvancePlan {
   readonly sequence: NonceSequence;
-  /** The lowest nonce that could have come next, and that which will. */
+  /** The lowest nonce that could have come next, and the lowest that can come next after the change. */
   readonly before: bigint;
   readonly after: bigint;
   readonly change: DurableChange;
@@ -43,7 +43,7 @@ export class OperatorPlans {
     this.#ledger = ledger;
   }
 
-  /** What an operator's request to raise a sequence comes to, or why it is refused. */
+  /** Returns what a request to raise a sequence comes to, or why it is refused. */
   advance(params: AdvanceParams, policy: AccountPolicy): AdvancePlan | Refusal {
     const { account, target, maxLeadMs } = params;
     const owner = account === undefined ? undefined : this.#ownSequence(account, policy);
@@ -57,14 +57,17 @@ export class OperatorPlans {
     const before = (owner?.from ?? sequence).last + 1n;
     const anchor = target.kind === 'now' ? this.#ledger.sequenceClock.anchorHere() : undefined;
     if (anchor !== undefined && unit === 'counter') {
-      return refusal('BAD_REQUEST', `sequence ${sequence.name} is a counter and has no now; give a number`);
+      return refusal(
+        'BAD_REQUEST',
+        `sequence ${sequence.name} is a counter and does not follow the clock; give a number instead of now`,
+      );
     }
     const next = targetOf(target, before, nonceFloorAt(anchor?.wallMs ?? 0, unit));
     const meant = target.kind === 'to' ? otherUnitOf(next, unit) : undefined;
     if (meant !== undefined) {
       return refusal(
         'BAD_REQUEST',
-        `${next} is in ${describeUnit(meant)}, and sequence ${sequence.name} in ${describeUnit(unit)}; give one of as many digits`,
+        `${next} is in ${describeUnit(meant)}, but sequence ${sequence.name} is in ${describeUnit(unit)}; give a nonce of that unit`,
       );
     }
     if (account !== undefined && target.kind === 'to' && next < before) return notAbove(account, next, before - 1n);
@@ -73,7 +76,7 @@ export class OperatorPlans {
       return refusal(
         'BAD_REQUEST',
         `${next} is ${formatDuration(leadMs)} ahead of the clock, and that cannot be undone; ` +
-          'if it is meant: --yes (up to 24 h) or --force (any distance); in the protocol, a higher maxLeadMs',
+          'if you mean it: --yes (up to 24 h) or --force (any distance), or in the protocol a higher maxLeadMs',
       );
     }
     // I2: until this is durable, the account may go on drawing below the ceiling of the sequence it leaves.
@@ -88,7 +91,7 @@ export class OperatorPlans {
     return { sequence, before, after, change };
   }
 
-  /** What must become durable for other policies to hold, and what an operator should hear of it. */
+  /** Returns what must become durable for other policies to hold, and which accounts stay where they are. */
   policies(policies: Policies): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
     const plan = planPolicies(
       { sequences: this.#durableSequences(), accounts: this.#ledger.assignments.accounts },
@@ -109,13 +112,13 @@ export class OperatorPlans {
     const lifts = new Map<NonceSequence, bigint>();
     for (const sequence of [...this.#ledger.sequences.values(), ...added]) {
       const lift = plan.lifts.get(sequence.name);
-      // A new one is written with a reserve of its own, so that its first nonce need not wait.
+      // A new sequence is written with a reserve, so that its first nonce does not have to wait.
       if (lift !== undefined || added.includes(sequence)) lifts.set(sequence, lift ?? 0n);
     }
     return { change: { added, limits, lifts, accounts: plan.accounts }, kept: plan.kept };
   }
 
-  /** The change that stops an account, or lets it go on. */
+  /** Returns the change that pauses or resumes an account. */
   pause(account: string, paused: boolean): DurableChange {
     return { accounts: new Map([[account, { paused }]]) };
   }
@@ -126,12 +129,12 @@ export class OperatorPlans {
     );
   }
 
-  /** The account's own sequence, with the change that gives it one where it has none yet. */
+  /** Returns the account's own sequence, with the change that gives it one if it has none yet. */
   #ownSequence(account: string, policy: AccountPolicy): OwnSequence | Refusal {
     const from = this.#ledger.sequenceOf(account, policy);
     const mayHaveDrawn =
       this.#ledger.assignments.isCrowded && this.#ledger.assignments.sequenceOf(account) === undefined;
-    // I2: it may have had nonces of the default sequence, and its own would not be above them.
+    // I2: it may have had nonces of the default sequence, and its own sequence would not be above them.
     if (mayHaveDrawn && from.name !== DEFAULT_SEQUENCE) return CROWDED;
     const name = ownSequenceOf(account);
     if (from.name === name) return { sequence: from, from, change: {} };
@@ -141,7 +144,7 @@ export class OperatorPlans {
     if (countOfOperators(this.#ledger.sequences.keys()) >= MAX_SEQUENCES) {
       return refusal(
         'LIMIT',
-        `there are ${MAX_SEQUENCES} sequences already, and none is ever deleted; advance the one it shares: \`nonced status\` names it`,
+        `there are ${MAX_SEQUENCES} sequences already, and a sequence is never deleted; advance the one that the account shares with others: \`nonced status\` names it`,
       );
     }
     const sequence = new NonceSequence(name, from.durable(from.ceiling));
@@ -149,7 +152,7 @@ export class OperatorPlans {
   }
 }
 
-/** A sequence of one account alone, and that which the account has drawn from so far. */
+/** A sequence of one account alone, and the sequence that the account has drawn from so far. */
 interface OwnSequence {
   readonly sequence: NonceSequence;
   readonly from: NonceSequence;

@@ -4,7 +4,7 @@ import { type AccountChange, ownSequenceOf, UNNAMED } from '../nonces/assignment
 import { describeUnit, nonceSpanMs } from '../nonces/sequence-clock.ts';
 import type { DurableAccount, DurableSequence, DurableState } from '../ports.ts';
 
-/** What is durable and concerns the policies. */
+/** What the state has that concerns the policies. */
 export interface Assigned {
   readonly sequences: ReadonlyMap<string, DurableSequence>;
   readonly accounts: ReadonlyMap<string, DurableAccount>;
@@ -12,12 +12,12 @@ export interface Assigned {
 
 /** What the state must become for other policies to hold. */
 export interface PolicyPlan {
-  /** Sequences to make, or to give another `max`. */
+  /** The sequences to make, or to give another `max`. */
   readonly sequences: ReadonlyMap<string, DurableSequence>;
-  /** Sequences that an account moves to go on at least here. */
+  /** Where the sequences that accounts move to must go on, at least. */
   readonly lifts: ReadonlyMap<string, bigint>;
   readonly accounts: ReadonlyMap<string, AccountChange>;
-  /** Accounts that stay where they are, as the move would lead them down or others far up. For the log. */
+  /** The accounts that stay, because the move would lead them down or others far up, as lines for the log. */
   readonly kept: readonly string[];
 }
 
@@ -33,12 +33,16 @@ export function describeProblem({ problem, init }: PolicyProblem, command: (init
   return init === undefined ? problem : `${problem}: ${command(init)}`;
 }
 
-/** No sequence is lifted further ahead of the clock by the move of an account: the others that draw from it would pay. */
-const LONGEST_LIFT_MS = 60_000;
 /**
- * What must be written for `policies` to hold. `floorOf` is the clock in a unit. An account that has drawn before moves
- * to another sequence only where that one's next nonce is higher than all it has had (I2), at the cost of a small lift;
- * otherwise it stays. A new sequence begins at the highest ceiling of its unit.
+ * The move of an account lifts a sequence no further ahead of the clock than this, because the other accounts that draw
+ * from it would pay.
+ */
+const LONGEST_LIFT_MS = 60_000;
+
+/**
+ * Returns what must be written for `policies` to hold. `floorOf` is the clock in a unit. An account that has drawn before
+ * moves to another sequence only if the next nonce there is higher than all that it has had (I2), at the cost of a small
+ * lift. Otherwise it stays. A new sequence begins at the highest ceiling of its unit.
  */
 export function planPolicies(
   { sequences, accounts }: Assigned,
@@ -52,8 +56,9 @@ export function planPolicies(
     if (known !== undefined && known.unit !== unit) {
       return {
         problem:
-          `sequences.${name}.unit says ${unit}, but the state has it in ${describeUnit(known.unit)}, and a unit never ` +
-          'changes: a key that has seen the longer nonces takes no shorter ones. Say the unit it has, or use another name',
+          `sequences.${name}.unit is ${unit}, but the state has the sequence in ${describeUnit(known.unit)}, and a unit ` +
+          'never changes, because a key that has seen longer nonces takes no shorter ones. Configure the unit that it ' +
+          'has, or use another name',
       };
     }
     if (known?.max === max) continue;
@@ -61,8 +66,8 @@ export function planPolicies(
     if (ceiling === undefined) {
       return {
         problem:
-          `sequences.${name} is new, and the state has no sequence in ${unit} that it could go on from; make it first, ` +
-          'above all its keys have seen, while the daemon is stopped',
+          `sequences.${name} is new, and the state has no sequence in ${unit} that it could go on from. Stop the daemon, ` +
+          'and make the sequence above all nonces that its keys have seen',
         init: `--sequence ${name} --unit ${unit} --floor now`,
       };
     }
@@ -72,19 +77,21 @@ export function planPolicies(
   }
   if (countOfOperators(all.keys()) > MAX_SEQUENCES) {
     return {
-      problem: `sequences would come to more than ${MAX_SEQUENCES}, with those of the state; none is ever deleted`,
+      problem:
+        `the configuration and the state have more than ${MAX_SEQUENCES} sequences together, and a sequence is never ` +
+        'deleted; use those that the state has',
     };
   }
   const lifts = new Map<string, bigint>();
   const moves = new Map<string, AccountChange>();
   const kept: string[] = [];
   for (const [account, { sequence: from }] of accounts) {
-    // Those who are not told apart stay: nobody knows which of them the new policies mean.
+    // The unnamed accounts stay: it is not known which of them the new policies mean.
     if (account === UNNAMED) continue;
     const to = policies.of(account).sequence;
     if (from === undefined || from === to || from === ownSequenceOf(account)) continue;
     const [had, target] = [all.get(from), all.get(to)];
-    // Both names are checked against the state and the configuration before; a miss would only leave the account as it is.
+    // Both names were checked against the state and the configuration. A miss would only leave the account as it is.
     if (had === undefined || target === undefined) continue;
     const floor = floorOf(target.unit);
     const next = target.ceiling > floor ? target.ceiling : floor;
@@ -102,7 +109,7 @@ export function planPolicies(
   return { sequences: changed, lifts, accounts: moves, kept };
 }
 
-/** The state with which a daemon starts under `policies`; its first write makes that durable. */
+/** Returns the state with which a daemon starts under `policies`. Its first write makes that state durable. */
 export function startingState(
   state: DurableState,
   policies: Policies,
@@ -123,7 +130,7 @@ export function startingState(
   return { state: { ...state, sequences: Object.fromEntries(sequences), accounts }, kept: plan.kept };
 }
 
-/** How many of the sequences are an operator's, and not the daemon's own. */
+/** Returns how many of the sequences are an operator's, and not the daemon's own. */
 export function countOfOperators(names: Iterable<string>): number {
   let count = 0;
   for (const name of names) if (!name.startsWith('#')) count += 1;
@@ -133,7 +140,7 @@ export function countOfOperators(names: Iterable<string>): number {
 function highestCeiling(sequences: ReadonlyMap<string, DurableSequence>, unit: Unit): bigint | undefined {
   let highest: bigint | undefined;
   for (const [name, sequence] of sequences) {
-    // The tokens' own sequence is nobody's nonces.
+    // The sequence of the tokens has no nonces of any account.
     if (sequence.unit !== unit || name.startsWith('#')) continue;
     if (highest === undefined || sequence.ceiling > highest) highest = sequence.ceiling;
   }

@@ -78,7 +78,7 @@ describe('a sequence', () => {
 
   test('never changes its unit', () => {
     expect(problemOf({ default: at(FLOOR_NS) }, {}, configured({ sequences: { default: 'ms' } }))).toMatch(
-      /sequences\.default\.unit says ms, but the state has it in ns/,
+      /sequences\.default\.unit is ms, but the state has the sequence in ns/,
     );
   });
 
