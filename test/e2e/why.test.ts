@@ -39,7 +39,7 @@ async function send(key: ApiKey, nonce: bigint | string): Promise<readonly strin
   return (await krakenCall({ url: exchange.url, ...key }, 'Balance', {}, { nonce })).error;
 }
 
-/** A call as a well-behaved bot makes it: under a turn, and telling how it ended. */
+/** A call as a well-behaved bot makes it: under a lease, and telling how it ended. */
 async function call(client: Nonced, account: string, key: ApiKey, meanwhile?: (nonce: bigint) => void) {
   const grant = await client.acquire({ account, label: 'balance' });
   meanwhile?.(grant.nonce);
@@ -84,7 +84,7 @@ test('an account that was never used is told so, and -n lists fewer calls', asyn
   expect(JSON.parse(stdout).calls).toHaveLength(2);
 });
 
-test('late: a call that is answered after its turn has ended and the next one was granted', async () => {
+test('late: a call that is answered after its lease has ended and the next one was granted', async () => {
   const key = exchange.addKey();
   const slow = await openAs('slow-bot');
   const quick = await openAs('quick-bot');
@@ -227,7 +227,7 @@ test('out of order: with exclusion off, a call is overtaken by one with a higher
   }
 });
 
-test('out of order: a bare nonce that is used first overtakes a call under a turn', async () => {
+test('out of order: a bare nonce that is used first overtakes a call under a lease', async () => {
   const key = exchange.addKey();
   const grant = await bot.acquire({ account: 'BARE' });
   const { stdout } = await runNonced(['nonce', '--account', 'BARE', '--socket', place.socket]);
@@ -236,7 +236,7 @@ test('out of order: a bare nonce that is used first overtakes a call under a tur
   await grant.release('invalid-nonce');
   const { verdict } = (await why('BARE')).result;
   expect(verdict).toMatchObject({ kind: 'out-of-order', sure: 'possible' });
-  expect(verdict.text).toContain('1 nonce of BARE was drawn without a turn');
+  expect(verdict.text).toContain('1 nonce of BARE was drawn without a lease');
 });
 
 test('one program: only the calls of one that makes its own nonces are rejected', async () => {

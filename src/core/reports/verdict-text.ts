@@ -4,21 +4,19 @@ import { DIGITS } from '../../terms.ts';
 import { describeUnit } from '../nonces/sequence-clock.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
 import { type AccountRecord, asksForLonger, type Evidence, isSilent, type OneProgram } from './evidence.ts';
+import { counted, ending, lower, type Parts, present, programOf, times, upper, was } from './phrases.ts';
 
-/** What a person is told, who may have been woken by it: no more than is known. */
+/** What an operator is told, who may have been woken by it: no more than is known. */
 export interface Words {
   /** The fact. */
   readonly text: string;
-  /** What to do about it, in this order; with `Or`, where something else may be the cause. */
+  /** What to do about it, in this order. A fix that begins with `Or` is for another possible cause. */
   readonly fixes: readonly string[];
 }
 
-/** A sequence this far ahead of the clock is ahead of every program that makes its nonces from it. */
+/** A sequence that is further ahead of the clock is ahead of every program that makes its nonces from the clock. */
 const LONG_LEAD_MS = 60_000;
 
-type Parts = readonly (string | undefined)[];
-
-const present = (parts: Parts): string[] => parts.filter((part) => part !== undefined);
 const words = (facts: Parts, fixes: Parts): Words => ({ text: present(facts).join(' '), fixes: present(fixes) });
 
 export function noneWords({ account, calls, refusedUnits, unit }: AccountRecord): Words {
@@ -26,11 +24,11 @@ export function noneWords({ account, calls, refusedUnits, unit }: AccountRecord)
     refusedUnits === undefined
       ? undefined
       : `${times(refusedUnits.count)} a program asked for ${describeUnit(refusedUnits.unit)} and was refused, because ` +
-        `the sequence has ${describeUnit(unit)}; nothing was sent.`;
+        `the sequence is in ${describeUnit(unit)}; nothing was sent.`;
   if (calls.length === 0) {
     return words(
       [`No call of ${account} is remembered.`, refused],
-      ['See with `nonced status` which accounts are in use.'],
+      ['To see which accounts are in use: `nonced status`.'],
     );
   }
   const silent = calls.filter(isSilent).length;
@@ -40,13 +38,14 @@ export function noneWords({ account, calls, refusedUnits, unit }: AccountRecord)
       `${counted(calls.length, 'call')} of ${account} ${calls.length === 1 ? 'is' : 'are'} remembered, and none is known to ` +
         'have been rejected.',
       silent === 0 ? undefined : `${silent} did not say how ${silent === 1 ? 'it' : 'they'} ended.`,
-      outlived === 0 ? undefined : `${outlived} outlived ${outlived === 1 ? 'its' : 'their'} turn.`,
+      outlived === 0 ? undefined : `${outlived} outlived ${outlived === 1 ? 'its lease' : 'their leases'}.`,
       refused,
     ],
     [
-      'If calls are rejected all the same, let their programs say so: the daemon hears of it only as the `outcome` of a ' +
-        'call. A program that takes the error of the exchange for a result, and gives no `outcome`, says `ok`.',
-      outlived === 0 ? undefined : `A call that outlives its turn is easily rejected. ${LATE_FIX.expired}`,
+      'If the exchange rejects calls all the same, make their programs report it: the daemon learns of it only from the ' +
+        '`outcome` of a call. A program that returns the error of the exchange as a result, without an `outcome`, ' +
+        'reports `ok`.',
+      outlived === 0 ? undefined : `A call that outlives its lease is easily rejected. ${LATE_FIX.expired}`,
     ],
   );
 }
@@ -54,19 +53,20 @@ export function noneWords({ account, calls, refusedUnits, unit }: AccountRecord)
 export function lateWords(record: AccountRecord, { rejected, acceptedAfter }: Evidence, overtaker: GrantedCall): Words {
   return words(
     [
-      `The call of ${who(rejected)} came too late: ${ending(rejected)}, and then ${who(overtaker)} was granted the next ` +
-        'nonce. The exchange takes no nonce below one that it has seen.',
+      `The call of ${programOf(rejected)} came too late: ${ending(rejected)}, and then ${programOf(overtaker)} was ` +
+        'granted the next nonce. The exchange takes no nonce that is lower than one it has seen.',
     ],
     [LATE_FIX[rejected.ended], alsoFor(rejected), acceptedAfter ? undefined : askAgain(record)],
   );
 }
 
 const LATE_FIX: Readonly<Record<LeaseEnd, string>> = {
-  released: 'Give a turn back only when the call is over.',
-  expired: 'Give the call a `ttlMs` that is longer than its HTTP timeout, or an HTTP timeout below its `ttlMs`.',
-  preempted: 'Repeat it with a new nonce; what must not be interrupted should ask with priority `normal`.',
+  released: 'Release a lease only when its call is over.',
+  expired:
+    'Give the call a `ttlMs` that is longer than its HTTP timeout, or an HTTP timeout that is shorter than its `ttlMs`.',
+  preempted: 'Repeat the call with a new nonce. A call that must not be interrupted should ask with priority `normal`.',
   disconnected: 'Keep the connection open until the call is over.',
-  lost: 'Let the program connect again at once after a restart of the daemon, with the same session.',
+  lost: 'Make the program reconnect at once after a restart of the daemon, with the same session.',
 };
 
 export function overtakenWords(
@@ -78,17 +78,17 @@ export function overtakenWords(
   const isOff = policy === 'off';
   const why = rejected.exclusive
     ? 'The exclusion policy was switched meanwhile.'
-    : `Exclusion ${isOff ? 'is' : 'was'} off, so nothing here kept the two in order.`;
+    : `Exclusion ${isOff ? 'is' : 'was'} off, so the daemon did not keep the two in order.`;
   return words(
     [
-      `Two calls were under way at once: that of ${who(rejected)} was overtaken by that of ${who(other)}, which had a ` +
-        'higher nonce.',
+      `Two calls were under way at once: that of ${programOf(rejected)} was overtaken by that of ${programOf(other)}, ` +
+        'which had a higher nonce.',
       why,
     ],
     [
       isOff
-        ? `Run \`nonced set-exclusive account\`; or let one process alone use ${account}, one call at a time.`
-        : `Nothing to do: calls are in order again, with the policy ${policy}.`,
+        ? `Run \`nonced set-exclusive account\`, or let only one process use ${account}, one call at a time.`
+        : `There is nothing to do: with the policy ${policy}, calls are in order again.`,
       alsoFor(rejected),
       acceptedAfter ? undefined : askAgain(record),
     ],
@@ -101,12 +101,12 @@ export function bareWords(record: AccountRecord, evidence: Evidence): Words {
   const count = bare?.count ?? 0;
   return words(
     [
-      `The call of ${who(rejected)} was rejected, and ${counted(count, 'nonce')} of ${account} ${was(count)} drawn without ` +
-        'a turn (`nonced nonce`, or the method `nonce`), the last one above its own. A call that used one of them first ' +
-        'has overtaken it.',
+      `The call of ${programOf(rejected)} was rejected, and ${counted(count, 'nonce')} of ${account} ${was(count)} drawn ` +
+        'without a lease (`nonced nonce`, or the method `nonce`), the last one higher than the nonce of this call. A call ' +
+        'that used one of them first has overtaken it.',
     ],
     [
-      'Make every call of the key under a turn: with `exclusive`, `acquire` or `nonced exec`.',
+      'Make every call of the key under a lease: with `exclusive`, `acquire` or `nonced exec`.',
       `Or ${lower(outside(record))}`,
       ...outsideFixes(record, rejected),
     ],
@@ -117,13 +117,13 @@ export function oneProgramWords({ account }: AccountRecord, rejected: EndedCall,
   const { rejections, accepted } = one;
   return words(
     [
-      `Only the calls of ${who(rejected)} are rejected, ${rejections} of them, while ${counted(accepted, 'call')} of other ` +
-        `programs on ${account} ${was(accepted)} accepted.`,
-      'So it probably does not send the nonces it is granted.',
+      `Only the calls of ${programOf(rejected)} are rejected, ${rejections} of them, while ${counted(accepted, 'call')} of ` +
+        `other programs on ${account} ${was(accepted)} accepted.`,
+      'So it probably does not send the nonces that it is granted.',
     ],
     [
       'Print the nonce that it signs, and compare: its library may make its own.',
-      `Or it signs with another key than the other programs that say ${account}: give it a label of its own.`,
+      `Or it signs with another key than the other programs that use the label ${account}: give it a label of its own.`,
       alsoFor(rejected),
     ],
   );
@@ -139,8 +139,8 @@ export function foreignWords(record: AccountRecord, evidence: Evidence): Words {
       : '';
   return words(
     [
-      `The call of ${who(rejected)} was rejected.`,
-      `${until} this daemon had given nobody a higher nonce of ${record.account}${around}.`,
+      `The call of ${programOf(rejected)} was rejected.`,
+      `${until} this daemon had handed out no higher nonce of ${record.account}${around}.`,
       `So ${lower(outside(record))}`,
     ],
     [...outsideFixes(record, rejected), acceptedAfter ? undefined : askAgain(record)],
@@ -151,8 +151,8 @@ function outside({ leadMs, unit, advancedAtMs }: AccountRecord): string {
   const isFarAhead = leadMs !== undefined && leadMs > LONG_LEAD_MS;
   const why =
     advancedAtMs === undefined
-      ? `so that it sends nonces of a finer unit than ${describeUnit(unit)}, or does not follow the clock`
-      : 'as an operator has raised it: if calls are accepted since, this is over';
+      ? `so the other nonce has a finer unit than ${describeUnit(unit)}, or was not made from the clock`
+      : 'because an operator has raised it: if calls have been accepted since, this is over';
   const lead = isFarAhead ? ` The sequence is ${formatDuration(leadMs)} ahead of the clock, ${why}.` : '';
   return `Something that does not ask this daemon has probably used the key with a higher nonce.${lead}`;
 }
@@ -160,11 +160,11 @@ function outside({ leadMs, unit, advancedAtMs }: AccountRecord): string {
 function outsideFixes({ policy, calls }: AccountRecord, rejected: EndedCall): Parts {
   const label = policy === 'global' ? '' : ', a bot that has the same key under another label';
   return [
-    `Find it (on this host or another: a script, a cron job${label}), and connect it or give it a key of its own.`,
+    `Find it (on this host or another: a script, a cron job${label}), and connect it to this daemon or give it a key of its own.`,
     'Or the library sent the same nonce twice, as a retry: switch its retries off.',
     rejected.lastNonce === rejected.nonce
       ? undefined
-      : 'Or the nonces of this turn were sent in another order than they were drawn: send one after another, lowest first.',
+      : 'Or the nonces of this lease were sent in another order than they were drawn: send one after another, lowest first.',
     ownClock(calls),
     alsoFor(rejected),
   ];
@@ -177,19 +177,19 @@ export function aheadWords(record: AccountRecord, evidence: Evidence): Words {
       rowOf(record, evidence),
       'The key has seen a higher nonce than the sequence hands out.',
       everAccepted
-        ? 'Something has used it since, with a nonce far above the clock or with more digits.'
-        : 'It was used elsewhere before, or the state is older than the last use of the key (a backup, a snapshot).',
-      evidence.overtaker === undefined ? undefined : 'The latest call was overtaken besides, but the others were not.',
+        ? 'Something has used the key since, with a nonce far above the clock or with more digits.'
+        : 'The key was used elsewhere before, or the state is older than the last use of the key (a backup, a snapshot).',
+      evidence.overtaker === undefined ? undefined : 'The latest call was also overtaken, but the others were not.',
     ],
     [
       raisedSince(record, evidence),
       notFollowedMs === undefined
         ? undefined
-        : `The wall clock is ${formatDuration(notFollowedMs)} ahead of the time that is followed here. If it is right, that is the ` +
-          'cause, and `nonced advance --to now` the cure.',
+        : `The wall clock is ${formatDuration(notFollowedMs)} ahead of the time that is followed here. If the clock is ` +
+          'right, that is the cause, and the cure is `nonced advance --to now`.',
       ...advanceFixes(account, unit),
       evidence.bareIsHigher
-        ? `Or use no nonces without a turn: ${bare?.count} ${was(bare?.count ?? 0)} drawn, though they seldom have every call rejected.`
+        ? `Or use no nonces without a lease: ${bare?.count} ${was(bare?.count ?? 0)} drawn, although they seldom cause every call to be rejected.`
         : undefined,
       ownClock(calls),
       alsoFor(evidence.rejected),
@@ -206,44 +206,46 @@ export function unitWords(record: AccountRecord, evidence: Evidence): Words {
     [
       rowOf(record, evidence),
       refusedUnits === undefined
-        ? `Its nonces are ${ours}, and the key may have seen longer ones.`
-        : `Its nonces are ${ours}, but ${times(refusedUnits.count).toLowerCase()} a program asked for ${theirs} and was ` +
+        ? `Its nonces are in ${ours}, and the key may have seen longer ones.`
+        : `Its nonces are in ${ours}, but ${times(refusedUnits.count).toLowerCase()} a program asked for ${theirs} and was ` +
           'refused: the programs of this key do not agree on the unit.',
     ],
     [
       raisedSince(record, evidence),
       isShorter
-        ? 'Print the nonce that the rejected program sends, and count its digits: a key that has seen the longer ones ' +
-          'never takes the shorter again.'
-        : `Count the digits of the last nonce that was sent with the key before. If it has seen ${theirs ?? 'more'}, it ` +
-          `never takes ${ours} again, and raising the sequence is no cure: make a new API key, or give ${account} a ` +
-          'sequence of the longer unit, for good.',
-      `Or the key has seen higher nonces of as many digits. ${advanceFixes(account, unit).join(' ')}`,
+        ? 'Print the nonce that the rejected program sends, and count its digits: a key that has seen longer nonces never ' +
+          'takes shorter ones again.'
+        : `Count the digits of the last nonce that was sent with the key before. If the key has seen ` +
+          `${theirs ?? 'longer nonces'}, it never takes ${ours} again, and raising the sequence does not help: make a new ` +
+          `API key, or give ${account} a sequence of the longer unit, for good.`,
+      `Or the key has seen higher nonces with the same number of digits. ${advanceFixes(account, unit).join(' ')}`,
       alsoFor(evidence.rejected),
     ],
   );
 }
 
-/** How many were rejected, and since when. */
+/** Returns how many calls were rejected in a row, and since when. */
 function rowOf({ account, everAccepted }: AccountRecord, { inARow, silentInARow }: Evidence): string {
   const what =
     inARow === 1
       ? `The only call of ${account} that is known to have ended was rejected`
       : `${inARow} calls of ${account} in a row were rejected`;
   const silent = silentInARow === 0 ? '' : ` (${silentInARow} more did not say how they ended)`;
-  const since = everAccepted ? 'although earlier ones were accepted' : 'and none was accepted since the daemon started';
+  const since = everAccepted
+    ? 'although earlier ones were accepted'
+    : 'and none has been accepted since the daemon started';
   return `${what}${silent}, ${since}.`;
 }
 
-/** Never said without what comes first: to raise it to more digits would spoil the key for those that it takes now. */
+/** The advice to raise comes last: raising a sequence to more digits would spoil the key for the digits that it takes now. */
 function advanceFixes(account: string, unit: Unit): string[] {
   return [
     'Find what used the key, and stop it.',
     unit === 'counter'
       ? 'If it sent nonces made from a clock, raise nothing: make a new API key.'
       : `If it sent more digits than ${DIGITS[unit]}, raise nothing: make a new API key.`,
-    `Else raise the sequence: \`nonced advance --account ${account} --to NONCE\`, one more than the highest that was ever ` +
-      'sent with the key. This cannot be undone; a new API key begins from nothing and is often the better cure.',
+    `Otherwise raise the sequence: \`nonced advance --account ${account} --to NONCE\`, one more than the highest nonce that ` +
+      'was ever sent with the key. This cannot be undone. A new API key starts from nothing and is often the better cure.',
   ];
 }
 
@@ -254,44 +256,15 @@ function askAgain({ account }: AccountRecord): string {
 
 function raisedSince({ advancedAtMs }: AccountRecord, { rejected }: Evidence): string | undefined {
   if (advancedAtMs === undefined || advancedAtMs < rejected.toldAtMs) return undefined;
-  return 'The sequence has been raised since the last rejection: wait how the next call ends before you do anything.';
+  return 'The sequence has been raised since the last rejection: before you do anything, wait until the next call has ended.';
 }
 
 function ownClock(calls: readonly EndedCall[]): string | undefined {
   if (!calls.some((call) => call.ownClock)) return undefined;
-  return 'Calls with nonces from their own clock (`exec --own-clock`) were made too: look whether these have as many digits.';
+  return 'Some calls made nonces from their own clock (`exec --own-clock`): check that these have the same number of digits.';
 }
 
 function alsoFor({ alsoFor: other }: GrantedCall): string | undefined {
   if (other === undefined) return undefined;
-  return `Or it was the nonce of ${other} that was rejected: one was drawn under the same turn.`;
+  return `Or it was the nonce of ${other} that was rejected: one was drawn under the same lease.`;
 }
-
-function ending(call: EndedCall): string {
-  const held = formatDuration(call.endedAtMs - call.grantedAtMs);
-  switch (call.ended) {
-    case 'released':
-      return `its turn was given back after ${held}`;
-    case 'expired':
-      return `its turn ran out after ${held}`;
-    case 'preempted':
-      return `its turn, a background one, was ended by an urgent caller after ${held}`;
-    case 'disconnected':
-      return `its connection closed after ${held}`;
-    case 'lost':
-      return 'it did not come back in time after a restart of the daemon';
-  }
-}
-
-/** `grid-bot (pid 4711, place order)` */
-function who({ holder, pid, label }: GrantedCall): string {
-  const details = present([pid === undefined ? undefined : `pid ${pid}`, label]);
-  const name = holder ?? 'a program without a name';
-  return details.length === 0 ? name : `${name} (${details.join(', ')})`;
-}
-
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
-const was = (count: number): string => (count === 1 ? 'was' : 'were');
-const times = (count: number): string => (count === 1 ? 'Once' : `${count} times`);
-const lower = (sentence: string): string => sentence.charAt(0).toLowerCase() + sentence.slice(1);
-const upper = (sentence: string): string => sentence.charAt(0).toUpperCase() + sentence.slice(1);

@@ -24,13 +24,13 @@ import {
 export type VerdictKind =
   /** No rejected nonce is remembered. */
   | 'none'
-  /** The turn had ended before the exchange answered, and somebody else had been granted the next nonce. */
+  /** The lease had ended before the exchange answered, and another call had been granted the next nonce. */
   | 'late'
-  /** Within this daemon, somebody had a higher nonce while the call was under way. */
+  /** Another call of this daemon had a higher nonce while the call was under way. */
   | 'out-of-order'
-  /** Only one program's calls are rejected: it does not use the nonces it is granted, or not this key. */
+  /** Only one program's calls are rejected: it does not use the nonces that it is granted, or uses another key. */
   | 'one-program'
-  /** Nobody here had a higher nonce: it was used by something outside, once. */
+  /** No call of this daemon had a higher nonce: something outside used one, once. */
   | 'foreign-use'
   /** Every call is rejected: the key has seen higher nonces than the sequence hands out. */
   | 'ahead'
@@ -39,16 +39,16 @@ export type VerdictKind =
 
 export interface Verdict extends Words {
   readonly kind: VerdictKind;
-  /** The daemon sees no call and no answer: what it says of a rejection is never more than `likely`. */
+  /** The daemon sees neither calls nor answers, so what it says about a rejection is never more than `likely`. */
   readonly sure: 'certain' | 'likely' | 'possible';
 }
 
-/** What the latest rejected nonce was probably due to. */
+/** Returns the probable cause of the latest rejected nonce. */
 export function verdictOn(record: AccountRecord): Verdict {
   const rejected = latestRejected(record.calls);
   if (rejected === undefined) return { kind: 'none', sure: 'certain', ...noneWords(record) };
   const evidence = evidenceOn(rejected, record);
-  // One program's calls in a row look like a key that is ahead, but for those of others that are accepted.
+  // One program's rejected calls in a row look like a key that is ahead, unless calls of others are accepted.
   const one = oneProgram(record);
   if (one !== undefined) {
     const sure = one.rejections >= REJECTED_IN_A_ROW ? 'likely' : 'possible';
@@ -67,7 +67,7 @@ export function verdictOn(record: AccountRecord): Verdict {
 function everythingRejected(record: AccountRecord, evidence: Evidence): Verdict {
   const { everAccepted, refusedUnits, unit } = record;
   const isRow = evidence.inARow >= REJECTED_IN_A_ROW && evidence.silentInARow === 0;
-  // What was accepted since the start had as many digits, so the unit was right then.
+  // A call that was accepted since the start had the same number of digits, so the unit was right then.
   if (!everAccepted && (refusedUnits !== undefined || (unit !== 'counter' && unit !== 'ns'))) {
     const sure = isRow && asksForLonger(record) ? 'likely' : 'possible';
     return { kind: 'unit', sure, ...unitWords(record, evidence) };

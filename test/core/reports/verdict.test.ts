@@ -100,11 +100,11 @@ const CASES: readonly Case[] = [
     saysNot: ['outlived'],
   },
   {
-    is: 'a call that outlived its turn and was never told of',
+    is: 'a call that outlived its lease and was never told of',
     calls: [silent(1, { ended: 'expired' })],
     kind: 'none',
     sure: 'certain',
-    says: ['1 call of MASTER is remembered', '1 outlived its turn.', '`ttlMs`'],
+    says: ['1 call of MASTER is remembered', '1 outlived its lease.', '`ttlMs`'],
     saysNot: ['did not say how'],
   },
   {
@@ -128,11 +128,11 @@ const CASES: readonly Case[] = [
 
   // late
   {
-    is: 'a call that outlived its turn, after which another one was granted',
+    is: 'a call that outlived its lease, after which another one was granted',
     calls: [ok(6), late(5), ok(4)],
     kind: 'late',
     sure: 'likely',
-    says: ['grid-bot (pid 4711) came too late', 'its turn ran out after 500 ms', '`ttlMs`', 'HTTP timeout'],
+    says: ['grid-bot (pid 4711) came too late', 'its lease expired after 500 ms', '`ttlMs`', 'HTTP timeout'],
     saysNot: ['ask again'],
   },
   {
@@ -148,7 +148,7 @@ const CASES: readonly Case[] = [
     calls: [ok(6, { priority: 'urgent' }), late(5, { ended: 'preempted', priority: 'background' }), ok(4)],
     kind: 'late',
     sure: 'likely',
-    says: ['ended by an urgent caller', 'priority `normal`'],
+    says: ['ended for an urgent call', 'priority `normal`'],
   },
   {
     is: 'a holder that did not come back after a restart',
@@ -190,21 +190,21 @@ const CASES: readonly Case[] = [
     sure: 'likely',
   },
   {
-    is: 'a late call after which the next one gave its turn back unused',
+    is: 'a late call after which the next one released its lease unused',
     calls: [call(6, { outcome: 'unused' }), late(5), ok(4)],
     kind: 'foreign-use',
     sure: 'possible',
-    says: ['Its turn ran out after 500 ms', 'by then this daemon had given nobody a higher nonce'],
+    says: ['Its lease expired after 500 ms', 'by then this daemon had handed out no higher nonce'],
   },
   {
     is: 'a late call that nobody followed before it was told',
     calls: [ok(9), late(5), ok(4)],
     kind: 'foreign-use',
     sure: 'likely',
-    says: ['Its turn ran out after 500 ms'],
+    says: ['Its lease expired after 500 ms'],
   },
   {
-    is: 'a late call under whose turn a nonce for another account was drawn',
+    is: 'a late call under whose lease a nonce for another account was drawn',
     calls: [ok(6), late(5, { alsoFor: 'USER:alice' })],
     kind: 'late',
     sure: 'likely',
@@ -261,7 +261,7 @@ const CASES: readonly Case[] = [
     also: { bare: { count: 3, last: N(5_001) } },
     kind: 'out-of-order',
     sure: 'possible',
-    says: ['3 nonces of MASTER were drawn without a turn', '`exclusive`', 'Or something that does not ask'],
+    says: ['3 nonces of MASTER were drawn without a lease', '`exclusive`', 'Or something that does not ask'],
   },
   {
     is: 'a bare nonce, and a rejected call of before the restart, whose nonce nobody knows',
@@ -277,7 +277,7 @@ const CASES: readonly Case[] = [
     also: { bare: { count: 3, last: N(4_999) } },
     kind: 'foreign-use',
     sure: 'likely',
-    saysNot: ['without a turn'],
+    saysNot: ['without a lease'],
   },
 
   // one-program
@@ -368,7 +368,7 @@ const CASES: readonly Case[] = [
     sure: 'likely',
   },
   {
-    is: 'one rejected in its turn, with accepted ones on both sides',
+    is: 'one rejected under its lease, with accepted ones on both sides',
     calls: [ok(6), rejected(5), ok(4)],
     kind: 'foreign-use',
     sure: 'likely',
@@ -427,7 +427,7 @@ const CASES: readonly Case[] = [
     says: ['1 min 30 s ahead of the clock', 'a finer unit than ms (13 digits)'],
   },
   {
-    is: 'a turn with several nonces',
+    is: 'a lease with several nonces',
     calls: [ok(6), rejected(5, { lastNonce: N(5_003) }), ok(4)],
     kind: 'foreign-use',
     sure: 'likely',
@@ -441,7 +441,7 @@ const CASES: readonly Case[] = [
     says: ['exec --own-clock'],
   },
   {
-    is: 'a turn that nobody followed although exclusion was off',
+    is: 'a lease that none followed although exclusion was off',
     calls: [ok(6, { exclusive: false }), rejected(5, { exclusive: false }), ok(4, { exclusive: false })],
     also: { policy: 'off' },
     kind: 'foreign-use',
@@ -455,12 +455,12 @@ const CASES: readonly Case[] = [
     kind: 'ahead',
     sure: 'likely',
     says: [
-      '3 calls of MASTER in a row were rejected, and none was accepted since the daemon started',
+      '3 calls of MASTER in a row were rejected, and none has been accepted since the daemon started',
       'nonced advance --account MASTER --to NONCE',
       'cannot be undone',
       'Find what used the key, and stop it.',
       'more digits than 19',
-      'a new API key begins from nothing',
+      'A new API key starts from nothing',
     ],
     saysNot: ['advance --to now'],
   },
@@ -503,7 +503,7 @@ const CASES: readonly Case[] = [
     calls: [call(6, { outcome: 'unsettled' }), late(5), ...ROW],
     kind: 'ahead',
     sure: 'likely',
-    says: ['The latest call was overtaken besides'],
+    says: ['The latest call was also overtaken'],
   },
   {
     is: 'three in a row beside bare nonces',
@@ -576,7 +576,7 @@ const CASES: readonly Case[] = [
     also: { unit: 'ms', refusedUnits: { count: 1, unit: 'ns' } },
     kind: 'unit',
     sure: 'likely',
-    says: ['once a program asked for ns (19 digits)', 'If it has seen ns (19 digits)'],
+    says: ['once a program asked for ns (19 digits)', 'If the key has seen ns (19 digits)'],
   },
   {
     is: 'one rejected of 13 digits, and a program that asked for 19',
