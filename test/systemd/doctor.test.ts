@@ -81,7 +81,7 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     const older = (await doctor()).of('units');
     expect(older.findings.map(({ fact }) => fact)).toEqual([
       `the units were written by nonced 0.0.9, and this is ${VERSION}`,
-      'the units were changed and systemd has not read them since',
+      'the units were changed, and systemd has not read them since',
     ]);
     expect(older.findings[0]?.commands).toEqual(['sudo nonced systemd install']);
 
@@ -103,7 +103,7 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     await machine.until('ActiveState', 'failed');
     await machine.until('ActiveState', (state) => state !== 'active', 'nonced.socket');
     const { of } = await doctor('trader');
-    expect(of('service').says).toBe('nonced.service has failed (exit 78), and stays so');
+    expect(of('service').says).toBe('nonced.service has failed (exit 78), and systemd does not start it again');
     expect(of('socket')).toMatchObject({ mark: 'failed', says: expect.stringContaining('there is no socket') });
     expect(of('state')).toMatchObject({
       mark: 'failed',

@@ -10,22 +10,22 @@ import { factsOf, type Look, type Unlooked } from './look.ts';
 import type { Subject } from './subject.ts';
 import { Witness } from './witness.ts';
 
-/** A daemon that has not answered by then is not about to. */
+/** A daemon that has not answered by then will not answer. */
 const ANSWER_WITHIN_MS = 5_000;
 const MOST_OTHERS = 8;
 
-/** What was said on the command line. */
+/** What was given on the command line. */
 export interface Asked {
   readonly socket: string | undefined;
   readonly stateDir: string | undefined;
 }
 
-/** What does not depend on any other look. */
+/** What is seen independently of any other look. */
 type Surface = Pick<Evidence, 'subject' | 'host' | 'clock' | 'socket' | 'processes' | 'daemons' | 'service'>;
 
 /**
- * Looks at everything that is judged. Changes nothing, draws nothing, and ends, whatever hangs: each look has a
- * deadline, and is made by a process that can be left behind.
+ * Looks at everything that is judged. Changes nothing and draws no nonce. It ends even if something hangs: each look has a
+ * deadline and happens in a process that can be left behind.
  */
 export async function examine(subject: Subject, asked: Asked): Promise<Evidence> {
   const host = new Witness();
@@ -61,12 +61,12 @@ async function ask(user: Witness, surface: Surface): Promise<Look<Answer> | Unlo
   if (path === undefined || there?.kind !== 'socket') return { kind: 'unlooked', why: 'no socket can be seen' };
   if (!there.open) return { kind: 'unlooked', why: 'this user may not connect' };
   if (wouldStart(path, surface)) {
-    return { kind: 'unlooked', why: 'systemd starts the daemon for whoever connects, and this changes nothing' };
+    return { kind: 'unlooked', why: 'connecting would start the service, and doctor changes nothing' };
   }
   return user.look('answer', { path, withinMs: ANSWER_WITHIN_MS });
 }
 
-/** What does not depend on the user, root asks where he may not. */
+/** Asks as root if the user may not, for what does not depend on the user. */
 async function askInstead(host: Witness, surface: Surface): Promise<Answer | undefined> {
   const path = chosenPath(factsOf(surface.socket));
   if (path === undefined || surface.subject.other === undefined || wouldStart(path, surface)) return undefined;
@@ -74,7 +74,7 @@ async function askInstead(host: Witness, surface: Surface): Promise<Answer | und
   return answer?.kind === 'answered' ? answer : undefined;
 }
 
-/** Other sockets where somebody may listen: the service's, where else a client looks, and those that daemons have. */
+/** Asks other sockets: the service's, those where clients look, and those of the daemons that were found. */
 async function askOthers(host: Witness, surface: Surface): Promise<readonly OtherSocket[]> {
   const socket = factsOf(surface.socket);
   const daemons = factsOf(surface.daemons);
@@ -93,7 +93,7 @@ async function askOthers(host: Witness, surface: Surface): Promise<readonly Othe
   return asked.filter(({ answer }) => !(answer?.kind === 'refused' && answer.code === 'ENOENT'));
 }
 
-/** The service is there and does not run: whoever connects to its socket starts it, and nothing is to be changed here. */
+/** Returns whether connecting would start the service: it is installed and does not run. */
 function wouldStart(path: string, surface: Surface): boolean {
   const [service, daemons] = [factsOf(surface.service), factsOf(surface.daemons)];
   if (path !== SERVICE_SOCKET || service?.installation === undefined) return false;
@@ -107,11 +107,11 @@ function wouldStart(path: string, surface: Surface): boolean {
   }
 }
 
-/** Where the state of the daemon lies that is looked at; undefined where nobody here knows. */
+/** Returns where the daemon's state is; undefined if that is not known. */
 function placeOf(surface: Surface, heard: Answer | undefined, asked: Asked): StoragePlace | undefined {
   const [socket, service] = [factsOf(surface.socket), factsOf(surface.service)];
   const path = chosenPath(socket);
-  // Where a client finds no socket at all, it is that of the service which is missing.
+  // If a client finds no socket at all, the service's is the one that is missing.
   const isElsewhere = path !== SERVICE_SOCKET && socket?.steps.at(-1)?.there.kind === 'socket';
   const isService = service?.installation !== undefined && !isElsewhere;
   const platform = factsOf(surface.host)?.platform ?? process.platform;
@@ -130,7 +130,7 @@ async function lookAtStorage(
   heard: Answer | undefined,
 ): Promise<Pick<Evidence, 'disk' | 'state'>> {
   if (place === undefined) {
-    const unknown: Unlooked = { kind: 'unlooked', why: 'where the state lies cannot be told; say it: --state-dir DIR' };
+    const unknown: Unlooked = { kind: 'unlooked', why: 'it is not known where the state is; give --state-dir DIR' };
     return { disk: unknown, state: unknown };
   }
   const { dir } = place;
@@ -138,10 +138,10 @@ async function lookAtStorage(
   return { disk, state: await readState() };
 
   function readState(): Promise<Look<StateFacts>> | Unlooked {
-    // Whoever reads in a file system that does not even say how full it is would hang as well.
+    // A read would hang, too, in a file system that does not even say how full it is.
     if (disk.kind === 'unseen') return { kind: 'unlooked', why: `${dir} does not answer` };
     if (disk.facts.entry.kind === 'absent') return { kind: 'unlooked', why: `there is no ${dir}` };
-    // Only where it is certain that nobody is behind the socket does a lock tell anything.
+    // A lock proves something only if it is certain that no daemon is behind the socket.
     const isAbsent = factsOf(surface.socket)?.steps.at(-1)?.there.kind === 'absent';
     return host.look('state', { dir, probe: isAbsent || heard?.kind === 'refused' });
   }

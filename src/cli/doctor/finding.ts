@@ -1,4 +1,4 @@
-/** What is looked at, in the order in which it is told. These names, and the marks, are what scripts may rely on. */
+/** The checks, in the order of the report. Scripts may rely on these names, and on the marks. */
 export const CHECKS = [
   'platform',
   'flock',
@@ -21,24 +21,24 @@ export const CHECKS = [
 
 export type CheckName = (typeof CHECKS)[number];
 
-/** From good to bad. `skipped`: does not apply, or cannot be told here. */
+/** From good to bad. `skipped`: it does not apply, or cannot be tested here. */
 export type Mark = 'ok' | 'skipped' | 'warning' | 'failed';
 
-/** Something unusual, and its cure. */
+/** Something unusual, with its cure. */
 export interface Finding {
   readonly mark: 'warning' | 'failed';
   readonly fact: string;
   readonly fix: string;
-  /** What to type, in this order. */
+  /** The commands to type, in this order. */
   readonly commands: readonly string[];
 }
 
 export interface Check {
   readonly check: CheckName;
   readonly mark: Mark;
-  /** In one line: what was found, or why nothing was looked for. */
+  /** What was found, or why it was not tested, in one line. */
   readonly says: string;
-  /** Empty where it is `ok` or `skipped`. */
+  /** Empty if it is `ok` or `skipped`. */
   readonly findings: readonly Finding[];
 }
 
@@ -54,14 +54,14 @@ export function skipped(check: CheckName, why: string): Check {
   return { check, mark: 'skipped', says: why, findings: [] };
 }
 
-/** As bad as the worst of the findings; without any it is well, and `says` how. */
+/** Returns a check that is as bad as the worst of its findings. Without any it is ok, and `says` is its line. */
 export function judged(check: CheckName, says: string, findings: readonly (Finding | undefined)[] = []): Check {
   const found = findings.filter((finding) => finding !== undefined);
   const worst = found.find(({ mark }) => mark === 'failed') ?? found[0];
   return { check, mark: worst?.mark ?? 'ok', says: worst?.fact ?? says, findings: found };
 }
 
-/** As the exit code has it, on the scale of `status --check`: 0 all is well, 1 look soon, 2 something is broken. */
+/** Returns the exit code, on the scale of `status --check`: 0 all is well, 1 look soon, 2 something is broken. */
 export function severityOf(checks: readonly Check[]): 0 | 1 | 2 {
   if (checks.some(({ mark }) => mark === 'failed')) return 2;
   return checks.some(({ mark }) => mark === 'warning') ? 1 : 0;

@@ -16,7 +16,7 @@ import { type Check, type CheckName, judged, skipped, warning } from './finding.
 import { factsOf, type Look, type Unlooked } from './look.ts';
 import type { Subject } from './subject.ts';
 
-/** All that is known before anything is judged. */
+/** Everything that is known before anything is judged. */
 export interface Evidence {
   readonly subject: Subject;
   readonly host: Look<HostFacts>;
@@ -25,30 +25,30 @@ export interface Evidence {
   readonly processes: Look<ProcessFacts>;
   readonly daemons: Look<DaemonFacts | undefined>;
   readonly service: Look<ServiceFacts>;
-  /** To the user himself. */
+  /** What the user was told. */
   readonly answer: Look<Answer> | Unlooked;
-  /** The same, or where he may not ask what root was told. */
+  /** The same, or what root was told if the user may not ask. */
   readonly heard: Answer | undefined;
   readonly others: readonly OtherSocket[];
-  /** Where the state lies, if anybody here can tell. */
+  /** Where the state is, if that is known. */
   readonly place: StoragePlace | undefined;
   readonly disk: Look<DiskFacts> | Unlooked;
   readonly state: Look<StateFacts> | Unlooked;
 }
 
-/** Judges it all, in the order of CHECKS. */
+/** Judges everything, in the order of CHECKS. */
 export function judge(evidence: Evidence): readonly Check[] {
   const { subject, host, socket, processes, daemons, service, heard, others, place } = evidence;
   const path = chosenPath(factsOf(socket));
   const daemon = path === undefined ? undefined : daemonAt(path, heard, factsOf(daemons), factsOf(service));
   const start =
     factsOf(service)?.installation === undefined ? 'nonced serve' : 'sudo systemctl start nonced.socket nonced.service';
-  // Of the daemon itself, only what it has answered.
+  // The daemon itself is judged only by what it has answered.
   const answered = (check: CheckName, judgeAnswered: (answer: Answered) => Check) =>
     heard?.kind === 'answered' ? judgeAnswered(heard) : skipped(check, 'no daemon has answered');
   const seenSocket = (check: CheckName, judgeSeen: (facts: SocketFacts, path: string) => Check) =>
     told(check, socket, (facts) =>
-      path === undefined ? skipped(check, 'no path to a socket is known') : judgeSeen(facts, path),
+      path === undefined ? skipped(check, 'no socket path is known') : judgeSeen(facts, path),
     );
   const stored = <Facts>(
     check: CheckName,
@@ -85,7 +85,7 @@ export function chosenPath(socket: SocketFacts | undefined): string | undefined 
   return socket?.chosen.kind === 'place' ? socket.chosen.path : undefined;
 }
 
-/** A look that brought nothing is itself unusual. */
+/** Judges what was seen. A look that failed is itself unusual. */
 function told<Facts>(check: CheckName, look: Look<Facts> | Unlooked, judgeTold: (facts: Facts) => Check): Check {
   switch (look.kind) {
     case 'seen':
@@ -95,8 +95,8 @@ function told<Facts>(check: CheckName, look: Look<Facts> | Unlooked, judgeTold: 
     case 'unseen':
       return judged(check, '', [
         warning(
-          `this cannot be told: ${look.why}`,
-          'try again; if it stays so, something on this host hangs',
+          `this could not be tested: ${look.why}`,
+          'try again; if it fails again, something on this host hangs',
           'nonced doctor',
         ),
       ]);

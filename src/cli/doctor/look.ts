@@ -1,10 +1,10 @@
-/** What a look brought. */
+/** The result of a look. */
 export type Look<Facts> =
   | { readonly kind: 'seen'; readonly facts: Facts }
-  /** `why` completes the sentence "this cannot be told: …". */
+  /** `why` completes the sentence "this could not be tested: …". */
   | { readonly kind: 'unseen'; readonly why: string };
 
-/** Nobody looked, on purpose. */
+/** Not looked at, on purpose. */
 export interface Unlooked {
   readonly kind: 'unlooked';
   readonly why: string;

@@ -7,7 +7,7 @@ const MARK_WIDTH = 7;
 const NAME_WIDTH = 9;
 const INDENT = ' '.repeat(MARK_WIDTH + 2 + NAME_WIDTH + 2);
 
-/** A line a check, what to do about the unusual below it, and a count at the end. */
+/** Returns a line for each check, with the cure below it if it found something, and a count at the end. */
 export function linesOf(checks: readonly Check[]): string[] {
   const width = Math.max(...checks.map(({ check }) => check.length), NAME_WIDTH);
   const lines = checks.flatMap((check) => {
@@ -28,7 +28,7 @@ function cureOf({ fix, commands }: Finding): string[] {
   return [`${INDENT}${fix}`, ...commands.map((command) => `${INDENT}  ${paint('bold', printable(command))}`)];
 }
 
-/** Paths, names of processes and answers may be anybody's, and no terminal is to obey them. */
+/** Returns text that cannot control the terminal: paths, names of processes and answers may come from anywhere. */
 function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, '\uFFFD');
 }

@@ -3,7 +3,7 @@ import { EXIT, ExitError } from '../../errors.ts';
 import { requireRoot } from '../systemd/program.ts';
 import { printedBy } from './facts/ran.ts';
 
-/** Another user, to become. */
+/** Another user, whom a witness becomes. */
 export interface OtherUser {
   readonly name: string;
   readonly uid: number;
@@ -11,17 +11,17 @@ export interface OtherUser {
   readonly home: string;
 }
 
-/** As whom it is tested. */
+/** The user as whom everything is tested. */
 export interface Subject {
   readonly name: string;
   readonly uid: number;
-  /** What a new session of this user gets; undefined where no database knows the user. */
+  /** The groups of a new login of this user; undefined if no database knows the user. */
   readonly databaseGroups: readonly number[] | undefined;
-  /** Undefined: it is who runs this. */
+  /** Undefined if it is the user who runs this. */
   readonly other: OtherUser | undefined;
 }
 
-/** Who is meant by `asked`; left out, whoever runs this. Rejects with ExitError: 64 for no such user, 77 without root. */
+/** Returns the user `asked`, or the one who runs this. Rejects with ExitError: 64 for an unknown user, 77 without root. */
 export async function subjectOf(asked: string | undefined): Promise<Subject> {
   const uid = process.geteuid?.() ?? -1;
   const own = ownName(uid);
@@ -48,7 +48,7 @@ function ownName(uid: number): string {
   try {
     return userInfo().username;
   } catch {
-    // A number that no database knows, as in a container.
+    // A uid that no database knows, as in a container.
     return `user ${uid}`;
   }
 }

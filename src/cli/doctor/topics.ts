@@ -6,7 +6,7 @@ import { serviceFacts } from './facts/service.ts';
 import { socketFacts } from './facts/socket.ts';
 import { diskFacts, stateFacts } from './facts/storage.ts';
 
-/** What a witness can be sent to look at. */
+/** What a witness can look at. */
 export const TOPICS = {
   answer: answerFacts,
   clock: clockFacts,
@@ -23,12 +23,12 @@ export type TopicName = keyof typeof TOPICS;
 export type Params<Topic extends TopicName> = Parameters<(typeof TOPICS)[Topic]>[0];
 export type Facts<Topic extends TopicName> = Awaited<ReturnType<(typeof TOPICS)[Topic]>>;
 
-/** To a witness. */
+/** A message to a witness. */
 export interface Errand {
   readonly id: number;
   readonly topic: TopicName;
   readonly params: object;
 }
 
-/** From a witness. */
+/** A message from a witness. */
 export type Account = { readonly id: number } & ({ readonly facts: unknown } | { readonly failure: string });

@@ -9,7 +9,7 @@ import type { Account, Errand, Facts, Params, TopicName } from './topics.ts';
 
 const WITHIN_MS = 8_000;
 
-/** A process of its own that looks at things for this one, as this user or as another. */
+/** A child process that looks at things for this one, as this user or as another. */
 export class Witness {
   readonly #child: ChildProcess;
   readonly #clock: Clock = systemClock();
@@ -17,11 +17,11 @@ export class Witness {
   #ended: string | undefined;
   #lastId = 0;
 
-  /** As this process's user, or as `user`, which takes root. */
+  /** Looks as this process's user, or as `user`, which needs root. */
   constructor(user?: OtherUser) {
     const file = join(thisProgram().packageDir, 'dist/cli/doctor/witness-process.js');
     this.#child = fork(file, user === undefined ? [] : [user.name, String(user.uid), String(user.gid)], {
-      // Maps and bigints too.
+      // This also passes Maps and bigints.
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       env: user === undefined ? process.env : environmentOf(user),
@@ -30,14 +30,16 @@ export class Witness {
     this.#child.on('message', (account: Account) => this.#told(account));
     const gone = (why: string) => this.#gone(why);
     this.#child.once('error', (error) => gone(`no process can be started (${error.message})`));
-    this.#child.once('exit', () => gone(user === undefined ? 'the process ended' : `no process becomes ${user.name}`));
+    this.#child.once('exit', () =>
+      gone(user === undefined ? 'the process ended' : `no process could become ${user.name}`),
+    );
   }
 
   get pid(): number {
     return this.#child.pid ?? -1;
   }
 
-  /** Sends it to look at something. Resolves in any case, and in time. */
+  /** Lets it look at something. Always resolves, and in time. */
   look<Topic extends TopicName>(topic: Topic, params: Params<Topic>): Promise<Look<Facts<Topic>>> {
     this.#lastId += 1;
     const id = this.#lastId;
@@ -48,7 +50,7 @@ export class Witness {
         resolve(look as Look<Facts<Topic>>);
       };
       const timer = this.#clock.after(WITHIN_MS, () =>
-        settle({ kind: 'unseen', why: `nothing came back within ${formatDuration(WITHIN_MS)}` }),
+        settle({ kind: 'unseen', why: `no result within ${formatDuration(WITHIN_MS)}` }),
       );
       this.#waiting.set(id, settle);
       if (this.#ended !== undefined) settle({ kind: 'unseen', why: this.#ended });
@@ -56,7 +58,7 @@ export class Witness {
     });
   }
 
-  /** It is not waited for: what hangs in the kernel may not even be killed. */
+  /** Kills it and does not wait: a process that hangs in the kernel may not even die. */
   end(): void {
     this.#child.removeAllListeners();
     this.#child.on('error', () => {});
@@ -77,7 +79,7 @@ export class Witness {
   }
 }
 
-/** As a login makes it: without what the administrator's own says of sockets and directories. */
+/** Returns the environment of a login, without what the administrator's says about sockets and directories. */
 function environmentOf({ name, home }: OtherUser): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], HOME: home, USER: name, LOGNAME: name };
 }

@@ -5,16 +5,16 @@ import type { DaemonFacts, RunningDaemon } from '../facts/daemons.ts';
 import type { ServiceFacts } from '../facts/service.ts';
 import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';
 
-/** A socket beside the one that the user gets. */
+/** A socket other than the one that this user finds. */
 export interface OtherSocket {
   readonly path: string;
-  /** Where a client looks, so that it is in the way even if nobody listens. */
+  /** Clients look there, so it is in the way even if nothing listens. */
   readonly isPlace: boolean;
-  /** Undefined where nobody asked: it would have started the service. */
+  /** Undefined if it was not asked, because that would have started the service. */
   readonly answer: Answer | undefined;
 }
 
-/** Whether the daemon that this user gets is the service's. */
+/** Judges whether the daemon that this user finds is the service's. */
 export function judgeInstance(
   path: string,
   answer: Answer | undefined,
@@ -24,12 +24,12 @@ export function judgeInstance(
   const own = answered(answer);
   const service = others.find((other) => other.path === SERVICE_SOCKET);
   if (service === undefined || path === SERVICE_SOCKET) {
-    const whose = path === SERVICE_SOCKET ? "the service's" : 'there is no service beside it';
+    const whose = path === SERVICE_SOCKET ? "the service's" : 'no service runs beside it';
     return own === undefined ? skipped('instance', UNANSWERED) : judged('instance', `${whose}, ${nameOf(own)}`);
   }
   const theirs = answered(service.answer);
   if (own !== undefined && own.status.instance === theirs?.status.instance) {
-    return judged('instance', `the service's by another path, ${nameOf(own)}`);
+    return judged('instance', `the service's, by another path, ${nameOf(own)}`);
   }
   const fact = `${byEnvironment ? '$NONCED_SOCKET leads' : 'this user is led'} to ${path}, and not to the service at ${SERVICE_SOCKET}`;
   const command = byEnvironment ? 'unset NONCED_SOCKET' : 'nonced doctor --socket /run/nonced/nonced.sock';
@@ -38,7 +38,7 @@ export function judgeInstance(
 
 const UNANSWERED = 'no daemon has answered';
 
-/** Whether there are daemons, or sockets of daemons, beside the one that this user gets. */
+/** Judges whether there are other daemons, or sockets of daemons, beside the one that this user finds. */
 export function judgeOthers(
   facts: DaemonFacts | undefined,
   path: string,
@@ -51,7 +51,7 @@ export function judgeOthers(
   const heard = new Set([own, ...others.map((other) => answered(other.answer))].map((each) => each?.status.pid));
   for (const daemon of facts?.daemons ?? []) {
     if (heard.has(daemon.pid) || daemonSocket(daemon) === path) continue;
-    // Where nobody answered it may be any whose directories are hidden.
+    // If none has answered, it may be any whose directories are hidden.
     if (own === undefined && daemon.runtimeDir === undefined) continue;
     findings.push(unheard(daemon));
   }
@@ -61,7 +61,7 @@ export function judgeOthers(
 function besides({ path, isPlace, answer }: OtherSocket, own: Answered | undefined): Finding | undefined {
   const theirs = answered(answer);
   if (theirs !== undefined) {
-    // Of the service's another check tells.
+    // Another check reports the service's.
     if (path === SERVICE_SOCKET || own?.status.instance === theirs.status.instance) return undefined;
     const { version, pid } = theirs.status;
     return twoAuthorities(
@@ -73,7 +73,7 @@ function besides({ path, isPlace, answer }: OtherSocket, own: Answered | undefin
   }
   if (!isPlace || answer?.kind !== 'refused' || answer.code !== 'ECONNREFUSED') return undefined;
   return warning(
-    `${path} was left behind by a daemon that has ended`,
+    `a daemon that has ended left ${path} behind`,
     'start that daemon, which replaces it, or remove it: a client takes the first socket that it finds',
     `sudo rm ${quoteForShell(path)}`,
   );
@@ -85,7 +85,7 @@ function twoAuthorities(
   own: Answered | undefined,
   theirs: Answered | undefined,
 ): Finding {
-  // The label that stands for none proves nothing.
+  // The label of a bot that names no account proves nothing.
   const labels = new Set(theirs?.status.accounts.map(({ account }) => account).filter((label) => label !== 'default'));
   const shared = own?.status.accounts.map(({ account }) => account).filter((label) => labels.has(label)) ?? [];
   if (shared.length > 0) {
@@ -95,7 +95,7 @@ function twoAuthorities(
       command,
     );
   }
-  return warning(fact, 'right only if no key is used with both: two authorities for one are worse than none', command);
+  return warning(fact, 'fine only if no key is used with both: two authorities for a key are worse than none', command);
 }
 
 function unheard({ pid, uid, stopped, contained, stateDir, runtimeDir }: RunningDaemon): Finding {
@@ -104,12 +104,12 @@ function unheard({ pid, uid, stopped, contained, stateDir, runtimeDir }: Running
     : `${runtimeDir === undefined ? '' : `, sockets in ${runtimeDir}`}${stateDir === undefined ? '' : `, state in ${stateDir}`}`;
   return warning(
     `another daemon runs (pid ${pid}, user ${uid}${where}${stopped ? ', stopped' : ''})`,
-    'right only if no key is used with both: two authorities for one are worse than none',
+    'fine only if no key is used with both: two authorities for a key are worse than none',
     `ps -o pid,user,lstart,args -p ${pid}`,
   );
 }
 
-/** The process behind a socket: who says so in its answer, else whose directory it is, else the service's. */
+/** Returns the process behind a socket: the one that its answer names, or else the directory's, or else the service's. */
 export function daemonAt(
   path: string,
   answer: Answer | undefined,
@@ -123,12 +123,12 @@ export function daemonAt(
   if (byPath !== undefined) return byPath;
   const main = service?.systemd.kind === 'answers' ? service.systemd.process?.pid : undefined;
   if (path === SERVICE_SOCKET && main !== undefined) return all.find((daemon) => daemon.pid === main);
-  // One whose directories are hidden, where there is no other: most likely it.
+  // If there is exactly one whose directories are hidden, it is most likely that one.
   const hidden = all.filter(({ runtimeDir }) => runtimeDir === undefined);
   return hidden.length === 1 ? hidden[0] : undefined;
 }
 
-/** Where a daemon has its bots' socket, if its directory can be seen. */
+/** Returns the path of a daemon's socket for bots, if its directory can be seen. */
 export function daemonSocket({ runtimeDir, contained }: RunningDaemon): string | undefined {
   return runtimeDir === undefined || contained ? undefined : `${runtimeDir}/nonced.sock`;
 }

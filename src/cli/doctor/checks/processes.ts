@@ -8,30 +8,32 @@ import type { Subject } from '../subject.ts';
 
 const NAMED = 5;
 
-/** Whether what runs already of this user would reach the same daemon as a program that is started now. */
+/** Judges whether the processes of this user would reach the same daemon as a program that is started now. */
 export function judgeProcesses(facts: ProcessFacts, socket: SocketFacts, { name, uid }: Subject): Check {
   if (facts === undefined) return skipped('processes', 'there is no /proc to see them in');
   const findings = [lacking(facts, socket, name, uid), elsewhere(facts, socket, name)];
   return judged(
     'processes',
-    facts.length === 0 ? `none of ${name} runs` : `${counted(facts.length)} of ${name}, as a new one would be`,
+    facts.length === 0
+      ? `${name} has no other process`
+      : `${counted(facts.length)} of ${name}, with the same access as a new one`,
     findings,
   );
 }
 
-/** A process has the groups of when it was started. */
+/** A process keeps the groups that the user had when it was started. */
 function lacking(facts: readonly UserProcess[], socket: SocketFacts, name: string, uid: number): Finding | undefined {
   const there = socket.steps.at(-1)?.there;
   if (there?.kind !== 'socket' || uid === 0 || there.uid === uid || (there.mode & 0o022) !== 0o020) return undefined;
   const { gid } = there;
-  // Who is not in the group at all is told so by another check.
+  // Another check reports a user who is not in the group at all.
   if (!socket.groups.includes(gid)) return undefined;
   const without = facts.filter(({ groups }) => !groups.includes(gid));
   if (without.length === 0) return undefined;
   const group = nameOf(socket.groupNames, gid);
   return warning(
-    `${without.length} of ${counted(facts.length)} of ${name} without the group ${group}, and so without access: ${named(without)}`,
-    'restart those that are bots; what is not a service, from a new login',
+    `${without.length} of ${counted(facts.length)} of ${name} lack the group ${group}, and so have no access: ${named(without)}`,
+    'restart those that are bots; one that is not a service, from a new login',
     ...restarts(without, name),
   );
 }
@@ -42,8 +44,8 @@ function elsewhere(facts: readonly UserProcess[], { chosen }: SocketFacts, name:
   if (others.length === 0) return undefined;
   const paths = [...new Set(others.map(({ socket }) => socket))].join(', ');
   return warning(
-    `$NONCED_SOCKET of ${counted(others.length)} of ${name} is not ${chosen.path}, but ${paths}: ${named(others)}`,
-    'make sure that one key is never used with both; if it should be the same daemon, take the variable away and restart them',
+    `in ${counted(others.length)} of ${name}, $NONCED_SOCKET is not ${chosen.path}, but ${paths}: ${named(others)}`,
+    'make sure that no key is used with both; if all should use one daemon, remove the variable and restart them',
     ...restarts(others, name),
   );
 }
@@ -61,7 +63,7 @@ function named(processes: readonly UserProcess[]): string {
 function restarts(processes: readonly UserProcess[], name: string): string[] {
   const commands = processes.map(({ unit }) => {
     if (unit === undefined) return undefined;
-    // The manager of the user's services has its groups from its own start.
+    // The manager of a user's services keeps the groups that it had when it started.
     return unit.manager === 'user'
       ? `sudo systemctl restart user@$(id -u ${name}).service`
       : `sudo systemctl restart ${quoteForShell(unit.name)}`;
@@ -71,7 +73,7 @@ function restarts(processes: readonly UserProcess[], name: string): string[] {
   return loose.length === 0 ? known : [...known, `ps -o pid,lstart,args -p ${loose.join()}`];
 }
 
-/** The packages of nonced that running Node processes would load. */
+/** Returns the versions of the client that running Node processes would load, but for this one. */
 export function clientsOf(facts: ProcessFacts): readonly string[] {
   return [
     ...new Set((facts ?? []).flatMap(({ client }) => (client === undefined || client === VERSION ? [] : [client]))),

@@ -12,13 +12,13 @@ const SLOW_MS = 1_000;
 export interface Asked {
   readonly path: string;
   readonly answer: Answer;
-  /** The daemon that should answer there, as far as it can be told. */
+  /** The daemon that should answer there, if it is known. */
   readonly daemon: RunningDaemon | undefined;
-  /** What starts it. */
+  /** The command that starts it. */
   readonly start: string;
 }
 
-/** Whether a daemon answers, and how soon. */
+/** Judges whether a daemon answers, and how soon. */
 export function judgeAnswer({ path, answer, daemon, start }: Asked): Check {
   const quoted = quoteForShell(path);
   switch (answer.kind) {
@@ -29,7 +29,7 @@ export function judgeAnswer({ path, answer, daemon, start }: Asked): Check {
           ? undefined
           : warning(
               `the daemon took ${took} to answer`,
-              'see what keeps this machine, or its disk, busy',
+              'see what keeps this machine or its disk busy',
               'uptime',
               'nonced status',
             );
@@ -43,12 +43,16 @@ export function judgeAnswer({ path, answer, daemon, start }: Asked): Check {
       return judged('answer', '', [
         answer.code === 'SHUTTING_DOWN'
           ? warning('the daemon is stopping', 'try again in a moment', 'nonced doctor')
-          : failure(`the daemon declines to answer: ${answer.message}`, 'see what it says of itself', 'nonced status'),
+          : failure(
+              `the daemon refuses to answer: ${answer.message}`,
+              'see what it says about itself',
+              'nonced status',
+            ),
       ]);
     case 'stranger':
       return judged('answer', '', [
         failure(
-          `something answers at ${path} that is not nonced`,
+          `something that is not nonced answers at ${path}`,
           'find out what it is, stop it, and start the daemon',
           `sudo ss -xlp src ${quoted}`,
         ),
@@ -61,11 +65,11 @@ function refused(path: string, code: string, start: string): Finding {
   switch (code) {
     case 'EACCES':
     case 'EPERM':
-      return failure(`may not connect to ${path} (${code})`, 'see path and group, above', `ls -l ${quoted}`);
+      return failure(`may not connect to ${path} (${code})`, 'see path and group above', `ls -l ${quoted}`);
     case 'EAGAIN':
       return failure(
-        `nobody accepts connections at ${path}, and its queue is full`,
-        'the daemon hangs, or is stopped: see which process it is',
+        `connections at ${path} are not accepted, and its queue is full`,
+        'the daemon hangs or is stopped: see which process it is',
         `sudo ss -xlp src ${quoted}`,
       );
     case 'EPROTOTYPE':
@@ -77,8 +81,8 @@ function refused(path: string, code: string, start: string): Finding {
       );
     case 'ECONNREFUSED':
       return failure(
-        `nobody listens at ${path}: the socket was left behind by a daemon that has ended`,
-        'start the daemon, which replaces it; if another one is to be used, remove this, for a client takes the first it finds',
+        `nothing listens at ${path}: a daemon that has ended left the socket behind`,
+        'start the daemon, which replaces it; to use another daemon, remove it, because a client takes the first it finds',
         start,
         `sudo rm ${quoted}`,
       );
@@ -88,20 +92,20 @@ function refused(path: string, code: string, start: string): Finding {
 }
 
 function silent(path: string, afterMs: number, daemon: RunningDaemon | undefined): Finding {
-  const fact = `${path} takes connections, and nobody has answered for ${formatDuration(afterMs)}`;
+  const fact = `${path} takes connections, but no answer came within ${formatDuration(afterMs)}`;
   if (daemon?.stopped) {
     return failure(
       `${fact}: the daemon (pid ${daemon.pid}) is stopped, by a signal or Ctrl-Z`,
-      'let it go on; it gives no lease up before it has read what waits',
+      'let it go on; it ends no lease before it has read what waits',
       `sudo kill -CONT ${daemon.pid}`,
     );
   }
   const who =
     daemon === undefined ? `sudo ss -xlp src ${quoteForShell(path)}` : `ps -o pid,stat,wchan:32,args -p ${daemon.pid}`;
-  return failure(fact, 'it hangs: see in which state it is (D is a disk that does not answer), then restart it', who);
+  return failure(fact, 'it hangs: see in which state it is (D: a disk does not answer), then restart it', who);
 }
 
-/** What `status --check` would say. */
+/** Judges as `status --check` does. */
 export function judgeStatus(answer: Answered): Check {
   const { leases, waiting, accounts } = answer.status.totals;
   const found = findingsOf(answer.status)
@@ -110,7 +114,7 @@ export function judgeStatus(answer: Answered): Check {
   return judged('status', `${accounts} accounts, ${leases} held, ${waiting} waiting; the clock is followed`, found);
 }
 
-/** Whether this program, the daemon, and the packages that bots have loaded go together: one minor version apart does. */
+/** Judges whether this command, the daemon, and the clients of bots go together: at most one minor version apart. */
 export function judgeVersion(answer: Answered, clients: readonly string[]): Check {
   const daemon = answer.status.version;
   const others = clients.length === 0 ? '' : `, bots ${clients.join(', ')}`;
@@ -126,12 +130,12 @@ function versionsApart(who: string, theirs: string, daemon: string): Finding | u
   if (apart <= 1) return undefined;
   return failure(
     `${who} is ${theirs} and the daemon ${daemon}, more than one minor version apart`,
-    'bring them to one version: the package where the bot is installed, the service with',
+    "bring them to one version: the bot's package where the bot is installed, the service with",
     'sudo nonced systemd install',
   );
 }
 
-/** How many minor versions lie between two; infinitely many between two major ones, or where one cannot be read. */
+/** Returns how many minor versions lie between two: infinitely many between two major ones, or if one cannot be read. */
 export function minorsApart(one: string, other: string): number {
   const [major, minor] = numbersOf(one);
   const [otherMajor, otherMinor] = numbersOf(other);
@@ -143,23 +147,23 @@ function numbersOf(version: string): [number, number] {
   return [Number(major), Number(minor)];
 }
 
-/** Which units are handed out, and whether somebody wanted others. */
+/** Judges which units are handed out, and whether a bot asked for another. */
 export function judgeSequences(answer: Answered): Check {
   const { sequences } = answer.status;
   const findings: (Finding | undefined)[] = sequences.map(({ name, unit, last }) => {
     const digits = String(last).length;
     if (unit === 'counter' || last === 0n || digits === DIGITS[unit]) return undefined;
     return warning(
-      `sequence ${name} counts in ${unit}, which has ${DIGITS[unit]} digits, and its last nonce has ${digits}`,
-      'somebody has raised it far; look whether the exchange still takes such nonces, and see',
+      `sequence ${name} is in ${unit}, which has ${DIGITS[unit]} digits, but its last nonce has ${digits}`,
+      'it was raised far; check whether the exchange still accepts such nonces, and see',
       'nonced status',
     );
   });
   for (const { account, unit, asked } of answer.refusedUnits) {
     findings.push(
       warning(
-        `account ${account} draws ${unit}, and programs asked for ${asked.unit}: refused ${asked.count} times since the daemon started`,
-        'correct their unit, or the daemon is not the one for this key; never before you have read "a one-way door" in the README',
+        `account ${account} draws ${unit}, but programs asked for ${asked.unit}: refused ${asked.count} times since the daemon started`,
+        'correct the unit in those programs, or let them use the daemon of this key; first read "A one-way door" in the README',
         `nonced why ${quoteForShell(account)}`,
       ),
     );

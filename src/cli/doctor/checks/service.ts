@@ -8,7 +8,7 @@ import { type Check, type Finding, failure, judged, skipped, warning } from '../
 const HOUR_MS = 3_600_000;
 const MANY_RESTARTS = 3;
 
-/** Settings of the units that the daemon, or who may connect to it, depends on. */
+/** Settings of the units that the daemon depends on, or that decide who may connect. */
 const RELIED_ON = new Set([
   'Type',
   'NotifyAccess',
@@ -36,24 +36,24 @@ const RELIED_ON = new Set([
   'DirectoryMode',
 ]);
 
-/** What the exit codes of the daemon ask for. */
+/** What to do after each exit code of the daemon. */
 const AFTER_EXIT: Readonly<Record<number, string>> = {
-  64: 'a mistake in the command line of the unit: undo what was changed with systemctl edit, and install again',
-  70: 'the state was changed under the daemon, or a defect: find out who did it before anything else',
-  74: 'the disk failed: read dmesg, and start again only when it is sound',
-  75: 'for now: no room on the disk, a wrong clock, or another daemon; it is tried again every second',
-  77: 'no permission for its directories: install again, and look whether a security module is in the way',
-  78: 'the state, a directory or the configuration needs a decision; the journal has the command',
+  64: 'the command line of the unit is wrong: undo what was changed with systemctl edit, and install again',
+  70: 'the state was changed while the daemon ran, or the program has a defect: find out which before anything else',
+  74: 'the disk failed: read dmesg, and start again only when the disk is sound',
+  75: 'no room on the disk, a wrong clock, or another daemon: correct it; systemd tries again every second',
+  77: 'no permission for its directories: install again, and see whether a security module is in the way',
+  78: 'an operator must decide about the state, a directory or the configuration; the log has the command',
 };
 
-/** How systemd says the service does. */
+/** Judges what systemd says about the service. */
 export function judgeService({ installation, systemd }: ServiceFacts): Check {
-  if (systemd.kind === 'absent') return skipped('service', 'this system is not run by systemd');
+  if (systemd.kind === 'absent') return skipped('service', 'systemd does not run this system');
   if (installation === undefined) {
     return skipped('service', 'none is installed; to install one: sudo nonced systemd install');
   }
   if (systemd.kind === 'silent') {
-    return skipped('service', `systemd does not answer (${systemd.why}); as root it does: sudo nonced doctor`);
+    return skipped('service', `systemd does not answer (${systemd.why}); it answers root: sudo nonced doctor`);
   }
   const { units, process } = systemd;
   const byName = (name: string) => units.find((unit) => unit.name === name);
@@ -66,7 +66,7 @@ export function judgeService({ installation, systemd }: ServiceFacts): Check {
     disabled.length === 0
       ? undefined
       : warning(
-          `${disabled.join(', ')}: not enabled, and gone after a reboot`,
+          `${disabled.join(', ')}: not enabled, so not started at boot`,
           'enable it',
           `sudo systemctl enable ${disabled.join(' ')}`,
         ),
@@ -81,13 +81,13 @@ export function judgeService({ installation, systemd }: ServiceFacts): Check {
 
 function stateOf(service: UnitFacts | undefined, process: ServiceProcess | undefined): Finding | undefined {
   if (service === undefined)
-    return failure(`systemd knows no ${SERVICE}`, 'let it read its units', 'sudo systemctl daemon-reload');
+    return failure(`systemd does not know ${SERVICE}`, 'let it read its units', 'sudo systemctl daemon-reload');
   if (service.active === 'active' || service.active === 'inactive' || service.active === 'reloading') return undefined;
   const ended = endText(process);
-  const cure = AFTER_EXIT[process?.exitCode ?? -1] ?? 'the journal says why';
+  const cure = AFTER_EXIT[process?.exitCode ?? -1] ?? 'the log says why';
   if (service.active === 'failed') {
     return failure(
-      `${SERVICE} has failed${ended}, and stays so`,
+      `${SERVICE} has failed${ended}, and systemd does not start it again`,
       cure,
       'systemctl status --no-pager --full nonced',
       'sudo systemctl start nonced',
@@ -105,8 +105,8 @@ function endText(process: ServiceProcess | undefined): string {
 function socketsOf(sockets: readonly UnitFacts[], service: UnitFacts | undefined): Finding | undefined {
   const closed = sockets.filter(({ active }) => active !== 'active').map(({ name }) => name);
   if (closed.length === 0) return undefined;
-  // Of a service that has failed for good, the sockets are closed on purpose: its cure comes first.
-  const fix = service?.active === 'failed' ? 'when the service is cured, start both' : 'start both';
+  // The sockets of a service that has failed for good are closed on purpose, so its cure comes first.
+  const fix = service?.active === 'failed' ? 'start both once the service is cured' : 'start both';
   return failure(
     `${closed.join(', ')}: not listening, so no bot can connect`,
     fix,
@@ -119,7 +119,7 @@ function restartsOf(process: ServiceProcess | undefined): Finding | undefined {
   if (process.activeForMs !== undefined && process.activeForMs > HOUR_MS) return undefined;
   return warning(
     `${SERVICE} keeps ending: ${restartText(process)}`,
-    'see what ends it',
+    'find out what ends it',
     'journalctl -u nonced -n 50 --no-pager',
   );
 }
@@ -130,16 +130,16 @@ function restartText(process: ServiceProcess | undefined): string {
   return `restarted ${process.restarts} times${ago}`;
 }
 
-/** Whether the units are what this version writes, and what was added to them. */
+/** Judges whether the units are what this version writes, and what was added to them. */
 export function judgeUnits({ installation, systemd }: ServiceFacts): Check {
-  if (systemd.kind === 'absent') return skipped('units', 'this system is not run by systemd');
+  if (systemd.kind === 'absent') return skipped('units', 'systemd does not run this system');
   if (installation === undefined) return skipped('units', 'none are installed');
   const { program, files, by } = installation;
   if (program === undefined) {
     return judged('units', '', [
       warning(
-        'the units were not written by "nonced systemd install": there is nothing to compare them with',
-        'keep them, if you know why; or let it write its own, which keeps the state',
+        'the units were not written by "nonced systemd install", so there is nothing to compare them with',
+        'keep them if you know why; or let it write its own, which keeps the state',
         'sudo nonced systemd install',
       ),
     ]);
@@ -152,11 +152,15 @@ export function judgeUnits({ installation, systemd }: ServiceFacts): Check {
       ? undefined
       : warning(
           `${different.map(({ path, state }) => (state === 'absent' ? `${path} is missing` : path)).join(', ')}: not as nonced ${by} writes it`,
-          'let it be written anew; what you have changed belongs into a drop-in (systemctl edit nonced)',
+          'let it be written again; put your own changes into a drop-in (systemctl edit nonced)',
           installCommand(installation),
         ),
     units.some(({ needsReload }) => needsReload)
-      ? warning('the units were changed and systemd has not read them since', 'let it', 'sudo systemctl daemon-reload')
+      ? warning(
+          'the units were changed, and systemd has not read them since',
+          'let it read them',
+          'sudo systemctl daemon-reload',
+        )
       : undefined,
     ...units.map(dropInsOf),
   ];
@@ -170,8 +174,8 @@ function programOf(installation: Installation): Finding | undefined {
   if (program === undefined) return undefined;
   if (!usable) {
     return failure(
-      `the service runs ${program.node} with ${program.packageDir}, which is not there, or another version than ${program.version} by now`,
-      'install this version, before the next start fails; --copy keeps what no upgrade touches',
+      `the service runs ${program.node} with ${program.packageDir}, which is gone, or is no longer version ${program.version}`,
+      'install this version before the next start fails; --copy makes copies that no upgrade touches',
       installCommand(installation),
     );
   }
@@ -184,7 +188,7 @@ function programOf(installation: Installation): Finding | undefined {
       )
     : warning(
         `the units were written by nonced ${program.version}, and this command is the older ${VERSION}`,
-        'update the package that this command comes from; the service says the rest itself',
+        "update the package that this command comes from; the service's own doctor tells the rest",
         `${quoteForShell(program.node)} ${quoteForShell(`${program.packageDir}/dist/cli/main.js`)} doctor`,
       );
 }
@@ -208,13 +212,13 @@ function dropInsOf({ name, dropIns }: UnitFacts): Finding | undefined {
   if (touched.length === 0) return undefined;
   return warning(
     `${name}: ${touched.join('; ')}, which the daemon relies on`,
-    'look whether that is still wanted, else take it back',
+    'check whether that is still wanted; if not, remove it',
     `systemctl cat ${name}`,
     `sudo systemctl revert ${name}`,
   );
 }
 
-/** The names of what a unit or a drop-in sets, each once. */
+/** Returns the names of the settings in a unit or a drop-in, each once. */
 export function settingsIn(text: string): readonly string[] {
   const names = text.split('\n').flatMap((line) => /^\s*([A-Za-z]+)\s*=/.exec(line)?.[1] ?? []);
   return [...new Set(names)];

@@ -8,10 +8,10 @@ import type { Subject } from '../subject.ts';
 
 type There = Extract<Step['there'], { readonly uid: number }>;
 
-/** Whether there is a socket where a client of this user looks, and which of the places it is. */
+/** Judges whether there is a socket where a client of this user looks, and says which place it is. */
 export function judgeSocket({ chosen, places, environment, steps }: SocketFacts, start: string): Check {
   if (chosen.kind === 'refused') {
-    const fix = 'give a shorter one; the daemon is told where with --runtime-dir';
+    const fix = 'give a shorter one; tell the daemon with --runtime-dir';
     return judged('socket', '', [failure(chosen.problem, fix, 'export NONCED_SOCKET=/run/nonced/nonced.sock')]);
   }
   const { path, distrust } = chosen;
@@ -24,27 +24,27 @@ export function judgeSocket({ chosen, places, environment, steps }: SocketFacts,
     findings.push(
       isFromEnvironment
         ? failure(
-            `$NONCED_SOCKET says ${path}, and nothing is there`,
+            `$NONCED_SOCKET says ${path}, but nothing is there`,
             'start the daemon that should be there, or unset the variable where it is set',
             'unset NONCED_SOCKET',
           )
         : failure(
-            `there is no socket: looked for ${looked}`,
+            `there is no socket; looked for ${looked}`,
             'start the daemon, or say where it is with NONCED_SOCKET; in a container, mount the directory of the socket',
             start,
           ),
     );
   }
   if (last === 'directory' && steps.at(-1)?.path === path) findings.push(notASocket(path, 'a directory'));
-  if (last === 'other') findings.push(notASocket(path, 'no socket'));
+  if (last === 'other') findings.push(notASocket(path, 'not a socket'));
   if (distrust !== undefined) {
-    findings.push(failure(distrust, 'look whose it is, and what lies in it', `ls -la ${quoteForShell(path)}`));
+    findings.push(failure(distrust, 'see whose it is, and what is in it', `ls -la ${quoteForShell(path)}`));
   }
   if (!isAbsolute(path)) {
     findings.push(
       warning(
-        `the path ${path} is relative: a program that is started in another directory looks elsewhere`,
-        'give the whole path',
+        `the path ${path} is relative, so a program that is started in another directory looks elsewhere`,
+        'give the absolute path',
         `export NONCED_SOCKET=${quoteForShell(`${process.cwd()}/${path}`)}`,
       ),
     );
@@ -67,7 +67,7 @@ function notASocket(path: string, what: string): Finding {
   return failure(`${path} is ${what}`, 'move it away, then start the daemon', `sudo mv ${quoted} ${quoted}.old`);
 }
 
-/** Whether this user may pass through all directories on the way, and nobody can put another socket there. */
+/** Judges whether this user may pass through every directory on the way, and whether another user could replace one. */
 export function judgePath({ steps, users, groupNames, groups }: SocketFacts, { name, uid }: Subject): Check {
   const directories = steps.flatMap(({ path, there }) => (there.kind === 'directory' ? [{ path, there }] : []));
   const findings = directories.map(({ path, there }): Finding | undefined => {
@@ -78,14 +78,14 @@ export function judgePath({ steps, users, groupNames, groups }: SocketFacts, { n
       const letter = there.uid === uid ? 'u' : groups.includes(there.gid) ? 'g' : 'o';
       return failure(
         `${name} may not pass through ${path} (${mode}, ${who})`,
-        'let it be passed through, which is not the same as read; who may connect is said by the socket itself',
+        'allow passing through, which is not reading; the mode of the socket itself decides who may connect',
         `sudo chmod ${letter}+x ${quoted}`,
       );
     }
-    // In a sticky directory, as the one for temporary files, nobody can replace what is another's.
+    // In a sticky directory, such as /tmp, no user can replace the files of another.
     if ((there.mode & 0o002) !== 0 && (there.mode & 0o1000) === 0) {
-      const fix = 'let nobody but its owner write there: whoever can, can put a socket of his own in its place';
-      return warning(`everybody may write to ${path} (${mode}, ${who})`, fix, `sudo chmod o-w ${quoted}`);
+      const fix = 'let only its owner write there: any other user could put a socket in the place of this one';
+      return warning(`every user may write to ${path} (${mode}, ${who})`, fix, `sudo chmod o-w ${quoted}`);
     }
     return undefined;
   });
@@ -93,7 +93,7 @@ export function judgePath({ steps, users, groupNames, groups }: SocketFacts, { n
   return judged('path', `${name} may pass through every directory down to ${passed}`, findings);
 }
 
-/** Whether this user may connect to the socket, and whether a session that began earlier may as well. */
+/** Judges whether this user may connect to the socket, and whether other users may who should not. */
 export function judgeGroup(facts: SocketFacts, subject: Subject): Check {
   const last = facts.steps.at(-1);
   if (last?.there.kind !== 'socket') return skipped('group', 'no socket can be seen');
@@ -107,19 +107,19 @@ export function judgeGroup(facts: SocketFacts, subject: Subject): Check {
       ? undefined
       : warning(
           `every user of this host may connect to ${path} (${mode}), draw nonces and hold every lane`,
-          'take that right away; of a service, undo what changed its socket as well: systemctl cat nonced.socket',
+          'remove that permission; for the service, also undo what changed its socket: systemctl cat nonced.socket',
           `sudo chmod o-rwx ${quoteForShell(path)}`,
         ),
   ];
   if (uid === 0) {
-    return judged('group', 'root may connect to every socket; for a bot: nonced doctor USER', findings);
+    return judged('group', 'root may connect to every socket; to test a bot: sudo nonced doctor USER', findings);
   }
   const because =
     there.uid === uid
-      ? 'it is its own'
+      ? 'it owns the socket'
       : facts.groups.includes(there.gid)
         ? `as a member of ${group}`
-        : 'as others may';
+        : 'as every user may';
   return judged(
     'group',
     `${name} may connect: ${because} (${mode}, ${nameOf(facts.users, there.uid)}:${group})`,
@@ -134,7 +134,7 @@ function closed(path: string, there: There, group: string, facts: SocketFacts, s
   const bits = there.uid === uid ? 0o200 : facts.groups.includes(there.gid) ? 0o020 : 0o002;
   if ((there.mode & bits) !== 0) {
     return failure(
-      `the mode of ${path} (${mode}) lets ${name} connect, and the kernel does not`,
+      `the mode of ${path} (${mode}) lets ${name} connect, but the kernel does not`,
       'look for an access list, and in the log of a security module (AppArmor, SELinux)',
       `getfacl ${quoted}`,
       'sudo dmesg | grep -i -e denied -e audit',
@@ -142,25 +142,25 @@ function closed(path: string, there: There, group: string, facts: SocketFacts, s
   }
   if ((there.mode & 0o020) === 0) {
     const fix = 'let its group connect, as the daemon sets it';
-    return failure(`${path} is for its owner alone (${mode})`, fix, `sudo chmod 660 ${quoted}`);
+    return failure(`only its owner may use ${path} (${mode})`, fix, `sudo chmod 660 ${quoted}`);
   }
   if (databaseGroups?.includes(there.gid) && !facts.groups.includes(there.gid)) {
     return failure(
-      `${name} is in the group ${group}, but this session is older than that and does not have it`,
-      'log in anew, and restart the bots that were started from here; for this shell alone:',
+      `${name} is in the group ${group}, but this login is older than that and does not have it`,
+      'log in again, and restart the bots that were started from here; for this shell only:',
       `newgrp ${group}`,
     );
   }
   if (there.gid === 0) {
     return failure(
       `${path} belongs to the group root, which no bot should be in`,
-      'give it to a group that the bots are in, and its directory too, before the daemon starts (docs/operations.md, "Directories and sockets")',
+      'before the daemon starts, give it and its directory to a group of the bots (docs/operations.md, "Directories and sockets")',
       `sudo chgrp nonced ${quoted}`,
     );
   }
   return failure(
     `${name} is not in the group ${group}, which may connect to ${path}`,
-    'add the user, then restart its bots: a process has the groups of when it was started',
+    'add the user, then restart its bots: a process keeps the groups that it was started with',
     `sudo usermod -aG ${group} ${name}`,
   );
 }

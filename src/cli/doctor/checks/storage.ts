@@ -3,15 +3,15 @@ import type { Answer } from '../facts/answer.ts';
 import type { DiskFacts, StateFacts } from '../facts/storage.ts';
 import { type Check, type Finding, failure, judged, skipped, warning } from '../finding.ts';
 
-/** As docs/operations.md has it. */
+/** The same as in docs/operations.md. */
 const LITTLE_SPACE_BYTES = 100_000_000;
 /** A write needs a second copy of the state beside the first, and a block for the directory. */
 const NO_SPACE_BYTES = 100_000;
 const FEW_INODES = 100;
 
-/** By what statfs(2) calls them. */
+/** By the type that statfs(2) returns. */
 const IN_MEMORY: Readonly<Record<number, string>> = { 16914836: 'tmpfs', 2240043254: 'ramfs' };
-/** Their locks, or their syncs, are not what the daemon relies on. */
+/** The daemon cannot rely on their locks or their syncs. */
 const NOT_LOCAL: Readonly<Record<number, string>> = {
   26985: 'NFS',
   20859: 'SMB',
@@ -26,22 +26,22 @@ const OVERLAY = 0x794c7630;
 
 export interface StoragePlace {
   readonly dir: string;
-  /** Of a service: its user makes the directory and nobody else. */
+  /** The directory belongs to the service: only the installation makes it. */
   readonly isService: boolean;
   readonly platform: string;
 }
 
-/** Whoever asks a disk that is gone, or a network, waits for good; so would the daemon. */
+/** A look at a disk that is gone, or at a network file system, may never return; neither would the daemon's. */
 export function unansweredDisk(dir: string, why: string): Finding {
   return failure(
     `the file system of ${dir} does not answer: ${why}`,
-    'see whether the disk fails, or a network file system is gone; the state belongs on a local disk',
+    'see whether the disk fails or a network file system is gone; the state belongs on a local disk',
     'sudo dmesg | tail',
     'cat /proc/mounts',
   );
 }
 
-/** Whether the state lies where it is kept, and can be written. */
+/** Judges whether the state directory is there and can be written to. */
 export function judgeDisk(
   { entry, fileSystem, isReadOnly }: DiskFacts,
   { dir, isService, platform }: StoragePlace,
@@ -52,17 +52,17 @@ export function judgeDisk(
       ? judged('disk', '', [
           failure(
             `${dir} is gone, and with it the state of the service`,
-            'bring it back, or make a new state: docs/recovery.md, "The state is lost"',
+            'restore it, or make a new state: docs/recovery.md, "The state is lost"',
             'ls -la /var/lib',
           ),
         ])
-      : skipped('disk', `${dir} is not there yet: the first start makes it`);
+      : skipped('disk', `${dir} is not there yet; the first start makes it`);
   }
-  if (entry.kind === 'hidden') return skipped('disk', `${dir} is not for this user to look at: sudo nonced doctor`);
+  if (entry.kind === 'hidden') return skipped('disk', `this user may not look at ${dir}; root may: sudo nonced doctor`);
   const findings: (Finding | undefined)[] = [entryFinding(entry, dir)];
   if (fileSystem === undefined) return judged('disk', `${dir}; its file system does not say how full it is`, findings);
   const { type, freeBytes, freeInodes, inodes } = fileSystem;
-  // The numbers are Linux's.
+  // The numbers are those of Linux.
   if (platform === 'linux') findings.push(kindFinding(type, dir));
   if (isReadOnly)
     findings.push(
@@ -83,8 +83,8 @@ export function judgeDisk(
     const found = freeInodes < 2 ? failure : warning;
     findings.push(
       found(
-        `${freeInodes} inodes are left for ${dir}`,
-        'delete files: many small ones have used them up',
+        `only ${freeInodes} inodes are left for ${dir}`,
+        'delete files: many small ones have used the inodes up',
         `df -i ${quoted}`,
       ),
     );
@@ -98,16 +98,16 @@ function entryFinding(entry: DiskFacts['entry'], dir: string): Finding | undefin
   const quoted = quoteForShell(dir);
   if (entry.kind === 'other') {
     return failure(
-      `${dir} is not a directory of its own`,
-      'name the directory itself, with --state-dir',
+      `${dir} is not a directory, or is a link to one`,
+      'name the directory itself with --state-dir',
       `ls -ld ${quoted}`,
     );
   }
   if ((entry.mode & 0o022) === 0) return undefined;
   const who = (entry.mode & 0o002) !== 0 ? 'everyone' : 'its group';
   return failure(
-    `${dir} can be written to by ${who}: the next start is refused`,
-    'take that right away',
+    `${who} may write to ${dir}: the next start will be refused`,
+    'remove that permission',
     `sudo chmod go-w ${quoted}`,
   );
 }
@@ -124,14 +124,10 @@ function kindFinding(type: number, dir: string): Finding | undefined {
   }
   const remote = NOT_LOCAL[type];
   if (remote !== undefined) {
-    return failure(
-      `${dir} is on ${remote}, where locks and syncs cannot be relied on`,
-      'put it on a local disk',
-      command,
-    );
+    return failure(`${dir} is on ${remote}, whose locks and syncs are not reliable`, 'put it on a local disk', command);
   }
   if (type === OVERLAY) {
-    return warning(`${dir} is in the layer of a container, and goes with it`, 'put it on a volume', command);
+    return warning(`${dir} is in the layer of a container, and is lost with it`, 'put it on a volume', command);
   }
   return undefined;
 }
@@ -141,25 +137,25 @@ function sizeText(bytes: number): string {
   return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e3).toFixed(0)} kB`;
 }
 
-/** Whether the state can be read whole, is this machine's, and is that of the daemon which answers. */
+/** Judges whether the state is whole, belongs to this machine, and is the state of the daemon that answers. */
 export function judgeState(facts: StateFacts, { dir, isService }: StoragePlace, answer: Answer | undefined): Check {
   switch (facts.kind) {
     case 'hidden':
-      return skipped('state', `${dir} can be read by root and its owner alone: sudo nonced doctor`);
+      return skipped('state', `only root and its owner may read ${dir}: sudo nonced doctor`);
     case 'unusable':
       return judged('state', '', [
         failure(
           facts.problem,
-          'as the message says, while no daemon runs',
+          'do what the message says while no daemon runs',
           `nonced state inspect --state-dir ${quoteForShell(dir)}`,
         ),
       ]);
     case 'absent': {
-      if (!facts.lost && !isService) return skipped('state', `${dir} has none yet: the first start makes it`);
+      if (!facts.lost && !isService) return skipped('state', `${dir} has none yet; the first start makes it`);
       return judged('state', '', [
         failure(
-          `${dir} has no state.json, and there has been one: it was lost`,
-          'bring it back, or make a new one: docs/recovery.md, "The state is lost"',
+          `${dir} has no state.json, but there has been one: it was lost`,
+          'restore it, or make a new one: docs/recovery.md, "The state is lost"',
           `sudo ls -la ${quoteForShell(dir)}`,
         ),
       ]);
@@ -185,7 +181,7 @@ function wholeFindings(
     findings.push(
       failure(
         `the state in ${dir} was retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`,
-        'use the host that its authority moved to; or, if none has adopted it, take it back',
+        'use the host that its authority moved to; if no host has adopted it, take it back',
         `${asOwner} state adopt --force --state-dir ${quoted}`,
       ),
     );
@@ -193,7 +189,7 @@ function wholeFindings(
     findings.push(
       failure(
         `the state in ${dir} belongs to another machine, which may still hand out its nonces`,
-        'run nonced state retire there, copy the state again, and then here',
+        'run nonced state retire there, copy the state again, and then run here',
         `${asOwner} state adopt --state-dir ${quoted}`,
       ),
     );
@@ -201,8 +197,8 @@ function wholeFindings(
   if (answer?.kind === 'answered' && answer.status.instance !== instance) {
     findings.push(
       failure(
-        `the daemon that answers (instance ${answer.status.instance.slice(0, 8)}) is not that of the state in ${dir} (${instance.slice(0, 8)})`,
-        'find out which state it runs on, and which is the right one: the one with the highest ceilings',
+        `the daemon that answers (instance ${answer.status.instance.slice(0, 8)}) does not use the state in ${dir} (instance ${instance.slice(0, 8)})`,
+        'find out which state it uses, and which one is right: the one with the highest ceilings',
         `sudo ls -l /proc/${answer.status.pid}/fd`,
       ),
     );
@@ -210,8 +206,8 @@ function wholeFindings(
   if (locked === true && answer?.kind !== 'answered') {
     findings.push(
       failure(
-        `${dir} is locked, so a daemon runs on it (pid ${pid}, socket ${socket}, as the state says), but not where a client looks`,
-        'let clients look there, or stop it and start it where they do',
+        `${dir} is locked, so a daemon uses it (pid ${pid}, socket ${socket}, according to the state), but clients look elsewhere`,
+        'let clients look there, or stop it and start it where they look',
         `export NONCED_SOCKET=${quoteForShell(socket)}`,
         `sudo fuser -v ${quoted}`,
       ),

@@ -7,13 +7,13 @@ import type { Message, StatusResult, WhyResult } from '../../../protocol/message
 import { msgpackRpc } from '../../../protocol/msgpack-rpc.ts';
 import type { Unit } from '../../../terms.ts';
 
-/** A daemon has told how it does. */
+/** A daemon has answered. */
 export interface Answered {
   readonly kind: 'answered';
-  /** From the attempt to connect to the first answer. */
+  /** The time from the attempt to connect to the first answer. */
   readonly tookMs: number;
   readonly status: StatusResult;
-  /** Of the accounts in use, those whose programs asked for another unit than their sequence has. */
+  /** The accounts in use whose programs asked for another unit than that of their sequence. */
   readonly refusedUnits: readonly RefusedUnits[];
 }
 
@@ -23,16 +23,16 @@ export interface RefusedUnits {
   readonly asked: { readonly count: number; readonly unit: Unit };
 }
 
-/** What became of asking at a socket. */
+/** The result of asking a socket. */
 export type Answer =
   | Answered
   /** The kernel refused the connection. */
   | { readonly kind: 'refused'; readonly code: string }
-  /** The connection was made, and nothing came back. */
+  /** The connection was made, but no answer came. */
   | { readonly kind: 'silent'; readonly afterMs: number }
-  /** nonced answered that it will not. */
+  /** nonced refused to answer. */
   | { readonly kind: 'declined'; readonly code: string; readonly message: string }
-  /** Whatever listens there is not nonced. */
+  /** What listens there is not nonced. */
   | { readonly kind: 'stranger' };
 
 export interface Question {
@@ -42,7 +42,7 @@ export interface Question {
 
 type Shape = string | readonly [Shape] | { readonly [field: string]: Shape };
 
-/** What is judged of a status. Whoever listens may be anybody, and must not make the judge stumble. */
+/** The fields of a status that are judged. Any program may listen there, and its answer must not break the judge. */
 const JUDGED: Shape = {
   version: 'string',
   instance: 'string',
@@ -72,7 +72,7 @@ const HELLO_ID = 1;
 const STATUS_ID = 2;
 const FIRST_WHY_ID = 3;
 
-/** Asks at a socket who is there and how it does, and draws nothing. Never rejects. */
+/** Asks a socket who is there and how it is doing. Draws no nonce. Never rejects. */
 export function answerFacts({ path, withinMs }: Question): Promise<Answer> {
   const clock = systemClock();
   const startMs = clock.monotonicMs();
@@ -129,6 +129,6 @@ export function answerFacts({ path, withinMs }: Question): Promise<Answer> {
 }
 
 function refusedIn({ account, unit, refusedUnits }: WhyResult): RefusedUnits[] {
-  // An older daemon does not tell it.
+  // An older daemon does not report it.
   return refusedUnits ? [{ account, unit, asked: refusedUnits }] : [];
 }

@@ -6,24 +6,24 @@ import { processIds, readProcessFile, readProcessStatus } from './proc.ts';
 export interface RunningDaemon {
   readonly pid: number;
   readonly uid: number;
-  /** By a signal (SIGSTOP, Ctrl-Z): it answers nobody until it is continued. */
+  /** It was stopped by a signal (SIGSTOP, Ctrl-Z) and answers nothing until it is continued. */
   readonly stopped: boolean;
-  /** In a container: its paths are those of in there. */
+  /** It is in a container, and its paths are those inside. */
   readonly contained: boolean;
-  /** Its directories, where they can be told. */
+  /** Its directories, if they are known. */
   readonly stateDir: string | undefined;
   readonly runtimeDir: string | undefined;
 }
 
 export interface DaemonFacts {
   readonly daemons: readonly RunningDaemon[];
-  /** Nothing is hidden (hidepid): a daemon that is not among them does not run. */
+  /** Nothing is hidden (hidepid), so a daemon that is not listed does not run. */
   readonly all: boolean;
-  /** Sockets of that name that a process listens on, by the path it has given them. */
+  /** The paths of the bots' sockets on which a process listens, as it named them. */
   readonly listening: readonly string[];
 }
 
-/** Looks for daemons in /proc, all of them as root, else without much about those of others. */
+/** Looks for daemons in /proc. Only root sees everything about those of other users. */
 export async function daemonFacts(_: object): Promise<DaemonFacts | undefined> {
   const pids = await processIds();
   if (pids === undefined) return undefined;
@@ -47,13 +47,13 @@ async function daemonAt(pid: number): Promise<RunningDaemon | undefined> {
     uid: status.uid,
     stopped: status.state === 'T',
     contained: status.contained,
-    // It keeps both directories open. What it was told serves where its descriptors are not ours to see.
+    // It keeps both directories open. If its descriptors are hidden, its command line must do.
     stateDir: open.stateDir ?? told(options['--state-dir']),
     runtimeDir: open.runtimeDir ?? told(options['--runtime-dir']),
   };
 }
 
-/** The options of a command line as /proc has it, or undefined where it is not that of a daemon. */
+/** Returns the options of a command line from /proc, or undefined if it is not a daemon's. */
 export function serveOptionsIn(commandLine: string): Readonly<Record<string, string>> | undefined {
   const words = commandLine.split('\0');
   const at = words.indexOf('serve');
@@ -68,7 +68,7 @@ export function serveOptionsIn(commandLine: string): Readonly<Record<string, str
   return options;
 }
 
-/** The bots' sockets that are listened on, as /proc/net/unix has them. */
+/** Returns the bots' sockets in /proc/net/unix on which a process listens. */
 export function listenersIn(table: string): readonly string[] {
   const paths = table.split('\n').flatMap((line) => {
     // Num RefCount Protocol Flags Type St Inode Path; the flag is __SO_ACCEPTCON.

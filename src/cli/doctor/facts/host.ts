@@ -8,11 +8,11 @@ export interface HostFacts {
   readonly release: string;
   /** Without the `v`. */
   readonly node: string;
-  /** The kernel tells one boot from another. */
+  /** The kernel has an id for this boot. */
   readonly hasBootId: boolean;
-  /** machine-id(5) tells this machine from others. */
+  /** This machine has a machine-id(5). */
   readonly hasMachineId: boolean;
-  /** What kind of container this is, if it is one. */
+  /** The kind of container, if this is one. */
   readonly container: string | undefined;
   readonly flock: { readonly kind: 'ours'; readonly version: string } | { readonly kind: 'foreign' | 'missing' };
 }
@@ -54,7 +54,7 @@ async function containerKind(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Empty where it cannot be read. */
+/** Returns the text, or an empty one if it cannot be read. */
 async function textOf(path: string): Promise<string> {
   return readFile(path, 'utf8').then(
     (text) => text.trim(),
@@ -66,11 +66,11 @@ export interface ClockFacts {
   readonly wallMs: number;
   readonly synchronised:
     | { readonly kind: 'yes' | 'no'; readonly by: string }
-    /** Nobody here knows. */
+    /** No program here knows. */
     | { readonly kind: 'unknown'; readonly why: string };
 }
 
-/** Whether a time service keeps the clock right, by whoever here can tell. */
+/** Asks the programs that know whether a time service keeps the clock right. */
 export async function clockFacts(_: object): Promise<ClockFacts> {
   return { wallMs: systemClock().wallMs(), synchronised: await synchronisation() };
 }
@@ -82,7 +82,7 @@ async function synchronisation(): Promise<ClockFacts['synchronised']> {
   ]);
   const kernel = systemd.kind === 'ran' && systemd.code === 0 ? systemd.stdout : undefined;
   if (kernel === 'yes') return { kind: 'yes', by: 'timedatectl' };
-  // The kernel is not told by every chrony, so its own word goes before timedatectl's "no".
+  // Not every chrony tells the kernel, so its own answer counts more than a "no" from timedatectl.
   const leap =
     chrony.kind === 'ran' && chrony.code === 0 ? /^Leap status *: (.*)$/m.exec(chrony.stdout)?.[1] : undefined;
   if (leap !== undefined) return { kind: leap === 'Not synchronised' ? 'no' : 'yes', by: 'chronyc' };

@@ -1,9 +1,9 @@
 import { printedBy } from './ran.ts';
 
-/** Names of users or groups by their numbers, where they have one. */
+/** The names of users or groups by their numbers, if they have one. */
 export type Names = ReadonlyMap<number, string>;
 
-/** As the system's databases have them. Empty where getent(1) is missing. */
+/** Looks names up in the system's databases. Empty if getent(1) is missing. */
 export async function namesOf(database: 'passwd' | 'group', ids: Iterable<number>): Promise<Names> {
   const lines = await Promise.all([...new Set(ids)].map((id) => printedBy('getent', database, String(id))));
   return new Map(

@@ -1,19 +1,19 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** What proc(5) says of a process in its `status`. */
+/** What proc(5) has in the `status` of a process. */
 export interface ProcessStatus {
-  /** Its command's name, cut to 15 bytes. */
+  /** The name of its command, cut to 15 bytes. */
   readonly name: string;
-  /** As ps(1) has it: R, S, T for stopped, Z for a zombie. */
+  /** As in ps(1): R, S, T for stopped, Z for a zombie. */
   readonly state: string;
   readonly uid: number;
-  /** All that count for a permission: the effective one and the supplementary ones. */
+  /** All that count for permissions: the effective group and the supplementary ones. */
   readonly groups: readonly number[];
-  /** It runs in a container: in its process namespace it has another number. */
+  /** It runs in a container: in its own process namespace it has another number. */
   readonly contained: boolean;
 }
 
-/** Undefined where the text is not that of a process. */
+/** Returns undefined if the text is not that of a process. */
 export function parseProcessStatus(text: string): ProcessStatus | undefined {
   const field = (name: string): string[] =>
     new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1]?.split(/\s+/).filter(Boolean) ?? [];
@@ -26,7 +26,7 @@ export function parseProcessStatus(text: string): ProcessStatus | undefined {
   return { name, state, uid: Number(uid), groups: [...new Set(groups)], contained: field('NSpid').length > 1 };
 }
 
-/** The processes that can be seen, or undefined where there is no /proc to see them in. */
+/** Returns the processes that can be seen, or undefined if there is no /proc. */
 export async function processIds(): Promise<readonly number[] | undefined> {
   try {
     const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -36,7 +36,7 @@ export async function processIds(): Promise<readonly number[] | undefined> {
   }
 }
 
-/** A file of a process, or undefined where it has ended or is somebody else's to read. */
+/** Returns a file of a process, or undefined if it has ended or this user may not read the file. */
 export async function readProcessFile(pid: number, name: string): Promise<string | undefined> {
   try {
     return await readFile(`/proc/${pid}/${name}`, 'utf8');

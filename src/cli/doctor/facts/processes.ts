@@ -2,23 +2,23 @@ import { readFile, readlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { processIds, readProcessFile, readProcessStatus } from './proc.ts';
 
-/** A process of the user, as far as he may look at it. */
+/** A process of the user, as far as the user may see it. */
 export interface UserProcess {
   readonly pid: number;
   readonly name: string;
   readonly groups: readonly number[];
   /** The systemd service that it belongs to. */
   readonly unit: { readonly name: string; readonly manager: 'system' | 'user' } | undefined;
-  /** Its `$NONCED_SOCKET`; undefined where it has none, or keeps its environment to itself. */
+  /** Its `$NONCED_SOCKET`; undefined if it has none, or if its environment cannot be read. */
   readonly socket: string | undefined;
-  /** The version of the client that it would load, of a Node process. */
+  /** The version of the client that it would load, if it is a Node process. */
   readonly client: string | undefined;
 }
 
-/** Undefined where there is no /proc. */
+/** Undefined if there is no /proc. */
 export type ProcessFacts = readonly UserProcess[] | undefined;
 
-/** The processes of this process's user, but for `but` and this one. */
+/** Returns the processes of this process's user, except `but` and this one. */
 export async function processFacts({ but }: { readonly but: readonly number[] }): Promise<ProcessFacts> {
   const pids = await processIds();
   if (pids === undefined) return undefined;
@@ -39,9 +39,9 @@ async function userProcess(pid: number): Promise<UserProcess | undefined> {
   };
 }
 
-/** The service by its place in the tree of systemd's control groups. */
+/** Returns the service that a process belongs to, by its place in the tree of systemd's control groups. */
 export function unitOf(cgroups: string): UserProcess['unit'] {
-  // Of the tree of version 2, and of that of version 1 beside which it may lie.
+  // The tree of version 2, or that of version 1, which may lie beside it.
   for (const [, path = ''] of cgroups.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)) {
     const user = /\/user@\d+\.service\/(?:.*\/)?([^/]+\.service)(?:\/|$)/.exec(path)?.[1];
     if (user !== undefined) return { name: user, manager: 'user' };
@@ -51,7 +51,7 @@ export function unitOf(cgroups: string): UserProcess['unit'] {
   return undefined;
 }
 
-/** One variable of an environment as proc(5) has it. The others, where secrets may lie, go no further than this. */
+/** Returns one variable of an environment from proc(5). The others may be secrets, and go no further than this function. */
 export function variableIn(environment: string, name: string): string | undefined {
   const found = environment.split('\0').find((entry) => entry.startsWith(`${name}=`));
   return found?.slice(name.length + 1) || undefined;

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 
-/** How a program ended that was only asked something. */
+/** How a program ended. */
 export type Ran =
   | { readonly kind: 'ran'; readonly code: number; readonly stdout: string; readonly stderr: string }
   | { readonly kind: 'missing' }
@@ -8,7 +8,7 @@ export type Ran =
 
 const WITHIN_MS = 4_000;
 
-/** Runs a program, in the language of its source. Never rejects; one that takes too long is killed. */
+/** Runs a program, with messages in English. Never rejects, and kills a program that takes too long. */
 export function ran(program: string, ...args: readonly string[]): Promise<Ran> {
   return new Promise((resolve) => {
     const options = {
@@ -27,7 +27,7 @@ export function ran(program: string, ...args: readonly string[]): Promise<Ran> {
   });
 }
 
-/** What it printed, where it succeeded. */
+/** Returns what the program printed, or undefined if it failed. */
 export async function printedBy(program: string, ...args: readonly string[]): Promise<string | undefined> {
   const end = await ran(program, ...args);
   return end.kind === 'ran' && end.code === 0 ? end.stdout : undefined;

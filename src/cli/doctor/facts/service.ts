@@ -6,7 +6,7 @@ import { type Program, thisProgram } from '../../systemd/program.ts';
 import { installedFiles, installedProgram, readIfThere } from '../../systemd/unit-files.ts';
 import { ran } from './ran.ts';
 
-/** A unit as systemd has it. */
+/** A unit, as systemd sees it. */
 export interface UnitFacts {
   readonly name: string;
   /** `active`, `inactive`, `failed`, `activating`, … */
@@ -16,12 +16,12 @@ export interface UnitFacts {
   readonly dropIns: readonly { readonly path: string; readonly text: string }[];
 }
 
-/** What systemd knows of the daemon beyond its unit. */
+/** What systemd knows about the daemon beyond its unit. */
 export interface ServiceProcess {
   readonly pid: number;
-  /** How often it was restarted since it was last started by somebody. */
+  /** How often systemd has restarted it since it was last started by hand or at boot. */
   readonly restarts: number;
-  /** For how long the present one has run, in milliseconds; undefined where none does. */
+  /** How long it has run, in milliseconds; undefined if it does not run. */
   readonly activeForMs: number | undefined;
   /** How the last one ended: `success`, `exit-code`, `signal`, `watchdog`, `oom-kill`, … */
   readonly result: string;
@@ -35,27 +35,27 @@ export interface InstalledFileFacts {
 }
 
 export interface Installation {
-  /** Undefined where somebody else has written the unit. */
+  /** Undefined if the unit was not written by an installation. */
   readonly program: Program | undefined;
-  /** Its Node and its package are there, in the version that was installed. */
+  /** Its Node and its package are still there, in the version that was installed. */
   readonly usable: boolean;
-  /** Compared with what `by` writes. */
+  /** The files, compared with what version `by` writes. */
   readonly files: readonly InstalledFileFacts[];
-  /** Whose templates those are: this program's, or those of the installed one where it is another version. */
+  /** The version whose templates those are: this one, or the installed one if that is another. */
   readonly by: string;
 }
 
 export interface ServiceFacts {
-  /** Undefined where no unit is installed. */
+  /** Undefined if no unit is installed. */
   readonly installation: Installation | undefined;
   readonly systemd:
     | { readonly kind: 'absent' }
-    /** Without D-Bus it speaks to root alone. */
+    /** Without D-Bus it answers only root. */
     | { readonly kind: 'silent'; readonly why: string }
     | { readonly kind: 'answers'; readonly units: readonly UnitFacts[]; readonly process: ServiceProcess | undefined };
 }
 
-/** Reads what is installed, and asks systemd how it does. */
+/** Reads what is installed, and asks systemd how it is doing. */
 export async function serviceFacts(_: object): Promise<ServiceFacts> {
   const installation = readInstallation();
   if (!existsSync('/run/systemd/system')) return { installation, systemd: { kind: 'absent' } };
@@ -68,7 +68,7 @@ export async function serviceFacts(_: object): Promise<ServiceFacts> {
 function readInstallation(): Installation | undefined {
   const own = thisProgram();
   const program = installedProgram();
-  // Of a unit that is not ours there is nothing to fill in; the paths are the same.
+  // In a unit that is not ours there is nothing to fill in; the paths are the same.
   const isOwn = program === undefined || program.version === own.version || !isStillThere(program);
   const by = isOwn ? own : program;
   const files = installedFiles(program ?? own, by.packageDir).map(({ path, text }) => {
@@ -98,7 +98,7 @@ const EXITED = '1';
 async function askSystemd(): Promise<ServiceFacts['systemd']> {
   const end = await ran('systemctl', 'show', `--property=${PROPERTIES.join()}`, ...UNITS);
   if (end.kind === 'missing') return { kind: 'silent', why: 'systemctl is not installed' };
-  if (end.kind === 'late') return { kind: 'silent', why: 'systemctl does not come back' };
+  if (end.kind === 'late') return { kind: 'silent', why: 'systemctl does not return' };
   if (end.code !== 0) return { kind: 'silent', why: end.stderr.split('\n')[0] ?? '' };
   const shown = end.stdout.split(/\n\n+/).map(propertiesIn);
   return {
@@ -117,7 +117,7 @@ async function askSystemd(): Promise<ServiceFacts['systemd']> {
   };
 }
 
-/** As `systemctl show` prints them. */
+/** Reads the properties that `systemctl show` prints. */
 export function propertiesIn(text: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     text.split('\n').map((line) => {

@@ -6,7 +6,7 @@ import { checkOwner, findSocket, type SocketPlace, socketPlaces } from '../../..
 import { NoncedError, systemErrorCode } from '../../../errors.ts';
 import { type Names, namesOf } from './names.ts';
 
-/** One name on the way to a socket, as this user meets it. */
+/** One name on the way to a socket, as this user sees it. */
 export interface Step {
   readonly path: string;
   readonly there:
@@ -14,31 +14,31 @@ export interface Step {
         readonly kind: 'directory' | 'socket' | 'other';
         readonly uid: number;
         readonly gid: number;
-        /** Permissions alone. */
+        /** Only the permissions. */
         readonly mode: number;
-        /** The kernel lets this user pass through the directory, or connect to the socket. */
+        /** Whether the kernel lets this user pass through the directory, or connect to the socket. */
         readonly open: boolean;
       }
     | { readonly kind: 'absent' | 'hidden' };
 }
 
 export interface SocketFacts {
-  /** Of this process: the effective group and the supplementary ones. */
+  /** The groups of this process: the effective one and the supplementary ones. */
   readonly groups: readonly number[];
   /** `$NONCED_SOCKET`. */
   readonly environment: string | undefined;
-  /** Where a client looks, in its order. */
+  /** Where a client looks, in that order. */
   readonly places: readonly { readonly path: string; readonly exists: boolean }[];
   readonly chosen:
     | { readonly kind: 'place'; readonly path: string; readonly distrust: string | undefined }
     | { readonly kind: 'refused'; readonly problem: string };
-  /** From the root to the chosen socket, as far as can be seen. */
+  /** From the root to the chosen socket, as far as this user can see. */
   readonly steps: readonly Step[];
   readonly users: Names;
   readonly groupNames: Names;
 }
 
-/** Looks for the socket as a client of this process's user does, and at the way to it. */
+/** Looks for the socket as a client of this process's user does, and at every directory on the way. */
 export async function socketFacts({ asked }: { readonly asked: string | undefined }): Promise<SocketFacts> {
   const around = surroundings();
   const groups = [...new Set([process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])])];
@@ -105,7 +105,7 @@ async function look(path: string): Promise<Step['there']> {
   }
   const kind = stats.isDirectory() ? 'directory' : stats.isSocket() ? 'socket' : 'other';
   const { uid, gid, mode } = stats;
-  // The kernel is asked, and not the bits: there are access lists and security modules.
+  // Ask the kernel and not the mode: there may be access lists and security modules.
   const open = await allows(path, kind === 'directory' ? constants.X_OK : constants.W_OK);
   return { kind, uid, gid, mode: mode & 0o7777, open };
 }

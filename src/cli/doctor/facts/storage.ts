@@ -5,19 +5,19 @@ import { EXIT, ExitError, systemErrorCode } from '../../../errors.ts';
 import { isLocked } from '../../../store/lock/lock-probe.ts';
 import { leftovers, readStateFile } from '../../../store/state/state-file.ts';
 
-/** The directory that a state lies in, and the file system below it. */
+/** The directory of a state, and its file system. */
 export interface DiskFacts {
   readonly entry:
     | { readonly kind: 'absent' | 'hidden' }
-    /** `mode` is the permissions alone. */
+    /** `mode` is only the permissions. */
     | { readonly kind: 'directory' | 'other'; readonly mode: number };
-  /** Of statfs(2): of the directory, or undefined where it cannot be asked. */
+  /** What statfs(2) returns for the directory, or undefined if it fails. */
   readonly fileSystem:
     | {
         readonly type: number;
         readonly freeBytes: number;
         readonly freeInodes: number;
-        /** Zero where there is no limit. */
+        /** Zero if there is no limit. */
         readonly inodes: number;
       }
     | undefined;
@@ -54,9 +54,9 @@ async function entryAt(path: string): Promise<DiskFacts['entry']> {
 
 export type StateFacts =
   | { readonly kind: 'hidden' }
-  /** There is no state; `lost`: but traces of one. */
+  /** There is no state; if `lost`, there are traces of one. */
   | { readonly kind: 'absent'; readonly lost: boolean }
-  /** The fact, then the fix, as the daemon would say it. */
+  /** The message of the daemon: the fact, then the fix. */
   | { readonly kind: 'unusable'; readonly problem: string }
   | {
       readonly kind: 'whole';
@@ -64,13 +64,13 @@ export type StateFacts =
       readonly pid: number;
       readonly socket: string;
       readonly retiredAtMs: number | undefined;
-      /** It says that it belongs to another machine. */
+      /** The state says that it belongs to another machine. */
       readonly foreign: boolean;
-      /** Somebody holds the kernel's lock on it; undefined where nobody asked, or where it cannot be told. */
+      /** Whether a process holds the kernel's lock on it; undefined if that was not tested, or is not known. */
       readonly locked: boolean | undefined;
     };
 
-/** Reads the state in `dir`. `probe`: find out whether it is locked, which takes the lock for a moment. */
+/** Reads the state in `dir`. With `probe` it also tests whether it is locked, which takes the lock for a moment. */
 export async function stateFacts({
   dir,
   probe,

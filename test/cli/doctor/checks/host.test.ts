@@ -25,7 +25,7 @@ describe('the platform', () => {
   test.each([
     ['a Node that is too old', { node: '20.16.9' }, 'failed', 'Node 20.16.9 is too old'],
     ['an older major version', { node: '18.99.0' }, 'failed', 'too old'],
-    ['macOS', { platform: 'darwin' }, 'warning', 'nobody has tried nonced on darwin'],
+    ['macOS', { platform: 'darwin' }, 'warning', 'nonced is not tested on darwin'],
     ['no boot id', { hasBootId: false }, 'failed', 'no boot id'],
     ['no machine id', { hasMachineId: false }, 'warning', '/etc/machine-id'],
   ] as const)('with %s is not', (_what, over, mark, says) => {
@@ -58,7 +58,7 @@ describe('the clock', () => {
   test('is well where somebody keeps it right, and a warning where nobody does', () => {
     expect(judgeClock(clock({ kind: 'yes', by: 'chronyc' }), undefined)).toMatchObject({
       mark: 'ok',
-      says: 'synchronised, says chronyc',
+      says: 'synchronised, according to chronyc',
     });
     expect(judgeClock(clock({ kind: 'no', by: 'timedatectl' }), undefined).mark).toBe('warning');
   });
@@ -67,9 +67,9 @@ describe('the clock', () => {
     const unknown = { kind: 'unknown', why: 'there is no timedatectl' } as const;
     expect(judgeClock(clock(unknown), undefined)).toMatchObject({
       mark: 'skipped',
-      says: 'whether it is kept right cannot be told: there is no timedatectl',
+      says: 'it is not known whether it is kept right: there is no timedatectl',
     });
-    expect(judgeClock(clock(unknown), 'docker').says).toContain("the host's clock");
+    expect(judgeClock(clock(unknown), 'docker').says).toContain('the clock of its host');
   });
 
   test('of before this program was made is wrong, whoever keeps it', () => {

@@ -52,10 +52,10 @@ describe('the service', () => {
   });
 
   test.each([
-    [78, 'needs a decision'],
+    [78, 'an operator must decide'],
     [64, 'command line of the unit'],
     [75, 'no room on the disk'],
-    [99, 'the journal says why'],
+    [99, 'the log says why'],
   ])('that has failed with exit code %d says what to do', (exitCode, fix) => {
     const failed = service(
       units({
@@ -66,9 +66,12 @@ describe('the service', () => {
       main({ exitCode, result: 'exit-code', activeForMs: undefined }),
     );
     const [first, second] = judgeService(failed).findings;
-    expect(first).toMatchObject({ mark: 'failed', fact: `nonced.service has failed (exit ${exitCode}), and stays so` });
+    expect(first).toMatchObject({
+      mark: 'failed',
+      fact: `nonced.service has failed (exit ${exitCode}), and systemd does not start it again`,
+    });
     expect(first?.fix).toContain(fix);
-    expect(second?.fix).toContain('when the service is cured');
+    expect(second?.fix).toContain('once the service is cured');
   });
 
   test('that is about to be started again says how it ended', () => {
@@ -120,7 +123,7 @@ describe('the units', () => {
   });
 
   test('whose program is gone are a failure before the next start', () => {
-    expect(judged({ usable: false })).toMatchObject({ mark: 'failed', says: expect.stringContaining('is not there') });
+    expect(judged({ usable: false })).toMatchObject({ mark: 'failed', says: expect.stringContaining('which is gone') });
   });
 
   test('that somebody edited or removed are named, and told apart from units that are not ours', () => {

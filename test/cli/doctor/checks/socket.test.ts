@@ -52,7 +52,7 @@ describe('the socket', () => {
     const [finding] = judgeSocket(facts({ places, steps }), START).findings;
     expect(finding).toMatchObject({
       mark: 'failed',
-      fact: `there is no socket: looked for ${SERVICE}, /tmp/nonced-1001/nonced.sock`,
+      fact: `there is no socket; looked for ${SERVICE}, /tmp/nonced-1001/nonced.sock`,
       commands: [START],
     });
   });
@@ -66,7 +66,7 @@ describe('the socket', () => {
 
   test.each([
     ['is a directory', directory(SERVICE)],
-    ['is no socket', { path: SERVICE, there: { kind: 'other', uid: 0, gid: 0, mode: 0o644, open: false } } as const],
+    ['is not a socket', { path: SERVICE, there: { kind: 'other', uid: 0, gid: 0, mode: 0o644, open: false } } as const],
   ])('that %s is to be moved away', (says, last) => {
     const check = judgeSocket(facts({ steps: [...way, last] }), START);
     expect(check).toMatchObject({ mark: 'failed', says: `${SERVICE} ${says}` });
@@ -110,7 +110,7 @@ describe('the path', () => {
     const open = directory('/srv', { mode: 0o777 });
     expect(judgePath(facts({ steps: [directory('/'), open, ofService()] }), trader)).toMatchObject({
       mark: 'warning',
-      says: 'everybody may write to /srv (0777, 0:root)',
+      says: 'every user may write to /srv (0777, 0:root)',
     });
     const sticky = directory('/tmp', { mode: 0o1777 });
     expect(judgePath(facts({ steps: [directory('/'), sticky, ofService()] }), trader).mark).toBe('ok');
@@ -123,8 +123,8 @@ describe('the group', () => {
 
   test('is well for a member, for the owner and for root, each for its reason', () => {
     expect(judged({})).toMatchObject({ mark: 'ok', says: expect.stringContaining('as a member of nonced') });
-    expect(judged({ steps: [...way, ofService({ uid: 1001 })] }).says).toContain('it is its own');
-    expect(judged({}, { ...trader, name: 'root', uid: 0 }).says).toContain('for a bot: nonced doctor USER');
+    expect(judged({ steps: [...way, ofService({ uid: 1001 })] }).says).toContain('it owns the socket');
+    expect(judged({}, { ...trader, name: 'root', uid: 0 }).says).toContain('to test a bot: sudo nonced doctor USER');
   });
 
   test('is not looked at where no socket can be seen', () => {
@@ -149,7 +149,7 @@ describe('the group', () => {
   test('is missing from a session that is older than the membership', () => {
     const [finding] = judged({ groups: [1001], steps: [...way, closed] }).findings;
     expect(finding).toMatchObject({ mark: 'failed', commands: ['newgrp nonced'] });
-    expect(finding?.fact).toContain('this session is older');
+    expect(finding?.fact).toContain('this login is older');
   });
 
   test('of root is given to nobody', () => {
@@ -165,7 +165,7 @@ describe('the group', () => {
   });
 
   test('is not the matter where the mode allows what the kernel refuses', () => {
-    expect(judged({ steps: [...way, closed] }).says).toContain('and the kernel does not');
+    expect(judged({ steps: [...way, closed] }).says).toContain('but the kernel does not');
   });
 
   test('is a warning where everybody may connect', () => {
@@ -188,7 +188,7 @@ describe('the processes of the user', () => {
 
   test('are well with the group and the socket that a new one would have', () => {
     expect(judgeProcesses([bot(1), bot(2)], facts(), trader)).toMatchObject({ mark: 'ok' });
-    expect(judgeProcesses([], facts(), trader)).toMatchObject({ mark: 'ok', says: 'none of trader runs' });
+    expect(judgeProcesses([], facts(), trader)).toMatchObject({ mark: 'ok', says: 'trader has no other process' });
     expect(judgeProcesses(undefined, facts(), trader).mark).toBe('skipped');
   });
 
@@ -202,7 +202,7 @@ describe('the processes of the user', () => {
     ];
     const [finding] = judgeProcesses(all, facts(), trader).findings;
     expect(finding?.mark).toBe('warning');
-    expect(finding?.fact).toContain('4 of 5 processes of trader without the group nonced');
+    expect(finding?.fact).toContain('4 of 5 processes of trader lack the group nonced');
     expect(finding?.fact).toContain('node (pid 2), node (pid 3), node (pid 4), node (pid 5)');
     expect(finding?.commands).toEqual([
       'sudo systemctl restart grid.service',
@@ -222,7 +222,7 @@ describe('the processes of the user', () => {
     ['the socket is their own', { steps: [...way, ofService({ uid: 1001 })] }, trader],
     ['the socket is for everybody', { steps: [...way, ofService({ mode: 0o666 })] }, trader],
     ['they are root’s', {}, { ...trader, uid: 0 }],
-    ['there is no socket', { steps: way }, trader],
+    ['there is not a socket', { steps: way }, trader],
   ])('need no group where %s', (_why, over, subject) => {
     expect(judgeProcesses([bot(2, old)], facts(over), subject).mark).toBe('ok');
   });
@@ -232,7 +232,7 @@ describe('the processes of the user', () => {
     const [finding, ...rest] = judgeProcesses(all, facts(), trader).findings;
     expect(rest).toEqual([]);
     expect(finding).toMatchObject({ mark: 'warning' });
-    expect(finding?.fact).toBe(`$NONCED_SOCKET of 1 process of trader is not ${SERVICE}, but /b.sock: node (pid 3)`);
+    expect(finding?.fact).toBe(`in 1 process of trader, $NONCED_SOCKET is not ${SERVICE}, but /b.sock: node (pid 3)`);
   });
 
   test('tell which other versions of the package they have', () => {

@@ -65,9 +65,9 @@ describe('the disk', () => {
   });
 
   test.each([
-    ['directory', 0o770, 'by its group'],
-    ['directory', 0o777, 'by everyone'],
-    ['other', 0o777, 'is not a directory of its own'],
+    ['directory', 0o770, 'its group may write'],
+    ['directory', 0o777, 'everyone may write'],
+    ['other', 0o777, 'is not a directory, or is a link to one'],
   ] as const)('with a state directory that the daemon would refuse (%s, %o) fails', (kind, mode, says) => {
     const check = judgeDisk(disk({}, { entry: { kind, mode } }), place);
     expect(check).toMatchObject({ mark: 'failed', says: expect.stringContaining(says) });
@@ -116,7 +116,7 @@ describe('the state', () => {
     ['damaged', { kind: 'unusable', problem: 'it is damaged; to repair it: …' } as const, 'it is damaged'],
     ['retired', whole({ retiredAtMs: 0, foreign: true }), 'was retired on 1970-01-01'],
     ['of another machine', whole({ foreign: true }), 'belongs to another machine'],
-    ['locked by a daemon that nobody finds', whole({ locked: true }), 'is locked, so a daemon runs on it (pid 100'],
+    ['locked by a daemon that nobody finds', whole({ locked: true }), 'is locked, so a daemon uses it (pid 100'],
   ])('that is %s is a failure', (_what, facts, says) => {
     const check = judgeState(facts, place, undefined);
     expect(check.findings).toHaveLength(1);
@@ -126,7 +126,7 @@ describe('the state', () => {
   test('is not that of the daemon which answers', () => {
     expect(judgeState(whole(), place, answered('b'.repeat(32)))).toMatchObject({
       mark: 'failed',
-      says: expect.stringContaining('(instance bbbbbbbb) is not that of the state'),
+      says: expect.stringContaining('(instance bbbbbbbb) does not use the state'),
     });
   });
 });
