@@ -210,6 +210,10 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     expect(Number(await machine.property('NRestarts'))).toBeLessThanOrEqual(restarts + 1);
     expect((await machine.run(nonced('systemd', 'status'))).code).toBe(69);
 
+    const refused = await machine.run(nonced('systemd', 'install'));
+    expect(refused).toMatchObject({ code: 78, stderr: expect.stringContaining('is cut short') });
+    expect(refused.stderr).toContain('the service would not start, so it was not restarted');
+
     await machine.must(nonced('state', 'init', '--floor', 'now', '--state-dir', '/var/lib/nonced'), { user: 'nonced' });
     await machine.must(['systemctl', 'start', 'nonced.service']);
     expect(await nextNonce(machine)).toBeGreaterThan(before);

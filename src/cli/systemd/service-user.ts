@@ -59,8 +59,8 @@ export function refuseUnfit({ node, packageDir }: Program, user: ServiceUser): v
     if (code === 0) continue;
     throw new ExitError(
       EXIT.config,
-      `${stderr.replaceAll(/^nonced: /gm, '')}; the service would not start with it, so it was not restarted. When it ` +
-        'is put right, run this command again',
+      'the service would not start, so it was not restarted. Put this right, then run this command again: ' +
+        stderr.replaceAll(/^nonced: /gm, ''),
     );
   }
 }
