@@ -8,11 +8,11 @@ import type { LeftTraces, Replacement } from './scenario.ts';
 import { adopted, flipped, foreign, isWhole, madeByHand, raised, retired } from './state-bytes.ts';
 import type { MachineClock, World } from './world.ts';
 
-/** What keeps every daemon from starting until somebody sees to it. */
+/** What keeps every daemon from starting until an operator repairs it. */
 export type Wrong = 'damaged' | 'lost' | 'foreign' | 'retired';
 
 const DAY_MS = 86_400_000;
-/** Tokens that were put aside have gone by when somebody begins anew. */
+/** A repair takes so long that the clock has passed all tokens that were reserved. */
 const REPAIRED_IN_MS = 6_000;
 
 /** The machine that accidents happen to. */
@@ -23,9 +23,9 @@ export interface Site {
   readonly memory: SimulatedMemory;
   readonly checker: Checker;
   readonly history: History;
-  /** By what it is told from others. */
+  /** What tells it from other machines. */
   machine: string;
-  /** Whether a daemon is on it. */
+  /** The daemon that runs on it, if one does. */
   readonly daemon: object | undefined;
   /** Ends the daemon, for this reason. */
   end(why: 'killed for an accident'): void;
@@ -34,14 +34,14 @@ export interface Site {
   setClockRight(): void;
 }
 
-/** What people and disks do to the state while no daemon runs, and whoever repairs it. */
+/** What people and disks do to the state while no daemon runs, and how an operator repairs it. */
 export class Accidents {
   readonly #site: Site;
   readonly #random: Random;
   #wrong: Wrong | undefined;
-  /** As it was before. */
+  /** The bytes before the accident. */
   #right: Buffer | undefined;
-  /** The last that was whole, and the first of its instance on this machine: somebody has made a backup. */
+  /** The last state that was whole, and the first one of its instance on this machine, as a backup. */
   #lastWhole: Buffer | undefined;
   #backup: Buffer | undefined;
   #machines = 0;
@@ -55,10 +55,10 @@ export class Accidents {
     return this.#wrong;
   }
 
-  /** The file has changed. */
+  /** Must be called when the file has changed. */
   changed(): void {
     const bytes = this.#site.disk.read();
-    // The last thing in it is a line end, without which it would pass for JSON and not for a state.
+    // It ends in a line end. Without it, it would pass for JSON and not for a state.
     const state = readState(bytes);
     if (this.#wrong !== undefined || typeof state === 'string' || bytes?.at(-1) !== 0x0a) return;
     this.#lastWhole = bytes;
@@ -68,7 +68,7 @@ export class Accidents {
     if (!isItsOwn) this.#backup = bytes;
   }
 
-  /** A daemon serves: whatever was wrong is so no more. */
+  /** Must be called when a daemon serves: nothing is wrong any more. */
   served(): void {
     this.#wrong = undefined;
     this.#right = undefined;
@@ -84,7 +84,7 @@ export class Accidents {
     this.#site.strike(`state damaged: ${how}`);
   }
 
-  /** Somebody deletes the state, and of what tells of it all but what is left. */
+  /** Deletes the state, and every trace of it except what is `left`. */
   lose(left: LeftTraces): void {
     const bytes = this.#whole();
     const { disk, memory, checker } = this.#site;
@@ -101,7 +101,7 @@ export class Accidents {
     this.#site.strike(`state lost, and left: ${left}`);
   }
 
-  /** There is another state in its place, or the place is another machine's. */
+  /** Puts another state in its place, or moves it to another machine. */
   replace(by: Replacement): void {
     const bytes = this.#whole();
     if (bytes === undefined) return;
@@ -117,7 +117,7 @@ export class Accidents {
         this.#put('retired', retired(bytes, this.#site.clock.wallMs()), undefined);
         break;
       case 'backup':
-        // Nobody raises it, and nothing tells of it.
+        // It is not raised, and nothing shows that it is a backup.
         this.#site.disk.replaceBy(this.#backup);
         this.#site.checker.stateSetBack();
         break;
@@ -125,10 +125,10 @@ export class Accidents {
     this.#site.strike(`state replaced: ${by}`);
   }
 
-  /** An operator is called, and in his time there is a state to start with. Answers when. */
+  /** Calls an operator, who brings back a state to start with. Returns in how many milliseconds. */
   repair(): number {
     if (this.#wrong === 'damaged' || (this.#wrong === undefined && this.#site.disk.read() !== undefined)) {
-      // He brings back what was there; or, after a write that was cut short, what was there before.
+      // The operator brings back what was there; or, after a write that was cut short, what was there before that.
       this.#site.disk.replaceBy(this.#right ?? this.#lastWhole);
       this.served();
       return 1_000;
@@ -140,13 +140,13 @@ export class Accidents {
 
   #repairNow(): void {
     const { disk, checker, history } = this.#site;
-    // Somebody has seen to it already.
+    // It is repaired already.
     if (this.#site.daemon !== undefined || (this.#wrong === undefined && disk.read() !== undefined)) return;
     if (this.#right !== undefined && this.#random.chance(0.5)) {
       history.note('the state is brought back');
       disk.replaceBy(this.#right);
     } else {
-      // A state of another machine or a retired one is taken over as it is, and where nobody raised it that is what it was.
+      // A state of another machine, or a retired one, is taken over as it is. Its sequences go on where they were.
       const isAdopted = this.#right === undefined && disk.read() !== undefined;
       const floor = isAdopted ? 0n : checker.highestNonce + 1n;
       history.note(isAdopted ? 'the state is adopted' : 'the state is made by hand', { floor });
@@ -159,7 +159,7 @@ export class Accidents {
     this.served();
   }
 
-  /** By the commands for it, whatever there is to begin with: a state to be taken over, a backup, or nothing. */
+  /** Returns what the commands for it make of what is there: a state to be taken over, a backup, or nothing. */
   #byHand(floor: bigint): Buffer | undefined {
     const { disk, clock, machine } = this.#site;
     // A state that is made by hand begins at the clock.
@@ -173,7 +173,7 @@ export class Accidents {
     return madeByHand({ instance: this.#newId(), machine }, wallMs, { floor });
   }
 
-  /** The state, unless something is wrong with it already. The daemon ends. */
+  /** Ends the daemon and returns the state, unless something is wrong with it already. */
   #whole(): Buffer | undefined {
     this.#site.end('killed for an accident');
     const bytes = this.#site.disk.read();
@@ -186,7 +186,7 @@ export class Accidents {
     this.#site.disk.replaceBy(bytes);
   }
 
-  /** An id that nobody else has. */
+  /** Returns an id that nothing else has. */
   #newId(): string {
     this.#machines += 1;
     return this.#machines.toString(16).padStart(32, 'f');

@@ -23,12 +23,12 @@ const BY_THE_LIBRARY: ReadonlySet<Step['kind']> = new Set([
   'status',
 ]);
 
-/** Errors that a bot must live with. What else its library throws is a defect. */
+/** Whether a bot must live with the error. Anything else that its library throws is a defect. */
 function isExpected(error: unknown): boolean {
   return error instanceof NoncedError || error instanceof RejectedNonce || error instanceof NoAnswer;
 }
 
-/** A program that trades, with the real client library in it; at times it goes about it by hand, or does not behave. */
+/** A program that trades with the real client library. At times it speaks the protocol by itself, or misbehaves. */
 export class Bot {
   readonly #host: Host;
   readonly #exchange: Exchange;
@@ -38,7 +38,7 @@ export class Bot {
   #client: Promise<Client> | undefined;
   #lives = 0;
   readonly #unsettled = new Set<Step>();
-  /** Defects of the library's that this bot has met. */
+  /** Called for a defect of the library that this bot has met. */
   readonly onDefect: (error: unknown) => void;
 
   constructor(host: Host, exchange: Exchange, number: number, seed: number, onDefect: (error: unknown) => void) {
@@ -55,7 +55,7 @@ export class Bot {
     return this.#process;
   }
 
-  /** Does what the step says, in its own time. */
+  /** Begins what the step says. */
   perform(step: Step): void {
     if (!this.#process.isAlive) return;
     this.#process.wake('input', () => {
@@ -69,7 +69,7 @@ export class Bot {
     });
   }
 
-  /** What it has asked its library for, and what has come to nothing yet, neither a value nor an error. */
+  /** The requests to its library that have not settled yet. */
   get unsettled(): Iterable<Step> {
     return this.#unsettled;
   }
@@ -178,7 +178,7 @@ export class Bot {
     }
   }
 
-  /** The library's client, connected now or anew. */
+  /** Returns the library's client, connected if it is not. */
   #connected(): Promise<Client> {
     this.#client ??= this.#connect();
     return this.#client;
@@ -229,7 +229,7 @@ export class Bot {
     });
   }
 
-  /** One that can wait, and two at a time that cannot, again and again. */
+  /** Makes one call that can wait, and three streams of urgent ones. */
   async #siege(step: Of<'siege'>): Promise<void> {
     const storm = async (): Promise<void> => {
       const urgent = { ...step, kind: 'exclusive', nested: false, priority: 'urgent', count: 1, cost: 0 } as const;
@@ -247,7 +247,7 @@ export class Bot {
     try {
       let unused: bigint | undefined = grant.nonce;
       for (const deed of step.deeds) {
-        // Each nonce goes out once.
+        // Each nonce is sent once.
         if (deed === 'call' && unused === undefined) unused = await grant.next({ cost: 1 });
         if (deed === 'call' && unused !== undefined) await this.#call(grant, unused, grant.account, step.callMs);
         else await this.#deed(deed, grant, step);
@@ -292,7 +292,7 @@ export class Bot {
     await grant.release('ok');
   }
 
-  /** By hand: holds a lease by renewing it again and again. */
+  /** Holds a lease by renewing it over and over, without the library. */
   async #renewer(step: Of<'renewer'>): Promise<void> {
     const peer = this.#raw('msgpack');
     await peer.request('hello', { name: 'renewer', session: this.#session() });
@@ -334,7 +334,7 @@ export class Bot {
     peer.close();
   }
 
-  /** Makes the call: it is sent now, if the grant still holds, and arrives although the bot may have gone by then. */
+  /** Makes the call. It is sent now, if the grant still holds, and arrives even if the bot has gone by then. */
   #call(grant: Grant, nonce: bigint, account: string, callMs: number): Promise<void> {
     const { world } = this.#host;
     const process = this.#process;

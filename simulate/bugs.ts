@@ -2,7 +2,7 @@
 export interface Change {
   /** The compiled file, below `src/`. */
   readonly file: string;
-  /** Text that is there exactly once, and what takes its place. */
+  /** A text that is in it exactly once, and what replaces it. */
   readonly from: string;
   readonly to: string;
 }
@@ -10,7 +10,7 @@ export interface Change {
 /** A deliberate bug. */
 export interface Bug extends Change {
   readonly name: string;
-  /** Where one change is not enough. */
+  /** Further changes, if one is not enough. */
   readonly also?: readonly Change[];
 }
 

@@ -3,25 +3,25 @@ import type { History } from './history.ts';
 import type { WireTap } from './network.ts';
 import type { Fields, WireMessage } from './wire-reader.ts';
 
-/** What an account's configuration says, as far as it can be seen from outside. */
+/** The part of an account's configuration that can be seen from outside. */
 export interface AccountTerms {
   readonly exchange: string;
   readonly pacing: { readonly max: number; readonly perSecond: number } | undefined;
 }
 
-/** What the checker may look at beside the wires. */
+/** What the checker may look at besides the wires. */
 export interface Ground {
   nowMs(): number;
   wallMs(): number;
   uptimeMs(): number;
-  /** Whatever the state file might hold after a power cut at this instant. */
+  /** Returns everything that the state file might hold after a power cut at this instant. */
   possible(): readonly (Buffer | undefined)[];
-  /** The daemon runs, and has caught up with what a stall had held up. */
+  /** Whether the daemon runs and has caught up after a stall. */
   isDaemonRunning(): boolean;
-  /** No step of the disk is under way, and none has failed for as long as it takes to be tried again. */
+  /** Whether no step of the disk is under way, and none has failed for longer than the wait before it is tried again. */
   isDiskAtRest(): boolean;
   termsOf(account: string): AccountTerms;
-  /** Beside the state something tells of a daemon before: a lock, a temporary file, notes of this boot, an installation. */
+  /** Whether anything besides the state shows an earlier daemon: a lock, a temporary file, notes of this boot, an installation. */
   hasTraces(): boolean;
   machine(): string;
 }
@@ -35,35 +35,35 @@ export class Violation extends Error {
   }
 }
 
-/** How long the lane of a holder that has not come back stays closed. */
+/** How long the lane of a holder that does not come back stays closed. */
 const RETURN_MS = 2_000;
-/** What the least patient request gets for a write of the ceiling. */
+/** How long even the least patient request waits for a write of the ceiling. */
 const GRACE_MS = 1_500;
-/** A timer may come so much late. */
+/** How late a timer may be. */
 const TIMER_MS = 2;
 const AGED_MS = 5_000;
-/** What fractions of a bucket may come to by rounding. */
+/** How much rounding may add to a bucket. */
 const TINY = 1e-6;
 const REJECTIONS = 3;
 const RECENT = 20;
 const RECENT_REJECTIONS = 5;
 const PROBE_MS = 60_000;
 const URGENT_EVERY_MS = 10_000;
-/** A jump of the wall clock within one boot that is followed, and some milliseconds, as the clocks are not read at once. */
+/** The largest jump of the wall clock within one boot that is followed, and some milliseconds, as the clocks are not read at the same instant. */
 const FOLLOWED_MS = 3_600_005;
-/** A wall clock before it is none to begin at. */
+/** An earlier wall clock is not accepted at a first start. */
 const RELEASED_MS = Date.UTC(2026, 10, 1);
-/** In another boot, a wall clock this far past all that was believed is not. */
+/** In another boot, a wall clock this far past every time that was believed is not believed. */
 const ABSURD_MS = 400 * 86_400_000;
 const PREEMPT_MS = 3_000;
 const NS_PER_MS = 1_000_000n;
-/** The sequence of an account that is on its way from one to another. */
+/** Stands for the sequence of an account that moves from one to another. */
 const MOVING = 'moving';
 const RANK: Readonly<Record<string, number>> = { urgent: 0, normal: 1, background: 2 };
 const WAIT_MS: Readonly<Record<string, number>> = { urgent: 15_000, normal: 30_000, background: 30_000 };
 
 interface Waiting {
-  readonly line: Line;
+  readonly connection: Connection;
   readonly id: unknown;
   readonly account: string;
   readonly priority: string;
@@ -75,7 +75,7 @@ interface Waiting {
 }
 
 interface Draw {
-  readonly line: Line;
+  readonly connection: Connection;
   readonly id: unknown;
   readonly account: string | undefined;
   readonly token: bigint | undefined;
@@ -83,19 +83,19 @@ interface Draw {
   readonly sinceMs: number;
 }
 
-/** One connection. */
-interface Line {
+/** One connection of a client. */
+interface Connection {
   readonly number: number;
   readonly role: 'bot' | 'admin';
   readonly client: string;
   session: string | undefined;
   saidHello: boolean;
   isOpen: boolean;
-  /** Requests that have been read and not answered. */
+  /** Requests that were read and not answered. */
   readonly open: Map<unknown, Waiting | Draw | Fields>;
-  /** Requests under an id that is waiting already: they are to be refused. */
+  /** How many requests came under an id that was waiting already: they must be refused. */
   readonly twice: Map<unknown, number>;
-  /** Tokens whose renewal lies in the daemon's buffer. */
+  /** How many renewals of a token are in the daemon's buffer. */
   readonly unread: Map<bigint, number>;
 }
 
@@ -105,34 +105,34 @@ interface Lease {
   readonly priority: string;
   readonly session: string | undefined;
   readonly grantedAtMs: number;
-  line: Line | undefined;
+  connection: Connection | undefined;
   expiresAtMs: number;
-  /** For one whose holder has not come back after a restart. */
+  /** How long the lane stays closed if the holder does not come back after a restart. */
   closedUntilMs: number;
-  /** Given up or not: nobody can tell from outside. */
+  /** Whether it is impossible to tell from outside if the lease has ended. */
   isDoubtful: boolean;
 }
 
 interface Sent {
-  /** Its place among all that was sent in its turn. */
+  /** Its place among everything that was sent in its turn. */
   readonly place: number;
-  readonly line: Line;
+  readonly connection: Connection;
   readonly message: WireMessage;
   readonly states: readonly ReadState[];
 }
 
-/** How a daemon ends: it has cleared up after itself, or could not, perhaps with the turn half done; or with the machine. */
+/** How a daemon ends: it has cleared up; it could not, perhaps in the middle of a turn; or the machine ended too. */
 export type Ending = 'by itself' | 'killed' | 'killed in mid-turn' | 'power cut';
 
 interface Death {
   readonly keepsNotes: boolean;
-  /** By one of its effects, with the turn half done. */
+  /** Killed at one of its effects, in the middle of the turn. */
   readonly inMidTurn: boolean;
 }
 
 interface Drawn {
   readonly place: number;
-  readonly line: Line;
+  readonly connection: Connection;
   readonly account: string;
   readonly first: bigint;
   readonly last: bigint;
@@ -143,32 +143,32 @@ interface Drawn {
 /** What is known of an account's circuit breaker. */
 interface Breaker {
   inARow: number;
-  /** Of the last calls, whether each was rejected. */
+  /** Whether each of the last calls was rejected. */
   recent: readonly boolean[];
   openedAtMs: number | undefined;
   urgentAtMs: number;
 }
 
-/** How the last grants of a lane went: for the share of the aged. */
+/** How the last grants of a lane went, for the share of the aged. */
 interface LaneHistory {
   readonly aheadOfTurn: boolean[];
   passedOver: number;
 }
 
 /**
- * Judges a run by what went over the wires and what was durable at each instant. It knows the rules and none of the
- * daemon's code: it reads the bytes itself, and its lanes, leases, queues and buckets are its own.
+ * Judges a run by what went over the wires and what was durable at each instant. It knows the rules and shares no code
+ * with the daemon: it reads the bytes itself, and has its own lanes, leases, queues and buckets.
  */
 export class Checker implements WireTap {
   readonly #ground: Ground;
   readonly #history: History;
-  readonly #lines = new Map<number, Line>();
+  readonly #connections = new Map<number, Connection>();
   readonly #live = new Map<bigint, Lease>();
   readonly #ended = new Set<bigint>();
   readonly #lastOfAccount = new Map<string, bigint>();
   readonly #lastOfSequence = new Map<string, bigint>();
   readonly #laneHistories = new Map<string, LaneHistory>();
-  /** The exchange's own counters, and what each call will add. */
+  /** The exchange's own counters, and what each call will add to them. */
   readonly #counters = new Map<string, { level: number; atMs: number }>();
   readonly #costOf = new Map<string, number>();
   readonly #uncounted = new Set<string>();
@@ -176,23 +176,23 @@ export class Checker implements WireTap {
   /** Accounts whose breaker an operator may have closed at any time. */
   readonly #unjudged = new Set<string>();
   readonly #meters = new Map<string, { level: number; atMs: number }>();
-  /** Of this turn. */
-  #reads: { line: Line; message: WireMessage }[] = [];
+  /** What was read and sent in this turn. */
+  #reads: { connection: Connection; message: WireMessage }[] = [];
   #sents: Sent[] = [];
   #arrivals = 0;
-  /** How many had arrived when this turn began. */
+  /** How many waiters had arrived when this turn began. */
   #turnArrivals = 0;
-  /** Switches of the policy that are on their way, after which the share of the aged is counted anew. */
+  /** How many switches of the policy are under way. After them the share of the aged is counted from zero. */
   #switches = 0;
   #endedNow: Lease[] = [];
-  /** Leases that ran out, and whose holders must have known. */
+  /** Leases that ran out, which their holders must know. */
   readonly #expired = new Set<bigint>();
   #lastToken = 0n;
   #phase: 'none' | 'open' | 'stopping' = 'none';
   #policy = 'global';
   #openedAtMs = 0;
   #closedUntilMs = 0;
-  /** Notes have been damaged: what they say of leases is not held against the daemon. */
+  /** Until then damaged notes of leases are not held against the daemon. */
   #notesDoubtfulUntilMs = -1;
   #notesDamagedUntilMs = -1;
   #clockCountsFromMs = 0;
@@ -200,21 +200,21 @@ export class Checker implements WireTap {
   #states: readonly ReadState[] = [];
   #problem: string | undefined;
   #objection: Violation | undefined;
-  /** The daemon was ended in this turn, perhaps in the middle of it. */
+  /** How the daemon was ended in this turn. */
   #death: Death | undefined;
-  /** A change of the policy is durable, and a stopped daemon has not heard of it. */
+  /** A change of the policy is durable, but a stopped daemon does not know it yet. */
   #isPolicyUnsure = false;
-  /** Why no daemon may serve from the state that the last one has found. */
+  /** Why no daemon may serve from the state that the last one found. */
   #wrong: string | undefined;
-  /** The state was gone when it was looked for, and nobody has brought one since. */
+  /** The state was gone when a daemon looked for it, and none was brought since. */
   #isLost = false;
   /** The state is older than what was sent. */
   #isSetBack = false;
-  /** Nothing but the clock has put it above what was sent before. */
+  /** Only the clock has put the state above what was sent before. */
   #isAsGoodAsClock = false;
-  /** Accounts that the exchange may reject, as a state that knew of their nonces is gone for good. */
+  /** Accounts that the exchange may reject, because the state that knew their nonces is gone for good. */
   readonly #forgotten = new Set<string>();
-  /** There has never been a state here, and no daemon that could not clear up. */
+  /** There was never a state here, nor a daemon that could not clear up. */
   #isUntouched = true;
   #wasOff = false;
   #issued = 0n;
@@ -239,7 +239,7 @@ export class Checker implements WireTap {
 
   connected(number: number, role: 'bot' | 'admin', client: string): void {
     this.#history.note(`${client} connects`, { connection: number });
-    this.#lines.set(number, {
+    this.#connections.set(number, {
       number,
       role,
       client,
@@ -254,46 +254,46 @@ export class Checker implements WireTap {
 
   arrived(number: number, message: WireMessage): void {
     const token = renewedBy(message);
-    const unread = this.#lines.get(number)?.unread;
+    const unread = this.#connections.get(number)?.unread;
     if (token !== undefined) unread?.set(token, (unread.get(token) ?? 0) + 1);
   }
 
   read(number: number, message: WireMessage): void {
-    const line = this.#line(number);
+    const connection = this.#connection(number);
     const token = renewedBy(message);
-    if (token !== undefined) line.unread.set(token, Math.max(0, (line.unread.get(token) ?? 0) - 1));
-    this.#history.note(`${line.client}#${number} asks`, message);
-    this.#reads.push({ line, message });
+    if (token !== undefined) connection.unread.set(token, Math.max(0, (connection.unread.get(token) ?? 0) - 1));
+    this.#history.note(`${connection.client}#${number} asks`, message);
+    this.#reads.push({ connection, message });
   }
 
   sent(number: number, message: WireMessage): void {
-    const line = this.#line(number);
-    this.#history.note(`${line.client}#${number} is told`, message);
+    const connection = this.#connection(number);
+    this.#history.note(`${connection.client}#${number} is told`, message);
     const nonce = message.kind === 'answer' ? message.result['nonce'] : undefined;
     if (nonce !== undefined && this.#problem !== undefined) {
-      // Thrown here it would end up in the middle of the daemon's code.
+      // Not thrown here, in the middle of the daemon's code.
       this.#objection ??= new Violation('I1', `nonce ${nonce} is sent while ${this.#problem}`);
     }
-    this.#sents.push({ place: this.#sents.length, line, message, states: this.#states });
+    this.#sents.push({ place: this.#sents.length, connection, message, states: this.#states });
   }
 
   ended(number: number): void {
-    const line = this.#line(number);
-    if (!line.isOpen) return;
-    this.#history.note(`${line.client}#${number} ends`);
-    this.#closeLine(line);
+    const connection = this.#connection(number);
+    if (!connection.isOpen) return;
+    this.#history.note(`${connection.client}#${number} ends`);
+    this.#closeConnection(connection);
   }
 
   // What happens to the machine.
 
-  /** Something of what is or might be durable has changed. */
+  /** Takes in that what is or might be durable has changed. */
   diskChanged(): void {
     const states: ReadState[] = [];
     this.#problem = undefined;
     for (const bytes of this.#ground.possible()) {
       const read = readState(bytes);
       if (typeof read !== 'string') states.push(read);
-      // What cannot be read is refused, and so never leads anybody down; but only a disk that lies may come to that.
+      // A state that cannot be read is refused, so no nonce goes back; but only a disk that lies may leave one.
       else if (read === 'absent' || !this.#mayBeUnreadable)
         this.#problem = `the state may be ${read} after a power cut`;
     }
@@ -315,23 +315,23 @@ export class Checker implements WireTap {
     this.diskChanged();
   }
 
-  /** A note may be lost; for certain, where a byte of one that is in use was changed. */
+  /** Takes in that a note may be lost, or, if a byte of one in use was changed, that it is. */
   notesDamaged(how: 'perhaps' | 'for certain'): void {
     this.#notesDoubtfulUntilMs = this.#ground.nowMs() + 700_000;
     if (how === 'for certain') this.#notesDamagedUntilMs = this.#ground.nowMs() + 600_000;
   }
 
-  /** The notes of accounts are lost. */
+  /** Takes in that the notes of accounts are lost. */
   breakersForgotten(): void {
     this.#breakers.clear();
   }
 
-  /** The daemon does not run for so long; for a while after it writes may count as slow. */
+  /** Takes in that the daemon does not run for so long. For some time after it writes may count as slow. */
   stalled(ms: number): void {
     this.#clockCountsFromMs = Math.max(this.#clockCountsFromMs, this.#ground.nowMs() + ms + 2_000);
   }
 
-  /** Somebody deletes a state that was there. */
+  /** Takes in that a state was deleted. */
   stateLost(): void {
     this.#isUntouched = false;
   }
@@ -339,7 +339,7 @@ export class Checker implements WireTap {
   wallStepped(): void {
     this.#wallWasStepped = true;
     if (this.#isAsGoodAsClock) this.#forgetAll();
-    // The first daemon of this boot has looked at the clock already, or not.
+    // It is unknown whether the first daemon of this boot has looked at the clock already.
     if (this.#anchor === undefined) this.#isClockLoose = true;
   }
 
@@ -347,7 +347,7 @@ export class Checker implements WireTap {
   timePassed(): void {
     const wallMs = this.#ground.wallMs();
     if (this.#anchor === undefined) {
-      // The first daemon of this boot may look at the clock at any time now, and believe it or not.
+      // The first daemon of this boot may look at the clock at any time, and believe it or not.
       if (wallMs < this.#highestWallMs + ABSURD_MS) this.#highestWallMs = Math.max(this.#highestWallMs, wallMs);
       return;
     }
@@ -367,12 +367,12 @@ export class Checker implements WireTap {
     this.#anchor = undefined;
   }
 
-  /** From here on nobody can tell how far the daemon may believe the clock. */
+  /** Takes in that it is unknown from here on how far the daemon may believe the clock. */
   clockIsLoose(): void {
     this.#isClockLoose = true;
   }
 
-  /** The daemon goes by a configuration, which may be what it was. */
+  /** Takes in that the daemon follows a configuration, which may be the same as before. */
   reconfigured(isOther: boolean): void {
     this.#laneHistories.clear();
     if (!isOther) return;
@@ -380,13 +380,13 @@ export class Checker implements WireTap {
     this.#counters.clear();
   }
 
-  /** The clock, which no daemon of this boot may have believed, is brought to where it should be. */
+  /** Takes in that the clock is set right; no daemon of this boot may have believed it before. */
   clockSetRight(): void {
     if (this.#anchor !== undefined) this.#wallWasStepped = true;
     if (this.#isAsGoodAsClock) this.#forgetAll();
   }
 
-  /** Notes are deleted while no daemon runs. */
+  /** Takes in that notes were deleted while no daemon ran. */
   notesGone(): void {
     if (this.#death !== undefined) this.#death = { ...this.#death, keepsNotes: false };
     for (const lease of this.#live.values()) this.#endLease(lease);
@@ -395,8 +395,8 @@ export class Checker implements WireTap {
   }
 
   /**
-   * Somebody has made a state by hand, as the documents tell, and its sequences go on at `floor` or at the clock; with
-   * a floor of 0 they go on where they were.
+   * Takes in that a state was made by hand, as the documents say. Its sequences go on at `floor` or at the clock, or, with
+   * a floor of 0, where they were.
    */
   stateMadeByHand(floor: bigint): void {
     if (floor > 0n) {
@@ -404,18 +404,18 @@ export class Checker implements WireTap {
       this.#isSetBack = false;
       this.#isAsGoodAsClock = false;
     }
-    // The clock is taken anew, and with it the tokens.
+    // The clock counts from now, and with it the tokens.
     this.#anchor = undefined;
     if (this.#wallWasStepped) this.#lastToken = 0n;
   }
 
-  /** An old state of this machine is there again. */
+  /** Takes in that an old state of this machine was put back. */
   stateSetBack(): void {
     this.#isSetBack = true;
     this.clockIsLoose();
   }
 
-  /** It is as good as the clock: what was ahead of that may come again. */
+  /** The old state is as good as the clock: nonces that were ahead of it may come again. */
   #setBack(): void {
     const now = BigInt(Math.floor(this.#believedMs())) * NS_PER_MS;
     for (const [account, nonce] of this.#lastOfAccount) if (nonce > now) this.#forget(account);
@@ -431,24 +431,24 @@ export class Checker implements WireTap {
     this.#lastToken = 0n;
   }
 
-  /** What the account has had is known to the exchange alone. */
+  /** Only the exchange knows any longer what the account has had. */
   #forget(account: string): void {
     this.#lastOfAccount.delete(account);
     this.#forgotten.add(account);
   }
 
-  /** So that whoever makes a state by hand puts it above. */
+  /** The highest nonce that was sent, above which a state that is made by hand must begin. */
   get highestNonce(): bigint {
     return [...this.#lastOfAccount.values(), ...this.#lastOfSequence.values()].reduce((a, b) => (a > b ? a : b), 0n);
   }
 
-  /** I9: judges, before the daemon does, what it is about to find. */
+  /** I9: judges what the daemon is about to find, before the daemon does. */
   daemonStarts(bytes: Buffer | undefined, isDamaged: boolean): void {
     const state = readState(bytes);
     if (state !== 'absent') this.#isUntouched = false;
     this.#isLost = state === 'absent' && (this.#isLost || this.#ground.hasTraces());
     if (this.#isLost && this.#isUntouched) {
-      this.#objection ??= new Violation('start', 'a first start that failed of itself has left traces of a state');
+      this.#objection ??= new Violation('start', 'a first start that failed by itself has left traces of a state');
     }
     if (state === 'absent') {
       const isTooSoon = this.#ground.wallMs() < RELEASED_MS;
@@ -459,7 +459,7 @@ export class Checker implements WireTap {
     else this.#wrong = state.machine === this.#ground.machine() ? undefined : `of machine ${state.machine}`;
   }
 
-  /** In a place where nothing tells of a state before, the first one is nobody's successor. */
+  /** Without any trace of an earlier state, the first one succeeds none. */
   #beginAnew(): void {
     this.#forgetAll();
     this.#isAsGoodAsClock = false;
@@ -468,7 +468,7 @@ export class Checker implements WireTap {
     this.#anchor = undefined;
   }
 
-  /** For good, and not for now. */
+  /** Takes in that a daemon refused to start; `isForGood` unless the cause may pass. */
   daemonRefused(isForGood: boolean): void {
     if (!isForGood || this.#wrong !== undefined || this.#mayBeUnreadable) return;
     this.#objection ??= new Violation('start', 'a daemon refuses a state that is its own and whole');
@@ -478,18 +478,18 @@ export class Checker implements WireTap {
     this.#isUntouched = false;
     const nowMs = this.#ground.nowMs();
     const state = readState(bytes);
-    // Thrown here, by a promise of the host's, it would be nobody's.
+    // Not thrown here, in a promise of the host, where nothing would catch it.
     if (this.#wrong !== undefined || typeof state === 'string') {
       this.#objection ??= new Violation('I9', `a daemon serves although its state was ${this.#wrong ?? state}`);
       return;
     }
     this.#phase = 'open';
-    // A clock that is behind is no yardstick, and nobody sees from outside when it becomes one.
+    // A clock that is behind is not a yardstick, and from outside it cannot be seen when it becomes one.
     if (this.#anchor === undefined && this.#ground.wallMs() < this.#highestWallMs - 60_000) this.#isClockLoose = true;
     if (this.#anchor === undefined && this.#ground.wallMs() > this.#highestWallMs + ABSURD_MS) {
       this.#objection ??= new Violation(
         'I10',
-        'a daemon serves by a clock that is years ahead of all that was believed',
+        'a daemon serves by a clock that is years ahead of every time that was believed',
       );
     }
     this.#anchor ??= { wallMs: this.#ground.wallMs(), uptimeMs: this.#ground.uptimeMs() };
@@ -508,7 +508,7 @@ export class Checker implements WireTap {
     this.#phase = 'stopping';
   }
 
-  /** The daemon is gone, by whatever cause. With the power go the notes, and everybody who held a lease. */
+  /** Takes in that the daemon is gone. A power cut also takes the notes, and every client that held a lease. */
   daemonDied(how: string, ending: Ending): void {
     this.#history.note(`the daemon is gone: ${how}`);
     this.#death = { keepsNotes: ending !== 'power cut', inMidTurn: ending === 'killed in mid-turn' };
@@ -520,12 +520,12 @@ export class Checker implements WireTap {
     this.#phase = 'none';
     this.#switches = 0;
     this.#restarts += 1n;
-    // What calls under way had cost is not noted.
+    // What the calls under way had cost is not noted.
     this.#counters.clear();
     this.#costOf.clear();
     this.#laneHistories.clear();
-    for (const line of this.#lines.values()) line.isOpen = false;
-    this.#lines.clear();
+    for (const connection of this.#connections.values()) connection.isOpen = false;
+    this.#connections.clear();
     const nowMs = this.#ground.nowMs();
     // The daemon may have died before it could strike their notes.
     for (const lease of keepsNotes ? this.#endedNow : []) {
@@ -533,19 +533,19 @@ export class Checker implements WireTap {
       this.#live.set(lease.token, { ...lease, isDoubtful: true });
     }
     for (const lease of this.#live.values()) {
-      const isOver = lease.line === undefined && lease.closedUntilMs <= nowMs;
+      const isOver = lease.connection === undefined && lease.closedUntilMs <= nowMs;
       if (!keepsNotes) this.#endLease(lease);
-      // It was given up without a word, unless the daemon had no time for that.
+      // The daemon had given it up without telling anyone, unless it had no time for that.
       else if (isOver || (inMidTurn && mayEndBy(lease, nowMs))) lease.isDoubtful = true;
       lease.closedUntilMs = Number.POSITIVE_INFINITY;
-      lease.line = undefined;
+      lease.connection = undefined;
     }
     if (keepsNotes) return;
     this.#notesDamagedUntilMs = -1;
     this.#breakers.clear();
   }
 
-  /** Tokens that are worth stealing. */
+  /** Returns the tokens of live leases, for bots that try to steal them. */
   liveTokens(): bigint[] {
     return [...this.#live.keys()];
   }
@@ -554,7 +554,7 @@ export class Checker implements WireTap {
     return new Map([...this.answers, ['grants', this.grants], ['nonces', this.nonces]]);
   }
 
-  /** A bot's library lets it begin a call: its lease must not be one that has run out by then. */
+  /** Judges that a bot's library lets it begin a call: its lease must not have run out. */
   callBegins(bot: string, token: bigint): void {
     if (this.#expired.has(token)) {
       this.#objection ??= new Violation('client', `${bot} begins a call under ${token}, which has run out`);
@@ -562,8 +562,8 @@ export class Checker implements WireTap {
   }
 
   /**
-   * A call has arrived, and the exchange counts it. However long each took, those that come within their leases, one
-   * after the other, never pass the limit.
+   * Judges the exchange's own counter when a call has arrived. However long each call took, calls that arrive within their
+   * leases, one after the other, never pass the limit.
    */
   exchangeCounts(account: string, token: bigint, nonce: bigint): void {
     const { pacing } = this.#ground.termsOf(account);
@@ -573,7 +573,8 @@ export class Checker implements WireTap {
     const cost = this.#costOf.get(call);
     this.#costOf.delete(call);
     if (this.#wasOff || this.#uncounted.has(account)) return;
-    if (pacing === undefined || cost === undefined || lease?.line === undefined || lease.expiresAtMs <= nowMs) return;
+    if (pacing === undefined || cost === undefined || lease?.connection === undefined || lease.expiresAtMs <= nowMs)
+      return;
     const level = this.#fill(this.#counters, account, cost, pacing.perSecond);
     if (cost > 0 && level > pacing.max + TINY) {
       this.#objection ??= new Violation(
@@ -583,7 +584,7 @@ export class Checker implements WireTap {
     }
   }
 
-  /** Answers what a leaky bucket holds after one more call. */
+  /** Returns what a leaky bucket holds after one more call. */
   #fill(
     buckets: Map<string, { level: number; atMs: number }>,
     account: string,
@@ -598,11 +599,11 @@ export class Checker implements WireTap {
     return bucket.level;
   }
 
-  /** The exchange has rejected a call that was made under a lease. */
+  /** Judges that the exchange has rejected a call that was made under a lease. */
   exchangeRejected(account: string, token: bigint, nonce: bigint): void {
     const lease = this.#live.get(token);
     if (lease === undefined || this.#wasOff || this.#phase !== 'open' || this.#forgotten.has(account)) return;
-    if (lease.expiresAtMs <= this.#ground.nowMs() || lease.line === undefined) return;
+    if (lease.expiresAtMs <= this.#ground.nowMs() || lease.connection === undefined) return;
     this.#objection ??= new Violation(
       'I4',
       `the exchange rejects ${nonce} of ${account} although its call came within its lease`,
@@ -622,10 +623,11 @@ export class Checker implements WireTap {
     this.#atRest();
   }
 
-  /** Nothing is left waiting once time has passed. */
+  /** Judges that nothing is left waiting once time has passed. */
   atEnd(): void {
-    for (const line of this.#lines.values()) {
-      if (line.isOpen && line.open.size > 0) throw new Violation('I8', `${line.client} is never answered`);
+    for (const connection of this.#connections.values()) {
+      if (connection.isOpen && connection.open.size > 0)
+        throw new Violation('I8', `${connection.client} is never answered`);
     }
   }
 
@@ -635,25 +637,28 @@ export class Checker implements WireTap {
     const sents = this.#sents;
     this.#reads = [];
     this.#sents = [];
-    const answered = new Map<Line, Map<unknown, Sent[]>>();
+    const answered = new Map<Connection, Map<unknown, Sent[]>>();
     for (const sent of sents) {
-      const { message, line } = sent;
+      const { message, connection } = sent;
       this.#count(message);
       if (message.kind !== 'answer' && message.kind !== 'refusal') continue;
-      const ofLine = answered.get(line) ?? new Map<unknown, Sent[]>();
-      answered.set(line, ofLine);
-      const ofId = ofLine.get(message.id);
-      if (ofId === undefined) ofLine.set(message.id, [sent]);
+      const ofConnection = answered.get(connection) ?? new Map<unknown, Sent[]>();
+      answered.set(connection, ofConnection);
+      const ofId = ofConnection.get(message.id);
+      if (ofId === undefined) ofConnection.set(message.id, [sent]);
       else ofId.push(sent);
     }
     const drawn: Drawn[] = [];
     const grants: { readonly waiting: Waiting; readonly sent: Sent }[] = [];
-    // First what had been asked before this turn: its cause lies before what is read in it.
-    const before = new Set(sents.filter(({ line, message }) => 'id' in message && line.open.has(message.id)));
-    for (const { line, message } of sents) if (message.kind === 'notification') this.#revoked(line, message.params);
+    // First the answers to what was asked before this turn: their cause is earlier than what is read in it.
+    const before = new Set(
+      sents.filter(({ connection, message }) => 'id' in message && connection.open.has(message.id)),
+    );
+    for (const { connection, message } of sents)
+      if (message.kind === 'notification') this.#revoked(connection, message.params);
     const draws = sents.filter((sent) => before.has(sent) && isDrawn(sent));
     for (const sent of draws) this.#answered(sent, drawn, grants);
-    for (const { line, message } of reads) this.#readOne(line, message, answered, drawn, grants);
+    for (const { connection, message } of reads) this.#readOne(connection, message, answered, drawn, grants);
     for (const sent of sents) {
       if (sent.message.kind === 'notification' || draws.includes(sent)) continue;
       this.#answered(sent, drawn, grants);
@@ -669,42 +674,42 @@ export class Checker implements WireTap {
   }
 
   #readOne(
-    line: Line,
+    connection: Connection,
     message: WireMessage,
-    answered: ReadonlyMap<Line, ReadonlyMap<unknown, readonly Sent[]>>,
+    answered: ReadonlyMap<Connection, ReadonlyMap<unknown, readonly Sent[]>>,
     drawn: Drawn[],
     grants: { readonly waiting: Waiting; readonly sent: Sent }[],
   ): void {
     const nowMs = this.#ground.nowMs();
     if (message.kind === 'notification') {
       const { method, params } = message;
-      if (method === 'release') this.#release(line, params);
+      if (method === 'release') this.#release(connection, params);
       if (method === 'cancel') {
-        const waiting = line.open.get(params['id']);
-        const answer = answered.get(line)?.get(params['id']);
-        if (waiting !== undefined && answer === undefined && this.#isServing && line.isOpen) {
-          throw new Violation('I6', `${line.client} cancels ${params['id']} and is not answered`);
+        const waiting = connection.open.get(params['id']);
+        const answer = answered.get(connection)?.get(params['id']);
+        if (waiting !== undefined && answer === undefined && this.#isServing && connection.isOpen) {
+          throw new Violation('I6', `${connection.client} cancels ${params['id']} and is not answered`);
         }
       }
       return;
     }
     if (message.kind !== 'request') return;
     const { id, method, params } = message;
-    if (line.open.has(id)) {
-      line.twice.set(id, (line.twice.get(id) ?? 0) + 1);
+    if (connection.open.has(id)) {
+      connection.twice.set(id, (connection.twice.get(id) ?? 0) + 1);
       return;
     }
-    const answer = answered.get(line)?.get(id)?.[0];
+    const answer = answered.get(connection)?.get(id)?.[0];
     switch (method) {
       case 'hello':
-        if (!line.saidHello) line.session = params['session'] as string | undefined;
-        line.open.set(id, { hello: !line.saidHello });
-        line.saidHello = true;
+        if (!connection.saidHello) connection.session = params['session'] as string | undefined;
+        connection.open.set(id, { hello: !connection.saidHello });
+        connection.saidHello = true;
         break;
       case 'acquire': {
         const priority = String(params['priority'] ?? 'normal');
-        line.open.set(id, {
-          line,
+        connection.open.set(id, {
+          connection,
           id,
           account: String(params['account'] ?? 'default'),
           priority,
@@ -720,53 +725,53 @@ export class Checker implements WireTap {
       case 'next': {
         const token = method === 'next' ? asBigint(params['token']) : undefined;
         const own = token === undefined ? 'default' : this.#live.get(token)?.account;
-        line.open.set(id, {
-          line,
+        connection.open.set(id, {
+          connection,
           id,
           account: params['account'] === undefined ? own : String(params['account']),
           token,
           cost: Number(params['cost'] ?? 1),
           sinceMs: nowMs,
         } satisfies Draw);
-        // Here, while its lease is as it was when it was asked: a release may follow in the same turn.
+        // Judged here, while its lease is as it was at the request: a release may follow in the same turn.
         if (answer !== undefined && isDrawn(answer)) this.#answered(answer, drawn, grants);
         break;
       }
       case 'renew':
-        line.open.set(id, { answered: true });
-        this.#renewed(line, params, answer);
+        connection.open.set(id, { answered: true });
+        this.#renewed(connection, params, answer);
         break;
       case 'release': {
-        line.open.set(id, { answered: true });
-        const was = this.#release(line, params);
+        connection.open.set(id, { answered: true });
+        const was = this.#release(connection, params);
         const said = answer?.message.kind === 'answer' ? answer.message.result['released'] : undefined;
         if (said !== undefined && said !== was) {
           throw new Violation(
             'I5',
-            `${line.client} is told released: ${said} of ${params['token']}, which it ${was ? 'held' : 'did not hold'}`,
+            `${connection.client} is told released: ${said} of ${params['token']}, which it ${was ? 'held' : 'did not hold'}`,
           );
         }
         break;
       }
       case 'advance':
-        line.open.set(id, { admin: method });
+        connection.open.set(id, { admin: method });
         this.#advances(params);
         break;
       case 'set-exclusive':
-        line.open.set(id, { admin: method });
+        connection.open.set(id, { admin: method });
         this.#switches += 1;
         break;
       case 'resume-account':
-        line.open.set(id, { admin: method });
-        // It takes effect when it is durable, whether or not anybody hears so.
+        connection.open.set(id, { admin: method });
+        // It takes effect when it is durable, whether or not the answer arrives.
         this.#unjudged.add(String(params['account']));
         break;
       default:
-        line.open.set(id, { admin: method });
+        connection.open.set(id, { admin: method });
     }
   }
 
-  /** I10: so far an operator may have raised a sequence by this. */
+  /** I10: takes in how far an operator may have raised a sequence. */
   #advances({ to, by }: Fields): void {
     const highest = [
       ...this.#lastOfSequence.values(),
@@ -782,13 +787,14 @@ export class Checker implements WireTap {
     return this.#phase === 'open' && this.#death === undefined;
   }
 
-  #renewed(line: Line, params: Fields, answer: Sent | undefined): void {
+  #renewed(connection: Connection, params: Fields, answer: Sent | undefined): void {
     if (answer === undefined) {
-      if (this.#isServing && line.isOpen) throw new Violation('answers', `${line.client} renews and hears nothing`);
+      if (this.#isServing && connection.isOpen)
+        throw new Violation('answers', `${connection.client} renews and gets no answer`);
       return;
     }
     const lease = this.#live.get(asBigint(params['token']));
-    const isHolder = lease !== undefined && lease.line === line;
+    const isHolder = lease !== undefined && lease.connection === connection;
     const { message } = answer;
     if (message.kind === 'refusal') {
       if (isHolder && message.code === 'LEASE_LOST')
@@ -796,14 +802,14 @@ export class Checker implements WireTap {
       return;
     }
     if (message.kind !== 'answer') return;
-    if (!isHolder) throw new Violation('I5', `${line.client} renews ${params['token']}, which it does not hold`);
+    if (!isHolder) throw new Violation('I5', `${connection.client} renews ${params['token']}, which it does not hold`);
     lease.expiresAtMs = this.#ground.nowMs() + Number(message.result['ttlMs']);
   }
 
-  /** Answers whether the connection held it. */
-  #release(line: Line, { token, outcome }: Fields): boolean {
+  /** Ends the lease. Returns whether the connection held it. */
+  #release(connection: Connection, { token, outcome }: Fields): boolean {
     const lease = this.#live.get(asBigint(token));
-    if (lease === undefined || lease.line !== line) return false;
+    if (lease === undefined || lease.connection !== connection) return false;
     this.#endLease(lease);
     this.#learn(lease, outcome);
     return true;
@@ -812,7 +818,7 @@ export class Checker implements WireTap {
   #learn({ account, grantedAtMs }: Lease, outcome: unknown): void {
     const breaker = this.#breakers.get(account) ?? { inARow: 0, recent: [], openedAtMs: undefined, urgentAtMs: 0 };
     this.#breakers.set(account, breaker);
-    // The daemon may have died before it learnt this.
+    // The daemon may have died before it learned this.
     if (this.#death !== undefined || this.#notesDoubtfulUntilMs > this.#ground.nowMs()) this.#breakers.delete(account);
     if (outcome === 'unknown' || outcome === 'unused') return;
     const isRejected = outcome === 'invalid-nonce';
@@ -828,7 +834,7 @@ export class Checker implements WireTap {
       breaker.openedAtMs ??= this.#ground.nowMs();
   }
 
-  /** After three rejected nonces in a row, or five of twenty, nothing passes for a minute but an urgent call every ten seconds. */
+  /** After three rejected nonces in a row, or five of twenty, only an urgent call every ten seconds passes for a minute. */
   #checkBreaker({ account, priority }: Waiting): void {
     const breaker = this.#breakers.get(account);
     const nowMs = this.#ground.nowMs();
@@ -840,28 +846,35 @@ export class Checker implements WireTap {
   }
 
   #answered(sent: Sent, drawn: Drawn[], grants: { readonly waiting: Waiting; readonly sent: Sent }[]): void {
-    const { line, message } = sent;
+    const { connection, message } = sent;
     if (message.kind !== 'answer' && message.kind !== 'refusal') return;
     const { id } = message;
-    const asked = line.open.get(id);
+    const asked = connection.open.get(id);
     if (asked === undefined) {
-      // Answered already in this turn, where it was read; or bytes that were no message.
+      // Judged already in this turn, where it was read; or an answer to bytes that were not a message.
       if (message.kind === 'refusal' && ['BAD_REQUEST', 'TOO_LARGE'].includes(message.code)) return;
-      if (drawn.some((one) => one.line === line && message.kind === 'answer' && one.first === message.result['nonce']))
+      if (
+        drawn.some(
+          (one) => one.connection === connection && message.kind === 'answer' && one.first === message.result['nonce'],
+        )
+      )
         return;
-      throw new Violation('answers', `${line.client} hears of ${String(id)}, for which it does not wait`);
+      throw new Violation('answers', `${connection.client} is answered ${String(id)}, for which it does not wait`);
     }
-    const twice = line.twice.get(id) ?? 0;
+    const twice = connection.twice.get(id) ?? 0;
     if (twice > 0 && message.kind === 'refusal' && message.code === 'BAD_REQUEST') {
-      line.twice.set(id, twice - 1);
+      connection.twice.set(id, twice - 1);
       return;
     }
-    line.open.delete(id);
+    connection.open.delete(id);
     const nowMs = this.#ground.nowMs();
     if (isWaiting(asked)) {
       if (message.kind === 'answer') grants.push({ waiting: asked, sent });
       else if (message.code === 'WAIT_TIMEOUT' && nowMs < asked.dueMs) {
-        throw new Violation('I8', `${line.client} is told to have waited too long ${asked.dueMs - nowMs} ms too soon`);
+        throw new Violation(
+          'I8',
+          `${connection.client} is told ${asked.dueMs - nowMs} ms too soon that it has waited too long`,
+        );
       }
       return;
     }
@@ -870,8 +883,8 @@ export class Checker implements WireTap {
       let account = asked.account;
       if (asked.token !== undefined) {
         const lease = this.#live.get(asked.token);
-        if (lease === undefined || lease.line !== line) {
-          throw new Violation('I5', `${line.client} draws under ${asked.token}, which it does not hold`);
+        if (lease === undefined || lease.connection !== connection) {
+          throw new Violation('I5', `${connection.client} draws under ${asked.token}, which it does not hold`);
         }
         account ??= lease.account;
         const other = this.#lane(account);
@@ -888,42 +901,46 @@ export class Checker implements WireTap {
       this.#switches -= 1;
       this.#laneHistories.clear();
     }
-    if ('hello' in asked && message.kind === 'answer') this.#greeted(line, message.result);
+    if ('hello' in asked && message.kind === 'answer') this.#greeted(connection, message.result);
   }
 
-  /** I4, I5: a client is told of all leases of its session that are still closed for it, and of no other. */
-  #greeted(line: Line, result: Fields): void {
+  /** I4, I5: a client is told of all leases of its session whose lanes are still closed for it, and of no others. */
+  #greeted(connection: Connection, result: Fields): void {
     const nowMs = this.#ground.nowMs();
     const isDoubtful = this.#notesDoubtfulUntilMs > nowMs;
     const held = (result['held'] ?? []) as readonly Fields[];
     const told = new Map(held.map((one) => [asBigint(one['token']), one]));
     this.#doubtPreempted();
     for (const lease of this.#live.values()) {
-      const isIts = lease.line === undefined && lease.session !== undefined && lease.session === line.session;
+      const isIts =
+        lease.connection === undefined && lease.session !== undefined && lease.session === connection.session;
       if (isIts && lease.closedUntilMs > nowMs && !told.has(lease.token) && !isDoubtful && !lease.isDoubtful) {
-        throw new Violation('I4', `${line.client} comes back in time and is not told that it holds ${lease.token}`);
+        throw new Violation(
+          'I4',
+          `${connection.client} comes back in time and is not told that it holds ${lease.token}`,
+        );
       }
       const one = told.get(lease.token);
       if (one === undefined) continue;
       if (!isIts && !isDoubtful)
-        throw new Violation('I5', `${line.client} is told that it holds ${lease.token}, which is not its`);
-      lease.line = line;
+        throw new Violation('I5', `${connection.client} is told that it holds ${lease.token}, which is not its own`);
+      lease.connection = connection;
       lease.isDoubtful = false;
       told.delete(lease.token);
     }
     for (const [token, one] of told) {
-      // Noted by a daemon that was killed before it could send the grant.
+      // Or it was noted by a daemon that was killed before it could send the grant.
       if (this.#ended.has(token) && !isDoubtful)
-        throw new Violation('I5', `${line.client} is told that it holds ${token}, which has ended`);
+        throw new Violation('I5', `${connection.client} is told that it holds ${token}, which has ended`);
       this.#noteToken(token);
       this.#live.set(token, {
         token,
         account: String(one['account']),
         priority: 'unknown',
-        session: line.session,
+        session: connection.session,
         grantedAtMs: nowMs,
-        line,
-        // It tells whole milliseconds, rounded down.
+        connection,
+        // The answer has whole milliseconds, rounded down.
         expiresAtMs: nowMs + Number(one['ttlMs']),
         closedUntilMs: 0,
         isDoubtful: false,
@@ -932,7 +949,7 @@ export class Checker implements WireTap {
   }
 
   #granted(waiting: Waiting, sent: Sent, drawn: Drawn[]): void {
-    const { line } = waiting;
+    const { connection } = waiting;
     const { message, states } = sent;
     if (message.kind !== 'answer') return;
     const { result } = message;
@@ -952,7 +969,7 @@ export class Checker implements WireTap {
       this.#checkOrder(lane, waiting);
     }
     if (Number(result['waitedMs']) > nowMs - waiting.sinceMs + 1) {
-      throw new Violation('answers', `a grant says to have been waited for longer than it was`);
+      throw new Violation('answers', `a grant says that it was waited for longer than it was`);
     }
     this.#pace(waiting.account, waiting.cost);
     this.#costOf.set(`${waiting.account} ${result['nonce']}`, waiting.cost);
@@ -961,9 +978,9 @@ export class Checker implements WireTap {
       token,
       account: waiting.account,
       priority: waiting.priority,
-      session: line.session,
+      session: connection.session,
       grantedAtMs: nowMs,
-      line: line.isOpen ? line : undefined,
+      connection: connection.isOpen ? connection : undefined,
       expiresAtMs: nowMs + Number(result['ttlMs']),
       closedUntilMs: 0,
       isDoubtful: false,
@@ -974,27 +991,27 @@ export class Checker implements WireTap {
     if (token > this.#lastToken) this.#lastToken = token;
   }
 
-  #drawn({ place, line, states }: Sent, account: string, result: Fields, token: bigint | undefined): Drawn {
+  #drawn({ place, connection, states }: Sent, account: string, result: Fields, token: bigint | undefined): Drawn {
     const first = asBigint(result['nonce']);
     const count = Number(result['count']);
     this.nonces += count;
-    return { place, line, account, first, last: first + BigInt(count) - 1n, token, states };
+    return { place, connection, account, first, last: first + BigInt(count) - 1n, token, states };
   }
 
   #judgeNonces(drawn: readonly Drawn[]): void {
     if (drawn.length === 0) return;
     const nowMs = this.#ground.nowMs();
-    const lastOfLine = new Map<string, bigint>();
+    const lastOfConnection = new Map<string, bigint>();
     const named = drawn.map((one) => ({ ...one, sequence: this.#sequenceOf(one) }));
     const settled = named.filter(({ sequence }) => sequence !== MOVING);
-    for (const { line, sequence, first, last } of settled.toSorted((a, b) => a.place - b.place)) {
-      // On one connection they leave in the order in which they were drawn.
-      const key = `${line.number}/${sequence}`;
-      if (first <= (lastOfLine.get(key) ?? 0n))
-        throw new Violation('I2', `nonces reach ${line.client} in the wrong order`);
-      lastOfLine.set(key, last);
+    for (const { connection, sequence, first, last } of settled.toSorted((a, b) => a.place - b.place)) {
+      // On one connection nonces leave in the order in which they were drawn.
+      const key = `${connection.number}/${sequence}`;
+      if (first <= (lastOfConnection.get(key) ?? 0n))
+        throw new Violation('I2', `nonces reach ${connection.client} in the wrong order`);
+      lastOfConnection.set(key, last);
     }
-    // I3: grants of one turn, in the order of their tokens.
+    // I3: the grants of one turn, in the order of their tokens.
     const lastGranted = new Map<string, bigint>();
     for (const { token, sequence, first, last } of settled) {
       if (token === undefined) continue;
@@ -1005,7 +1022,7 @@ export class Checker implements WireTap {
     named.sort((a, b) => (a.first < b.first ? -1 : 1));
     for (const { account, sequence, first, last, states } of named) {
       const ofAccount = this.#lastOfAccount.get(account) ?? -1n;
-      if (first <= ofAccount) throw new Violation('I2', `account ${account} has had ${ofAccount} and is sent ${first}`);
+      if (first <= ofAccount) throw new Violation('I2', `account ${account} has had ${ofAccount} and gets ${first}`);
       const ofSequence = this.#lastOfSequence.get(sequence) ?? -1n;
       if (first <= ofSequence) {
         throw new Violation('I2', `sequence ${sequence} has given ${ofSequence} and now gives ${first}`);
@@ -1022,14 +1039,14 @@ export class Checker implements WireTap {
       this.#checkAllowance(last);
       const isClockRight = !this.#wallWasStepped && this.#ground.isDiskAtRest() && this.#phase === 'open';
       if (isClockRight && first <= BigInt(this.#ground.wallMs()) * NS_PER_MS && nowMs > this.#clockCountsFromMs) {
-        throw new Violation('I3', `nonce ${first} was not drawn from the clock of now`);
+        throw new Violation('I3', `nonce ${first} was not drawn from the present clock`);
       }
     }
   }
 
   /**
-   * I2: it is durable, whatever the power does, which sequence an account draws from before it draws. While it moves to
-   * another that may be either; both must be above what it has had.
+   * I2: before an account draws, it is durable from which sequence, even if the power is cut. While it moves to another it
+   * may be either; both must be above what it has had.
    */
   #sequenceOf({ account, states }: Drawn): string {
     const names = new Set(states.map((state) => state.sequenceOf(account)));
@@ -1040,14 +1057,13 @@ export class Checker implements WireTap {
     return names.size === 1 ? name : MOVING;
   }
 
-  /** I10: time, use, and a reserve. A crash skips what its process had put aside, which is a little more than its use. */
+  /** I10: time, use, and a reserve. A crash skips what its process had reserved, which is a little more than its use. */
   #checkAllowance(last: bigint): void {
     if (this.#isClockLoose) return;
     const fromTime = BigInt(this.#highestWallMs + 5_001) * NS_PER_MS;
     const base = fromTime > this.#advancedTo ? fromTime : this.#advancedTo;
     const allowed = base + 4n * this.#issued + (this.#restarts + 1n) * 6_000n;
-    if (last > allowed)
-      throw new Violation('I10', `nonce ${last} is ${last - allowed} above all that time and use allow`);
+    if (last > allowed) throw new Violation('I10', `nonce ${last} is ${last - allowed} above what time and use allow`);
   }
 
   #lane(account: string): string | undefined {
@@ -1060,42 +1076,42 @@ export class Checker implements WireTap {
   }
 
   *#waitingIn(lane: string | undefined): Iterable<Waiting> {
-    for (const { open } of this.#lines.values()) {
+    for (const { open } of this.#connections.values()) {
       for (const one of open.values()) if (isWaiting(one) && this.#lane(one.account) === lane) yield one;
     }
   }
 
-  /** I4 */
+  /** I4: the lane of a grant must be free. */
   #checkFree(lane: string, { account, priority }: Waiting): void {
     const nowMs = this.#ground.nowMs();
     if (this.#closedUntilMs > nowMs)
       throw new Violation('I4', `${account} is granted while damaged notes keep all lanes closed`);
     for (const lease of this.#holders(lane)) {
-      // Nobody is told that the lane of a holder that did not come back is open again.
+      // The lane of a holder that did not come back opens without any message.
       const isOver = lease.closedUntilMs <= nowMs || lease.isDoubtful || isPreempted(lease, priority, nowMs);
-      if (lease.line === undefined && isOver) this.#endLease(lease);
+      if (lease.connection === undefined && isOver) this.#endLease(lease);
       else
         throw new Violation('I4', `${account} is granted while ${lease.token} of ${lease.account} is live in its lane`);
     }
   }
 
-  /** I6 */
+  /** I6: a grant must be in order. */
   #checkOrder(lane: string, granted: Waiting): void {
-    // Whoever was read in this turn, and later, may have come after the grant.
-    const line = [...this.#waitingIn(lane)].filter(
+    // Requests that were read later in this turn may have come after the grant.
+    const queue = [...this.#waitingIn(lane)].filter(
       ({ arrival }) => arrival < this.#turnArrivals || arrival < granted.arrival,
     );
-    for (const other of line) {
+    for (const other of queue) {
       const isBehind =
         other.account === granted.account && other.priority === granted.priority && other.arrival < granted.arrival;
-      if (isBehind) throw new Violation('I6', `${granted.account} is granted before one of its own that came earlier`);
+      if (isBehind) throw new Violation('I6', `${granted.account} is granted before an earlier request of its own`);
     }
-    const isSimple = [granted, ...line].every(({ account }) => this.#mayPass(account));
+    const isSimple = [granted, ...queue].every(({ account }) => this.#mayPass(account));
     if (!isSimple || this.#switches > 0) {
       this.#laneHistories.delete(lane);
       return;
     }
-    const all = [granted, ...line];
+    const all = [granted, ...queue];
     const byTurn = all.reduce((a, b) => (inTurn(a, b) <= 0 ? a : b));
     const oldest = all.reduce((a, b) => (a.arrival < b.arrival ? a : b));
     const history = this.#laneHistories.get(lane) ?? { aheadOfTurn: [], passedOver: 0 };
@@ -1104,7 +1120,7 @@ export class Checker implements WireTap {
     const isAhead = granted !== byTurn;
     if (isAhead) {
       const why = `${granted.priority} of ${granted.account} before ${byTurn.priority} of ${byTurn.account}`;
-      if (granted !== oldest || !hasAged) throw new Violation('I6', `${why}, which has been waiting for its turn`);
+      if (granted !== oldest || !hasAged) throw new Violation('I6', `${why}, which was next`);
       if (history.aheadOfTurn.slice(-7).includes(true)) throw new Violation('I6', `${why}: more than one of eight`);
     }
     history.aheadOfTurn.push(isAhead);
@@ -1113,7 +1129,7 @@ export class Checker implements WireTap {
       throw new Violation('I6', `the oldest in ${lane} is passed over ${history.passedOver} times`);
   }
 
-  /** Nothing but its lane keeps the account from being granted. */
+  /** Whether only its lane may keep the account from being granted. */
   #mayPass(account: string): boolean {
     return (
       this.#ground.termsOf(account).pacing === undefined &&
@@ -1121,7 +1137,7 @@ export class Checker implements WireTap {
     );
   }
 
-  /** Over any window of t seconds no more than max + perSecond × t. */
+  /** In any window of t seconds at most max + perSecond × t may be used. */
   #pace(account: string, cost: number): void {
     const { pacing } = this.#ground.termsOf(account);
     if (pacing === undefined) return;
@@ -1131,18 +1147,18 @@ export class Checker implements WireTap {
     }
   }
 
-  #revoked(line: Line, params: Fields): void {
+  #revoked(connection: Connection, params: Fields): void {
     const token = asBigint(params['token']);
     const lease = this.#live.get(token);
     const nowMs = this.#ground.nowMs();
-    if (lease === undefined || lease.line !== line)
-      throw new Violation('I5', `${line.client} loses ${token}, which it does not hold`);
+    if (lease === undefined || lease.connection !== connection)
+      throw new Violation('I5', `${connection.client} loses ${token}, which it does not hold`);
     if (params['reason'] === 'expired') {
       this.#expired.add(token);
       if (nowMs < lease.expiresAtMs)
         throw new Violation('I7', `${token} ends ${lease.expiresAtMs - nowMs} ms before its time`);
-      if ((line.unread.get(token) ?? 0) > 0)
-        throw new Violation('I7', `${token} ends although its renewal lies unread`);
+      if ((connection.unread.get(token) ?? 0) > 0)
+        throw new Violation('I7', `${token} ends although its renewal is unread`);
     } else {
       const heldMs = nowMs - lease.grantedAtMs;
       if (lease.priority !== 'background' && lease.priority !== 'unknown')
@@ -1150,10 +1166,10 @@ export class Checker implements WireTap {
       if (heldMs < PREEMPT_MS && lease.priority !== 'unknown')
         throw new Violation('I7', `a lease is preempted after ${heldMs} ms`);
       const lane = this.#lane(lease.account);
-      if (lane === undefined) throw new Violation('I7', 'a lease is preempted where nothing is exclusive');
+      if (lane === undefined) throw new Violation('I7', 'a lease is preempted although nothing is exclusive');
       const waiting = [...this.#waitingIn(lane)].filter(({ priority }) => priority === 'urgent');
       this.#preemptable.push(...waiting);
-      if (this.#preemptable.length === 0) throw new Violation('I7', 'a lease is preempted for nobody');
+      if (this.#preemptable.length === 0) throw new Violation('I7', 'a lease is preempted for no waiter');
     }
     this.#endLease(lease);
   }
@@ -1164,65 +1180,66 @@ export class Checker implements WireTap {
     this.#endedNow.push(lease);
   }
 
-  #closeLine(line: Line): void {
-    line.isOpen = false;
-    for (const [id, asked] of line.open) if (!isDraw(asked)) line.open.delete(id);
+  #closeConnection(connection: Connection): void {
+    connection.isOpen = false;
+    for (const [id, asked] of connection.open) if (!isDraw(asked)) connection.open.delete(id);
     // After a stop the leases cross to the next daemon.
     if (this.#phase !== 'open') return;
-    for (const lease of this.#live.values()) if (lease.line === line) this.#endLease(lease);
+    for (const lease of this.#live.values()) if (lease.connection === connection) this.#endLease(lease);
   }
 
-  /** Where an urgent call waits for the hung background lease of a holder that has not come back, nobody hears of its end. */
+  /** If an urgent call waits for the hung background lease of a holder that has not come back, its end is not announced. */
   #doubtPreempted(): void {
     for (const lease of this.#live.values()) {
-      if (lease.line !== undefined || !isPreempted(lease, 'urgent', this.#ground.nowMs())) continue;
+      if (lease.connection !== undefined || !isPreempted(lease, 'urgent', this.#ground.nowMs())) continue;
       const lane = this.#lane(lease.account);
       const waiting = lane === undefined ? [] : [...this.#waitingIn(lane)];
       lease.isDoubtful ||= waiting.some(({ priority }) => priority === 'urgent');
     }
   }
 
-  /** I8 and the deadlines, when all that could go on in this turn has gone on. */
+  /** Judges I8 and the deadlines, once everything that could go on in this turn has gone on. */
   #atRest(): void {
     this.#doubtPreempted();
     const nowMs = this.#ground.nowMs();
     const isDiskAtRest = this.#ground.isDiskAtRest();
     for (const lease of this.#live.values()) {
-      if (lease.line !== undefined && nowMs > lease.expiresAtMs + TIMER_MS) {
+      if (lease.connection !== undefined && nowMs > lease.expiresAtMs + TIMER_MS) {
         throw new Violation('I7', `${lease.token} goes on after its time`);
       }
     }
-    for (const line of this.#lines.values()) {
-      if (!line.isOpen) continue;
-      for (const asked of line.open.values()) {
+    for (const connection of this.#connections.values()) {
+      if (!connection.isOpen) continue;
+      for (const asked of connection.open.values()) {
         if (isWaiting(asked)) this.#checkPatience(asked, nowMs, isDiskAtRest);
         else if (isDraw(asked) && isDiskAtRest && nowMs > asked.sinceMs + TIMER_MS) {
-          throw new Violation('I8', `${line.client} draws a nonce and waits for nothing`);
+          throw new Violation('I8', `${connection.client} draws a nonce and waits for nothing`);
         }
       }
     }
   }
 
   #checkPatience(waiting: Waiting, nowMs: number, isDiskAtRest: boolean): void {
-    const { account, line } = waiting;
+    const { account, connection } = waiting;
     if (nowMs > Math.max(waiting.dueMs, waiting.sinceMs + GRACE_MS) + TIMER_MS) {
-      throw new Violation('I8', `${line.client} waits for ${account} past its time`);
+      throw new Violation('I8', `${connection.client} waits for ${account} past its time`);
     }
     if (!isDiskAtRest || nowMs < this.#openedAtMs + RETURN_MS + TIMER_MS || nowMs < waiting.sinceMs + TIMER_MS) return;
     const lane = this.#lane(account);
     if (
       lane !== undefined &&
-      this.#holders(lane).some((lease) => lease.line !== undefined || lease.closedUntilMs + TIMER_MS > nowMs)
+      this.#holders(lane).some((lease) => lease.connection !== undefined || lease.closedUntilMs + TIMER_MS > nowMs)
     )
       return;
     const { pacing } = this.#ground.termsOf(account);
-    if (pacing === undefined) throw new Violation('I8', `${line.client} waits for ${account}, whose lane is free`);
+    if (pacing === undefined)
+      throw new Violation('I8', `${connection.client} waits for ${account}, whose lane is free`);
   }
 
-  #line(number: number): Line {
-    const line = this.#lines.get(number);
-    if (line === undefined) throw new Violation('answers', `connection ${number} is of a daemon that is gone`);
-    return line;
+  #connection(number: number): Connection {
+    const connection = this.#connections.get(number);
+    if (connection === undefined) throw new Violation('answers', `connection ${number} is of a daemon that is gone`);
+    return connection;
   }
 }
 
@@ -1230,12 +1247,12 @@ function inTurn(a: Waiting, b: Waiting): number {
   return (RANK[a.priority] ?? 0) - (RANK[b.priority] ?? 0) || a.arrival - b.arrival;
 }
 
-/** An urgent call ends a hung background lease, also that of a holder who has not come back and cannot be told. */
+/** Whether an urgent call ends the lease: a hung background lease, even if its holder has not come back and cannot be told. */
 function isPreempted(lease: Lease, by: string, nowMs: number): boolean {
   return by === 'urgent' && lease.priority === 'background' && nowMs - lease.grantedAtMs >= PREEMPT_MS;
 }
 
-/** Whether its end may have been noted, and nobody told, before the daemon died. */
+/** Whether its end may have been noted, and not announced, before the daemon died. */
 function mayEndBy({ priority, expiresAtMs }: Lease, nowMs: number): boolean {
   return priority === 'background' || priority === 'unknown' || expiresAtMs <= nowMs;
 }
@@ -1245,10 +1262,10 @@ function isWaiting(asked: Waiting | Draw | Fields): asked is Waiting {
 }
 
 function isDraw(asked: Waiting | Draw | Fields): asked is Draw {
-  return 'line' in asked && !('arrival' in asked);
+  return 'connection' in asked && !('arrival' in asked);
 }
 
-/** The answer to a `nonce` or a `next`: that to an `acquire` has a token. */
+/** Whether it is the answer to a `nonce` or a `next`. The answer to an `acquire` has a token. */
 function isDrawn({ message }: Sent): boolean {
   return message.kind === 'answer' && 'nonce' in message.result && !('token' in message.result);
 }

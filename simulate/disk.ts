@@ -8,7 +8,7 @@ export const STATE_DIR = '/var/lib/nonced';
 const STATE_PATH = `${STATE_DIR}/state.json`;
 const LOCK = `${STATE_PATH}.lock`;
 
-/** A file: what a reader sees, and what is sure to be read after a power cut; undefined where nothing is. */
+/** A file: what a reader sees, and what is certain to be there after a power cut; undefined if nothing is. */
 interface Inode {
   content: Buffer;
   synced: Buffer | undefined;
@@ -16,10 +16,10 @@ interface Inode {
   readonly temporary?: string;
 }
 
-/** What a process does to the disk, a name for each step. */
+/** The steps of what a process does to the disk. */
 export type DiskStep = 'create' | 'reserve' | 'write' | 'sync' | 'rename' | 'sync-directory' | 'look';
 
-/** What goes wrong with every step of its kind while it lasts. */
+/** Troubles of the disk. While one lasts, every step that it affects fails. */
 export type DiskTrouble = 'ENOSPC' | 'EROFS' | 'EMFILE' | 'EDQUOT' | 'EIO-sync' | 'EIO-write' | 'short-write';
 
 const AFFECTED: Readonly<Record<DiskTrouble, readonly DiskStep[]>> = {
@@ -39,29 +39,30 @@ interface InFlight {
 }
 
 /**
- * A disk with one directory, the one file in it that matters, and what daemons leave beside it. Every step takes time. A reader sees each as soon as it
- * is done; after a power cut there is what was synced, and of the rest whatever the rules leave open: a rename that no
- * directory sync followed has happened or not, in any order; a file that was not synced is empty, cut anywhere, or whole.
+ * A disk with one directory, the one file in it that matters, and what daemons leave beside it. Every step takes time. A
+ * reader sees each as soon as it is done. After a power cut there is what was synced, and of the rest whatever the rules
+ * leave open: a rename without a directory sync after it has happened or not, in any order; a file that was not synced is
+ * empty, cut anywhere, or whole.
  */
 export class SimulatedDisk {
   readonly #world: World;
   readonly #random: Random;
-  /** What the name leads to, and what it may lead to after a power cut. */
+  /** The file under the name now, and the ones that may be there after a power cut. */
   #current: Inode | undefined;
   #durable: Inode | undefined;
   #renamed: Inode[] = [];
   readonly #inFlight = new Set<InFlight>();
-  /** For what lies beside the file, so that its fate moves no other. */
+  /** Decides about what is beside the file, so that it does not change other choices. */
   readonly #besides: Random;
-  /** Names beside the file, and whether each is sure to be there after a power cut. */
+  /** The names beside the file, and whether each is certain to be there after a power cut. */
   readonly #names = new Map<string, boolean>();
   #written = 0;
   trouble: DiskTrouble | undefined;
-  /** Each step takes about so long. */
+  /** About how long each step takes. */
   stepMs = 0.25;
-  /** Called before a step takes effect; answers false where the process is gone by then. */
+  /** Called before a step takes effect. Returns false if the process is gone by then. */
   hit: (step: DiskStep) => boolean = () => true;
-  /** Something of what is or might be durable has changed. */
+  /** Called when what is or might be durable has changed. */
   changed: () => void = () => {};
 
   constructor(world: World, random: Random, besides: Random) {
@@ -70,7 +71,7 @@ export class SimulatedDisk {
     this.#besides = besides;
   }
 
-  /** What a process reads now. */
+  /** Returns what a process reads now. */
   read(): Buffer | undefined {
     return this.#current?.content;
   }
@@ -79,18 +80,18 @@ export class SimulatedDisk {
     return this.#inFlight.size === 0 && this.trouble === undefined;
   }
 
-  /** Whatever the file might hold after a power cut at this instant. */
+  /** Returns everything that the file might hold after a power cut at this instant. */
   possible(): readonly (Buffer | undefined)[] {
     return [this.#durable, ...this.#renamed].flatMap((inode) => outcomesOf(inode));
   }
 
-  /** The power is cut. */
+  /** Cuts the power. */
   cut(): void {
     const outcomes = [this.#durable, ...this.#renamed].flatMap((inode) =>
       outcomesOf(inode).map((content) => ({ content, inode })),
     );
     const chosen = outcomes[this.#random.below(outcomes.length)];
-    // A rename that has not happened leaves the file where it was written.
+    // A rename that has not happened leaves the file under its first name.
     for (const { temporary } of this.#renamed) {
       if (temporary !== undefined && temporary !== chosen?.inode?.temporary) this.#names.set(temporary, false);
     }
@@ -98,7 +99,7 @@ export class SimulatedDisk {
     this.#put(chosen?.content && this.#cutAnywhere(chosen.content));
   }
 
-  /** Something else than the daemon changes the file. */
+  /** Changes the file by something other than the daemon. */
   #put(content: Buffer | undefined): void {
     const inode = content === undefined ? undefined : { content, synced: content };
     this.#current = inode;
@@ -117,7 +118,7 @@ export class SimulatedDisk {
     return this.#names.has(LOCK);
   }
 
-  /** Answers whether one of a dead holder was there. */
+  /** Makes the lock. Returns whether that of a dead holder was there. */
   lock(): boolean {
     const foundLeftover = this.hasLock;
     if (!foundLeftover) this.#names.set(LOCK, false);
@@ -132,7 +133,7 @@ export class SimulatedDisk {
     return [...this.#names.keys()].filter((name) => name !== LOCK);
   }
 
-  /** A write that was killed some time ago. */
+  /** Leaves the file of a write that was killed some time ago. */
   leaveTemporaryFile(): void {
     this.#names.set(this.#temporary(), true);
   }
@@ -154,13 +155,13 @@ export class SimulatedDisk {
     return `${STATE_PATH}.${this.#written}`;
   }
 
-  /** A torn file may be cut anywhere, not only where `outcomesOf` shows it. */
+  /** Cuts a torn file anywhere, and not only where `outcomesOf` shows it. */
   #cutAnywhere(content: Buffer): Buffer {
     const isSure = [this.#durable, ...this.#renamed].some((inode) => inode?.synced === content);
     return isSure ? content : content.subarray(0, this.#random.below(content.length + 1));
   }
 
-  /** The process is killed: what it had asked the kernel for is done, or not. */
+  /** Takes in that the process was killed: what it had asked the kernel for is done, or not. */
   killed(): void {
     for (const { act } of this.#inFlight) if (this.#random.chance(0.5)) act();
     this.#inFlight.clear();
@@ -239,7 +240,7 @@ export class SimulatedDisk {
   }
 }
 
-/** What a file may hold after a power cut; a torn one stands for all that it may be cut to. */
+/** Returns what a file may hold after a power cut. A torn file stands for everything that it may be cut to. */
 function outcomesOf(inode: Inode | undefined): readonly (Buffer | undefined)[] {
   if (inode === undefined) return [undefined];
   if (inode.synced === inode.content) return [inode.content];

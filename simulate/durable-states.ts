@@ -1,18 +1,18 @@
-/** A state file as the checker reads it: by its own eyes, not by the daemon's code. */
+/** A state file as the checker reads it, without the daemon's code. */
 export interface ReadState {
   readonly ceilingOf: ReadonlyMap<string, bigint>;
-  /** Which sequence an account has durably drawn from. */
+  /** Returns the sequence that an account has durably drawn from. */
   sequenceOf(account: string): string | undefined;
   readonly exclusive: string;
   readonly instance: string;
-  /** Whose it is. */
+  /** The machine whose state it is. */
   readonly machine: string | undefined;
   readonly isRetired: boolean;
 }
 
 const READ = new WeakMap<Buffer, ReadState | 'unreadable'>();
 
-/** What a state file says; `unreadable` where it is none, `absent` where there is no file. */
+/** Returns what a state file says; `unreadable` if it is not one, `absent` if there is no file. */
 export function readState(bytes: Buffer | undefined): ReadState | 'unreadable' | 'absent' {
   if (bytes === undefined) return 'absent';
   const known = READ.get(bytes);

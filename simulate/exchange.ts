@@ -3,11 +3,11 @@ import type { Host } from './host.ts';
 export class RejectedNonce extends Error {}
 export class NoAnswer extends Error {}
 
-/** The exchange: for each key the highest nonce it has accepted. A call that is on its way arrives whatever becomes of its bot. */
+/** The exchange: for each key the highest nonce that it has accepted. A call that is on its way arrives even if its bot is gone. */
 export class Exchange {
   readonly #host: Host;
   readonly #last = new Map<string, bigint>();
-  /** Keys that somebody else has used too. */
+  /** Keys that a foreign program has used too. */
   readonly #foreign = new Set<string>();
   #downUntilMs = 0;
 
@@ -15,7 +15,7 @@ export class Exchange {
     this.#host = host;
   }
 
-  /** A program that nobody knows of uses the key with a nonce of its own. */
+  /** Uses the key as a foreign program would, with a nonce of its own. */
   foreignUse(account: string): void {
     this.#foreign.add(account);
     this.#last.set(account, (BigInt(this.#host.clock.wallMs()) + 30_000n) * 1_000_000n);
@@ -25,7 +25,7 @@ export class Exchange {
     this.#downUntilMs = this.#host.world.nowMs + ms;
   }
 
-  /** A call arrives. Throws what the exchange answers. */
+  /** Takes in a call that arrives. Throws what the exchange answers, unless it accepts. */
   judge(account: string, token: bigint, nonce: bigint): void {
     const { world, checker, history } = this.#host;
     if (world.nowMs < this.#downUntilMs) throw new NoAnswer('no answer');

@@ -1,4 +1,4 @@
-/** What has happened, in its order: for a person who must understand a failure. */
+/** Something that happened, for a person who must understand a failure. */
 export interface Happening {
   readonly atMs: number;
   readonly what: string;

@@ -17,14 +17,14 @@ import { CONFIGS, type Config, type Effect, type Scenario } from './scenario.ts'
 import { madeByHand } from './state-bytes.ts';
 import { MachineClock, Process, World } from './world.ts';
 
-/** After a failed write the longest rest before the next, and a little. */
+/** The longest wait between a failed write and the next one, and some slack. */
 const RETRIED_MS = 6_000;
-/** A clock further ahead of what the state has seen is not believed after a reboot. */
+/** After a reboot, a clock that is further ahead of what the state has seen is not believed. */
 const ABSURD_MS = 400 * 86_400_000;
-/** When the clock is so wrong that a daemon may refuse to start by it, its time service needs so long. */
+/** How long the time service needs to set a clock that is so wrong that a daemon may refuse to start. */
 const CLOCK_SET_IN_MS = 5_000;
 
-/** The machine: its clocks, disk and memory, the daemon that runs on it or not, and whoever starts it again. */
+/** The machine: its clocks, disk and memory, the daemon on it, and the service manager that starts it again. */
 export class Host {
   readonly world = new World();
   readonly clock = new MachineClock(this.world);
@@ -36,24 +36,24 @@ export class Host {
   readonly random: Random;
   /** How often each fault has struck. */
   readonly struck = new Map<string, number>();
-  /** What runs beside the daemon, and begins anew where the power was cut or another instance answers. */
+  /** Restarts what runs beside the daemon after a power cut, or when another instance answers. */
   readonly onRestart: (() => void)[] = [];
-  /** The file with the configuration, and what of it is in effect. */
+  /** The configuration in the file, and the one in effect. */
   config: Config;
   #inEffect: Config;
   daemon: Process | undefined;
   #authority: Authority | undefined;
   #killAt: { readonly effect: Effect; left: number } | undefined;
   #isOpen = false;
-  /** There was a lock when the daemon took it. */
+  /** Whether there was a lock already when the daemon took it. */
   #foundLock = false;
   #troubleEndedMs = -RETRIED_MS;
   #starts = 0;
-  /** The machine is off. */
+  /** Whether the machine is off. */
   #isOff = false;
   readonly #isService: boolean;
   readonly accidents: Accidents;
-  /** By what it is told from others. */
+  /** What tells it from other machines. */
   machine = '0'.repeat(32);
   #instance: string | undefined;
   #correction: Timer | undefined;
@@ -63,7 +63,7 @@ export class Host {
     this.config = CONFIGS[scenario.config] ?? CONFIGS[0];
     this.#inEffect = this.config;
     this.#isService = scenario.isService;
-    // An installation makes the state, and whoever wants another policy than the usual one has switched it.
+    // An installation makes the state; and a policy other than the default was set in an earlier run.
     const isPrepared = scenario.isService || scenario.policy !== 'global';
     if (!isPrepared) this.clock.step(scenario.clockOffMs);
     this.disk = new SimulatedDisk(this.world, new Random(scenario.seed, 2), new Random(scenario.seed, 4));
@@ -118,7 +118,7 @@ export class Host {
     this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
   }
 
-  /** Ends the turn: what has become of it is judged. Throws a Violation. */
+  /** Ends the turn and judges it. Throws a Violation. */
   judge(): void {
     this.checker.timePassed();
     this.checker.endTurn();
@@ -126,7 +126,7 @@ export class Host {
 
   // The daemon.
 
-  /** As `startDaemon` does it, on this machine in place of the real one. */
+  /** Starts the daemon as `startDaemon` does, on this machine instead of the real one. */
   start(): void {
     if (this.daemon !== undefined || this.#isOff) return;
     this.#starts += 1;
@@ -170,7 +170,7 @@ export class Host {
       policies: policiesOf(config),
       log: this.#log,
       onFailed: (error) => {
-        // As a process ends of it: its sockets are closed and its lock is gone, all in this turn.
+        // As the process ends then: its sockets are closed and its lock is gone, all in this turn.
         if (this.daemon === daemon) this.#endByItself(`failed, ${error.message}`, this.#soon());
       },
       afterInput: (done) => daemon.defer(done),
@@ -188,7 +188,7 @@ export class Host {
     authority.open();
   }
 
-  /** Whoever has known another instance never trusts this one: its programs are started anew. */
+  /** Restarts the programs that knew another instance: they never trust this one. */
   #restartStrangers(): void {
     const state = readState(this.disk.read());
     if (typeof state === 'string') return;
@@ -219,13 +219,13 @@ export class Host {
     if (exitCode === EXIT.config) this.world.after(this.accidents.repair(), () => this.start());
   }
 
-  /** The process ends in its own time, and clears away its lock, unless that is what tells that the state was lost. */
+  /** Ends the process by itself. It removes its lock, unless that is the evidence that the state was lost. */
   #endByItself(how: string, againInMs: number | undefined): void {
     if (!this.#foundLock || this.disk.read() !== undefined) this.disk.unlock();
     this.#gone(how, 'by itself', againInMs);
   }
 
-  /** The process is killed, at whatever point it is, and is started again soon. */
+  /** Kills the process wherever it is, and starts it again soon. */
   end(how: string, ending: Ending = 'killed'): void {
     if (this.daemon !== undefined) this.#gone(how, ending, this.#soon());
   }
@@ -246,7 +246,7 @@ export class Host {
     if (againInMs !== undefined) this.world.after(againInMs, () => this.start());
   }
 
-  /** A clean stop; it ends when its last write does. */
+  /** Stops the daemon cleanly. It ends when its last write does. */
   stop(): void {
     const daemon = this.daemon;
     const authority = this.#authority;
@@ -263,7 +263,7 @@ export class Host {
     this.#killAt = { effect, left: nth };
   }
 
-  /** Called before an effect of the daemon's; answers false where it dies of it, and the effect is lost. */
+  /** Called before an effect of the daemon. Returns false if the daemon is killed there, and the effect is lost. */
   #hit(effect: Effect): boolean {
     if (this.daemon === undefined) return false;
     if (this.#killAt?.effect !== effect) return true;
@@ -274,14 +274,14 @@ export class Host {
     return false;
   }
 
-  /** An operator edits the configuration, and the daemon is told. */
+  /** Edits the configuration and tells the daemon, as an operator does. */
   configure(config: Config): void {
     this.config = config;
     const daemon = this.daemon;
     const followed = (): void => {
       if (this.daemon === daemon) this.#follow(config);
     };
-    // Where it is not followed, all is as it was.
+    // If it is not followed, nothing changes.
     this.#authority?.follow(policiesOf(config)).then(followed, (error: unknown) => {
       if (!(error instanceof ExitError)) throw error;
     });
@@ -311,13 +311,13 @@ export class Host {
       this.start();
     });
     if (offMs < -60_000) {
-      // Its time service corrects a clock that has lost its battery.
+      // The time service corrects a clock that has lost its battery.
       this.#correction?.cancel();
       this.#correction = this.world.after(downMs + CLOCK_SET_IN_MS, () => this.clock.step(-offMs));
     }
   }
 
-  /** The wall clock is brought to where it should be. */
+  /** Sets the wall clock right. */
   setClockRight(): void {
     this.#correction?.cancel();
     if (this.clock.offMs === 0) return;
@@ -344,7 +344,7 @@ export class Host {
     this.#troubleEndedMs = this.world.nowMs;
   }
 
-  /** A byte of the notes is damaged while no daemon runs. */
+  /** Damages a byte of the notes while no daemon runs. */
   damageNotes(file: 'leases' | 'accounts', at: number): void {
     this.end('killed for an accident');
     const slots = [0, ...this.memory.used(file)];

@@ -1,5 +1,5 @@
-// The deterministic simulation, from the command line: searches seeds for one that fails, replays one, or shows that it
-// has teeth. What it does and what it finds: docs/reliability.md.
+// The deterministic simulation from the command line: searches seeds for one that fails, replays one, or shows that it has
+// teeth. What it does and what it finds: docs/reliability.md.
 import { dirname, join } from 'node:path';
 import { stdout } from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -12,16 +12,16 @@ import { type Cut, cutDown, replayCommand, shrink } from './shrink.ts';
 import { type Bite, bite } from './teeth.ts';
 
 const USAGE = `npm run simulate -- [--seeds 1000] [--first 1] [--workers N]   search
-npm run simulate -- --seed N [--steps 3,17,22] [--calm]       let one seed, or some of its steps, happen again
+npm run simulate -- --seed N [--steps 3,17,22] [--calm]       replay one seed, or some of its steps
 npm run simulate -- --teeth [--bug TEXT] [--seeds 5000]       plant each deliberate bug, or those with TEXT in their
                                                               names, and search for it
 `;
 const HERE = dirname(fileURLToPath(import.meta.url));
-/** The compiled program, with the simulator beside it; and where the packages are. */
+/** The compiled program with the simulator beside it, and the directory of the packages. */
 const BUILD = dirname(HERE);
 const ROOT = join(BUILD, '..');
 const TELL_EVERY_MS = 5_000;
-/** So many failing seeds are shrunk and shown; the others are only listed. */
+/** How many failing seeds are shrunk and shown. The others are only listed. */
 const MOST_SHOWN = 3;
 
 class Misuse extends Error {}
@@ -48,7 +48,7 @@ async function replay(seed: number, steps: string | undefined, isCalm: boolean):
   const replayed = await run(cutDown(scenario, cut));
   for (const line of replayed.history()) say(line);
   say('');
-  say(replayed.failure === undefined ? 'nothing is wrong with it' : `FAILED  ${replayed.failure.message}`);
+  say(replayed.failure === undefined ? 'nothing is wrong' : `FAILED  ${replayed.failure.message}`);
   return replayed.failure === undefined;
 }
 
@@ -84,7 +84,7 @@ async function searchAndTell(firstSeed: number, seeds: number, workers: number |
   return result.found.length === 0;
 }
 
-/** The shortest history that fails like this, and how to see it again. */
+/** Shows the shortest history that fails in this way, and how to replay it. */
 async function explain(seed: number, invariant: string): Promise<void> {
   const { cut, run: shortest } = await shrink(scenarioOf(seed), invariant);
   say(`\nseed ${seed} FAILED  ${shortest.failure?.message}`);
@@ -96,10 +96,10 @@ function rate({ seeds }: SearchResult, tookMs: number): string {
   return (seeds / (tookMs / 1000)).toFixed(0);
 }
 
-/** As the table that docs/reliability.md has. */
+/** Prints the table that docs/reliability.md has. */
 async function showTeeth(mostSeeds: number, named: string): Promise<boolean> {
   const bugs = BUGS.filter(({ name }) => name.includes(named));
-  if (bugs.length === 0) throw new Misuse(`no bug has ${named} in its name; they are in simulate/bugs.ts`);
+  if (bugs.length === 0) throw new Misuse(`no bug has ${named} in its name; simulate/bugs.ts lists them`);
   say('| bug | found at seed | by |');
   say('| --- | --- | --- |');
   const told = ({ bug, found }: Bite): void =>
@@ -125,7 +125,7 @@ async function main(): Promise<boolean> {
   });
   if (values.seed !== undefined) return replay(wholeNumber('seed', values.seed), values.steps, values.calm);
   if (values.teeth) return showTeeth(wholeNumber('seeds', values.seeds ?? '5000'), values.bug ?? '');
-  if (values.bug !== undefined) throw new Misuse('--bug says which of the --teeth; say both');
+  if (values.bug !== undefined) throw new Misuse('--bug selects among --teeth; give both');
   const workers = values.workers === undefined ? undefined : wholeNumber('workers', values.workers);
   return searchAndTell(wholeNumber('first', values.first), wholeNumber('seeds', values.seeds ?? '1000'), workers);
 }

@@ -2,13 +2,13 @@ import type { SlotFileSteps } from '../src/store/notes/slot-file.ts';
 
 export const RUNTIME_DIR = '/run/nonced';
 
-/** Files in memory: they outlive every process, and a reboot takes them away. */
+/** Files in memory. They outlive every process, and a reboot removes them. */
 export class SimulatedMemory {
   readonly #files = new Map<string, { bytes: Buffer }>();
   readonly #opened: { bytes: Buffer }[] = [];
-  /** While it is set, a write of a slot comes out short, or fails. */
+  /** While it is set, a write of a slot is cut short, or fails. */
   trouble: 'short' | 'ENOSPC' | undefined;
-  /** Called before a slot is written; answers false where the process is gone by then. */
+  /** Called before a slot is written. Returns false if the process is gone by then. */
   hit: () => boolean = () => true;
 
   reboot(): void {
@@ -16,7 +16,7 @@ export class SimulatedMemory {
     this.#opened.length = 0;
   }
 
-  /** Somebody deletes the files. Whoever has one open goes on with it. */
+  /** Deletes the files. A process that has one open keeps it. */
   clear(): void {
     this.#files.clear();
   }
@@ -25,7 +25,7 @@ export class SimulatedMemory {
     return this.#files.has(`${RUNTIME_DIR}/${name}`);
   }
 
-  /** Changes a byte of a file, if it has one there, so that a second time does not undo it. Answers whether. */
+  /** Changes a byte of a file so that a second change does not undo it. Returns false if there is no such byte. */
   damage(name: string, at: number): boolean {
     const file = this.#files.get(`${RUNTIME_DIR}/${name}`);
     if (file === undefined || at >= file.bytes.length) return false;
@@ -33,7 +33,7 @@ export class SimulatedMemory {
     return true;
   }
 
-  /** Positions of the slots in use. */
+  /** Returns the positions of the slots in use. */
   used(name: string): number[] {
     const bytes = this.#files.get(`${RUNTIME_DIR}/${name}`)?.bytes ?? Buffer.alloc(0);
     const used: number[] = [];
@@ -52,7 +52,7 @@ export class SimulatedMemory {
       return this.#open(file);
     },
     writeAt: (descriptor, slot, position) => {
-      // A killed process computes on to the end of its turn, and hears that all is well.
+      // A killed process runs on to the end of its turn, and its write seems to succeed.
       if (!this.hit()) return slot.length;
       if (this.trouble === 'ENOSPC') throw Object.assign(new Error('ENOSPC: simulated, write'), { code: 'ENOSPC' });
       const length = this.trouble === 'short' ? slot.length / 2 : slot.length;

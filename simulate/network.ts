@@ -5,20 +5,20 @@ import type { Random } from './random.ts';
 import { type WireMessage, WireReader } from './wire-reader.ts';
 import type { Process, World } from './world.ts';
 
-/** Whoever listens on the wires, at the daemon's end. */
+/** Listens on the wires, at the daemon's end. */
 export interface WireTap {
   connected(connection: number, role: 'bot' | 'admin', client: string): void;
   /** A message has arrived in the daemon's buffer; the daemon reads it when it runs. */
   arrived(connection: number, message: WireMessage): void;
   /** The daemon reads it, in this turn. */
   read(connection: number, message: WireMessage): void;
-  /** The daemon has let a message go. */
+  /** The daemon has sent a message. */
   sent(connection: number, message: WireMessage): void;
-  /** The daemon hears, in this turn, that the client says nothing more, or is gone. */
+  /** The daemon learns, in this turn, that the client says nothing more, or is gone. */
   ended(connection: number): void;
 }
 
-/** How the network treats what goes over it. */
+/** What the network does to what goes over it. */
 export interface NetworkTerms {
   latencyMs: number;
   /** How often a write is cut into pieces that arrive one by one. */
@@ -32,7 +32,7 @@ interface Listener {
   readonly switchboard: Switchboard;
 }
 
-/** Connections between the bots and whatever daemon listens. */
+/** The connections between the bots and the daemon that listens. */
 export class Network {
   readonly terms: NetworkTerms = { latencyMs: 0.25, fragmentation: 0, loss: 0 };
   readonly #world: World;
@@ -41,7 +41,7 @@ export class Network {
   readonly #connections = new Set<Connection>();
   #listener: Listener | undefined;
   #made = 0;
-  /** Called before the daemon lets bytes go; answers false where it is gone by then. */
+  /** Called before the daemon sends bytes. Returns false if it is gone by then. */
   hit: () => boolean = () => true;
 
   constructor(world: World, random: Random, tap: WireTap) {
@@ -67,7 +67,7 @@ export class Network {
     return connection;
   }
 
-  /** A connection breaks, with all that is on its way. */
+  /** Breaks a connection, and everything on its way. Returns false if none is open. */
   breakOne(): boolean {
     const open = [...this.#connections].filter(({ isUp }) => isUp);
     const broken = open[this.#random.below(open.length)];
@@ -95,7 +95,7 @@ export class Network {
     return this.#random.chance(this.terms.loss);
   }
 
-  /** `bytes` as they arrive: whole, or in pieces. */
+  /** Returns the bytes as they arrive: whole, or in pieces. */
   pieces(bytes: Uint8Array): Uint8Array[] {
     if (bytes.length < 2 || !this.#random.chance(this.terms.fragmentation)) return [bytes];
     const cut = 1 + this.#random.below(bytes.length - 1);
@@ -115,7 +115,7 @@ class Connection implements Transport {
   #served: DaemonConnection | undefined;
   #clientEnd: 'open' | 'closing' | 'closed' = 'open';
   #serverEnd: 'waiting' | 'open' | 'closed' = 'waiting';
-  /** Nothing of what is on its way arrives any more. */
+  /** What is on its way never arrives. */
   #broken = false;
   #early: Uint8Array[] = [];
   #isHalfClosed = false;
@@ -160,7 +160,7 @@ class Connection implements Transport {
 
   write(bytes: Uint8Array): void {
     if (this.#clientEnd !== 'open' || !this.#client.isAlive) return;
-    // Copied: whoever wrote it may use its buffer again.
+    // Copied, because the sender may use its buffer again.
     const copy = Buffer.from(bytes);
     if (this.#serverEnd === 'waiting') this.#early.push(copy);
     else this.#carry(copy);
@@ -185,7 +185,7 @@ class Connection implements Transport {
     this.destroy();
   }
 
-  /** The client says nothing more and still listens. */
+  /** Lets the client say nothing more and still listen. */
   halfClose(): void {
     if (this.#clientEnd !== 'open') return;
     if (this.#serverEnd === 'waiting') this.#isHalfClosed = true;
@@ -242,7 +242,7 @@ class Connection implements Transport {
     });
   }
 
-  /** The client has closed: what it had written still arrives, and then the end. */
+  /** Ends the client's side: what it had written still arrives, and then the end. */
   #endServer(): void {
     if (this.#serverEnd !== 'open') return;
     this.#deliver(() => {

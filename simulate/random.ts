@@ -1,6 +1,6 @@
 /**
- * Numbers that a seed decides: xoshiro128** by David Blackman and Sebastiano Vigna (https://prng.di.unimi.it), its
- * state filled from the seed by the 32-bit finaliser of MurmurHash3 over a Weyl sequence, as SplitMix does it.
+ * Random numbers from a seed: xoshiro128** by David Blackman and Sebastiano Vigna (https://prng.di.unimi.it). Its state
+ * comes from the seed by the 32-bit finaliser of MurmurHash3 over a Weyl sequence, as in SplitMix.
  */
 export class Random {
   #a: number;
@@ -8,7 +8,7 @@ export class Random {
   #c: number;
   #d: number;
 
-  /** Streams of one seed are independent, so that one actor's choices do not move another's. */
+  /** The streams of one seed are independent, so that the choices of one actor do not change another's. */
   constructor(seed: number, stream = 0) {
     let weyl = (Math.imul(seed, 0x85ebca6b) ^ Math.imul(stream + 1, 0xc2b2ae35)) | 0;
     const fill = (): number => {
@@ -23,7 +23,7 @@ export class Random {
     this.#d = fill() | 1;
   }
 
-  /** 32 bits. */
+  /** Returns 32 random bits. */
   next(): number {
     const scrambled = Math.imul(rotated(Math.imul(this.#b, 5), 7), 9) >>> 0;
     const shifted = this.#b << 9;
@@ -36,17 +36,17 @@ export class Random {
     return scrambled;
   }
 
-  /** From 0 up to 1. */
+  /** Returns a number from 0 up to, but without, 1. */
   fraction(): number {
     return this.next() / 2 ** 32;
   }
 
-  /** A whole number from 0 up to `bound`. */
+  /** Returns a whole number from 0 up to, but without, `bound`. */
   below(bound: number): number {
     return Math.floor(this.fraction() * bound);
   }
 
-  /** A whole number, both ends among them. */
+  /** Returns a whole number from `least` to `most`, both included. */
   between(least: number, most: number): number {
     return least + this.below(most - least + 1);
   }

@@ -6,7 +6,7 @@ import type { Network } from './network.ts';
 import { type WireMessage, WireReader } from './wire-reader.ts';
 import type { Process } from './world.ts';
 
-/** A client without the library: it sends what it is told to, and never asks again. */
+/** A client without the library. It sends what it is told to, and never retries. */
 export class RawPeer {
   readonly #transport: Transport;
   readonly #codec: Codec;
@@ -20,7 +20,7 @@ export class RawPeer {
       received: (chunk) => {
         for (const message of this.#reader.push(chunk)) this.#heard(message);
       },
-      // Whoever waits then waits for ever.
+      // Requests that wait then wait for ever.
       closed: () => {},
     });
   }
@@ -43,7 +43,7 @@ export class RawPeer {
   }
 
   halfClose(): void {
-    // The connections of this simulation can do more than the library asks of one.
+    // The connections of this simulation can do more than the library needs.
     (this.#transport as Transport & { halfClose(): void }).halfClose();
   }
 

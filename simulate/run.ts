@@ -7,20 +7,20 @@ import { BEGINS_MS, CONFIGS, type Scenario, type Step } from './scenario.ts';
 import { forgetStorages, rememberStorages } from './storages.ts';
 import { Process } from './world.ts';
 
-/** After the last step everything is well again, and all that waits must come to its end: also sieges, call by call. */
+/** After the last step everything works again, and everything that waits must end, also a siege, call by call. */
 const HEALING_MS = 300_000;
-/** A run that has not come to rest by then never will. */
+/** A run that has not come to rest by then never does. */
 const MOST_TURNS = 200_000;
 
 export interface Failure {
-  /** The invariant, or `defect` for what the code under test has thrown. */
+  /** The invariant, or `defect` for an error that the code under test has thrown. */
   readonly invariant: string;
   readonly message: string;
 }
 
 export interface Run {
   readonly failure: Failure | undefined;
-  /** How often each fault struck, each kind of answer was given, and the like. */
+  /** How often each fault struck, each kind of answer was given, and so on. */
   readonly coverage: ReadonlyMap<string, number>;
   readonly turns: number;
   /** Virtual time. */
@@ -28,11 +28,11 @@ export interface Run {
   history(): readonly string[];
 }
 
-/** Rejections that nobody handles belong to the run that is under way: there is never more than one. */
+/** Takes the unhandled rejections of the run that is under way. There is never more than one run. */
 let unhandled: ((error: unknown) => void) | undefined;
 let isListening = false;
 
-/** Lets a scenario happen, from the first start of the daemon to the last answer. The same scenario always comes to the same. */
+/** Runs a scenario, from the first start of the daemon to the last answer. The same scenario always has the same result. */
 export async function run(scenario: Scenario): Promise<Run> {
   if (!isListening) {
     isListening = true;
@@ -63,7 +63,7 @@ export async function run(scenario: Scenario): Promise<Run> {
   }
   const endOfStepsMs = (scenario.steps.at(-1)?.atMs ?? 0) - BEGINS_MS;
   world.after(endOfStepsMs + 1, () => {
-    history.note('all is well again');
+    history.note('everything works again');
     host.endTrouble();
     host.disk.stepMs = 0.25;
     host.memory.trouble = undefined;
@@ -83,7 +83,7 @@ export async function run(scenario: Scenario): Promise<Run> {
     await world.run(endOfStepsMs + HEALING_MS, turnEnded);
     if (failure === undefined) {
       host.checker.atEnd();
-      if (!host.isServing) throw new Violation('rest', 'no daemon serves although all is well');
+      if (!host.isServing) throw new Violation('rest', 'no daemon serves although everything works');
       for (const { unsettled, process } of bots) {
         for (const { kind } of unsettled) throw new Violation('client', `an ${kind} of ${process.name} never settles`);
       }
@@ -93,7 +93,7 @@ export async function run(scenario: Scenario): Promise<Run> {
     else defect(error);
   }
   unhandled = undefined;
-  // Nothing of this run may go on into the next one.
+  // Nothing of this run may go on in the next one.
   for (const { process } of bots) process.die();
   host.daemon?.die();
   forgetStorages();
@@ -199,7 +199,7 @@ function take(step: Step, host: Host, exchange: Exchange, bots: readonly Bot[], 
   }
 }
 
-/** What an operator asks for on his own socket. */
+/** Asks what operators ask for on their own socket. */
 function operate(step: Step, host: Host, operator: Process): void {
   const peer = new RawPeer(host.network, operator, 'admin', 'msgpack');
   host.strike(step.kind);

@@ -6,7 +6,7 @@ export type Priority = 'urgent' | 'normal' | 'background';
 
 export const ACCOUNTS = ['MASTER', 'USER:a', 'USER:b', 'OTHER'] as const;
 
-/** What a bot wants of its call. */
+/** What a bot wants for its call. */
 export interface Wish {
   readonly bot: number;
   readonly account: string;
@@ -22,13 +22,13 @@ export interface Wish {
 /** What a bot does under a lease before its end. */
 export type Deed = 'call' | 'next' | 'next-other' | 'renew' | 'idle';
 
-/** What is left beside a state that somebody has deleted. */
+/** What is left beside a state that was deleted. */
 export type LeftTraces = 'all' | 'lock' | 'temporary file' | 'notes' | 'nothing';
 
-/** What is there in place of a state that was this machine's. */
+/** What takes the place of this machine's state. */
 export type Replacement = 'another machine' | 'moved' | 'retired' | 'backup';
 
-/** What ends the daemon in the middle of what it does: the n-th of these effects from now on. */
+/** The effects at which the daemon may be killed: at the n-th one from now on. */
 export type Effect = 'note' | 'wire' | DiskStep;
 
 export type Step = { readonly atMs: number } & (
@@ -77,13 +77,13 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'configure'; readonly config: number }
 );
 
-/** All that a seed decides before a run; the rest is decided in it, by streams of the same seed. */
+/** Everything that a seed decides before a run. The rest is decided during it, by streams of the same seed. */
 export interface Scenario {
   readonly seed: number;
   readonly bots: number;
   readonly config: number;
   readonly policy: Policy;
-  /** The installation made the state. */
+  /** Whether the installation made the state. */
   readonly isService: boolean;
   /** How wrong the clock is at a first start. */
   readonly clockOffMs: number;
@@ -94,7 +94,7 @@ export interface Scenario {
   readonly steps: readonly Step[];
 }
 
-/** What is configured, as an operator may edit it: pacing, sequences and exchanges by account. */
+/** The configuration of an account, as an operator may edit it. */
 export interface AccountConfig {
   readonly exchange?: string;
   readonly sequence?: string;
@@ -102,7 +102,7 @@ export interface AccountConfig {
 }
 
 export interface Config {
-  /** Names of further sequences, in nanoseconds. */
+  /** The names of further sequences, in nanoseconds. */
   readonly sequences: readonly string[];
   readonly accounts: Readonly<Record<string, AccountConfig>>;
 }
@@ -130,7 +130,7 @@ type Maker = (
   context: { readonly bots: number; readonly accounts: readonly [string, ...string[]] },
 ) => Step;
 
-/** Faults of one sort, which a seed has or has not: a run with all of them at once would get nowhere. */
+/** The sorts of faults. A seed has some of them: a run with all at once would get nowhere. */
 const FAULTS: Readonly<Record<string, readonly [Maker, ...Maker[]]>> = {
   kill: [
     () => ({ atMs: 0, kind: 'kill' }),
@@ -250,7 +250,7 @@ const FAULTS: Readonly<Record<string, readonly [Maker, ...Maker[]]>> = {
 
 const DAY_MS = 86_400_000;
 
-/** What becomes of a whole state, or of the clock before the next start. */
+/** What happens to a whole state, or to the clock before the next start. */
 const STATE_FAULTS: readonly [Maker, ...Maker[]] = [
   (random) => ({
     atMs: 0,
@@ -266,7 +266,7 @@ const STATE_FAULTS: readonly [Maker, ...Maker[]] = [
   }),
 ];
 
-/** What strikes while the first daemon makes the first state. */
+/** What happens while the first daemon makes the first state. */
 const FIRST_START_FAULTS: readonly [Maker, ...Maker[]] = [
   () => ({ atMs: 0, kind: 'kill' }),
   (random) => ({ atMs: 0, kind: 'kill-at', effect: random.pick(EFFECTS), nth: random.between(1, 2) }),
@@ -308,7 +308,7 @@ function wish(
 
 const DEEDS: readonly [Deed, ...Deed[]] = ['call', 'call', 'next', 'next-other', 'renew', 'idle'];
 
-/** What bots do of an evening, the likelier the more often it is named. */
+/** What bots do. What is listed more often happens more often. */
 const WORK: readonly [Maker, ...Maker[]] = [
   (random, context) => exclusive(random, context),
   (random, context) => exclusive(random, context),
@@ -358,12 +358,12 @@ function exclusive(random: Random, context: Parameters<Maker>[1]): Step {
   };
 }
 
-/** By then an operator has repaired a state. */
+/** How long an operator takes at most to repair a state. */
 const REPAIRED_BY_MS = 12_000;
-/** When the first daemon is started, by the time of the steps. */
+/** When the first daemon is started, on the clock of the steps. */
 export const BEGINS_MS = -100;
 
-/** The evening that a seed stands for. */
+/** Returns the scenario of a seed. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed, 0);
   const bots = random.between(1, 4);
@@ -380,7 +380,7 @@ export function scenarioOf(seed: number): Scenario {
     steps.push({ ...step, atMs: Math.round(atMs) });
   };
   for (let left = random.pick([5, 8, 14, 28]); left > 0; left--) {
-    // Now and then all at once, so that they queue.
+    // Sometimes all at once, so that they queue.
     const atMs = random.chance(0.3) ? lengthMs * 0.3 : random.below(lengthMs);
     add(random.pick(WORK)(random, context), atMs);
   }
@@ -391,10 +391,10 @@ export function scenarioOf(seed: number): Scenario {
       add(random.pick(makers)(random, context), random.below(lengthMs));
     }
   }
-  // By a stream of their own: whatever else a seed stands for is the same with them and without.
+  // These have a stream of their own: everything else in a seed is the same with and without them.
   const starts = new Random(seed, 5);
   if (starts.chance(0.2)) {
-    // Nonces that are ahead of the clock tell best whether anything is forgotten, and whoever goes on afterwards.
+    // Nonces that are ahead of the clock show best if anything is forgotten, and so do calls afterwards.
     if (starts.chance(0.7)) {
       add({ atMs: 0, kind: 'advance', by: starts.between(10, 60) * 1_000_000_000 }, starts.below(lengthMs / 4));
     }

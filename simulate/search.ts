@@ -21,7 +21,7 @@ export interface SearchResult {
 }
 
 export interface SearchOptions {
-  /** Where the compiled simulator is. */
+  /** The directory of the compiled simulator. */
   readonly dir: string;
   readonly firstSeed: number;
   readonly seeds: number;
@@ -32,7 +32,7 @@ export interface SearchOptions {
   readonly onFound?: (found: Found) => void;
 }
 
-/** Runs seeds in as many processes as there are processors. Rejects where one of them ends otherwise than by itself. */
+/** Runs seeds in as many processes as there are processors. Rejects if one of them does not exit with 0. */
 export async function search(options: SearchOptions): Promise<SearchResult> {
   const workers = Math.min(options.workers ?? availableParallelism(), options.seeds);
   const found: Found[] = [];

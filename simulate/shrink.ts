@@ -1,7 +1,7 @@
 import { type Run, run } from './run.ts';
 import type { Scenario } from './scenario.ts';
 
-/** A scenario of which only some steps happen, by their places in it, and perhaps on a machine without quirks. */
+/** A part of a scenario: some of its steps, by their places, perhaps on a machine without quirks. */
 export interface Cut {
   readonly steps: readonly number[];
   readonly isCalm: boolean;
@@ -16,8 +16,8 @@ export function cutDown(scenario: Scenario, { steps, isCalm }: Cut): Scenario {
 }
 
 /**
- * The smallest cut of a scenario that still fails by the same invariant: leaves out ever smaller runs of steps, as
- * Zeller's delta debugging does, until none can be missed. Each try is a whole run, and the same whenever it is made.
+ * Finds the smallest part of a scenario that still fails by the same invariant. It leaves out ever smaller runs of steps,
+ * as Zeller's delta debugging does, until none can be left out. Each try is a whole run, and always has the same result.
  */
 export async function shrink(scenario: Scenario, invariant: string): Promise<{ cut: Cut; run: Run }> {
   let cut: Cut = { steps: scenario.steps.map((_, place) => place), isCalm: false };
@@ -42,7 +42,7 @@ export async function shrink(scenario: Scenario, invariant: string): Promise<{ c
   return { cut, run: best };
 }
 
-/** The command that lets it happen again. */
+/** Returns the command that replays it. */
 export function replayCommand(seed: number, { steps, isCalm }: Cut): string {
   return `npm run simulate -- --seed ${seed} --steps ${steps.join(',') || 'none'}${isCalm ? ' --calm' : ''}`;
 }

@@ -5,10 +5,10 @@ import { freshState } from '../src/daemon/opening.ts';
 import { parseState, type StateFileContents, serialiseState } from '../src/store/state/state-format.ts';
 import type { ExclusionPolicy } from '../src/terms.ts';
 
-/** What a state is changed to, as bytes that a daemon would read. */
+/** A change of a state. */
 type Change = (contents: StateFileContents) => StateFileContents;
 
-/** Undefined for what is no state. */
+/** Returns the bytes of the changed state; undefined if they are not a state. */
 function changed(bytes: Buffer, change: Change): Buffer | undefined {
   const parsed = parseState(bytes);
   return parsed.kind === 'state' ? serialiseState(change(parsed.state)) : undefined;
@@ -18,7 +18,7 @@ export function isWhole(bytes: Buffer | undefined): bytes is Buffer {
   return bytes !== undefined && parseState(bytes).kind === 'state';
 }
 
-/** A digit becomes another: the likeliest damage to be taken for a state. */
+/** Changes a digit: the damage that is most likely to pass for a state. */
 export function flipped(bytes: Buffer, at: number): Buffer {
   const copy = Buffer.from(bytes);
   let index = at % copy.length;
@@ -29,7 +29,7 @@ export function flipped(bytes: Buffer, at: number): Buffer {
 
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
 
-/** Another machine's, which has been at it for less long. */
+/** Makes it the state of another machine that has run for less long. */
 export function foreign(bytes: Buffer, machine: string): Buffer | undefined {
   return changed(bytes, ({ state, ...others }) => {
     const sequences = Object.entries(state.sequences).map(([name, sequence]) => {
@@ -45,17 +45,17 @@ export function foreign(bytes: Buffer, machine: string): Buffer | undefined {
   });
 }
 
-/** As `nonced state retire` leaves it. */
+/** Does what `nonced state retire` does. */
 export function retired(bytes: Buffer, wallMs: number): Buffer | undefined {
   return changed(bytes, (contents) => ({ ...contents, retiredAtMs: wallMs }));
 }
 
-/** As `nonced state adopt --force` makes it. */
+/** Does what `nonced state adopt --force` does. */
 export function adopted(bytes: Buffer, machine: string, wallMs: number): Buffer | undefined {
   return raised(bytes, 0n, wallMs, (contents) => ({ ...contents, machine, retiredAtMs: undefined }));
 }
 
-/** As `nonced state init --floor` makes it of a backup: every sequence of nonces goes on at the floor or at the clock. */
+/** Does to a backup what `nonced state init --floor` does: every sequence of nonces goes on at the floor or at the clock. */
 export function raised(
   bytes: Buffer,
   floor: bigint,
@@ -73,7 +73,7 @@ export function raised(
   });
 }
 
-/** As `nonced state init` makes it where there is none. */
+/** Does what `nonced state init` does if there is no state. */
 export function madeByHand(
   identity: { readonly instance: string; readonly machine: string },
   wallMs: number,

@@ -4,8 +4,8 @@ const entered = new Set<AsyncLocalStorage<unknown>>();
 const { run } = AsyncLocalStorage.prototype;
 
 /**
- * Remembers which storages are entered. Node 20 keeps each of them for ever, in a list that every new promise walks
- * along: after the thousands of clients of a simulation that is most of what there is to do.
+ * Remembers which storages are entered. Node 20 keeps each of them for ever in a list, and every new promise walks along
+ * it: after the thousands of clients of a simulation this takes most of the time.
  */
 export function rememberStorages(): void {
   AsyncLocalStorage.prototype.run = function (this: AsyncLocalStorage<unknown>, ...given: Parameters<typeof run>) {
@@ -14,7 +14,7 @@ export function rememberStorages(): void {
   } as typeof run;
 }
 
-/** Takes those of a run that is over out of that list. */
+/** Removes the storages of a run that is over from that list. */
 export function forgetStorages(): void {
   for (const storage of entered) storage.disable();
   entered.clear();

@@ -7,15 +7,15 @@ import { type Found, search } from './search.ts';
 /** A bug, and what it took to find it. */
 export interface Bite {
   readonly bug: Bug;
-  /** Undefined where the seeds ran out. */
+  /** Undefined if no seed found it. */
   readonly found: Found | undefined;
 }
 
 export interface BiteOptions {
   readonly bugs: readonly Bug[];
-  /** The compiled tree, with `src` and `simulate` in it. */
+  /** The compiled tree with `src` and `simulate` in it. */
   readonly build: string;
-  /** Where the packages are. */
+  /** The directory of the packages. */
   readonly root: string;
   /** How many seeds each bug is given. */
   readonly mostSeeds: number;
@@ -23,8 +23,8 @@ export interface BiteOptions {
 }
 
 /**
- * Plants each bug in a copy of the compiled program, and runs seeds on the copy until one fails. Throws where a bug does
- * not fit the program any more.
+ * Plants each bug in a copy of the compiled program, and runs seeds on the copy until one fails. Throws if a bug no longer
+ * fits the program.
  */
 export async function bite({ bugs, build, root, mostSeeds, told }: BiteOptions): Promise<Bite[]> {
   const bites: Bite[] = [];
@@ -46,7 +46,7 @@ export async function bite({ bugs, build, root, mostSeeds, told }: BiteOptions):
   return bites;
 }
 
-/** Plants the bug in a copy of the compiled program, in which it is the only one. */
+/** Plants the bug in a copy of the compiled program. */
 function plant(src: string, bug: Bug): void {
   for (const change of changesOf(bug)) {
     const path = join(src, change.file);
@@ -64,7 +64,7 @@ export function changesOf(bug: Bug): readonly Change[] {
   return [bug, ...(bug.also ?? [])];
 }
 
-/** Why a change cannot be made in `text`: its place is not there, or not only once, and nobody knows what it would be. */
+/** Returns why a change cannot be made in `text`: its place is missing, or is there more than once. */
 export function misfitOf({ file, from }: Change, text: string): string | undefined {
   const times = text.split(from).length - 1;
   return times === 1 ? undefined : `its text is ${times} times in ${file}; bring simulate/bugs.ts up to date`;

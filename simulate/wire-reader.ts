@@ -1,4 +1,4 @@
-/** A message on the wire, as whoever listens on it understands it: read by code of its own, from the specifications alone. */
+/** A message on the wire, as the checker reads it: by its own code, written only from the specifications. */
 export type WireMessage =
   | { readonly kind: 'request'; readonly id: unknown; readonly method: unknown; readonly params: Fields }
   | { readonly kind: 'notification'; readonly method: unknown; readonly params: Fields }
@@ -9,7 +9,7 @@ export type Fields = Readonly<Record<string, unknown>>;
 
 class Incomplete extends Error {}
 
-/** Cuts one direction of a connection into messages. What makes no sense ends it: nothing is read from it any more. */
+/** Cuts one direction of a connection into messages. After bytes that make no sense it reads nothing more. */
 export class WireReader {
   #bytes: Buffer = Buffer.alloc(0);
   #isBroken = false;
@@ -48,12 +48,12 @@ export class WireReader {
     const scan = new MessagePackScan(this.#bytes);
     const message = scan.value();
     this.#bytes = this.#bytes.subarray(scan.at);
-    if (!Array.isArray(message)) throw new Error('no message');
+    if (!Array.isArray(message)) throw new Error('not a message');
     const [type, second, third, fourth] = message as unknown[];
     const only = (params: unknown): Fields => fields(Array.isArray(params) ? params[0] : undefined);
     if (type === 0) return { kind: 'request', id: second, method: third, params: only(fourth) };
     if (type === 2) return { kind: 'notification', method: second, params: only(third) };
-    if (type !== 1) throw new Error('no message');
+    if (type !== 1) throw new Error('not a message');
     if (third === null) return { kind: 'answer', id: second, result: fields(fourth) };
     return { kind: 'refusal', id: second, code: String(fields(third)['code']) };
   }
@@ -63,7 +63,7 @@ function fields(value: unknown): Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
 
-/** MessagePack without extension types. Whole numbers are bigint where they have 64 bits. */
+/** Reads MessagePack without extension types. Whole numbers of 64 bits become bigint. */
 class MessagePackScan {
   at = 0;
   readonly #bytes: Buffer;
@@ -116,7 +116,7 @@ class MessagePackScan {
       case 0xde:
         return this.#map(bytes.readUInt16BE(this.#take(2)));
       default:
-        throw new Error(`no type that is used here: ${type}`);
+        throw new Error(`type ${type} is not used here`);
     }
   }
 

@@ -1,9 +1,9 @@
-// One process of a search: runs its share of the seeds and tells, a line of JSON each, what has come of them.
+// One process of a search: runs its share of the seeds and reports the results, one line of JSON each.
 import { argv, stdout } from 'node:process';
 import { run } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 
-/** How often it tells how far it is. */
+/** How many seeds it runs between two reports of progress. */
 const TELL_EVERY = 50;
 
 export type Told =

@@ -6,14 +6,14 @@ interface Due {
   readonly fire: () => void;
 }
 
-/** Time goes in eighths of a millisecond: fractions that a double holds exactly, so that no deadline is missed by rounding. */
+/** Rounds up to an eighth of a millisecond, which a double holds exactly, so that no deadline is missed by rounding. */
 export function onGrid(ms: number): number {
   return Math.ceil(ms * 8) / 8;
 }
 
 /**
- * What happens, in the order of its time and then of its scheduling. After each event everything that waits for a
- * promise, a microtask or the next tick goes on until all is quiet: that is one turn.
+ * Runs events in the order of their time, and then of their scheduling. After each event everything that waits for a
+ * promise, a microtask or the next tick goes on until nothing is left to do: that is one turn.
  */
 export class World {
   #nowMs = 0;
@@ -44,7 +44,7 @@ export class World {
     };
   }
 
-  /** Lets time pass until `untilMs` or until `turnEnded`, called after each turn, answers that it is enough. */
+  /** Lets time pass until `untilMs`, or until `turnEnded`, which is called after each turn, returns true. */
   run(untilMs: number, turnEnded: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const turn = (): void => {
@@ -62,13 +62,13 @@ export class World {
           this.#nowMs = due.atMs;
           this.#turns += 1;
           due.fire();
-          // Not a timer: the next turn of Node's own loop, before which microtasks and next ticks have all run.
+          // Not a timer, but the next turn of Node's own loop: before it, all microtasks and next ticks have run.
           setImmediate(turn);
         } catch (error) {
           reject(error);
         }
       };
-      // What was begun before has its first turn too.
+      // What was begun before gets a turn first.
       setImmediate(turn);
     });
   }
@@ -115,7 +115,7 @@ function isSooner(a: Due, b: Due): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** The clocks of one machine, which move together and apart. */
+/** The clocks of one machine. They may move together or apart. */
 export class MachineClock {
   readonly #world: World;
   #wallMs = Date.UTC(2026, 10, 1);
@@ -149,19 +149,19 @@ export class MachineClock {
     return this.#offMs;
   }
 
-  /** Somebody sets the wall clock. */
+  /** Sets the wall clock. */
   step(ms: number): void {
     this.#wallMs += ms;
     this.#offMs += ms;
   }
 
-  /** The machine sleeps: the monotonic clock stands still. */
+  /** Lets the machine sleep: the monotonic clock stands still. */
   suspend(ms: number): void {
     this.#wallMs += ms;
     this.#uptimeMs += ms;
   }
 
-  /** Another boot, `downMs` later, with the wall clock where the hardware says it is. */
+  /** Boots again, `downMs` later, with the wall clock where the hardware says it is. */
   reboot(downMs: number, offMs: number): void {
     this.#boot += 1;
     this.#wallMs += downMs + offMs;
@@ -171,10 +171,10 @@ export class MachineClock {
   }
 }
 
-/** What wakes a process. After a stall Node runs the timers that are due before it looks at what has come in. */
+/** What wakes a process. After a stall Node runs the timers that are due before it reads what has come in. */
 type Wake = 'timer' | 'input';
 
-/** One process of the machine: it sees the machine's clocks, and can be stopped, continued and killed. */
+/** One process of the machine. It sees the machine's clocks, and can be stopped, continued and killed. */
 export class Process implements Clock {
   readonly name: string;
   readonly #world: World;
@@ -182,7 +182,7 @@ export class Process implements Clock {
   #state: 'running' | 'stopped' | 'dead' = 'running';
   readonly #backlog: { readonly wake: Wake; readonly fire: () => void }[] = [];
   readonly #onDeath: (() => void)[] = [];
-  /** What continuing has put into the world and has not run. */
+  /** How many events of the backlog are scheduled and have not run. */
   #resuming = 0;
   #deferred = 0;
 
@@ -196,7 +196,7 @@ export class Process implements Clock {
     return this.#state !== 'dead';
   }
 
-  /** Neither stopped nor still catching up with what a stall has held up. */
+  /** Whether it is neither stopped nor still catching up after a stall. */
   get isRunning(): boolean {
     return this.#state === 'running' && this.#resuming === 0 && this.#deferred === 0;
   }
@@ -234,13 +234,13 @@ export class Process implements Clock {
   /** Runs `fire` in this process: now, or when it is continued, or never. */
   wake(wake: Wake, fire: () => void): void {
     if (this.#state === 'dead') return;
-    // What comes in while it catches up has come later than all that waits.
+    // What comes in while it catches up is later than everything that waits.
     if (this.#state === 'stopped') this.#backlog.push({ wake, fire });
     else if (this.#resuming > 0) this.#resume(fire);
     else fire();
   }
 
-  /** Runs `fire` once all that has come in by now has been looked at. */
+  /** Runs `fire` once everything that has come in by now was read. */
   defer(fire: () => void): void {
     this.#deferred += 1;
     this.#world.after(0, () =>
@@ -263,7 +263,7 @@ export class Process implements Clock {
     for (const { wake, fire } of backlog) if (wake === 'input') this.#resume(fire);
   }
 
-  /** Nothing of it runs any more; what it still computes in this turn has no effect that anybody could see. */
+  /** Kills it. What it still does in this turn has no visible effect. */
   die(): void {
     if (this.#state === 'dead') return;
     this.#state = 'dead';
