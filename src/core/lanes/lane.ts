@@ -1,5 +1,6 @@
 import type { Priority } from '../../terms.ts';
 import { PRIORITIES } from '../../terms.ts';
+import { AccountQueue, type Queued, type Timetable } from './account-queue.ts';
 import { type Deadline, DeadlineQueue } from './deadline-queue.ts';
 
 /** A waiter that has waited longer counts as aged: now and then one is granted ahead of its priority. */
@@ -9,48 +10,10 @@ export const AGED_SHARE = 8;
 /** An urgent waiter ends a background lease that has been held for this long. */
 export const PREEMPT_AFTER_MS = 3_000;
 
-/** What a lane must know of a waiter. `previous`, `next` and `queue` belong to the lane. */
-export interface Queued<W> {
-  readonly account: object;
-  readonly priority: Priority;
-  /** Grows with each arrival, over all lanes. */
-  readonly arrival: number;
-  readonly sinceMs: number;
-  previous: W | undefined;
-  next: W | undefined;
-  queue: AccountQueue<W> | undefined;
-}
-
 /** What a lane must know of a lease. */
 export interface Held {
   readonly priority: Priority;
   readonly grantedAtMs: number;
-}
-
-/**
- * The waiters of one account and priority in a lane, first come, first served. Adding one, taking the first and removing
- * any one cost the same, whatever the length. The queue is ready, with its first waiter's arrival as its place, or parked
- * until something outside the lane lets that waiter pass. It does not lose its place by being parked.
- */
-export class AccountQueue<W> implements Deadline {
-  readonly kind = 'parked';
-  first: W;
-  last: W;
-  parked = false;
-  /** While it is ready, the arrival of its first waiter. While it is parked, when to look at it again. */
-  dueMs = 0;
-  heapIndex = -1;
-
-  constructor(only: W) {
-    this.first = only;
-    this.last = only;
-  }
-}
-
-/** What keeps parked queues until their time. */
-export interface Timetable<W> {
-  reschedule(queue: AccountQueue<W>, dueMs: number): void;
-  remove(queue: AccountQueue<W>): void;
 }
 
 /** The waiters of one priority. */

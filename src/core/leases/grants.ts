@@ -8,7 +8,7 @@ import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import { judge, longestTtlMs, pass, refusalOf } from '../accounts/gate.ts';
 import { unitMismatch } from '../accounts/refusals.ts';
-import type { AccountQueue } from '../lanes/lane.ts';
+import type { AccountQueue } from '../lanes/account-queue.ts';
 import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
 import type { Nonce, Token } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';

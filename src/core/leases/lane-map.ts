@@ -1,6 +1,7 @@
 import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
-import { Lane, type Timetable } from '../lanes/lane.ts';
+import type { Timetable } from '../lanes/account-queue.ts';
+import { Lane } from '../lanes/lane.ts';
 import type { Lease, LeaseLane, Waiter } from './lease.ts';
 
 /** With more lanes than this, those without a lease or a waiter are forgotten. */

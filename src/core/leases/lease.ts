@@ -3,8 +3,9 @@
  */
 import type { Priority, Unit } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
+import type { AccountQueue, Queued } from '../lanes/account-queue.ts';
 import type { Deadline } from '../lanes/deadline-queue.ts';
-import type { AccountQueue, Lane, Queued } from '../lanes/lane.ts';
+import type { Lane } from '../lanes/lane.ts';
 import type { Nonce, Peer, RequestId, Token } from '../ports.ts';
 
 /** One connection, as the broker knows it. */

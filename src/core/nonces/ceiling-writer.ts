@@ -1,40 +1,14 @@
 import type { Clock, Timer } from '../../clock.ts';
-import type { Refusal } from '../../errors.ts';
 import type { ExclusionPolicy } from '../../terms.ts';
-import type { BootAnchor, DurableSequence, DurableState, Observer, StateStore } from '../ports.ts';
+import type { DurableSequence, DurableState, Observer, StateStore } from '../ports.ts';
 import { Histogram } from '../record/histogram.ts';
-import type { AccountChange, Assignments } from './assignments.ts';
+import type { Assignments } from './assignments.ts';
+import { type ChangePlan, type Committed, type DurableChange, isRefusal } from './durable-change.ts';
 import type { NonceSequence, Proposal } from './nonce-sequence.ts';
 import { nonceFloorAt, type SequenceClock } from './sequence-clock.ts';
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
-
-/** A change of the state that an operator asked for. It takes effect as a whole when it is durable. */
-export interface DurableChange {
-  readonly exclusive?: ExclusionPolicy;
-  readonly anchor?: BootAnchor;
-  /** Sequences that the state does not have yet. */
-  readonly added?: readonly NonceSequence[];
-  /** The next nonces of these sequences are at least these. */
-  readonly lifts?: ReadonlyMap<NonceSequence, bigint>;
-  readonly limits?: ReadonlyMap<NonceSequence, bigint>;
-  readonly accounts?: ReadonlyMap<string, AccountChange>;
-  /** Called as soon as the change is durable, before anything else is drawn. */
-  readonly inEffect?: () => void;
-}
-
-/**
- * Returns what a change comes to, or why it is refused. It is called again when the write of the change begins. From then
- * until the change is durable, nothing is handed out above the ceilings that it saw.
- */
-export type ChangePlan = () => DurableChange | Refusal;
-
-export type Committed =
-  | { readonly kind: 'durable' }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
-  /** Nothing has changed. */
-  | { readonly kind: 'failed'; readonly error: Error };
 
 interface PendingChange {
   readonly plan: ChangePlan;
@@ -259,10 +233,6 @@ function planned(pending: PendingChange | undefined): DurableChange {
   if (!isRefusal(change)) return change;
   pending?.settle({ kind: 'refused', refusal: change });
   return NO_CHANGE;
-}
-
-function isRefusal(planned: DurableChange | Refusal): planned is Refusal {
-  return 'code' in planned;
 }
 
 function failedBy(error: Error): Committed {

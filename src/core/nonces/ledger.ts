@@ -3,7 +3,8 @@ import type { Unit } from '../../terms.ts';
 import type { DurableState, Observer, StateStore } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
 import { Assignments, ownSequenceOf } from './assignments.ts';
-import { CeilingWriter, type ChangePlan, type Committed } from './ceiling-writer.ts';
+import { CeilingWriter } from './ceiling-writer.ts';
+import type { ChangePlan, Committed } from './durable-change.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
 import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
 

@@ -9,7 +9,7 @@ import type { Policies } from '../accounts/policies.ts';
 import type { BrokerParts } from '../leases/broker-parts.ts';
 import type { Grants } from '../leases/grants.ts';
 import { costsOf } from '../leases/lease.ts';
-import type { DurableChange } from '../nonces/ceiling-writer.ts';
+import type { DurableChange } from '../nonces/durable-change.ts';
 import { notDurable, SHUTTING_DOWN } from '../nonces/refusals.ts';
 import { firstOf } from '../record/listed.ts';
 import { type AdvanceParams, type AdvancePlan, OperatorPlans } from './operator-plans.ts';

@@ -9,7 +9,7 @@ import { MAX_SEQUENCES } from '../../terms.ts';
 import type { AccountPolicy, Policies } from '../accounts/policies.ts';
 import type { AccountChange } from '../nonces/assignments.ts';
 import { DEFAULT_SEQUENCE, ownSequenceOf } from '../nonces/assignments.ts';
-import type { DurableChange } from '../nonces/ceiling-writer.ts';
+import type { DurableChange } from '../nonces/durable-change.ts';
 import type { Ledger } from '../nonces/ledger.ts';
 import { NonceSequence } from '../nonces/nonce-sequence.ts';
 import { CROWDED, exhaustedBy, notAbove } from '../nonces/refusals.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import type { Queued } from '../../../src/core/lanes/account-queue.ts';
 import { DeadlineQueue } from '../../../src/core/lanes/deadline-queue.ts';
-import { AGED_MS, AGED_SHARE, type Held, Lane, PREEMPT_AFTER_MS, type Queued } from '../../../src/core/lanes/lane.ts';
+import { AGED_MS, AGED_SHARE, type Held, Lane, PREEMPT_AFTER_MS } from '../../../src/core/lanes/lane.ts';
 import type { Priority } from '../../../src/terms.ts';
 
 interface W extends Queued<W> {

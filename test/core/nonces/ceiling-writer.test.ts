@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Assignments } from '../../../src/core/nonces/assignments.ts';
-import { CeilingWriter, type DurableChange } from '../../../src/core/nonces/ceiling-writer.ts';
+import { CeilingWriter } from '../../../src/core/nonces/ceiling-writer.ts';
+import type { DurableChange } from '../../../src/core/nonces/durable-change.ts';
 import { NonceSequence } from '../../../src/core/nonces/nonce-sequence.ts';
 import { nonceFloorAt, SequenceClock } from '../../../src/core/nonces/sequence-clock.ts';
 import type { Unit } from '../../../src/terms.ts';
