@@ -1,5 +1,5 @@
-// A bot that uses the client library in every way it offers, until it is killed or its input ends. Argument:
-// ClientOptions as JSON. What it sees goes into its history before it acts on it.
+// A bot that uses the client library in every way that it offers, until it is killed or its input ends. Its argument is
+// ClientOptions as JSON. It writes what it sees to its history before it acts on it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type Grant, type Nonced, NoncedError } from 'nonced-client';
 import { Random } from '../simulate/random.ts';
@@ -29,7 +29,7 @@ function account(): string {
   return random.pick([...ACCOUNTS] as [string, ...string[]]);
 }
 
-/** Writes what came down, and answers it. */
+/** Writes the nonces that came to the history. */
 function drew(
   client: Nonced,
   of: { readonly kind: 'grant' | 'next' | 'nonce'; readonly asked: number; readonly askedOf: number },
@@ -60,10 +60,10 @@ function refused(what: string, error: unknown): void {
   history.write({ k: 'refused', what, code: error.code });
 }
 
-/** Tells the history should the lease be lost, until the holder has done with it. */
+/** Writes to the history if the lease is lost. The returned function ends that, when the holder is done with it. */
 function watch(client: Nonced, grant: Grant): () => void {
   const lost = () => {
-    // That it is about to end is the client's own word, by a clock that is careful; only what was taken away is news.
+    // The client itself says, by a careful clock, that a lease is about to end. Only one that was taken away counts.
     if (grant.expiresInMs() > 0) return;
     const why = String((grant.signal.reason as Error | undefined)?.message ?? '').slice(0, 40);
     history.write({ k: 'lost', token: String(grant.token), epoch: client.daemon.epoch, why });
@@ -133,14 +133,14 @@ async function exclusive(client: Nonced): Promise<void> {
   }
 }
 
-/** Inside another. */
+/** Makes an exclusive call inside another. */
 async function nested(client: Nonced, outer: Grant, name: string): Promise<void> {
   const of = asks(client, 'nested');
   let granted = false;
   try {
     await client.exclusive({ account: name }, async (grant) => {
       granted = true;
-      // Where nothing is exclusive, another account has a lease of its own.
+      // If nothing is exclusive, another account has a lease of its own.
       const kind = grant.token === outer.token ? 'next' : 'grant';
       drew(client, { kind, ...of }, { account: name, nonce: grant.nonce, count: 1 }, grant);
       await sleep(random.below(4));
@@ -188,7 +188,7 @@ async function acquire(client: Nonced): Promise<void> {
   const { epoch } = client.daemon;
   const asked = history.write({ k: 'releasing', token });
   const wasLive = await grant.release(ended(name), { usedOwnClock: random.chance(0.05) });
-  // In between the daemon may have gone, and then nobody can tell.
+  // If the daemon has gone in between, it is unknown whether the lease was live.
   if (client.daemon.epoch === epoch) history.write({ k: 'released', token, asked, epoch, wasLive });
 }
 

@@ -18,10 +18,9 @@ export interface Client {
   child: ChildProcess | undefined;
 }
 
-/** The bots: eight that use the client library and one that speaks JSON lines. Each is started again when it is killed. */
+/** The bots: eight that use the client library, and one that speaks JSON lines. A bot that is killed is started again. */
 export class Clients {
   readonly all: readonly Client[];
-  /** What a bot said that ended by itself. */
   readonly #place: Place;
   readonly #history: HistoryWriter;
   readonly #seed: number;
@@ -43,7 +42,7 @@ export class Clients {
     for (const client of this.all) this.#start(client);
   }
 
-  /** Kills one and starts it again. */
+  /** Kills a bot and starts it again. */
   async kill(client: Client): Promise<void> {
     const { child } = client;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;

@@ -7,28 +7,28 @@ import type { Place } from './place.ts';
 
 const LOG_CHARACTERS = 8_000;
 const LOOK_EVERY_MS = 20;
-/** After an end without ever having been ready: the disk is full, or another one holds the state. */
+/** The pause after a daemon that was never ready: the disk is full, or another daemon holds the state. */
 const PAUSE_MS = 150;
-/** A daemon that is just ending frees its lock a moment before it is gone. */
+/** A daemon that is just ending releases its lock a moment before it is gone. */
 const GONE_WITHIN_MS = 1_000;
 
 export interface Daemon {
   readonly child: ChildProcess;
   readonly pid: number;
-  /** Beside the others: it has a runtime directory of its own, where nobody looks for it. */
+  /** It has the same state, and a runtime directory of its own, where no client looks for it. */
   readonly beside: boolean;
   isReady: boolean;
   ended: number | string | undefined;
-  /** Signals that are to end it were sent, or its syncs are made to fail. */
+  /** How it was told to end, or `EIO` if its syncs are made to fail. */
   doomed: 'KILL' | 'TERM' | 'EIO' | undefined;
   log: string;
 }
 
-/** Runs a daemon again whenever there is none, and watches that there is never more than one. */
+/** Starts a daemon whenever there is none, and watches that there is never more than one. */
 export class Daemons {
   /** How daemons have ended, by exit code or signal. */
   readonly ends = new Map<string, number>();
-  /** A configuration that cannot be read is in force: a start is refused. */
+  /** The configuration cannot be read, so a start is refused. */
   configIsBad = false;
   started = 0;
   readonly #place: Place;
@@ -41,7 +41,7 @@ export class Daemons {
     this.#history = history;
   }
 
-  /** The one that serves, if one does. */
+  /** The daemon that serves, if one does. */
   get serving(): Daemon | undefined {
     for (const daemon of this.#all) if (daemon.isReady && !daemon.beside && daemon.ended === undefined) return daemon;
     return undefined;
@@ -51,7 +51,7 @@ export class Daemons {
     return [...this.#all].filter(({ ended }) => ended === undefined);
   }
 
-  /** Keeps one running until it is stopped. */
+  /** Keeps a daemon running until `stop`. */
   async supervise(): Promise<void> {
     while (!this.#stopped) {
       if (!this.running.some(({ beside }) => !beside)) {
@@ -63,14 +63,14 @@ export class Daemons {
     }
   }
 
-  /** Starts one more, whether or not there is one. */
+  /** Starts another daemon, whether or not there is one. */
   start(beside = false): Daemon {
     const { stateDir, runtimeDir, otherRuntimeDir, config, environment } = this.#place;
     const directories = ['--state-dir', stateDir, '--runtime-dir', beside ? otherRuntimeDir : runtimeDir];
     this.#lookAtState();
     const child = spawn(process.execPath, [NONCED, 'serve', '--separate', '--config', config, ...directories], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      // Not in our process group: Ctrl-C is for us.
+      // Not in our process group: Ctrl-C is only for us.
       detached: true,
       env: { ...process.env, ...environment },
     });
@@ -97,7 +97,7 @@ export class Daemons {
     daemon.child.kill(signal);
   }
 
-  /** Says that it may end from now on, and how. */
+  /** Notes that the daemon may end from now on, and how. */
   doom(daemon: Daemon, how: 'KILL' | 'TERM' | 'EIO'): void {
     if (daemon.doomed !== 'TERM' || how === 'KILL') daemon.doomed = how;
     this.#history.write({ k: 'signal', pid: daemon.pid, signal: `SIG${how}` });
@@ -119,7 +119,7 @@ export class Daemons {
     for (const other of this.running) if (other !== daemon && other.isReady) void this.#watchForTwo(other, daemon);
   }
 
-  /** Two are ready: the earlier one must be as good as gone. */
+  /** Two are ready: checks that the earlier one is about to be gone. */
   async #watchForTwo(earlier: Daemon, later: Daemon): Promise<void> {
     for (let waitedMs = 0; waitedMs < GONE_WITHIN_MS; waitedMs += LOOK_EVERY_MS) {
       if (earlier.ended !== undefined || later.ended !== undefined || isGone(earlier.pid)) return;
@@ -137,14 +137,14 @@ export class Daemons {
     this.ends.set(String(code), (this.ends.get(String(code)) ?? 0) + 1);
     if (this.#stopped || this.#isExpected(daemon, code)) return;
     const last = daemon.log.trim().split('\n').slice(-4).join(' | ');
-    this.#found('ends', `the daemon ended with ${code}, which nothing called for: ${last}`);
+    this.#found('ends', `the daemon ended with ${code} without any reason: ${last}`);
   }
 
   #isExpected({ doomed, log }: Daemon, code: number | string): boolean {
     switch (code) {
       case 'SIGKILL':
         return doomed === 'KILL' || doomed === 'TERM';
-      // Before it listens for the signal, it ends by it.
+      // A signal that comes before it listens for it ends it at once.
       case 'SIGTERM':
       case 0:
         return doomed === 'TERM' || doomed === 'KILL' || doomed === 'EIO';
@@ -154,7 +154,7 @@ export class Daemons {
         return true;
       case 78:
         return this.configIsBad;
-      // Told twice to stop, it does not wait for the disk.
+      // When told twice to stop, it does not wait for the disk.
       case 1:
         return doomed === 'TERM';
       default:
@@ -171,7 +171,7 @@ export class Daemons {
   }
 }
 
-/** Writes down what the state file says. One that cannot be read whole is found fault with. */
+/** Writes what the state file says to the history. A state that cannot be read whole is a violation. */
 export function lookAtState({ stateDir }: Place, history: HistoryWriter): void {
   const path = `${stateDir}/state.json`;
   const t = Number(process.hrtime.bigint()) / 1e6;

@@ -32,9 +32,9 @@ interface Kind {
 }
 type Kinds = Readonly<Record<string, Kind>>;
 
-/** Makes trouble of every kind at once: each of four threads of it has its own order, decided by the seed. */
+/** Makes faults of every kind at once, in four threads. The seed decides the order in each thread. */
 export class Faults {
-  /** How often each kind was made. */
+  /** How often each kind of fault was made. */
   readonly made = new Map<string, number>();
   readonly #ground: Ground;
   readonly #random: Random;
@@ -46,7 +46,7 @@ export class Faults {
     this.#random = new Random(ground.seed, 1);
   }
 
-  /** Kinds that this machine cannot do, with the reason. */
+  /** The kinds of faults that this machine cannot do, with the reason. */
   get skipped(): ReadonlyMap<string, string> {
     const skipped = new Map<string, string>();
     for (const kinds of this.#threads().map(({ kinds }) => kinds)) {
@@ -58,7 +58,7 @@ export class Faults {
     return skipped;
   }
 
-  /** Goes on until the signal aborts, and has taken every fault back then. */
+  /** Makes faults until the signal aborts, and then takes all of them back. */
   async run(): Promise<void> {
     await Promise.all(this.#threads().map((thread, index) => this.#thread(thread.kinds, thread.pauseMs, index)));
     this.#tracer?.kill('SIGKILL');
@@ -168,7 +168,7 @@ export class Faults {
     await sleep(this.#random.between(least, most), undefined, { signal: this.#ground.signal }).catch(() => {});
   }
 
-  /** False where none serves: then there is nothing to do this to. */
+  /** Returns false if no daemon serves: then the fault cannot be made. */
   async #onServing(run: (daemon: Daemon) => Promise<unknown>): Promise<unknown> {
     const { serving } = this.#ground.daemons;
     return serving === undefined ? false : run(serving);
@@ -187,7 +187,7 @@ export class Faults {
     });
   }
 
-  /** Holders come back to the next daemon late, but within their time. */
+  /** Kills the daemon while clients are stopped: they come back to the next one late, but in time. */
   async #killBehindStopped(daemon: Daemon): Promise<void> {
     const { clients, daemons } = this.#ground;
     const stopped = clients.all.filter(() => this.#random.chance(0.5)).map(({ child }) => child);
@@ -200,7 +200,7 @@ export class Faults {
 
   async #terminate(daemon: Daemon): Promise<void> {
     this.#ground.daemons.signal(daemon, 'SIGTERM');
-    // Now and then before it has come to its end.
+    // Sometimes it is killed before it has ended.
     if (this.#random.chance(0.3)) {
       await this.#pause(0, 20);
       if (daemon.ended === undefined) this.#ground.daemons.signal(daemon, 'SIGKILL');
@@ -215,7 +215,7 @@ export class Faults {
     else daemon.child.kill('SIGCONT');
   }
 
-  /** Some start at once while one serves, or as it goes. */
+  /** Starts two daemons at once while one serves, or as it ends. */
   async #race(): Promise<void> {
     const { daemons } = this.#ground;
     const contenders = [daemons.start(), daemons.start()];
@@ -228,11 +228,11 @@ export class Faults {
         serving.child.kill('SIGCONT');
       } else if (this.#random.chance(0.9)) daemons.signal(serving, 'SIGKILL');
     }
-    // Whoever has not got the state by then has given up.
+    // A daemon that has not got the state by then has given up.
     await Promise.race([Promise.all(contenders.map((one) => this.#untilEnded(one))), this.#pause(1_500, 2_500)]);
   }
 
-  /** One with the same state and sockets elsewhere; the one that serves may be stopped meanwhile. */
+  /** Starts a daemon with the same state and sockets elsewhere. The one that serves may be stopped meanwhile. */
   async #beside(): Promise<unknown> {
     const { daemons } = this.#ground;
     return this.#onServing(async (serving) => {
@@ -252,9 +252,9 @@ export class Faults {
     this.#ground.daemons.doom(daemon, 'EIO');
     const only = this.#random.chance(0.5) ? ['-P', this.#ground.place.stateDir] : [];
     return this.#traced(daemon, ['-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO', ...only], async () => {
-      // Whatever needs a write now cannot be durable.
+      // Nothing that needs a write now can be durable.
       if (await this.#operate('advance', { by: '1' })) {
-        const what = `an advance is called done by pid ${daemon.pid}, whose syncs fail`;
+        const what = `pid ${daemon.pid}, whose syncs fail, says that an advance is done`;
         this.#ground.history.write({ k: 'found', invariant: 'I1', what });
       }
       await Promise.race([this.#untilEnded(daemon), sleep(8_000)]);
@@ -265,7 +265,7 @@ export class Faults {
     const delayUs = this.#random.between(50, 1_500) * 1_000;
     return this.#traced(daemon, ['-e', 'trace=fsync', '-e', `inject=fsync:delay_enter=${delayUs}`], async () => {
       await this.#pause(500, 4_000);
-      // What was under way is not durable, and nothing that needs it may have been sent.
+      // The write under way is not durable, and nothing that needs it may have been sent.
       if (this.#random.chance(0.6)) this.#ground.daemons.signal(daemon, 'SIGKILL');
     });
   }
@@ -287,9 +287,9 @@ export class Faults {
     this.#tracer = tracer;
     const gone = once(tracer, 'exit');
     const isHeld = await this.#until(() => daemon.ended !== undefined || isTraced(daemon.pid), 3_000);
-    // A write is wanted soon; whoever draws brings it about.
+    // A write comes soon: the bots' draws cause it.
     if (isHeld) await meanwhile();
-    // It lets go of the daemon.
+    // It then detaches from the daemon.
     tracer.kill('SIGTERM');
     await Promise.race([gone, sleep(3_000)]);
     tracer.kill('SIGKILL');
@@ -345,7 +345,7 @@ export class Faults {
     if (done) this.#ground.history.write({ k: 'paused', account });
     await this.#pause(100, 6_000);
     this.#ground.history.write({ k: 'resuming', account });
-    // Also when all is over, or it would not be served at the end.
+    // Also at the end of the run, or the account would not be served then.
     for (let tries = 0; tries < 100 && !(await this.#operate('resume-account', { account })); tries += 1)
       await sleep(200);
     return done;
@@ -353,11 +353,11 @@ export class Faults {
 
   async #reload(): Promise<unknown> {
     this.#ground.place.configure(configuration(this.#random.between(5, 40)));
-    // To one that does not listen for it yet the signal is the end.
+    // The signal ends a daemon that does not listen for it yet, so only one that serves gets it.
     return this.#onServing(async ({ child }) => child.kill('SIGHUP'));
   }
 
-  /** Whether the daemon said that it was done. */
+  /** Asks as an operator. Returns whether the daemon said that it was done. */
   async #operate(method: string, params: object): Promise<boolean> {
     if (this.#diskIsFull && this.#random.chance(0.5)) return false;
     try {
@@ -381,7 +381,7 @@ export class Faults {
   }
 }
 
-/** The kind in whose share `at` lies. */
+/** Returns the kind in whose share `at` is. */
 function byWeight(kinds: readonly [string, Kind][], at: number): [string, Kind] | undefined {
   let end = 0;
   for (const one of kinds) {

@@ -1,14 +1,14 @@
 import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 
-/** What one process has seen. `t` is CLOCK_MONOTONIC in milliseconds, which all processes of a machine share. */
+/** Something that a process has seen. `t` is CLOCK_MONOTONIC in milliseconds, which all processes of a machine share. */
 export type Entry = { readonly t: number } & (
   | { readonly k: 'begun'; readonly pid: number }
-  /** A request is about to be sent; it may never be answered. */
+  /** A request is about to be sent. It may never be answered. */
   | { readonly k: 'asked'; readonly what: string }
   | DrawnEntry
-  /** The holder has stopped using its lease, and is about to say so. */
+  /** The holder has stopped using its lease and is about to release it. */
   | { readonly k: 'releasing'; readonly token: string }
-  /** What the daemon answered to a release that was asked at `asked`. */
+  /** The daemon's answer to a release that was sent at `asked`. */
   | {
       readonly k: 'released';
       readonly token: string;
@@ -18,12 +18,12 @@ export type Entry = { readonly t: number } & (
     }
   /** The lease was taken away. */
   | { readonly k: 'lost'; readonly token: string; readonly epoch: number; readonly why: string }
-  /** The daemon has said, in this epoch, that the lease goes on, at least to `endsAt`. */
+  /** The daemon of this epoch has said that the lease lasts at least until `endsAt`. */
   | { readonly k: 'confirmed'; readonly token: string; readonly epoch: number; readonly endsAt: number }
   | { readonly k: 'refused'; readonly what: string; readonly code: string }
-  /** Somebody who does not hold this lease tried to use it; `code` is what the daemon said. */
+  /** A connection that does not hold this lease tried to use it. `code` is the daemon's answer. */
   | { readonly k: 'intruded'; readonly token: string; readonly what: string; readonly code: string }
-  // Of the one who makes the trouble.
+  // From the process that makes the faults.
   | { readonly k: 'spawned' | 'ready'; readonly pid: number }
   | { readonly k: 'signal'; readonly pid: number; readonly signal: string }
   | { readonly k: 'ended'; readonly pid: number; readonly code: number | string }
@@ -31,20 +31,20 @@ export type Entry = { readonly t: number } & (
   | { readonly k: 'fault'; readonly kind: string; readonly detail?: string }
   | { readonly k: 'switching' | 'switched'; readonly policy: string }
   | { readonly k: 'paused' | 'resuming'; readonly account: string }
-  /** What the daemon's clock shows from then on, as far as it is to be followed. */
+  /** What the daemon's clock shows from then on, as far as the daemon should follow it. */
   | { readonly k: 'clock'; readonly wallMs: number }
   | StateEntry
   | { readonly k: 'found'; readonly invariant: string; readonly what: string }
 );
 
-/** Nonces that have come. It is on disk before anything is done with them. */
+/** Nonces that have come. The entry is written before they are used. */
 export interface DrawnEntry {
   readonly t: number;
   readonly k: 'drawn';
   readonly kind: 'grant' | 'next' | 'nonce';
-  /** When it was asked for. */
+  /** When they were asked for. */
   readonly asked: number;
-  /** The daemon that was known when it was asked for, and the one that has answered. */
+  /** The epoch that was known when they were asked for, and the one of the daemon that answered. */
   readonly askedOf: number;
   readonly epoch: number;
   readonly account: string;
@@ -52,15 +52,15 @@ export interface DrawnEntry {
   readonly count: number;
   readonly token?: string;
   readonly priority?: string;
-  /** Before this the lease does not end by itself. */
+  /** The lease does not end by itself before this. */
   readonly endsAt?: number;
 }
 
-/** The state file as it was found by a reading that began at `t`. */
+/** The state file, as a reading that began at `t` found it. */
 export interface StateEntry {
   readonly t: number;
   readonly k: 'state';
-  /** Of the daemon that wrote it. */
+  /** The pid of the daemon that wrote it. */
   readonly pid: number;
   readonly epoch: number;
   readonly instance: string;
@@ -72,7 +72,7 @@ export type Told<Kind extends Entry['k'] = Entry['k']> = Extract<Entry, { readon
   readonly who: string;
 };
 
-/** CLOCK_MONOTONIC in milliseconds. */
+/** Returns CLOCK_MONOTONIC in milliseconds. */
 export function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
@@ -81,7 +81,7 @@ type Without<T, Key extends string> = T extends unknown ? Omit<T, Key> : never;
 /** An entry that gets its time when it is written. */
 export type Untimed = Without<Entry, 't'>;
 
-/** Writes a history. What has been written outlives the process, whatever kills it. */
+/** Writes a history. What was written outlives the process, whatever kills it. */
 export class HistoryWriter {
   readonly #descriptor: number;
 
@@ -89,7 +89,7 @@ export class HistoryWriter {
     this.#descriptor = openSync(path, 'a');
   }
 
-  /** Answers when it was. */
+  /** Writes an entry and returns its time. */
   write(entry: Untimed, t = nowMs()): number {
     writeSync(this.#descriptor, `${JSON.stringify({ t, ...entry })}\n`);
     return t;
@@ -114,7 +114,7 @@ export class HistoryReader {
     this.#who = who;
   }
 
-  /** What has come since the last time. A line that its writer was killed in is left out. */
+  /** Returns what has come since the last call. A line in which its writer was killed is left out. */
   read(): Told[] {
     if (this.#descriptor === undefined) {
       if (!existsSync(this.#path)) return [];
@@ -143,7 +143,7 @@ function parsed(line: string): Entry | undefined {
   try {
     return JSON.parse(line) as Entry;
   } catch {
-    // Its writer was killed in it, and its successor has begun right behind.
+    // Its writer was killed in it, and the next one has begun right behind.
     const again = line.lastIndexOf('{"t":');
     return again > 0 ? parsed(line.slice(again)) : undefined;
   }

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** What the daemon has refused, or that it went away before it answered (`GONE`). */
+/** Thrown if the daemon refuses, or is gone before it answers (`GONE`). */
 export class Refused extends Error {
   readonly code: string;
 
@@ -14,13 +14,13 @@ export class Refused extends Error {
   }
 }
 
-/** A connection that speaks JSON lines, and knows nothing of the client library. */
+/** A connection that speaks JSON lines, without the client library. */
 export class JsonLines {
   readonly #socket: Socket;
   readonly #waiting = new Map<number, { resolve(result: Fields): void; reject(error: Refused): void }>();
   #lastId = 0;
   #isClosed = false;
-  /** Hears of leases that the daemon has ended. */
+  /** Called for each lease that the daemon has ended. */
   onRevoked: (token: string, reason: string) => void = () => {};
 
   private constructor(socket: Socket) {
@@ -36,7 +36,7 @@ export class JsonLines {
       .on('error', () => {});
   }
 
-  /** Rejects where nobody listens. */
+  /** Connects. Rejects if nothing listens. */
   static async open(path: string): Promise<JsonLines> {
     const socket = createConnection(path);
     await once(socket, 'connect');
@@ -47,7 +47,7 @@ export class JsonLines {
     return this.#isClosed;
   }
 
-  /** Rejects with Refused; with GONE where no answer comes in time. */
+  /** Sends a request. Rejects with Refused, whose code is GONE if no answer comes in time. */
   ask(method: string, params: object, withinMs: number): Promise<Fields> {
     const id = ++this.#lastId;
     return new Promise<Fields>((resolve, reject) => {
@@ -92,7 +92,7 @@ export class JsonLines {
   }
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on a connection of its own. */
 export async function askOnce(path: string, method: string, params: object, withinMs: number): Promise<Fields> {
   const connection = await JsonLines.open(path);
   try {

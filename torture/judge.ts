@@ -2,11 +2,11 @@ import type { Told } from './history.ts';
 import { type Draw, Series } from './series.ts';
 import { laneOf, sequenceOf, unitOf } from './terms.ts';
 
-/** How long the lane of a holder that has not come back after a restart stays closed, less what clocks are read late. */
+/** How long the lane of a holder that does not come back after a restart stays closed, minus what clocks may be read late. */
 const RETURN_MS = 2_000 - 300;
-/** From then on an urgent caller may end a background lease. */
+/** An urgent caller may end a background lease from then on. */
 const PREEMPT_MS = 3_000;
-/** What a client counts as over before its time: a tenth of it, at most a second. */
+/** A client counts a lease as over before its time: by a tenth of it, and at most by this. */
 const LONGEST_MARGIN_MS = 1_000;
 const SLACK_MS = 20;
 const RESERVE_MS = 5_000;
@@ -18,25 +18,25 @@ const EXTRACT_LINES = 40;
 export interface Violation {
   readonly invariant: string;
   readonly what: string;
-  /** What shows it, and what happened to the daemon around it, in order. */
+  /** The entries that show it, and what happened to the daemon around them, in order. */
   readonly extract: readonly Told[];
 }
 
-/** A lease as its holder knows it. */
+/** A lease, as its holder knows it. */
 interface Held {
   readonly draw: Draw;
   readonly token: bigint;
   readonly preemptableAt: number;
-  /** The last daemon that is known to have had it. */
+  /** The epoch of the last daemon that is known to have had it. */
   epoch: number;
   endsAt: number;
   over: boolean;
 }
 
 /**
- * Judges the merged histories of a run. It knows what was sent and when, by a clock that all processes share, and none
- * of the daemon's code. Only what is certain from outside counts: a lease is live from its coming until its holder gives
- * it up, dies, or could have lost it rightly.
+ * Judges the merged histories of a run. It knows what was sent and when, by a clock that all processes share, and shares no
+ * code with the daemon. Only what is certain from outside counts: a lease is live from when it came until its holder
+ * gives it up, dies, or could have lost it rightly.
  */
 export class Judge {
   readonly violations: Violation[] = [];
@@ -46,25 +46,25 @@ export class Judge {
   readonly #leases = new Map<string, Held>();
   readonly #grants: Held[] = [];
   readonly #kept: Told[] = [];
-  /** Those that may be in force, each from when it was first asked for. */
+  /** The policies that may be in force, each from when it was first asked for. */
   #policies: { readonly policy: string; readonly from: number; until: number }[] = [
     { policy: 'global', from: 0, until: Number.POSITIVE_INFINITY },
   ];
   readonly #paused = new Map<string, number>();
-  /** Of each daemon: when it was certainly alive. */
+  /** When the daemon of each epoch was last certainly alive. */
   readonly #aliveAt = new Map<number, number>();
   readonly #endangered = new Map<number, number>();
   #highestEpoch = { epoch: 0, t: 0 };
   readonly #epochsReceived: { readonly t: number; readonly epoch: number; readonly draw: Draw }[] = [];
   #state: Told<'state'> | undefined;
-  /** The last one whose ceilings only a clean stop may lower. */
+  /** The last state whose ceilings only a clean stop may lower. */
   #floor: Told<'state'> | undefined;
   readonly #stopping = new Set<number>();
   #highestWallMs = 0;
   #clock = { t: 0, wallMs: 0 };
   #restarts = 0;
 
-  /** To be told in the order of time. */
+  /** Takes in an entry. Must be called in the order of time. */
   hear(told: Told): void {
     this.#kept.push(told);
     if (this.#kept.length > 2 * KEPT_ENTRIES) this.#kept.splice(0, KEPT_ENTRIES);
@@ -141,7 +141,7 @@ export class Judge {
     }
   }
 
-  /** How many requests nobody will ever know the end of: their processes were killed. */
+  /** How many requests have an unknown end, because their processes were killed. */
   get unanswered(): number {
     return Math.max(0, this.counts.asked - this.counts.answered);
   }
@@ -184,7 +184,7 @@ export class Judge {
     if (clash !== undefined) this.#report(name === 'tokens' ? 'I5' : clash.invariant, clash.what, ...told(clash.draws));
   }
 
-  /** No daemon answers what was asked after a later one had answered somebody. */
+  /** Checks that no daemon answers a request that was sent after a later daemon had answered. */
   #checkEpoch(draw: Draw): void {
     const { epoch, asked, t } = draw;
     for (let at = this.#epochsReceived.length - 1; at >= 0; at -= 1) {
@@ -203,7 +203,7 @@ export class Judge {
     this.#epochsReceived.push({ t, epoch, draw });
   }
 
-  /** I1: a daemon that was not stopped cleanly has a successor that begins at the ceiling. */
+  /** I1: the successor of a daemon that was not stopped cleanly begins at the ceiling. */
   #checkFloor(name: string, draw: Draw, first: bigint): void {
     const state = this.#floor;
     if (state === undefined || draw.epoch <= state.epoch) return;
@@ -217,7 +217,7 @@ export class Judge {
     );
   }
 
-  /** I10: no further ahead than the clock has been, but for one reserve. */
+  /** I10: no nonce is further ahead than the clock has been, except by one reserve. */
   #checkLead(draw: Draw, last: bigint): void {
     if (this.#clock.wallMs === 0) return;
     const unit = unitOf(draw.account);
@@ -233,15 +233,14 @@ export class Judge {
     }
     const perMs = unit === 'ns' ? 1_000_000n : 1n;
     const wallMs = Math.ceil(Math.max(this.#highestWallMs, this.#wallMs(draw.t)));
-    // Of milliseconds, use alone can be faster than the clock.
+    // In milliseconds, use alone can be faster than the clock.
     const used =
       unit === 'ms' ? 4n * BigInt(this.counts.nonces + 1000 * this.unanswered) + BigInt(this.#restarts) * 4_000n : 0n;
     const most = BigInt(wallMs + RESERVE_MS + 1_000) * perMs + used;
-    if (last > most)
-      this.#report('I10', `${last} is ${(last - most) / perMs} ms above all that time and use allow`, draw);
+    if (last > most) this.#report('I10', `${last} is ${(last - most) / perMs} ms above what time and use allow`, draw);
   }
 
-  /** The highest that the daemon's clock has shown by then. */
+  /** Returns the highest time that the daemon's clock has shown by then. */
   #wallMs(t: number): number {
     return Math.max(this.#highestWallMs, this.#clock.wallMs + t - this.#clock.t);
   }
@@ -280,14 +279,14 @@ export class Judge {
     this.#floor = this.#stopping.size > 0 ? undefined : state;
   }
 
-  /** I4 */
+  /** I4: no other lease of its lane may be live. */
   #checkExclusive(held: Held): void {
     for (const other of this.#leases.values()) {
-      // What became of it may still be told.
+      // A later entry may still say how it ended.
       if (Math.max(other.endsAt, other.draw.t) + KEPT_MS < held.draw.t) this.#leases.delete(other.draw.token ?? '');
       else if (other.token < held.token) this.#collision(other, held);
     }
-    // One that was read late was granted before others that have come, and perhaps gone, meanwhile.
+    // A grant that was read late is earlier than others that have come, and perhaps gone, meanwhile.
     if (held.draw.askedOf !== held.epoch) return;
     for (const other of this.#grants) {
       if (other.token > held.token && other.draw.epoch === held.epoch && other.draw.askedOf === held.epoch)
@@ -295,7 +294,7 @@ export class Judge {
     }
   }
 
-  /** `earlier` must have ended when `later` came. */
+  /** Checks that `earlier` had ended when `later` came. */
   #collision(earlier: Held, later: Held): void {
     if (earlier.over || !this.#mustShare(earlier, later)) return;
     const aliveAt = this.#aliveAt.get(earlier.epoch) ?? 0;
@@ -312,7 +311,7 @@ export class Judge {
     );
   }
 
-  /** Whether, under every policy that may have been in force when the later was granted, both have one lane. */
+  /** Whether both are in one lane under every policy that may have been in force when the later one was granted. */
   #mustShare({ draw: earlier }: Held, { draw: later }: Held): boolean {
     return this.#policies
       .filter(({ from, until }) => from <= later.t && until >= later.asked)
@@ -334,7 +333,7 @@ export class Judge {
     if (held !== undefined) held.over = true;
   }
 
-  /** I4, I7: a lease that the daemon ended before its time although nothing gave it a reason. */
+  /** I4, I7: checks that the daemon had a reason to end a lease before its time. */
   #endedEarly(entry: Told, token: string, epoch: number, how: string): void {
     const held = this.#leases.get(token);
     if (held === undefined || (held.over && entry.k === 'lost') || epoch < held.epoch || entry.t > held.preemptableAt)
@@ -344,7 +343,7 @@ export class Judge {
     if (leftMs <= 0) return;
     const shown = [...told([held.draw]), entry];
     if (epoch > held.epoch) {
-      // Its holder has heard so from the next daemon, so it was back in time.
+      // Its holder knows this from the next daemon, so it was back in time.
       const sinceMs = entry.t - (this.#aliveAt.get(held.epoch) ?? 0);
       if (sinceMs > RETURN_MS) return;
       this.#report(
@@ -363,7 +362,7 @@ export class Judge {
     this.violations.push({ invariant, what, extract: this.#extract(shown) });
   }
 
-  /** The entries that show it and, between them, what happened to the daemon and to the leases that they are about. */
+  /** Returns the entries that show it and, between them, what happened to the daemon and to their leases. */
   #extract(shown: readonly Told[]): Told[] {
     const times = shown.flatMap((entry) => (entry.k === 'drawn' ? [entry.t, entry.asked] : [entry.t]));
     const [from, to] = [Math.min(...times) - 5, Math.max(...times) + 5];

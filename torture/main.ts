@@ -1,5 +1,5 @@
-// A daemon under continuous load from nine processes while everything that can happen to it on a real machine happens:
-// `npm run torture -- --minutes 30`. Ends with a report; exit code 1 where an invariant was violated.
+// A daemon under continuous load from nine processes, while everything happens that can happen on a real machine:
+// `npm run torture -- --minutes 30`. It prints a report at the end. The exit code is 1 if an invariant was violated.
 import { parseArgs } from 'node:util';
 import type { Told } from './history.ts';
 import { type Report, torture } from './run.ts';
@@ -32,7 +32,7 @@ function table(report: Report): string {
       'leases lost': report.leasesLost,
       "attempts on another's lease, all refused": report.intrusionsRefused,
       'readings of the state file': report.stateReadings,
-      'requests whose end nobody knows': report.unanswered,
+      'requests whose end is unknown': report.unanswered,
     }),
     'refusals',
     ...rows(refusals),

@@ -4,18 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasProgram, isRoot } from '../test/fixtures/shell.ts';
 
-/** Small enough to be filled in a moment. */
+/** Small enough to be filled at once. */
 const DISK_BYTES = 256 * 1024;
 const BALLAST_BYTES = 4096;
 
-/** What this machine cannot do, with the reason; undefined where it can. */
+/** What this machine cannot do, with the reason; undefined for what it can. */
 export interface Lacks {
   readonly disk: string | undefined;
   readonly clock: string | undefined;
   readonly strace: string | undefined;
 }
 
-/** The directories of a run. `remove` leaves nothing behind, and may be called again. */
+/** The directories of a run. `remove` leaves nothing behind and may be called again. */
 export class Place {
   readonly dir: string;
   readonly stateDir: string;
@@ -42,7 +42,7 @@ export class Place {
     mkdirSync(this.#disk);
     const mount = ['-t', 'tmpfs', '-o', `size=${DISK_BYTES},mode=700`, 'tmpfs', this.#disk];
     this.#mounted = isRoot && spawnSync('mount', mount).status === 0;
-    // What to preload, as the program itself would: where it lies differs between machines.
+    // The library that the program itself would preload. Its place differs between machines.
     const said = spawnSync('faketime', ['-f', '+0', 'env'], { encoding: 'utf8' }).stdout ?? '';
     this.#library = /^LD_PRELOAD=(\S+)$/m.exec(said)?.[1];
     const traces = hasProgram('strace') && spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
@@ -54,7 +54,7 @@ export class Place {
     this.setClock('+0');
   }
 
-  /** For the daemon alone; the monotonic clock and the time since boot stay real. */
+  /** The environment of the daemon only. The monotonic clock and the time since boot stay real. */
   get environment(): Readonly<Record<string, string>> {
     if (this.#library === undefined) return {};
     return {
@@ -65,7 +65,7 @@ export class Place {
     };
   }
 
-  /** Steps the daemon's wall clock to so many seconds from the real one: `+90`. */
+  /** Steps the daemon's wall clock to an offset in seconds from the real one, such as `+90`. */
   setClock(offset: string): void {
     this.#replace(join(this.dir, 'clock'), offset);
   }
@@ -96,7 +96,7 @@ export class Place {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  /** In one step: the daemon may read at any time. */
+  /** Replaces a file in one step: the daemon may read it at any time. */
   #replace(path: string, text: string): void {
     writeFileSync(`${path}.new`, text, { mode: 0o600 });
     renameSync(`${path}.new`, path);

@@ -1,5 +1,5 @@
-// A bot that knows nothing of the client library: JSON lines on two connections, of which the second tries to use what
-// the first one holds. Argument: ClientOptions as JSON.
+// A bot without the client library: it speaks JSON lines on two connections, and the second one tries to use what the first
+// one holds. Its argument is ClientOptions as JSON.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Random } from '../simulate/random.ts';
@@ -16,15 +16,15 @@ const history = new HistoryWriter(options.history);
 process.stdin.on('end', () => process.exit(0)).resume();
 history.write({ k: 'begun', pid: process.pid });
 
-/** Both connections, to the same daemon. */
-interface Lines {
+/** Both connections to the same daemon. */
+interface Connections {
   readonly own: JsonLines;
   readonly stranger: JsonLines;
   readonly epoch: number;
 }
 
 const session = randomBytes(16).toString('hex');
-async function connected(): Promise<Lines> {
+async function connected(): Promise<Connections> {
   for (;;) {
     const opened: JsonLines[] = [];
     try {
@@ -36,7 +36,7 @@ async function connected(): Promise<Lines> {
       const other = await stranger.ask('hello', { name: `${options.name}-stranger` }, ANSWER_MS);
       if (other['epoch'] !== epoch) throw new Refused('GONE', 'two daemons, one after the other');
       own.onRevoked = (token, why) => history.write({ k: 'lost', token, epoch: Number(epoch), why });
-      // What was held before the restart is given back: this bot has lost track of it.
+      // What was held before the restart is released: this bot has lost track of it.
       for (const { token } of held as readonly { token: string }[]) {
         history.write({ k: 'releasing', token });
         await own.ask('release', { token }, ANSWER_MS);
@@ -53,14 +53,14 @@ function drew(entry: Omit<DrawnEntry, 't' | 'k'>, t?: number): void {
   history.write({ k: 'drawn', ...entry }, t);
 }
 
-async function turn({ own, stranger, epoch }: Lines): Promise<void> {
+async function call({ own, stranger, epoch }: Connections): Promise<void> {
   const account = random.pick([...ACCOUNTS] as [string, ...string[]]);
   const runsOut = random.chance(0.15);
   const ttlMs = runsOut ? random.between(100, 700) : random.between(2_000, 6_000);
   const asked = history.write({ k: 'asked', what: 'acquire' });
   const grant = await own.ask('acquire', { account, ttlMs, waitMs: 20_000, label: 'raw' }, ANSWER_MS);
   const [token, nonce] = [String(grant['token']), String(grant['nonce'])];
-  // By the time of asking, which is never later than the daemon's own.
+  // From the time of the request, which is never later than the daemon's own.
   const from = Math.min(asked + Number(grant['waitedMs']), nowMs());
   const endsAt = from + Number(grant['ttlMs']);
   drew({ kind: 'grant', asked, askedOf: epoch, epoch, account, nonce, count: 1, token, endsAt });
@@ -90,7 +90,7 @@ async function turn({ own, stranger, epoch }: Lines): Promise<void> {
     history.write({ k: 'released', token, asked: releasing, epoch, wasLive: released === true });
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    // It may be on its way: whatever is left of the lease ends with the connection.
+    // The release may be on its way. What is left of the lease ends with the connection.
     own.close();
   }
   if (random.chance(0.2)) await intrude(own, token);
@@ -101,7 +101,7 @@ function refused(what: string, error: unknown): void {
   history.write({ k: 'refused', what, code: error.code });
 }
 
-/** Tries what needs a lease with a token that is not this connection's, or is over. */
+/** Tries to use a token that is not this connection's, or whose lease has ended. */
 async function intrude(connection: JsonLines, token: string): Promise<void> {
   const what = random.pick(['next', 'renew', 'release']);
   const code = await connection.ask(what, { token }, ANSWER_MS).then(
@@ -112,17 +112,17 @@ async function intrude(connection: JsonLines, token: string): Promise<void> {
   if (code !== 'GONE' && code !== 'SHUTTING_DOWN') history.write({ k: 'intruded', token, what, code });
 }
 
-let lines = await connected();
+let connections = await connected();
 for (;;) {
   try {
-    await turn(lines);
+    await call(connections);
   } catch (error) {
     refused('acquire', error);
   }
-  if (lines.own.isClosed || lines.stranger.isClosed) {
-    lines.own.close();
-    lines.stranger.close();
-    lines = await connected();
+  if (connections.own.isClosed || connections.stranger.isClosed) {
+    connections.own.close();
+    connections.stranger.close();
+    connections = await connected();
   }
   await sleep(random.below(25));
 }

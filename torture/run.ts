@@ -11,17 +11,17 @@ import { Judge, type Violation } from './judge.ts';
 import { Place } from './place.ts';
 import { ACCOUNTS, configuration, SEQUENCES } from './terms.ts';
 
-/** Nobody is stopped for so long that what he has seen comes later than this. */
+/** No process is stopped for so long that its entries come later than this. */
 const LAG_MS = 8_000;
 const READ_EVERY_MS = 250;
 const LOOK_EVERY_MS = 60;
-/** At the end, with all faults taken back, every account must be served within. */
+/** At the end, with all faults taken back, every account must be served within this time. */
 const CALM_MS = 40_000;
 
 export interface RunOptions {
   readonly seconds: number;
   readonly seed: number;
-  /** Ends the run early; all is cleaned up. */
+  /** Ends the run early. Everything is cleaned up. */
   readonly signal: AbortSignal;
   readonly progress: (line: string) => void;
 }
@@ -38,14 +38,14 @@ export interface Report {
   readonly leasesLost: number;
   readonly intrusionsRefused: number;
   readonly stateReadings: number;
-  /** Errors that clients were told, by code. */
+  /** The errors that clients got, by code. */
   readonly refusals: Readonly<Record<string, number>>;
-  /** Requests of killed clients: nobody knows what became of them. */
+  /** Requests of killed clients, whose end is unknown. */
   readonly unanswered: number;
   readonly violations: readonly Violation[];
 }
 
-/** Tortures a daemon for so long, or until the first violation. */
+/** Tortures a daemon for the given time, or until the first violation. */
 export async function torture(options: RunOptions): Promise<Report> {
   const place = new Place();
   const over = new AbortController();
@@ -60,7 +60,7 @@ export async function torture(options: RunOptions): Promise<Report> {
     new HistoryReader(path, 'torture'),
     ...clients.all.map(({ history: of, name }) => new HistoryReader(of, name)),
   ]);
-  // Whatever way this process ends, it takes with it what it has started, its directories and a mount.
+  // However this process ends, it ends what it has started, and removes its directories and its mount.
   const lastResort = () => {
     for (const { child } of clients.all) child?.kill('SIGKILL');
     daemons.stop();
@@ -116,7 +116,7 @@ export async function torture(options: RunOptions): Promise<Report> {
   }
 }
 
-/** Makes the state with all its sequences. */
+/** Makes the state, with all its sequences. */
 function prepare(place: Place): void {
   place.configure(configuration(20));
   const init = (...args: string[]) => {
@@ -149,7 +149,7 @@ interface Watched {
   readonly options: RunOptions;
 }
 
-/** Reads the state and the histories until it is over, and ends it where something is violated. */
+/** Reads the state and the histories until the run is over, and ends it at the first violation. */
 async function watch({
   place,
   history,
@@ -175,12 +175,12 @@ async function watch({
   }
 }
 
-/** I8: with all faults taken back, every account is served. */
+/** I8: checks that every account is served once all faults are taken back. */
 async function calm(place: Place, history: HistoryWriter): Promise<void> {
   history.write({ k: 'fault', kind: 'all faults are taken back' });
   const endsAt = nowMs() + CALM_MS;
   for (const account of ACCOUNTS) {
-    // Its calls have been rejected, as they say, so its breaker may be open.
+    // Its bots report rejected nonces, so its breaker may be open.
     if (account === 'BAD') continue;
     let last = 'no answer';
     for (;;) {
@@ -203,7 +203,7 @@ async function calm(place: Place, history: HistoryWriter): Promise<void> {
   }
 }
 
-/** Merges the histories by their time. */
+/** Merges the histories by time, for the judge. */
 class Ears {
   readonly #judge: Judge;
   readonly #readers: readonly HistoryReader[];
@@ -214,7 +214,7 @@ class Ears {
     this.#readers = readers;
   }
 
-  /** Tells the judge all that was seen before `until`. */
+  /** Passes everything that was seen before `until` to the judge. */
   listen(until: number): void {
     for (const reader of this.#readers) for (const entry of reader.read()) this.#heard.push(entry);
     this.#heard.sort((a, b) => a.t - b.t);

@@ -1,9 +1,9 @@
 import type { DrawnEntry } from './history.ts';
 
-/** A draw and the process that made it. */
+/** A draw, and the process that made it. */
 export type Draw = DrawnEntry & { readonly who: string };
 
-/** Numbers of one sequence, from `first` to `last`. */
+/** Consecutive numbers of one sequence. */
 interface Span {
   readonly draw: Draw;
   readonly first: bigint;
@@ -16,14 +16,14 @@ export interface Clash {
   readonly draws: readonly Draw[];
 }
 
-/** All that was seen of one sequence: nonces, or tokens. */
+/** Everything that was seen of one sequence: nonces, or tokens. */
 export class Series {
   readonly #name: string;
-  /** By number; ends overlap where a number was given twice. */
+  /** In the order of their numbers. They overlap only if a number was handed out twice. */
   readonly #spans: Span[] = [];
-  /** By the time at which they came, each with the highest that had come by then. */
+  /** In the order of their coming, each with the highest that had come by then. */
   readonly #received: { readonly t: number; readonly highest: Span }[] = [];
-  /** Nonces of grants, by token. */
+  /** The nonces of grants, in the order of their tokens. */
   readonly #grants: { readonly token: bigint; readonly span: Span }[] = [];
   readonly #epochs = new Map<number, { lowest: Span; highest: Span }>();
 
@@ -31,12 +31,12 @@ export class Series {
     this.#name = name;
   }
 
-  /** The highest number that has come. */
+  /** The highest number that has come so far. */
   get highest(): { readonly draw: Draw; readonly last: bigint } | undefined {
     return this.#received.at(-1)?.highest;
   }
 
-  /** Takes a draw in, in the order of their coming, and answers what is wrong with it. */
+  /** Takes in a draw, in the order of their coming. Returns what is wrong with it. */
   add(draw: Draw, first: bigint, last: bigint): Clash | undefined {
     const span = { draw, first, last };
     return this.#repeated(span) ?? this.#overtaken(span) ?? this.#ofAnEarlierEpoch(span) ?? this.#outOfTurn(span);
@@ -46,7 +46,7 @@ export class Series {
     return { invariant, what: `${this.#name}: ${what}`, draws: spans.map(({ draw }) => draw) };
   }
 
-  /** I2: none twice. */
+  /** I2: no number is handed out twice. */
   #repeated(span: Span): Clash | undefined {
     const at = placeOf(this.#spans, (other) => other.first <= span.first);
     const [below, above] = [this.#spans[at - 1], this.#spans[at]];
@@ -59,7 +59,7 @@ export class Series {
     return undefined;
   }
 
-  /** I2: what is asked for after another has come is greater. */
+  /** I2: a number that is asked for after another one has come is greater. */
   #overtaken(span: Span): Clash | undefined {
     const before = this.#received[placeOf(this.#received, ({ t }) => t < span.draw.asked) - 1]?.highest;
     const at = placeOf(this.#received, ({ t }) => t <= span.draw.t);
@@ -72,10 +72,10 @@ export class Series {
     return this.#clash('I2', `${span.first} was asked for after ${before.last} had come`, before, span);
   }
 
-  /** I1, I2: whatever a daemon gives lies above all that its predecessors gave. */
+  /** I1, I2: a daemon gives only numbers above all that its predecessors gave. */
   #ofAnEarlierEpoch(span: Span): Clash | undefined {
     const { epoch } = span.draw;
-    // A grant whose answer got lost was drawn by the daemon before, and its client found it again.
+    // A grant whose answer was lost was drawn by the daemon before, and its client found it again.
     if (this.#name === 'tokens' && span.draw.askedOf !== epoch) return undefined;
     const own = this.#epochs.get(epoch);
     if (own === undefined) this.#epochs.set(epoch, { lowest: span, highest: span });
@@ -95,7 +95,7 @@ export class Series {
       if (other > epoch && lowest.first <= span.last) {
         return this.#clash('I2', `epoch ${epoch} gave ${span.last}, epoch ${other} gave ${lowest.first}`, span, lowest);
       }
-      // Nobody is as late as that.
+      // No entry is so late.
       if (other < epoch - 50) this.#epochs.delete(other);
     }
     return undefined;
@@ -104,7 +104,7 @@ export class Series {
   /** I3: nonces of grants are in the order of the grants. */
   #outOfTurn(span: Span): Clash | undefined {
     const { kind, token, askedOf, epoch } = span.draw;
-    // One that was found again after a restart has drawn its nonce then.
+    // A grant that was found again after a restart drew its nonce only then.
     if (kind !== 'grant' || token === undefined || askedOf !== epoch || this.#name === 'tokens') return undefined;
     const grant = { token: BigInt(token), span };
     const at = placeOf(this.#grants, (other) => other.token <= grant.token);
@@ -126,7 +126,7 @@ export class Series {
   }
 }
 
-/** How many of `sorted`, from its beginning, are before the place; sought from the end, where it nearly always is. */
+/** Returns how many of `sorted` are before the place. It is searched from the end, where it nearly always is. */
 function placeOf<T>(sorted: readonly T[], isBefore: (one: T) => boolean): number {
   let at = sorted.length;
   for (let steps = 0; at > 0; at -= 1, steps += 1) {

@@ -1,8 +1,8 @@
-/** What the daemon is configured with, and who uses it. */
+/** The accounts that the bots use, and the configuration of the daemon. */
 
 export const ACCOUNTS = ['MASTER', 'USER:a', 'USER:b', 'MS:a', 'PACED', 'BAD', 'CNT:a', 'CNT:b'] as const;
 
-/** Beside nanoseconds: a clock so coarse that use runs ahead of it, and numbers that no clock helps. */
+/** Besides nanoseconds: a clock so coarse that use runs ahead of it, and numbers without any clock. */
 export const SEQUENCES = [
   { name: 'short', unit: 'ms', floor: 'now' },
   { name: 'plain', unit: 'counter', floor: '1000' },
@@ -30,7 +30,7 @@ export function unitOf(account: string): 'ns' | 'ms' | 'counter' {
   return account.startsWith('MS:') ? 'ms' : 'ns';
 }
 
-/** What two leases may not share; undefined where everybody may. */
+/** Returns the lane of an account, which two leases may not share; undefined if nothing is exclusive. */
 export function laneOf(account: string, policy: string): string | undefined {
   if (policy === 'off') return undefined;
   if (policy === 'account') return account;
