@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Callers, type Load, nowNs } from '../../bench/load.ts';
-import { settle } from '../client/virtual-clock.ts';
+import { settle } from '../fixtures/virtual-clock.ts';
 
 const LOAD: Load = {
   what: 'nonce',

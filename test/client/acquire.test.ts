@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
+import { settle } from '../fixtures/virtual-clock.ts';
 import { FakeDaemon, outcomeOf, watch } from './fake-daemon.ts';
-import { settle } from './virtual-clock.ts';
 
 async function connected() {
   const daemon = new FakeDaemon();
@@ -79,7 +79,7 @@ test('a grant that crossed its cancel is given back as unused', async () => {
   asked.grant({ token: 9n });
   expect(await acquired()).toMatchObject({ code: 'CANCELLED' });
   expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'unused' });
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('a signal that has aborted already asks for nothing, and a settled wait leaves no listener on one', async () => {
@@ -100,9 +100,9 @@ test('a daemon that does not answer in waitMs and 2 s more is given up on, and a
   const { daemon, client, clock } = await connected();
   const acquired = watch(client.acquire({ waitMs: 1_000 }));
   const asked = await daemon.hear('acquire');
-  await clock.advance(2_999);
+  await clock.advanceSettled(2_999);
   expect(await acquired()).toBe('pending');
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   expect(await acquired()).toMatchObject({ code: 'WAIT_TIMEOUT' });
   expect((await daemon.hear('cancel')).params).toEqual({ id: asked.id });
   asked.grant({ token: 9n });
@@ -128,7 +128,7 @@ test('the time that the daemon let a caller wait is no part of its lease', async
   const { daemon, client, clock } = await connected();
   const acquired = client.acquire({ ttlMs: 10_000 });
   const asked = await daemon.hear('acquire');
-  await clock.advance(25_000);
+  await clock.advanceSettled(25_000);
   asked.grant({ token: 9n, ttlMs: 10_000, waitedMs: 24_000 });
   expect((await acquired).expiresInMs()).toBe(9_000);
 });
@@ -163,7 +163,7 @@ test('a grant older than maxAgeMs is given back and rejected with WAIT_TIMEOUT',
 test('nobody waits longer than maxAgeMs for a grant that would be refused', async () => {
   const { client, clock } = await connected();
   const acquired = watch(client.acquire({ maxAgeMs: 2_000 }));
-  await clock.advance(2_000);
+  await clock.advanceSettled(2_000);
   expect(await acquired()).toMatchObject({ code: 'WAIT_TIMEOUT' });
 });
 
@@ -173,17 +173,17 @@ test('the signal of a grant aborts a margin before the lease ends, and what is u
   (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 4_000 });
   const grant = await acquired;
   const next = watch(grant.next());
-  await clock.advance(3_599);
+  await clock.advanceSettled(3_599);
   expect(grant.signal.aborted).toBe(false);
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   expect(grant.signal.reason).toMatchObject({ name: 'NoncedError', code: 'LEASE_LOST' });
   expect(await next()).toMatchObject({ code: 'LEASE_LOST' });
   expect(await outcomeOf(grant.renew())).toMatchObject({ code: 'LEASE_LOST' });
   expect(grant.expiresInMs()).toBe(400);
-  await clock.advance(400);
+  await clock.advanceSettled(400);
   expect(grant.expiresInMs()).toBe(0);
   expect(daemon.line.referenced).toBe(false);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('a margin is a second at most', async () => {
@@ -191,9 +191,9 @@ test('a margin is a second at most', async () => {
   const acquired = client.acquire();
   (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 60_000 });
   const { signal } = await acquired;
-  await clock.advance(58_999);
+  await clock.advanceSettled(58_999);
   expect(signal.aborted).toBe(false);
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   expect(signal.aborted).toBe(true);
 });
 
@@ -235,11 +235,11 @@ test('renew moves the end from when it was sent, and next draws under the lease'
   const acquired = client.acquire({ account: 'A' });
   (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 10_000 });
   const grant = await acquired;
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   const renewed = grant.renew(30_000);
   const asked = await daemon.hear('renew');
   expect(asked.params).toEqual({ token: 9n, ttlMs: 30_000 });
-  await clock.advance(100);
+  await clock.advanceSettled(100);
   asked.answer({ ttlMs: 30_000 });
   expect(await renewed).toBe(30_000);
   expect(grant.expiresInMs()).toBe(29_900);
@@ -278,9 +278,9 @@ test('a paced next waits and asks again while the lease lasts that long', async 
   const grant = await acquired;
   const next = watch(grant.next());
   (await daemon.hear('next')).refuse('PACED', 3_000);
-  await clock.advance(2_999);
+  await clock.advanceSettled(2_999);
   expect(daemon.methods()).toEqual([]);
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   (await daemon.hear('next')).refuse('PACED', 6_500);
   expect(await next()).toMatchObject({ code: 'PACED', retryAfterMs: 6_500 });
 });
@@ -302,7 +302,7 @@ test('a paced next ends with its signal or its lease, and asks no more', async (
   expect(await cancelled()).toMatchObject({ code: 'CANCELLED' });
   expect(await released()).toMatchObject({ code: 'LEASE_LOST' });
   expect(grant.signal.aborted).toBe(false);
-  await clock.advance(4_000);
+  await clock.advanceSettled(4_000);
   expect(daemon.methods()).toEqual(['release']);
 });
 
@@ -352,7 +352,7 @@ test('a release that nobody answers is false in the end, and rejects only for a 
   (await daemon.hear('acquire')).grant({ token: 2n });
   const [first, second] = await acquired;
   const unanswered = watch(first.release());
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   expect(await unanswered()).toBe(false);
   await daemon.hear('release');
   const mistaken = watch(second.release('unsettled'));

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { Client } from '../../src/client/client.ts';
 import { NoncedError, refusal } from '../../src/errors.ts';
+import { settle } from '../fixtures/virtual-clock.ts';
 import { FakeDaemon, outcomeOf, SOCKET, watch } from './fake-daemon.ts';
-import { settle } from './virtual-clock.ts';
 
 async function connected() {
   const daemon = new FakeDaemon();
@@ -27,10 +27,10 @@ test.each(['ENOENT', 'ECONNREFUSED'] as const)('%s is tried again until a daemon
   daemon.state = code;
   const client = new Client(daemon.ports());
   const opened = client.open(undefined);
-  await daemon.clock.advance(1_000);
+  await daemon.clock.advanceSettled(1_000);
   expect(daemon.dialled.length).toBeGreaterThan(5);
   daemon.state = 'up';
-  await daemon.clock.advance(250);
+  await daemon.clock.advanceSettled(250);
   daemon.greet();
   expect(await outcomeOf(opened)).toBeUndefined();
 });
@@ -39,20 +39,20 @@ test('UNAVAILABLE comes after connectTimeoutMs without a daemon, says what to st
   const daemon = new FakeDaemon();
   daemon.state = 'ENOENT';
   const opened = watch(new Client(daemon.ports()).open(undefined));
-  await daemon.clock.advance(4_999);
+  await daemon.clock.advanceSettled(4_999);
   expect(await opened()).toBe('pending');
-  await daemon.clock.advance(1);
+  await daemon.clock.advanceSettled(1);
   expect(await opened()).toMatchObject({
     code: 'UNAVAILABLE',
     message: expect.stringMatching(/systemctl start nonced/),
   });
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('a daemon that takes the connection and never answers counts as none', async () => {
   const daemon = new FakeDaemon();
   const opened = watch(new Client(daemon.ports()).open(undefined));
-  await daemon.clock.advance(5_000);
+  await daemon.clock.advanceSettled(5_000);
   expect(await opened()).toMatchObject({ code: 'UNAVAILABLE' });
   expect(daemon.line.open).toBe(false);
 });
@@ -88,7 +88,7 @@ test('the place is looked for again until a daemon has answered there, and then 
   const opened = client.open(undefined);
   await settle();
   daemon.state = 'up';
-  await daemon.clock.advance(5);
+  await daemon.clock.advanceSettled(5);
   daemon.greet();
   await opened;
   client.acquire().catch(() => {});
@@ -103,7 +103,7 @@ test('a signal ends the wait for a daemon with CANCELLED and its reason', async 
   const opened = watch(new Client(daemon.ports()).open(controller.signal));
   controller.abort('enough');
   expect(await opened()).toMatchObject({ code: 'CANCELLED', cause: 'enough' });
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('a hello that is wrong for ever is told at once, one that the daemon is too busy for is tried again', async () => {
@@ -114,7 +114,7 @@ test('a hello that is wrong for ever is told at once, one that the daemon is too
 
   const busy = new Client(daemon.ports()).open(undefined);
   (await daemon.hear('hello')).refuse('LIMIT');
-  await daemon.clock.advance(5);
+  await daemon.clock.advanceSettled(5);
   daemon.greet();
   expect(await outcomeOf(busy)).toBeUndefined();
 });
@@ -132,7 +132,7 @@ test('an idle client does not keep the process alive, one that waits or holds do
   (await daemon.hear('release')).answer({ released: true });
   await released;
   expect(daemon.line.referenced).toBe(false);
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('who waits keeps the process alive, whatever was cancelled before', async () => {
@@ -154,7 +154,7 @@ test('an idle client whose daemon goes away does nothing until it is asked for s
   const client = await daemon.connect();
   daemon.line.break();
   await settle();
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
   expect(daemon.dialled).toHaveLength(1);
 
   const drawn = client.nonce();
@@ -177,7 +177,7 @@ test('close releases what is held, rejects what waits, and may be called again',
   expect((await daemon.hear('release')).params).toEqual({ token: 1n });
   expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' });
   expect(daemon.line.open).toBe(false);
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
   await client.close();
   expect(await outcomeOf(client.nonce())).toMatchObject({ code: 'CANCELLED' });
   expect(await grant.release()).toBe(false);
@@ -204,7 +204,7 @@ test('a nonce that is not answered in time is WAIT_TIMEOUT, and its late answer 
   const client = await daemon.connect();
   const drawn = watch(client.nonce({ waitMs: 100 }));
   const asked = await daemon.hear('nonce');
-  await daemon.clock.advance(100);
+  await daemon.clock.advanceSettled(100);
   expect(await drawn()).toMatchObject({ code: 'WAIT_TIMEOUT' });
   asked.answer({ nonce: 5n, count: 1 });
   await settle();
@@ -219,13 +219,13 @@ test('one timer serves all deadlines, whichever is the soonest', async () => {
   for (const waitMs of [3_000, 1_000, 2_000]) client.nonce({ waitMs }).catch(() => ends.push(waitMs));
   watch(client.acquire({ waitMs: 60_000 }));
   (await daemon.hear('acquire')).grant({ token: 1n, ttlMs: 2_500 });
-  expect(daemon.clock.running).toBe(1);
-  await daemon.clock.advance(2_000);
+  expect(daemon.clock.timers).toBe(1);
+  await daemon.clock.advanceSettled(2_000);
   expect(ends).toEqual([1_000, 2_000]);
   expect(daemon.clock.nextInMs).toBe(250);
-  await daemon.clock.advance(1_000);
+  await daemon.clock.advanceSettled(1_000);
   expect(ends).toEqual([1_000, 2_000, 3_000]);
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('what is sent in one turn goes out in one write', async () => {

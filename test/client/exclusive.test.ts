@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Client } from '../../src/client/client.ts';
+import { settle } from '../fixtures/virtual-clock.ts';
 import { deferred } from './deferred.ts';
 import { FakeDaemon, outcomeOf, watch } from './fake-daemon.ts';
-import { settle } from './virtual-clock.ts';
 
 async function connected() {
   const daemon = new FakeDaemon();
@@ -36,7 +36,7 @@ test('exclusive runs the function with a grant, answers its result, and releases
   const release = await daemon.hear('release');
   expect(release.params).toEqual({ token: 9n, outcome: 'ok' });
   expect(release.id).toBe(0);
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
   expect(daemon.line.referenced).toBe(false);
 });
 
@@ -92,17 +92,17 @@ test('an outcome hook that throws costs neither the result nor the release', asy
 test('exclusive rejects a margin before the lease ends though the function hangs, and its late end is ignored', async () => {
   const { daemon, client, clock } = await connected();
   const { work, call, signal } = await running(daemon, client);
-  await clock.advance(8_999);
+  await clock.advanceSettled(8_999);
   expect(await call()).toBe('pending');
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   // The call had begun: nobody knows whether it arrived.
   expect(await call()).toMatchObject({ code: 'LEASE_LOST', sent: 'unknown' });
   expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' });
-  await clock.advance(1_000);
+  await clock.advanceSettled(1_000);
   work.reject(new Error('late'));
   await settle();
   expect(daemon.heard).toEqual([]);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('the lane is kept while an aborted function winds down, and released as soon as it has', async () => {
@@ -110,7 +110,7 @@ test('the lane is kept while an aborted function winds down, and released as soo
   const { work, call } = await running(daemon, client, {
     outcome: ({ ok }: { ok: boolean }) => (ok ? 'ok' : 'unsettled'),
   });
-  await clock.advance(9_000);
+  await clock.advanceSettled(9_000);
   expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
   expect(daemon.heard).toEqual([]);
   work.reject(new Error('aborted'));
@@ -155,41 +155,41 @@ test('a function that has its result when the process wakes from a stall keeps i
 test('a lease is renewed half-way, up to maxHoldMs and no further', async () => {
   const { daemon, client, clock } = await connected();
   const { call } = await running(daemon, client, { maxHoldMs: 18_000 });
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   const first = await daemon.hear('renew');
   expect(first.params).toEqual({ token: 9n, ttlMs: 10_000 });
   first.answer({ ttlMs: 10_000 });
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   const second = await daemon.hear('renew');
   // Ten seconds are gone: eight are left of what was asked for.
   expect(second.params).toEqual({ token: 9n, ttlMs: 8_000 });
   second.answer({ ttlMs: 8_000 });
-  await clock.advance(7_199);
+  await clock.advanceSettled(7_199);
   expect(await call()).toBe('pending');
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
-  await clock.advance(10_000);
+  await clock.advanceSettled(10_000);
   expect(daemon.heard).toEqual([]);
 });
 
 test('without maxHoldMs nothing is renewed, and renewals end with the function', async () => {
   const { daemon, client, clock } = await connected();
   const plain = await running(daemon, client);
-  await clock.advance(8_000);
+  await clock.advanceSettled(8_000);
   expect(daemon.heard).toEqual([]);
   plain.work.resolve('done');
   await daemon.hear('release');
   const renewed = await running(daemon, client, { maxHoldMs: 60_000 });
   renewed.work.resolve('done');
   await daemon.hear('release');
-  await clock.advance(60_000);
+  await clock.advanceSettled(60_000);
   expect(daemon.heard).toEqual([]);
 });
 
 test('a renewal that is not answered does not make the lease longer', async () => {
   const { daemon, client, clock } = await connected();
   const { call } = await running(daemon, client, { maxHoldMs: 60_000 });
-  await clock.advance(9_000);
+  await clock.advanceSettled(9_000);
   expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
 });
 
@@ -234,7 +234,7 @@ test('a grant that the function releases by itself is over, and the function goe
   );
   (await daemon.hear('acquire')).grant({ token: 9n });
   (await daemon.hear('release')).answer({ released: true });
-  await clock.advance(60_000);
+  await clock.advanceSettled(60_000);
   work.resolve('parsed');
   expect(await call()).toBe('parsed');
   expect(daemon.heard).toEqual([]);

@@ -4,7 +4,7 @@ import type { SessionPorts } from '../../src/client/leases/session.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
-import { settle, VirtualClock } from './virtual-clock.ts';
+import { settle, VirtualClock } from '../fixtures/virtual-clock.ts';
 
 export const SOCKET = '/run/nonced/nonced.sock';
 
@@ -165,7 +165,7 @@ export class FakeDaemon {
   async restart(held: object[] = []): Promise<void> {
     this.held = held;
     this.line.break();
-    await this.clock.advance(10);
+    await this.clock.advanceSettled(10);
     this.greet();
     await settle();
   }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Grant } from '../../src/client/api.ts';
+import { settle } from '../fixtures/virtual-clock.ts';
 import { deferred } from './deferred.ts';
 import { FakeDaemon, watch } from './fake-daemon.ts';
-import { settle } from './virtual-clock.ts';
 
 async function connected(exclusive = 'global') {
   const daemon = new FakeDaemon();
@@ -116,7 +116,7 @@ test('a nested call that is refused, cancelled or too late for its turn lets the
   (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
   await settle();
   controller.abort('no');
-  await clock.advance(1_000);
+  await clock.advanceSettled(1_000);
   first.resolve();
   (await daemon.hear('next')).refuse('QUARANTINED');
   (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Client } from '../../src/client/client.ts';
+import { settle } from '../fixtures/virtual-clock.ts';
 import { deferred } from './deferred.ts';
 import { FakeDaemon, outcomeOf, watch } from './fake-daemon.ts';
-import { settle } from './virtual-clock.ts';
 
 async function connected() {
   const daemon = new FakeDaemon();
@@ -24,7 +24,7 @@ test('what waited is asked again in its order, with the same ids and what is lef
   const second = watch(client.acquire({ account: 'B', waitMs: 20_000 }));
   await settle();
   const before = daemon.heard.splice(0);
-  await clock.advance(1_000);
+  await clock.advanceSettled(1_000);
   await daemon.restart();
   const after = daemon.heard.splice(0);
   expect(after.map(({ method, id }) => [method, id])).toEqual(before.map(({ method, id }) => [method, id]));
@@ -41,7 +41,7 @@ test('a wait that is nearly over is tried once more after a reconnection', async
   const { daemon, client, clock } = await connected();
   watch(client.acquire({ waitMs: 1_000 }));
   await daemon.hear('acquire');
-  await clock.advance(1_500);
+  await clock.advanceSettled(1_500);
   await daemon.restart();
   expect((await daemon.hear('acquire')).params['waitMs']).toBe(0);
 });
@@ -106,13 +106,13 @@ test('one that is cancelled while there is no connection is not asked at all', a
   await settle();
   controller.abort();
   expect(await acquired()).toMatchObject({ code: 'CANCELLED' });
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('a lease that hello lists goes on under its token, for as long as it says from when hello was sent', async () => {
   const { daemon, client, clock } = await connected();
   const { grant, id } = await holding(daemon, client);
-  await clock.advance(3_000);
+  await clock.advanceSettled(3_000);
   await daemon.restart([{ token: 9n, account: 'A', id, ttlMs: 4_000 }]);
   expect(grant.signal.aborted).toBe(false);
   expect(grant.expiresInMs()).toBe(3_995);
@@ -166,7 +166,7 @@ test('a function that ends while the daemon is away is released when it is back'
   work.resolve('placed');
   expect(await call()).toBe('placed');
   daemon.held = [{ token: 9n, account: 'A', id: asked.id, ttlMs: 15_000 }];
-  await clock.advance(10);
+  await clock.advanceSettled(10);
   daemon.greet();
   expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'ok' });
   expect(daemon.line.referenced).toBe(false);
@@ -197,7 +197,7 @@ test('a release that the daemon has read is forgotten, and nothing is chased ove
   daemon.line.break();
   await settle();
   expect(daemon.dialled).toHaveLength(1);
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('an answer to what was sent before the release confirms nothing', async () => {
@@ -224,11 +224,11 @@ test('a release is chased no longer than its lease, nor than connectTimeoutMs', 
     await call;
     daemon.state = 'ENOENT';
     daemon.line.break();
-    await clock.advance(chasedMs + 1_000);
+    await clock.advanceSettled(chasedMs + 1_000);
     const { length } = daemon.dialled;
-    await clock.advance(10_000);
+    await clock.advanceSettled(10_000);
     expect(daemon.dialled).toHaveLength(length);
-    expect(clock.running).toBe(0);
+    expect(clock.timers).toBe(0);
   }
 });
 
@@ -236,7 +236,7 @@ test('a grant whose answer got lost is taken up with a fresh nonce that costs no
   const { daemon, client, clock } = await connected();
   const acquired = watch(client.acquire({ account: 'A', count: 2 }));
   const asked = await daemon.hear('acquire');
-  await clock.advance(490);
+  await clock.advanceSettled(490);
   await daemon.restart([{ token: 9n, account: 'A', id: asked.id, ttlMs: 15_000 }]);
   const next = await daemon.hear('next');
   expect(next.params).toEqual({ token: 9n, cost: 0, count: 2 });
@@ -294,7 +294,7 @@ test('a lost grant with no time left is given back and asked for again', async (
   watch(client.acquire({ account: 'A' }));
   const { id } = await daemon.hear('acquire');
   daemon.line.break();
-  await clock.advance(10);
+  await clock.advanceSettled(10);
   const hello = await daemon.hear('hello');
   clock.stall(950);
   hello.answer({ ...daemon.greeting, held: [{ token: 9n, account: 'A', id, ttlMs: 1_000 }] });
@@ -334,7 +334,7 @@ test('another instance ends everything for good', async () => {
   expect(await outcomeOf(client.nonce())).toMatchObject({ code: 'UNAVAILABLE' });
   expect(daemon.line.open).toBe(false);
   expect(daemon.methods()).not.toContain('release');
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('without a daemon for connectTimeoutMs what waits is rejected, and a later call tries anew', async () => {
@@ -343,14 +343,14 @@ test('without a daemon for connectTimeoutMs what waits is rejected, and a later 
   await settle();
   daemon.state = 'ECONNREFUSED';
   daemon.line.break();
-  await clock.advance(4_999);
+  await clock.advanceSettled(4_999);
   expect(await acquired()).toBe('pending');
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   expect(await acquired()).toMatchObject({
     code: 'UNAVAILABLE',
     message: expect.stringMatching(/ECONNREFUSED.*systemctl start nonced/),
   });
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 
   daemon.state = 'up';
   const drawn = client.nonce();
@@ -366,14 +366,14 @@ test('a holder goes on looking for the daemon until its lease ends, never restin
   const { signal } = grant;
   daemon.state = 'ENOENT';
   daemon.line.break();
-  await clock.advance(2_000);
+  await clock.advanceSettled(2_000);
   const tried = daemon.dialled.length;
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   expect(daemon.dialled.length - tried).toBeGreaterThanOrEqual(20);
   expect(signal.aborted).toBe(false);
-  await clock.advance(3_000);
+  await clock.advanceSettled(3_000);
   expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' });
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('who gives up while there is no daemon hears UNAVAILABLE and not WAIT_TIMEOUT', async () => {
@@ -381,7 +381,7 @@ test('who gives up while there is no daemon hears UNAVAILABLE and not WAIT_TIMEO
   const drawn = watch(client.nonce({ waitMs: 1_000 }));
   daemon.state = 'ENOENT';
   daemon.line.break();
-  await clock.advance(1_000);
+  await clock.advanceSettled(1_000);
   expect(await drawn()).toMatchObject({ code: 'UNAVAILABLE' });
 });
 
@@ -396,7 +396,7 @@ test.each([
   const broken = daemon.line;
   broken.say(bytes);
   expect(broken.open).toBe(false);
-  await clock.advance(10);
+  await clock.advanceSettled(10);
   daemon.greet();
   (await daemon.hear('nonce')).answer({ nonce: 5n, count: 1 });
   expect(await drawn()).toBe(5n);
@@ -408,7 +408,7 @@ test('an answer that makes no sense breaks the connection and keeps its call in 
   const drawn = watch(client.nonce());
   (await daemon.hear('acquire')).answer({ nonce: 'soon', count: 1 });
   expect(daemon.line.open).toBe(false);
-  await clock.advance(10);
+  await clock.advanceSettled(10);
   daemon.heard.splice(0, 1);
   daemon.greet();
   await settle();
@@ -423,7 +423,7 @@ test('a hello that makes no sense is tried again after a rest', async () => {
   const rests: (number | undefined)[] = [];
   for (let i = 0; i < 4; i += 1) {
     rests.push(clock.nextInMs);
-    await clock.advance(clock.nextInMs ?? 0);
+    await clock.advanceSettled(clock.nextInMs ?? 0);
     (await daemon.hear('hello')).answer({ held: 'none' });
   }
   expect(rests).toEqual([5, 10, 10, 10]);
@@ -446,7 +446,7 @@ test('a connection that was of use is tried for again at once when it breaks', a
     await daemon.hear('nonce');
     daemon.line.break();
     expect(clock.nextInMs).toBe(5);
-    await clock.advance(5);
+    await clock.advanceSettled(5);
     daemon.greet();
     (await daemon.hear('nonce')).answer({ nonce: 5n, count: 1 });
     await drawn;
@@ -462,7 +462,7 @@ test('an attempt that nobody waits for any more is given up, and does not keep t
   await daemon.hear('hello');
   controller.abort();
   expect(daemon.line.open).toBe(false);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('a call shortens a long rest that was taken while only a release was owed', async () => {
@@ -472,7 +472,7 @@ test('a call shortens a long rest that was taken while only a release was owed',
   await call;
   daemon.state = 'ENOENT';
   daemon.line.break();
-  await clock.advance(1_900);
+  await clock.advanceSettled(1_900);
   // Resting for a second, which began less than half a second ago.
   expect(clock.nextInMs).toBeGreaterThan(250);
   watch(client.nonce());
@@ -490,16 +490,16 @@ test('after a cancel was answered, what else waits is still worth a connection',
   watch(client.nonce());
   await settle();
   daemon.line.break();
-  await clock.advance(5);
+  await clock.advanceSettled(5);
   expect(daemon.dialled).toHaveLength(2);
 });
 
 test('a lease that is winding down is not revived by a reconnection', async () => {
   const { daemon, client, clock } = await connected();
   const { grant, id } = await holding(daemon, client, 9n, 10_000);
-  await clock.advance(9_000);
+  await clock.advanceSettled(9_000);
   await daemon.restart([{ token: 9n, account: 'A', id, ttlMs: 8_000 }]);
   expect(grant.expiresInMs()).toBeLessThanOrEqual(990);
-  await clock.advance(990);
+  await clock.advanceSettled(990);
   expect(daemon.line.referenced).toBe(false);
 });

@@ -5,7 +5,7 @@ import { Client } from '../../src/client/client.ts';
 import { ERROR_CODES, NoncedError } from '../../src/errors.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 import { type Asked, FakeDaemon } from '../client/fake-daemon.ts';
-import { settle } from '../client/virtual-clock.ts';
+import { settle } from '../fixtures/virtual-clock.ts';
 import { pieces, specimens } from './corpus.ts';
 import { FUZZ_TIMEOUT_MS, runs } from './runs.ts';
 
@@ -79,13 +79,13 @@ describe('a daemon that answers', () => {
       const [first] = [await daemon.hear('acquire')];
       for (const piece of pieces(answerTo(bytes, first.id), cut)) daemon.line.say(piece);
       await settle();
-      await daemon.clock.advance(PAST_EVERY_WAIT_MS);
+      await daemon.clock.advanceSettled(PAST_EVERY_WAIT_MS);
       expect(callers.pending).toBe(0);
       // By now it may have given up on the connection, or not.
       daemon.heard = [];
       if (daemon.line.open) daemon.line.break();
       callers.draws(client.nonce());
-      await daemon.clock.advance(1_000);
+      await daemon.clock.advanceSettled(1_000);
       daemon.greet();
       (await daemon.hear('nonce')).answer({ nonce: 77n, count: 1 });
       await settle();
@@ -94,7 +94,7 @@ describe('a daemon that answers', () => {
       await client.close();
       await settle();
       expect(callers.pending).toBe(0);
-      expect(daemon.clock.running).toBe(0);
+      expect(daemon.clock.timers).toBe(0);
     }
   });
 
@@ -106,10 +106,10 @@ describe('a daemon that answers', () => {
     const hello = await daemon.hear('hello');
     daemon.line.say(answerTo(bytes, hello.id));
     await settle();
-    await daemon.clock.advance(20_000);
+    await daemon.clock.advanceSettled(20_000);
     expect(callers.pending).toBe(0);
     await client.close();
-    expect(daemon.clock.running).toBe(0);
+    expect(daemon.clock.timers).toBe(0);
   });
 });
 
@@ -249,7 +249,7 @@ class World {
         break;
       }
       case 'pass':
-        await this.daemon.clock.advance(what.ms);
+        await this.daemon.clock.advanceSettled(what.ms);
         break;
       case 'revoke':
         this.daemon.line.revoke(what.token);
@@ -270,12 +270,12 @@ class World {
 
   /** All that waits comes to its end, and nothing is left. */
   async expectAllSettled(): Promise<void> {
-    await this.daemon.clock.advance(PAST_EVERY_WAIT_MS);
+    await this.daemon.clock.advanceSettled(PAST_EVERY_WAIT_MS);
     // What is bounded by a lease of a hostile TTL ends with the client, as everything does.
     await this.#client.close();
     await settle();
     expect(this.callers.pending).toBe(0);
-    expect(this.daemon.clock.running).toBe(0);
+    expect(this.daemon.clock.timers).toBe(0);
     // It never made one up.
     for (const nonce of this.callers.nonces) expect(this.said.has(nonce), `nonce ${nonce}`).toBe(true);
   }

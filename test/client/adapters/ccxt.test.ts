@@ -13,8 +13,8 @@ import {
   REST,
   stalled,
 } from '../../fixtures/ccxt-stub.ts';
+import { settle } from '../../fixtures/virtual-clock.ts';
 import { outcomeOf } from '../fake-daemon.ts';
-import { settle } from '../virtual-clock.ts';
 
 const KRAKEN = REST['kraken'] as CcxtClass;
 const NONCE = 1_795_364_912_801_000_000n;
@@ -44,7 +44,7 @@ test('a private call says whose it is and what it is, is signed with its grant, 
   const { url, headers } = plain.sign('Balance', 'private', 'POST', {});
   expect(transport.sent[0]).toMatchObject({ url, headers });
   expect((await daemon.hear('release')).params).toEqual({ token: 1n, outcome: 'ok' });
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('without an account the fingerprint of the key that is there at the time names it', async () => {
@@ -135,14 +135,14 @@ test('a body that stalls ends 3 s after the timeout, as a timeout of ccxt, and i
   const answered = order(exchange);
   await grant(NONCE);
   await transport.arrived(1);
-  await daemon.clock.advance(12_999);
+  await daemon.clock.advanceSettled(12_999);
   expect(await outcomeOf(answered)).toBe('pending');
   expect(daemon.methods()).not.toContain('release');
-  await daemon.clock.advance(1);
+  await daemon.clock.advanceSettled(1);
   await expect(answered).rejects.toThrow(ccxt.RequestTimeout);
   await expect(answered).rejects.toThrow('may have been carried out');
   expect((await daemon.hear('release')).params['outcome']).toBe('unsettled');
-  expect(daemon.clock.running).toBe(0);
+  expect(daemon.clock.timers).toBe(0);
 });
 
 test('a lease shorter than was asked for ends the call as a timeout, before it is over', async () => {
@@ -152,7 +152,7 @@ test('a lease shorter than was asked for ends the call as a timeout, before it i
   await grant(NONCE, 5_000);
   const failed = expect(answered).rejects.toThrow(ccxt.RequestTimeout);
   await transport.arrived(1);
-  await daemon.clock.advance(4_500);
+  await daemon.clock.advanceSettled(4_500);
   await failed;
   await expect(answered).rejects.toMatchObject({ cause: { code: 'LEASE_LOST', sent: 'unknown' } });
   expect((await daemon.hear('release')).params['outcome']).toBe('unsettled');

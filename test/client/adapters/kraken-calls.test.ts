@@ -3,7 +3,7 @@ import { type PrivateCall, PrivateCalls } from '../../../src/client/adapters/pri
 import type { Nonced } from '../../../src/client/api.ts';
 import { NoncedError, refusal } from '../../../src/errors.ts';
 import { Daemonless } from '../../fixtures/kraken-sdk-daemonless.ts';
-import { settle, VirtualClock } from '../virtual-clock.ts';
+import { settle, VirtualClock } from '../../fixtures/virtual-clock.ts';
 
 function setUp(options: object = {}) {
   const daemon = new Daemonless();
@@ -45,16 +45,16 @@ test('the granted digits arrive exactly, and a call that is answered ends its tu
   expect(nonce).toBe(String(daemon.turns[0]?.nonce));
   expect(daemon.turns[0]?.options.unit).toBe('us');
   expect(daemon.outcomes).toEqual(['ok']);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('a call that never settles gives its turn back 5 s after the timeout of the SDK, as unsettled', async () => {
   const { daemon, clock, calls } = setUp();
   const ended = vi.fn();
   const made = calls.make(call(never)).catch(ended);
-  await clock.advance(5_999);
+  await clock.advanceSettled(5_999);
   expect(ended).not.toHaveBeenCalled();
-  await clock.advance(1);
+  await clock.advanceSettled(1);
   await made;
   expect(ended.mock.calls[0]?.[0]).toMatchObject({ name: 'NoncedError', code: 'LEASE_LOST', sent: 'unknown' });
   expect(daemon.outcomes).toEqual(['unsettled']);
@@ -69,7 +69,7 @@ test('a lost lease ends the call at once, as unsettled, and leaves no timer behi
   daemon.lost.abort(reason);
   await expect(made).rejects.toBe(reason);
   expect(daemon.outcomes).toEqual(['unsettled']);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('an answer that comes after the deadline changes nothing', async () => {
@@ -78,7 +78,7 @@ test('an answer that comes after the deadline changes nothing', async () => {
   const made = calls
     .make(call(() => new Promise<string>((resolve) => (answer = resolve))))
     .catch((error) => error.code);
-  await clock.advance(6_000);
+  await clock.advanceSettled(6_000);
   answer('too late');
   expect(await made).toBe('LEASE_LOST');
   expect(daemon.outcomes).toEqual(['unsettled']);
@@ -93,7 +93,7 @@ test('an error of the SDK is passed on as it is, thrown or rejected, with what i
   };
   await expect(calls.make(call(thrown))).rejects.toBe(error);
   expect(daemon.outcomes).toEqual(['unavailable', 'unavailable']);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('a timeout of hours does not become a lease that the daemon would refuse', async () => {

@@ -3,8 +3,8 @@ import type { Greeting } from '../../../src/client/connection/answers.ts';
 import { type Need, Uplink, type UplinkEvents } from '../../../src/client/connection/uplink.ts';
 import type { NoncedError } from '../../../src/errors.ts';
 import type { Message } from '../../../src/protocol/messages.ts';
+import { settle } from '../../fixtures/virtual-clock.ts';
 import { FakeDaemon } from '../fake-daemon.ts';
-import { settle } from '../virtual-clock.ts';
 
 /** What an uplink tells, in order, for a test that says how much a connection is wanted. */
 class Listener implements UplinkEvents {
@@ -67,12 +67,12 @@ test('a connection that breaks is made again while it is wanted, and one that is
   daemon.greet();
   daemon.line.break('ECONNRESET');
   expect(up.connection).toBeUndefined();
-  await clock.advance(5);
+  await clock.advanceSettled(5);
   daemon.greet();
   expect(up.connection).toBeDefined();
   listener.wanted = 'none';
   daemon.line.break('ECONNRESET');
-  await clock.advance(60_000);
+  await clock.advanceSettled(60_000);
   expect(listener.told).toEqual(['up one', 'down ECONNRESET', 'up one', 'down ECONNRESET']);
   expect(daemon.dialled).toHaveLength(2);
 });
@@ -82,16 +82,16 @@ test('it rests for up to a second while only a release is owed, and never over 2
   daemon.state = 'ENOENT';
   await settle();
   daemon.line.break('ENOENT');
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   const slow = daemon.dialled.length;
   listener.wanted = 'busy';
   up.reconsider();
   expect(clock.nextInMs).toBeLessThanOrEqual(250);
-  await clock.advance(5_000);
+  await clock.advanceSettled(5_000);
   expect(daemon.dialled.length - slow).toBeGreaterThanOrEqual(20);
   listener.wanted = 'none';
   up.reconsider();
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test('another instance is told once, and no connection is made any more', async () => {
@@ -100,12 +100,12 @@ test('another instance is told once, and no connection is made any more', async 
   daemon.greet();
   daemon.greeting = { ...daemon.greeting, instance: 'two' };
   daemon.line.break();
-  await clock.advance(5);
+  await clock.advanceSettled(5);
   daemon.greet();
   expect(listener.told.at(-1)).toBe('replaced UNAVAILABLE');
   expect(daemon.line.open).toBe(false);
   up.reconsider();
-  await clock.advance(60_000);
+  await clock.advanceSettled(60_000);
   expect(daemon.dialled).toHaveLength(2);
-  expect(clock.running).toBe(0);
+  expect(clock.timers).toBe(0);
 });
