@@ -3,10 +3,12 @@ import { expect, test } from 'vitest';
 
 const [, house = ''] = /## The house\n([\s\S]*?)\n## /.exec(readFileSync('docs/design.md', 'utf8')) ?? [];
 
-/** What the tables of the house name in their first column: folders and files of src. */
-const named = [...house.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell = '']) =>
-  [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name),
-);
+/** What the tables of the house name in their first column, row by row: folders and files of src. */
+const rows = [...house.matchAll(/^\| (`[^|]+) \|.*$/gm)].map(([row, cell = '']) => ({
+  named: namesIn(cell),
+  last: namesIn(row.split('|').at(-2) ?? ''),
+}));
+const named = rows.flatMap((row) => row.named);
 
 test('the house of docs/design.md has every room of src, and no room that is not there', () => {
   const layers = directoriesIn('src');
@@ -20,6 +22,38 @@ test('it has every file that all layers may import', () => {
   const shared = readdirSync('src').filter((name) => name.endsWith('.ts'));
   expect(shared.filter((name) => !named.includes(name))).toEqual([]);
 });
+
+test('it says who may import whom as test/layers.test.ts holds it', () => {
+  const allowed = constantOf<Readonly<Record<string, readonly RegExp[]>>>('MAY_IMPORT');
+  for (const [layer, patterns] of Object.entries(allowed)) {
+    const others = patterns
+      .map(({ source }) => source.replaceAll(/\\|^\^|\/?\$?$/g, ''))
+      .filter((name) => name !== layer);
+    expect(rows.find((row) => row.named[0] === layer)?.last, layer).toEqual(others);
+  }
+});
+
+test('it has the rooms of a layer in the order that test/layers.test.ts holds', () => {
+  const rooms = constantOf<Readonly<Record<string, readonly (readonly string[])[]>>>('ROOMS');
+  for (const [layer, floors] of Object.entries(rooms)) {
+    const told = rows
+      .map((row) => row.named.filter((name) => name.startsWith(`${layer}/`)))
+      .filter((names) => names.length > 0)
+      .map((names) => names.map((name) => name.slice(layer.length + 1).replace(/\.ts$/, '')));
+    expect(told, layer).toEqual(floors);
+  }
+});
+
+/** A table of test/layers.test.ts, which is a test and cannot be imported by another. */
+function constantOf<T>(name: string): T {
+  const text = readFileSync('test/layers.test.ts', 'utf8');
+  const [, value = ''] = new RegExp(`\\nconst ${name}\\b[^=]*= (\\{[\\s\\S]*?\\n\\});`).exec(text) ?? [];
+  return new Function(`return ${value};`)() as T;
+}
+
+function namesIn(cell: string): string[] {
+  return [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name);
+}
 
 function directoriesIn(path: string): string[] {
   return readdirSync(path, { withFileTypes: true })
