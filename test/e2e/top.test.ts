@@ -164,7 +164,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
       await terminal.until(/^! for .*: no daemon answers at /m);
       const late = await startDaemonProcess(other);
       try {
-        await terminal.until(/none is in use/);
+        await terminal.until(/no account is in use/);
       } finally {
         await late.end('SIGTERM');
       }

@@ -6,27 +6,27 @@ import { CONTENT_TYPE } from './exposition.ts';
 import type { ListenAddress } from './listen-address.ts';
 
 export interface Exporter {
-  /** Where it can be asked, for people. */
+  /** The address, for people. */
   readonly place: string;
-  /** Lets answers under way come to their end, for a second. */
+  /** Gives responses under way a second to finish. */
   close(): Promise<void>;
 }
 
 const PATH = '/metrics';
-/** Who may connect to a Unix socket: the exporter's user and group. */
+/** The mode of a Unix socket: the exporter's user and group may connect. */
 const SOCKET_MODE = 0o660;
 const MAX_CONNECTIONS = 32;
 const MAX_HEADER_BYTES = 8_192;
-/** For a request to arrive whole, and for a client that reads nothing. */
+/** The time for a whole request to arrive, and for a client that reads nothing. */
 const REQUEST_WITHIN_MS = 5_000;
 const IDLE_FOR_MS = 30_000;
-/** Longer than between two scrapes, as a rule: one connection for all of them. */
+/** Usually longer than the time between two scrapes, so that one connection serves them all. */
 const KEEP_ALIVE_MS = 90_000;
 const CLOSE_WITHIN_MS = 1_000;
 
 /**
- * Answers GET /metrics with what `scrape` answers; scrapes at the same time share one. `scrape` must not reject.
- * Rejects with ExitError where it cannot listen.
+ * Answers GET /metrics with what `scrape` returns; simultaneous scrapes share one. `scrape` must not reject. Rejects with
+ * ExitError if it cannot listen.
  */
 export async function startExporter(
   address: ListenAddress,
@@ -60,14 +60,14 @@ export async function startExporter(
     const { host, port } = address;
     await listening(server, `${host}:${port}`, () => server.listen({ host, port }));
   }
-  // Out of descriptors, most likely: the next scrape tries again.
+  // Most likely out of descriptors; the next scrape tries again.
   server.on('error', () => {});
   return {
     place: address.kind === 'unix' ? `${PATH} on ${address.path}` : urlOf(server.address() as AddressInfo),
     close: () =>
       new Promise((resolve) => {
         const timer = clock.after(CLOSE_WITHIN_MS, () => server.closeAllConnections());
-        // Unlinks its socket, too.
+        // This also unlinks its socket.
         server.close(() => {
           timer.cancel();
           resolve();
@@ -85,14 +85,14 @@ async function respond(
   response: ServerResponse,
   scrape: () => Promise<string>,
 ): Promise<void> {
-  // Whatever is sent along is of no interest, and must not hold up the next request.
+  // A body is ignored, and must not hold up the next request.
   request.resume();
   const { method = '', url = '' } = request;
   if (url.split('?')[0] !== PATH) {
     refuse(response, 404, `nothing is here; the metrics are at ${PATH}`);
   } else if (method !== 'GET' && method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
-    refuse(response, 405, `${PATH} can be read with GET and nothing else`);
+    refuse(response, 405, `${PATH} supports only GET`);
   } else {
     const body = Buffer.from(await scrape());
     response.writeHead(200, {

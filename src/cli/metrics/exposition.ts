@@ -1,14 +1,14 @@
-/** The text format that Prometheus reads, version 0.0.4. */
+/** The text format of Prometheus, version 0.0.4. */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 export interface Sample {
-  /** What is added to the family's name: `_bucket`, `_sum`, `_count`. */
+  /** Is added to the name of the family: `_bucket`, `_sum`, `_count`. */
   readonly suffix?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** Everything of one name, in the base units of Prometheus: seconds, counts, and 0 or 1 for what is so or not. */
+/** All samples of one name, in the base units of Prometheus: seconds, counts, and 0 or 1 for false or true. */
 export interface Family {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -16,7 +16,7 @@ export interface Family {
   readonly samples: readonly Sample[];
 }
 
-/** Each family with its HELP and TYPE once; one without samples is left out. */
+/** Returns each family with its HELP and TYPE; a family without samples is left out. */
 export function expositionOf(families: readonly Family[]): string {
   const lines: string[] = [];
   for (const { name, type, help, samples } of families) {
@@ -38,7 +38,7 @@ function escaped(character: string): string {
   return character === '\n' ? '\\n' : `\\${character}`;
 }
 
-/** As Go writes a number, which has another word for infinity than JavaScript. */
+/** Returns a number as Go writes it, which has another word for infinity than JavaScript. */
 export function valueText(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return '+Inf';
   return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value);

@@ -11,15 +11,15 @@ import { type Family, type Sample, valueText } from './exposition.ts';
 
 const DURABILITY_STATES: readonly StatusResult['durability']['state'][] = ['durable', 'slow', 'retrying'];
 const CLOCK_STATES: readonly StatusResult['clock']['state'][] = ['followed', 'not-followed', 'behind'];
-/** UNAVAILABLE is the client's own: nobody is refused with it. */
+/** The codes of the daemon's refusals. UNAVAILABLE is only used by clients. */
 const REFUSALS: readonly string[] = ERROR_CODES.filter((code) => code !== 'UNAVAILABLE');
 
-/** What is said where no daemon answers, and nothing else: no count is made up. */
+/** The only family if no daemon answers: no count is made up. */
 export const DOWN: readonly Family[] = [up(0)];
 
 /**
- * What the daemon answered to `metrics` at `wallMs`, as families. A series that may come to be is there from the start,
- * with 0, or its first event would go unnoticed: `increase()` sees no change where there was nothing before.
+ * Returns the daemon's answer to `metrics` at `wallMs` as families. A series that may appear later is there from the
+ * start, with 0, or its first event would go unnoticed: `increase()` sees no change if there was nothing before.
  */
 export function familiesOf(metrics: MetricsResult, wallMs: number): readonly Family[] {
   return [
@@ -38,7 +38,7 @@ export function familiesOf(metrics: MetricsResult, wallMs: number): readonly Fam
 }
 
 function up(value: 0 | 1): Family {
-  return gauge('nonced_up', '1 where the daemon answered; 0 where it did not, and then nothing else is told.', [
+  return gauge('nonced_up', '1 if the daemon answered; 0 if it did not, and then there is no other metric.', [
     one(value),
   ]);
 }
@@ -51,7 +51,7 @@ function ofDaemon(status: StatusResult, wallMs: number): Family[] {
       one((wallMs - uptimeMs) / 1000),
     ]),
     counter('nonced_starts_total', 'How often its state has been opened: the epoch.', [one(epoch)]),
-    gauge('nonced_connections', 'Open connections, that of this question among them.', [one(totals.connections)]),
+    gauge('nonced_connections', 'Open connections, including the one of this scrape.', [one(totals.connections)]),
     gauge(
       'nonced_exclusion_policy',
       '1 for the exclusion policy in effect.',
@@ -60,7 +60,7 @@ function ofDaemon(status: StatusResult, wallMs: number): Family[] {
     gauge('nonced_draining', '1 while an operator lets only urgent calls begin.', [
       one(flag(status.drainingForMs !== null)),
     ]),
-    gauge('nonced_configuration_refused', '1 where the configuration that was read last is not in effect.', [
+    gauge('nonced_configuration_refused', '1 if the configuration that was read last is not in effect.', [
       one(flag(status.configurationProblem !== null)),
     ]),
     gauge('nonced_accounts', 'Accounts in use.', [one(totals.accounts)]),
@@ -76,8 +76,8 @@ function ofCalls({ status, boundsMs, waits, holds, refusals, oldestWaitMs }: Met
   for (const { code, count } of refusals) counts.set(code, count);
   return [
     gauge('nonced_leases', 'Calls under way.', [one(totals.leases)]),
-    gauge('nonced_waiting', 'Calls that wait for their turn.', [one(totals.waiting)]),
-    gauge('nonced_oldest_wait_seconds', 'How long the longest waiter has waited; 0 where nobody waits.', [
+    gauge('nonced_waiting', 'Calls that wait for a lease.', [one(totals.waiting)]),
+    gauge('nonced_oldest_wait_seconds', 'How long the longest waiter has waited; 0 if none waits.', [
       one(oldestWaitMs / 1000),
     ]),
     counter('nonced_grants_total', 'Calls that were granted.', [one(totals.grants)]),
@@ -87,8 +87,8 @@ function ofCalls({ status, boundsMs, waits, holds, refusals, oldestWaitMs }: Met
       'Requests that were refused, by error code.',
       [...counts].map(([code, count]) => one(count, { code })),
     ),
-    histogram('nonced_wait_seconds', 'How long the calls that have ended had waited for their turn.', boundsMs, waits),
-    histogram('nonced_hold_seconds', 'How long the calls that have ended had lasted.', boundsMs, holds),
+    histogram('nonced_wait_seconds', 'How long the calls that have ended waited for their lease.', boundsMs, waits),
+    histogram('nonced_hold_seconds', 'How long the calls that have ended held their lease.', boundsMs, holds),
   ];
 }
 
@@ -104,12 +104,12 @@ function ofState({ status, boundsMs, writes }: MetricsResult): Family[] {
     counter('nonced_state_write_failures_total', 'Writes of the state that failed.', [one(writes.failures)]),
     gauge(
       'nonced_durability_state',
-      '1 for how the state can be written: retrying is a disk that takes nothing, slow one that takes over a second.',
+      '1 for how the state can be written: retrying means that writes fail, slow that one takes over a second.',
       oneOf('state', DURABILITY_STATES, durability.state),
     ),
     gauge(
       'nonced_clock_state',
-      '1 for what the wall clock is to the nonces: followed, not followed after a jump ahead, or behind them.',
+      '1 for how the nonces treat the wall clock: followed, not followed after a jump ahead, or behind.',
       oneOf('state', CLOCK_STATES, clock.state),
     ),
     gauge('nonced_clock_offset_seconds', 'How far the wall clock is from where the time since boot puts it.', [
@@ -132,7 +132,7 @@ function ofSequences(sequences: readonly SequenceStatus[]): Family[] {
     ),
     gauge(
       'nonced_sequence_reserve_nonces',
-      'Nonces that may still be handed out before the state must have been written again.',
+      'Nonces that may still be handed out before the state must be written again.',
       of(({ last, ceiling }) => Number(ceiling - last)),
     ),
     counter(
@@ -168,17 +168,17 @@ function ofAccounts(accounts: readonly AccountMetrics[]): Family[] {
     ),
     gauge(
       'nonced_account_waiting',
-      'Calls that wait for their turn.',
+      'Calls that wait for a lease.',
       of(({ waiting }) => [one(waiting)]),
     ),
     counter(
       'nonced_account_outcomes_total',
-      'Calls that have ended, by what their bots said came of them.',
+      'Calls that have ended, by the outcome that their bots reported.',
       of(({ outcomes }) => OUTCOMES.map((outcome) => one(outcomes[outcome] ?? 0, { outcome }))),
     ),
     counter(
       'nonced_account_endings_total',
-      'Calls that have ended, by how their turns ended.',
+      'Calls that have ended, by how their leases ended.',
       of(({ endings }) => LEASE_ENDS.map((ending) => one(endings[ending] ?? 0, { ending }))),
     ),
     gauge(
@@ -188,7 +188,7 @@ function ofAccounts(accounts: readonly AccountMetrics[]): Family[] {
     ),
     gauge(
       'nonced_account_quarantined',
-      '1 while the account is let through only to probe.',
+      '1 while the account is quarantined and only probes go through.',
       of(({ quarantined }) => [one(flag(quarantined))]),
     ),
     gauge(
@@ -240,7 +240,7 @@ function one(value: number, labels: Readonly<Record<string, string>> = {}): Samp
   return { labels, value };
 }
 
-/** A series for each that could be, of which one is 1. */
+/** Returns a series for each possible value, of which one is 1. */
 function oneOf(label: string, values: readonly string[], current: string): Sample[] {
   return values.map((value) => one(flag(value === current), { [label]: value }));
 }

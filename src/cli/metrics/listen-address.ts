@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { EXIT, ExitError } from '../../errors.ts';
 
-/** Where the exporter listens: on this host's own interface, or on a Unix socket. */
+/** Where the exporter listens: on the loopback interface of this host, or on a Unix socket. */
 export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string };
@@ -11,7 +11,7 @@ const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8);
 LOOPBACK.addAddress('::1', 'ipv6');
 
-/** What `--listen` was given: HOST:PORT, or a path, which has a slash in it. Throws ExitError, and says the fix. */
+/** Reads the value of `--listen`: HOST:PORT, or a path, which contains a slash. Throws ExitError, with the fix. */
 export function parseListenAddress(text: string): ListenAddress {
   if (text.includes('/')) return { kind: 'unix', path: text };
   const [, inBrackets, bare, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
@@ -31,8 +31,8 @@ export function parseListenAddress(text: string): ListenAddress {
   if (!LOOPBACK.check(host, family === 6 ? 'ipv6' : 'ipv4')) {
     throw new ExitError(
       EXIT.usage,
-      `--listen ${text}: ${host} can be reached from other hosts, and there is neither encryption nor a password here; ` +
-        `listen on 127.0.0.1:${digits}, and put a reverse proxy that has both before it`,
+      `--listen ${text}: other hosts can reach ${host}, and there is neither encryption nor a password here; ` +
+        `listen on 127.0.0.1:${digits}, behind a reverse proxy that has both`,
     );
   }
   return { kind: 'tcp', host, port: Number(digits) };

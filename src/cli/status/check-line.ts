@@ -2,15 +2,15 @@ import type { StatusResult } from '../../protocol/messages.ts';
 import { findings, LONG_LEAD_MS, LONG_WAIT_MS } from './findings.ts';
 import type { Reading } from './reading.ts';
 
-/** Plugins have a scale of their own. */
+/** The exit codes of monitoring plugins. */
 export const CHECK = { ok: 0, warning: 1, critical: 2, unknown: 3 } as const;
 
 export type CheckResult = keyof typeof CHECK;
 
-/** Further findings are counted. */
+/** How many findings are listed; further ones are counted. */
 const SHOWN = 8;
 
-/** One line as monitoring plugins print it, and how it stands. */
+/** Returns the line that monitoring plugins print, and the result. */
 export function checkOf({ status, unlistedQuarantined }: Pick<Reading, 'status' | 'unlistedQuarantined'>): {
   readonly result: CheckResult;
   readonly line: string;
@@ -25,13 +25,13 @@ export function checkOf({ status, unlistedQuarantined }: Pick<Reading, 'status' 
   return { result, line: `${headOf(result, text)} | ${figuresOf(status)}` };
 }
 
-/** What is said where nothing could be looked at. */
+/** Returns the beginning of the line, which is all of it if nothing could be looked at. */
 export function headOf(result: CheckResult, text: string): string {
-  // A bar would begin the performance data, and a line break a second line.
+  // A bar begins the performance data, and a line break a second line.
   return `NONCED ${result.toUpperCase()} - ${text.replaceAll('|', '/').replaceAll(/\s+/g, ' ')}`;
 }
 
-/** `label=value[unit];[warn];[crit];[min]`, as the plugin format has it. */
+/** Returns `label=value[unit];[warn];[crit];[min]` for each figure, in the format of plugins. */
 function figuresOf({ totals, lanes, sequences, accounts, durability }: StatusResult): string {
   const oldestWaitMs = Math.max(0, ...lanes.map((lane) => lane.oldestWaitMs));
   const longestHoldMs = Math.max(0, ...lanes.flatMap(({ holders }) => holders.map(({ heldMs }) => heldMs)));
@@ -43,7 +43,7 @@ function figuresOf({ totals, lanes, sequences, accounts, durability }: StatusRes
     `longest_hold=${seconds(longestHoldMs)};;;0`,
     `waiting=${totals.waiting};;;0`,
     `oldest_wait=${seconds(oldestWaitMs)};${LONG_WAIT_MS / 1000};;0`,
-    // Behind the clock is usual, and no alarm.
+    // Behind the clock is usual, and not an alarm.
     ...(leadsMs.length > 0 ? [`lead=${seconds(Math.max(...leadsMs))};~:${LONG_LEAD_MS / 1000}`] : []),
     `rejected_1h=${total(({ rejectedLastHour }) => rejectedLastHour)};0;;0`,
     `rejected=${total(({ rejected }) => rejected)}c`,

@@ -2,19 +2,19 @@ import type { EndedCallRecord } from '../../protocol/messages.ts';
 
 /** How much of the waiting was for calls of other accounts. */
 export interface ForeignWaits {
-  /** How many calls this is of, and of how many accounts. */
+  /** How many calls and accounts this is about. */
   readonly calls: number;
   readonly accounts: number;
   readonly waitedMs: number;
-  /** The part of it during which the lane was held by a call of another account. */
+  /** The part of the waiting during which a call of another account held the lane. */
   readonly foreignMs: number;
 }
 
 type WaitedCall = Pick<EndedCallRecord, 'account' | 'lane' | 'exclusive' | 'waitedMs' | 'heldMs' | 'agoMs'>;
 
 /**
- * How long `calls` have waited, and how much of that their lane was held by a call of another account. Only calls that
- * had a lane to themselves count, and only what one of them held is seen: it was no less.
+ * Returns how long `calls` have waited, and for how much of that time a call of another account held their lane. Only
+ * calls with a lane to themselves count, and only what these calls held is known, so the true share is at least this.
  */
 export function foreignWaits(calls: readonly WaitedCall[]): ForeignWaits {
   const exclusive = calls.filter((call) => call.exclusive);
@@ -27,7 +27,7 @@ export function foreignWaits(calls: readonly WaitedCall[]): ForeignWaits {
   };
 }
 
-/** Of one lane: while a call waited, what all accounts held but its own. */
+/** Returns, for one lane, how long other accounts held it while calls waited. */
 function foreignMsIn(calls: readonly WaitedCall[]): number {
   const byAll = new HeldTime(calls);
   const byAccount = new Map(
@@ -39,14 +39,14 @@ function foreignMsIn(calls: readonly WaitedCall[]): number {
   });
 }
 
-/** When it asked, was granted and ended, in milliseconds before now, which are negative. */
+/** Returns when a call asked, was granted and ended, in milliseconds relative to now, so below zero. */
 function timesOf({ agoMs, heldMs, waitedMs }: WaitedCall) {
   const endedMs = -agoMs;
   const grantedMs = endedMs - heldMs;
   return { askedMs: grantedMs - waitedMs, grantedMs, endedMs };
 }
 
-/** For how long a set of calls held their lane, up to any time, without going through all of them. */
+/** Knows how long a set of calls held their lane up to any time, without going through all of them. */
 class HeldTime {
   readonly #begins: Moments;
   readonly #ends: Moments;
@@ -68,7 +68,7 @@ class HeldTime {
 
 class Moments {
   readonly #sorted: readonly number[];
-  /** At each place the sum of those before it. */
+  /** At each index the sum of the moments before it. */
   readonly #sums: readonly number[];
 
   constructor(moments: number[]) {
@@ -77,7 +77,7 @@ class Moments {
     this.#sums = [0, ...this.#sorted.map((moment) => (total += moment))];
   }
 
-  /** How long ago those before `ms` were by then, all together. */
+  /** Returns how long before `ms` the earlier moments were, summed up. */
   timeSince(ms: number): number {
     let count = 0;
     for (let end = this.#sorted.length; count < end; ) {

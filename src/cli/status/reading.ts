@@ -11,22 +11,22 @@ import {
   type StatusResult,
 } from '../../protocol/messages.ts';
 
-/** What the screen is made of. */
+/** The data for the screen. */
 export interface Reading {
   readonly status: StatusResult;
-  /** The last ones that ended; none where no account waits for another. */
+  /** The calls that ended last; empty if no account waits for another. */
   readonly calls: readonly EndedCallRecord[];
   /** Quarantined accounts past the hundred that a status lists. */
   readonly unlistedQuarantined: readonly string[];
 }
 
-/** A daemon that is just being restarted is back within it; where none runs, a person waits for this. */
+/** A daemon that is restarted is back within this time. If none runs, a person waits this long. */
 const RESTART_MS = 1_000;
 const TRY_EVERY_MS = 50;
-/** One that takes longer hangs, and a monitoring plugin must say so before it is ended itself. */
+/** A daemon that takes longer hangs, and a monitoring plugin must say so before it is killed itself. */
 const ANSWER_WITHIN_MS = 5_000;
 
-/** Where to ask. Rejects with UNAVAILABLE where somebody else could have made what is there. */
+/** Returns the socket to ask. Throws UNAVAILABLE if another user could have made it. */
 export function trustedSocket(asked: string | undefined): string {
   const around = surroundings();
   const place = findSocket(asked, around);
@@ -34,7 +34,7 @@ export function trustedSocket(asked: string | undefined): string {
   return place.path;
 }
 
-/** Rejects with NoncedError. */
+/** Reads the status, and waits for a daemon that is restarted. Rejects with NoncedError. */
 export async function readStatus(path: string, clock: Clock): Promise<StatusResult> {
   const untilMs = clock.monotonicMs() + RESTART_MS;
   for (;;) {
@@ -47,17 +47,17 @@ export async function readStatus(path: string, clock: Clock): Promise<StatusResu
   }
 }
 
-/** No daemon answers, and one may yet: permission, which does not come by waiting, is not what is missing. */
+/** Returns whether no daemon answers but one may soon. A missing permission does not come by waiting. */
 export function isAway(error: unknown): boolean {
   return error instanceof Error && isUnavailable(error) && !isNotPermitted(error);
 }
 
-/** Whoever asks may not connect. */
+/** Returns whether this user may not connect. */
 export function isNotPermitted(error: unknown): boolean {
   return error instanceof Error && error.cause instanceof Error && isForbidden(error.cause);
 }
 
-/** A status, and what it leaves out that its reader must know. */
+/** Reads the status, and what it leaves out that a reader must know. */
 export async function readWhole(path: string, clock: Clock): Promise<Pick<Reading, 'status' | 'unlistedQuarantined'>> {
   const status = await readStatus(path, clock);
   if (status.totals.accounts <= status.accounts.length) return { status, unlistedQuarantined: [] };
@@ -67,11 +67,11 @@ export async function readWhole(path: string, clock: Clock): Promise<Pick<Readin
   return { status, unlistedQuarantined: unlisted.map(({ account }) => account) };
 }
 
-/** All that the screen shows. */
+/** Reads everything that the screen shows. */
 export async function read(path: string, clock: Clock): Promise<Reading> {
   const whole = await readWhole(path, clock);
   const { exclusive, totals } = whole.status;
-  // Five hundred calls are milliseconds of the daemon's time: asked for only where accounts may wait for each other.
+  // Five hundred calls cost the daemon milliseconds, so they are read only if accounts may wait for each other.
   if (exclusive !== 'global' || totals.accounts < 2) return { ...whole, calls: [] };
   const { calls } = await askOnce<CallsResult>(path, 'calls', { limit: MAX_PAGE }, ANSWER_WITHIN_MS);
   return { ...whole, calls };

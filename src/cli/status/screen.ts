@@ -26,7 +26,7 @@ export function screenOf(reading: Reading, room: Room, type: HowToType): string[
   return sections.filter((lines) => lines.length > 0).flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]));
 }
 
-/** The command that shows more of the worst that was found. */
+/** Returns the command that shows more of the worst finding. */
 function nextLine(found: readonly Finding[], type: HowToType): string {
   const next = found.find((finding) => finding.next !== undefined)?.next;
   if (next !== undefined) return `next: ${paint('bold', next)}`;
@@ -55,12 +55,12 @@ function findingLines(found: readonly Finding[], { width, all }: Room): string[]
   return ['', ...lines];
 }
 
-/** What must have been waited for other accounts before it is worth a word: in all, by each call, and of all waiting. */
+/** How much waiting for other accounts is worth a word: in all, for each call, and as a share of all waiting. */
 const WORTH_MS = 1_000;
 const WORTH_EACH_MS = 50;
 const WORTH_SHARE = 0.25;
 
-/** Where one lane is shared by accounts that need not wait for each other. */
+/** Says how long accounts waited for each other, if they share a lane. */
 function foreignLines({ status, calls }: Reading, { width }: Room, type: HowToType): string[] {
   if (status.exclusive !== 'global') return [];
   const { calls: count, accounts, waitedMs, foreignMs } = foreignWaits(calls);

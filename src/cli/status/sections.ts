@@ -3,22 +3,22 @@ import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/mes
 import { paint } from '../terminal/output.ts';
 import { tableOf, tableWithin } from '../terminal/table.ts';
 
-/** What a section of the screen is told of its surroundings. */
+/** The room that a section of the screen has. */
 export interface Room {
   readonly width: number;
   /** Leave nothing out. */
   readonly all: boolean;
 }
 
-/** How wide a table may be: where nothing is to be left out, as wide as it needs. */
+/** Returns how wide a table may be: as wide as it needs if nothing may be left out. */
 const roomOf = ({ width, all }: Room) => (all ? Number.POSITIVE_INFINITY : width);
 
-/** So many of a kind are shown where not all are asked for. */
+/** How many of a kind are shown unless all are asked for. */
 export const SHOWN = 12;
-/** Of those who wait for one lane, or hold it together. */
+/** How many waiters, or holders, of one lane are shown. */
 const SHOWN_IN_A_LANE = 5;
 
-/** Who holds each lane and who waits for it; the lane with the longest wait first. */
+/** Shows the holders and waiters of each lane, the lane with the longest wait first. */
 export function laneSection({ lanes }: StatusResult, { width, all }: Room): string[] {
   if (lanes.length === 0) return ['No call is under way or waiting.'];
   const byWait = [...lanes].sort((a, b) => b.oldestWaitMs - a.oldestWaitMs);
@@ -48,7 +48,7 @@ function rowsOf({ lane, holders, waiting, waiters }: LaneStatus, all: boolean): 
   return rows.map((cells, index) => padded([index === 0 ? lane : '', ...cells]));
 }
 
-/** As many cells as the heading has. */
+/** Returns as many cells as the heading has. */
 const padded = (cells: readonly string[]) => [...cells, ...Array<string>(8 - cells.length).fill('')];
 
 function callerCells({
@@ -63,7 +63,7 @@ function callerCells({
 const NOTHING = '-';
 const orNothing = (count: number) => (count === 0 ? NOTHING : String(count));
 
-/** Those on the right are the first to be left out where there is no room; and any that says nothing. */
+/** The columns. Without room, those on the right are left out first; a column that says nothing is always left out. */
 const ACCOUNT_COLUMNS: readonly (readonly [title: string, cellOf: (account: AccountStatus) => string])[] = [
   ['ACCOUNT', ({ account }) => account],
   ['last ok', lastOkText],
@@ -77,7 +77,7 @@ const ACCOUNT_COLUMNS: readonly (readonly [title: string, cellOf: (account: Acco
 ];
 const LEAST_COLUMNS = 6;
 
-/** The accounts, those first that are in trouble, then those that were used last. */
+/** Shows the accounts: first those in trouble, then those that were used last. */
 export function accountSection({ accounts, totals }: StatusResult, { width, all }: Room): string[] {
   if (accounts.length === 0) return [];
   const byInterest = [...accounts].sort((a, b) => interestOf(b) - interestOf(a) || a.idleMs - b.idleMs);
@@ -87,7 +87,7 @@ export function accountSection({ accounts, totals }: StatusResult, { width, all 
   const table = tableWithin([columns.map(([name]) => name), ...rowsOfCells], roomOf({ width, all }), LEAST_COLUMNS);
   const [title = '', ...rows] = headed(table);
   const painted = rows.map((row, index) => (isStopped(shown[index]) ? paint('red', row) : row));
-  // The daemon lists a hundred, and says how many there are.
+  // The daemon lists a hundred accounts, and says how many there are.
   return [title, ...painted, ...more(totals.accounts - shown.length, 'accounts', all)];
 }
 
@@ -112,7 +112,7 @@ function paceText(pace: AccountStatus['pace']): string {
   return `${pace.level.toFixed(1)}/${pace.max}${next}`;
 }
 
-/** Where the nonces are. */
+/** Shows where the nonces are. */
 export function sequenceSection({ sequences }: StatusResult, { width }: Room): string[] {
   if (sequences.length === 0) return [];
   const rows = sequences.map(({ name, unit, last, ceiling, leadMs, issued }) => [

@@ -19,7 +19,7 @@ const CALL_COLUMNS: readonly Column<EndedCallRecord>[] = [
   { title: 'nonce', cell: ({ nonce }) => String(nonce ?? '-'), rank: 9 },
 ];
 
-/** How one account does, and its last calls, the latest first. */
+/** Shows how one account is doing, and its last calls, the latest first. */
 export function accountPage(
   { accounts, opened }: Snapshot,
   { account, offset }: Page & { kind: 'account' },
@@ -40,12 +40,12 @@ export function accountPage(
     cut(figures.join('   '), columns, glyphs.cut),
     paint(
       'dim',
-      cut(`nonced why ${harmless(account)} says what a rejected nonce was probably due to`, columns, glyphs.cut),
+      cut(`nonced why ${harmless(account)} tells the probable cause of a rejected nonce`, columns, glyphs.cut),
     ),
     '',
   ];
   if (opened?.account !== account) return [...top, paint('dim', 'not read yet')];
-  if (opened.calls.length === 0) return [...top, paint('dim', 'none of its calls is remembered')];
+  if (opened.calls.length === 0) return [...top, paint('dim', 'no call of it is remembered')];
   const capacity = Math.max(1, rows - top.length - 1);
   const first = Math.min(offset, Math.max(0, opened.calls.length - capacity));
   const shown = opened.calls.slice(first, first + capacity);

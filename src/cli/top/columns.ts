@@ -1,20 +1,20 @@
 import { cut, harmless, widthOf } from '../terminal/width.ts';
 import type { Glyphs } from './glyphs.ts';
 
-/** A column of a table of `Item`s. One whose cells are all empty is left out. */
+/** A column of a table of `Item`s. A column whose cells are all empty is left out. */
 export interface Column<Item> {
   readonly title: string;
   readonly cell: (item: Item) => string;
   readonly align?: 'right';
-  /** Which column goes first where the width does not suffice: that of the highest rank; of rank 0 none. */
+  /** If the table is too wide, the column with the highest rank is left out first; rank 0 stays. */
   readonly rank: number;
-  /** So wide also while its cells are narrower, so that the table does not move with every figure. */
+  /** The least width, even if the cells are narrower, so that the table does not move with every figure. */
   readonly usually?: number;
-  /** Its cells may be cut down to so many places. */
+  /** Its cells may be cut to this width. */
   readonly atLeast?: number;
 }
 
-/** Measured once: that takes longer than anything else here. */
+/** A cell with its width, which is measured once: nothing else here takes as long. */
 interface Cell {
   readonly text: string;
   readonly width: number;
@@ -29,7 +29,7 @@ interface Fitted<Item> {
 
 const GAP = '  ';
 
-/** The heading and a line for each item, none wider than `width`; whatever the cells hold, it is harmless. */
+/** Returns the heading and a line for each item, none wider than `width`, and harmless whatever the cells contain. */
 export function tableLines<Item>(
   columns: readonly Column<Item>[],
   items: readonly Item[],
@@ -67,7 +67,7 @@ function placed<Item>(cell: Cell | undefined, { column, width }: Fitted<Item>, g
   return column.align === 'right' ? blanks + text : text + blanks;
 }
 
-/** Leaves out columns, the least important first, and then narrows those that can be cut, the widest first. */
+/** Leaves out columns, the least important first, and then narrows those that may be cut, the widest first. */
 function narrowed<Item>(all: readonly Fitted<Item>[], width: number): readonly Fitted<Item>[] {
   let kept = all;
   const least = () => sum(kept.map(({ column, width }) => Math.min(width, column.atLeast ?? width)));
@@ -86,7 +86,7 @@ function narrowed<Item>(all: readonly Fitted<Item>[], width: number): readonly F
   return kept;
 }
 
-/** Of columns side by side. */
+/** Returns the width of columns side by side. */
 function sum(widths: readonly number[]): number {
   return widths.reduce((total, width) => total + width, GAP.length * Math.max(0, widths.length - 1));
 }

@@ -2,14 +2,14 @@ import { type CallsResult, type EndedCallRecord, MAX_PAGE, type StatusResult } f
 
 export type Ask = <Result>(method: string, params: object) => Promise<Result>;
 
-/** What the daemon said, once. */
+/** One answer of the daemon. */
 export interface Reading {
   readonly status: StatusResult;
-  /** Those that have ended since the last reading, the earliest first. */
+  /** The calls that have ended since the last reading, the earliest first. */
   readonly calls: readonly EndedCallRecord[];
-  /** How many of them were forgotten before they were read. */
+  /** How many calls the daemon forgot before they were read. */
   readonly missed: number;
-  /** What of the past this reading knows: what came since the last one, all since the daemon's start, or the last calls. */
+  /** How much of the past it covers: what came since the last reading, everything since the daemon's start, or the last calls. */
   readonly past: 'goes on' | 'since its start' | 'last calls';
   readonly opened: OpenedAccount | undefined;
 }
@@ -20,12 +20,12 @@ export interface OpenedAccount {
   readonly calls: readonly EndedCallRecord[];
 }
 
-/** How many calls of one account are asked for. */
+/** How many calls of one account are read. */
 const OPENED_CALLS = 200;
-/** The daemon remembers no more calls than fit on so many pages. */
+/** The daemon remembers no more calls than this many pages hold. */
 const MOST_PAGES = 3;
 
-/** Reads on from where it stopped, and from the beginning where another daemon answers: its calls are numbered anew. */
+/** Reads on from where it stopped, or from the beginning if another daemon answers, which numbers its calls from 1. */
 export class Feed {
   readonly #ask: Ask;
   #daemon: string | undefined;

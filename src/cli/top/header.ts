@@ -7,14 +7,14 @@ import type { Snapshot } from './snapshot.ts';
 import { durationText, rateText, type Space } from './space.ts';
 import type { View } from './view.ts';
 
-/** How many of what is unusual are told; the rest are counted. */
+/** How many findings are listed; the rest are counted. */
 const MOST_NOTICES = 3;
 /** "  5 min, max 99999/s" */
 const TREND_WORDS_WIDTH = 19;
 
 /**
- * Four lines: which daemon this is (the same from one second to the next, so that it need not be drawn again), what it
- * does now, how its calls do, and how many there were.
+ * Returns four lines: which daemon this is (it stays the same, so it need not be drawn again), what it does now, how its
+ * calls are doing, and how many there were.
  */
 export function header(snapshot: Snapshot, view: View, space: Space): string[] {
   const { status, total, time } = snapshot;
@@ -41,13 +41,13 @@ export function header(snapshot: Snapshot, view: View, space: Space): string[] {
   ];
 }
 
-/** The clock at the right end, if there is room for it. */
+/** Adds the clock at the right end, if there is room. */
 function besides(text: string, clock: string, { columns, paint, glyphs }: Space, emphasized: boolean): string {
   const shown = cut(text, columns - clock.length - 2, glyphs.cut);
   return shown.padEnd(columns - clock.length) + paint(emphasized ? 'yellow' : 'dim', clock);
 }
 
-/** As many whole minutes as there is room for beside the words. */
+/** Draws as many whole minutes as there is room for beside the words. */
 function trendLine({ total }: Snapshot, { columns, paint, glyphs }: Space): string {
   const perMinute = 60_000 / BUCKET_MS;
   const minutes = Math.floor(Math.min(BUCKETS, columns - TREND_WORDS_WIDTH) / perMinute);
@@ -56,14 +56,14 @@ function trendLine({ total }: Snapshot, { columns, paint, glyphs }: Space): stri
   return `${paint('cyan', sparkline(shown, glyphs))}  ${paint('dim', `${minutes} min, max ${highest}/s`)}`;
 }
 
-/** What is unusual, the worst first; a line each. */
+/** Returns what is unusual, the worst first, a line each. */
 export function notices({ status, silence, restartedAgoMs }: Snapshot, { columns, paint, glyphs }: Space): string[] {
   const found: { readonly style: 'red' | 'yellow'; readonly text: string }[] = [];
   if (silence !== undefined) {
     found.push({ style: 'red', text: `for ${formatDuration(silence.forMs)}: ${harmless(silence.problem)}` });
   }
   if (restartedAgoMs !== undefined && status !== undefined) {
-    const text = `another daemon has answered for ${formatDuration(restartedAgoMs)}, epoch ${status.epoch}: its counts begin anew`;
+    const text = `another daemon has answered for ${formatDuration(restartedAgoMs)}, epoch ${status.epoch}: its counts start from zero`;
     found.push({ style: 'yellow', text });
   }
   for (const { severity, text } of status === undefined ? [] : findings(status)) {

@@ -1,13 +1,13 @@
 import type { EndedCallRecord } from '../../protocol/messages.ts';
 
-/** Over which calls are counted and timed: what is said of "the last minute". */
+/** The period for which calls are counted and timed: "the last minute". */
 export const WINDOW_MS = 60_000;
-/** Over which a rate is taken: as short as it can be without jumping. */
+/** The period for a rate: as short as it can be without jumping. */
 const RATE_MS = 10_000;
-/** What one bar of a sparkline stands for, and how many there are: five minutes. */
+/** What one bar of a sparkline covers, and how many bars there are: five minutes in all. */
 export const BUCKET_MS = 5_000;
 export const BUCKETS = 60;
-/** At most so many calls are kept, which is five minutes of three hundred a second. */
+/** How many calls are kept at most: five minutes of three hundred a second. */
 const MOST_CALLS = 100_000;
 
 export interface Percentiles {
@@ -15,11 +15,11 @@ export interface Percentiles {
   readonly p99: number;
 }
 
-/** Of one account or of all. What cannot be known yet is undefined. */
+/** The figures of one account, or of all. What is not known yet is undefined. */
 export interface Figures {
-  /** Calls that ended, a second, lately. */
+  /** How many calls ended a second, lately. */
   readonly perSecond: number | undefined;
-  /** Of the calls that ended in the last minute, in milliseconds. */
+  /** For the calls that ended in the last minute, in milliseconds. */
   readonly wait: Percentiles | undefined;
   readonly hold: Percentiles | undefined;
   /** Calls a second, the latest last. */
@@ -33,10 +33,10 @@ interface Ended {
   readonly heldMs: number;
 }
 
-/** The calls that have ended in the last minutes, as far as they were read in time. */
+/** The calls that have ended in the last minutes, if they were read in time. */
 export class CallHistory {
   #calls: Ended[] = [];
-  /** Calls that were forgotten before they were read: that they were is all that is known of them. */
+  /** Calls that the daemon forgot before they were read. Nothing else is known about them. */
   #missed: { readonly atMs: number; readonly count: number }[] = [];
   #knownSinceMs = Number.POSITIVE_INFINITY;
   readonly #mostCalls: number;
@@ -45,7 +45,7 @@ export class CallHistory {
     this.#mostCalls = mostCalls;
   }
 
-  /** Calls that were read at `nowMs`. `knownSinceMs`: no call since then is missing before the first of them. */
+  /** Adds calls that were read at `nowMs`. From `knownSinceMs` on, no call is missing before the first of them. */
   add(calls: readonly EndedCallRecord[], missed: number, nowMs: number, knownSinceMs?: number): void {
     for (const { account, waitedMs, heldMs, agoMs } of calls) {
       this.#calls.push({ atMs: nowMs - agoMs, account, waitedMs, heldMs });
@@ -60,7 +60,7 @@ export class CallHistory {
     if (knownSinceMs !== undefined) this.#knownSinceMs = knownSinceMs;
   }
 
-  /** Of all calls together, and of those of each account: the `accounts`, and all others that had calls. */
+  /** Returns the figures of all calls together, and of each account: the `accounts`, and all others that had calls. */
   figures(
     nowMs: number,
     accounts: readonly string[],
@@ -89,7 +89,7 @@ export class CallHistory {
     };
   }
 
-  /** Buckets stand still while time goes on, or every bar would change with every look. */
+  /** Counts in buckets that do not move with time, or every bar would change with every look. */
   #trendOf(counted: readonly { readonly atMs: number; readonly count: number }[], nowMs: number) {
     const last = Math.floor(nowMs / BUCKET_MS);
     const first = last - BUCKETS + 1;
@@ -101,13 +101,13 @@ export class CallHistory {
     return counts.map((count, index) => {
       const beginMs = Math.max((first + index) * BUCKET_MS, this.#knownSinceMs);
       const endMs = Math.min((first + index + 1) * BUCKET_MS, nowMs);
-      // In a bucket that has only begun, a single call would be a peak.
+      // In a bucket that has just begun, a single call would look like a peak.
       return endMs <= beginMs ? undefined : (1_000 * count) / Math.max(1_000, endMs - beginMs);
     });
   }
 }
 
-/** The nearest ranks; undefined of nothing. */
+/** Returns percentiles by the nearest rank; undefined without values. */
 export function percentilesOf(values: readonly number[]): Percentiles | undefined {
   if (values.length === 0) return undefined;
   const sorted = [...values].sort((a, b) => a - b);

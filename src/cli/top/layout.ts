@@ -10,7 +10,7 @@ import type { View } from './view.ts';
 const LEAST_COLUMNS = 40;
 const LEAST_ROWS = 12;
 
-/** The screen, a line each: never more lines than there are rows, nor a longer line than there are columns. */
+/** Returns the lines of the screen: at most as many as there are rows, none longer than there are columns. */
 export function linesOf(snapshot: Snapshot, view: View, space: Space): string[] {
   const { columns, rows, glyphs } = space;
   if (columns < LEAST_COLUMNS || rows < LEAST_ROWS) {
@@ -37,7 +37,7 @@ function pageOf(snapshot: Snapshot, view: View, space: Space): string[] {
 
 function footer({ page, sort, reversed, filter, filterBefore }: View, { columns, paint, glyphs }: Space): string {
   if (filterBefore !== undefined) {
-    return cut(`filter accounts by: ${filter}_   (enter: keep, escape: as it was)`, columns, glyphs.cut);
+    return cut(`filter accounts by: ${filter}_   (enter: keep, escape: cancel)`, columns, glyphs.cut);
   }
   const keys: Readonly<Record<typeof page.kind, readonly string[]>> = {
     overview: [

@@ -12,11 +12,11 @@ import { FIRST_VIEW, type Key, press, type View } from './view.ts';
 export interface LiveOptions {
   readonly ask: Ask;
   readonly intervalMs: number;
-  /** The terminal takes UTF-8. */
+  /** Whether the terminal takes UTF-8. */
   readonly isUnicode: boolean;
 }
 
-/** Shows what the daemon does until it is told to quit, and ends the process then. Rejects with a defect. */
+/** Shows what the daemon does until it is told to quit, and then ends the process. Rejects with a defect. */
 export async function showLive({ ask, intervalMs, isUnicode }: LiveOptions): Promise<never> {
   const clock = systemClock();
   const feed = new Feed(ask);
@@ -52,7 +52,7 @@ export async function showLive({ ask, intervalMs, isUnicode }: LiveOptions): Pro
     try {
       watch.heard(await feed.read(openedIn(view)), clock.monotonicMs());
     } catch (error) {
-      // A defect of ours: the terminal is given back, and the message is to be read.
+      // A defect of ours: the terminal is given back first, so that the message can be read.
       if (!(error instanceof NoncedError)) {
         screen.close();
         throw error;
@@ -76,7 +76,7 @@ function timeOfDay(clock: Clock): string {
   return new Date(clock.wallMs()).toTimeString().slice(0, 8);
 }
 
-/** The time between two readings, which can be cut short. */
+/** The pause between two readings, which can be cut short. */
 class Pause {
   readonly #clock: Clock;
   #timer: Timer | undefined;
@@ -98,7 +98,7 @@ class Pause {
     this.#isShort = false;
   }
 
-  /** Ends the one that goes on, or lets the next one be none. */
+  /** Ends the present pause, or skips the next one. */
   end(): void {
     this.#isShort = true;
     this.#over();

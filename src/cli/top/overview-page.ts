@@ -6,14 +6,14 @@ import type { AccountRow, Snapshot } from './snapshot.ts';
 import { durationText, rateText, type Space } from './space.ts';
 import type { Sort, View } from './view.ts';
 
-/** Durations up to "999 ms" and rates up to "9.9" do not move the columns beside them. */
+/** Widths at which durations up to "999 ms" and rates up to "9.9" do not move the columns beside them. */
 const DURATION_WIDTH = 6;
 const TREND_BARS = 24;
-/** Lanes get a third of the page, so that there is always something to be seen of the accounts. */
+/** The share of the lanes, so that some accounts are always visible. */
 const LANES_SHARE = 1 / 3;
 const MARK = '> ';
 
-/** The lanes, and below them the accounts. */
+/** Shows the lanes, and below them the accounts. */
 export function overviewPage(snapshot: Snapshot, view: View, space: Space): string[] {
   const { status } = snapshot;
   if (status === undefined) return [];
@@ -22,7 +22,7 @@ export function overviewPage(snapshot: Snapshot, view: View, space: Space): stri
   return [...lanes, '', ...accountsSection(snapshot, view, { ...space, rows: space.rows - lanes.length - 1 })];
 }
 
-/** How many lanes can be busy at all: so much room is kept, or the page would jump with each call. */
+/** Returns how many lanes can be busy: so much room is kept, or the page would jump with each call. */
 function mostLanes({ exclusive, exchanges, accounts }: StatusResult): number {
   return exclusive === 'global' ? exchanges.length : accounts.length;
 }
@@ -47,13 +47,13 @@ function lanesSection(status: StatusResult, { filter }: View, { rows, columns, p
   const matching = status.lanes.filter(({ lane, holders, waiters }) =>
     [lane, ...[...holders, ...waiters].map(({ account }) => account)].some((name) => matches(name, filter)),
   );
-  // Where not all fit, those that somebody waits for.
+  // If not all fit, those that have waiters.
   const shown =
     matching.length < rows
       ? matching.toSorted((a, b) => (a.lane < b.lane ? -1 : 1))
       : matching.toSorted((a, b) => b.oldestWaitMs - a.oldestWaitMs).slice(0, rows - 1);
   const { heading, rows: busy } = tableLines(LANE_COLUMNS, shown, columns, glyphs);
-  const lines = busy.length === 0 ? [paint('dim', 'none is busy')] : busy;
+  const lines = busy.length === 0 ? [paint('dim', 'no lane is busy')] : busy;
   return [paint('dim', heading), ...lines, ...new Array<string>(rows - 1 - lines.length).fill('')];
 }
 
@@ -110,7 +110,7 @@ function accountsSection(snapshot: Snapshot, view: View, space: Space): string[]
   const { rows, columns, paint, glyphs } = space;
   const accounts = listed(snapshot, view);
   if (accounts.length === 0) {
-    const none = view.filter === '' ? 'none is in use' : `none has ${view.filter} in its name`;
+    const none = view.filter === '' ? 'no account is in use' : `no account has ${view.filter} in its name`;
     return [paint('dim', 'ACCOUNT'), paint('dim', none)];
   }
   const all = tableLines(ACCOUNT_COLUMNS(space), accounts, columns - MARK.length, glyphs);
@@ -135,13 +135,13 @@ function accountsSection(snapshot: Snapshot, view: View, space: Space): string[]
   ];
 }
 
-/** The daemon tells of a hundred accounts; of the others only their calls are known. */
+/** Says how many accounts are missing: the daemon lists a hundred, and only the calls of the others are known. */
 function unlistedText({ status }: Snapshot): string[] {
   if (status === undefined || status.accounts.length >= status.totals.accounts) return [];
-  return [`of ${status.totals.accounts} accounts ${status.accounts.length} are listed, and those that have calls`];
+  return [`${status.accounts.length} of ${status.totals.accounts} accounts are listed, and others that have calls`];
 }
 
-/** The accounts that the filter lets through, in the order that was asked for. */
+/** Returns the accounts that match the filter, in the order that was asked for. */
 export function listed({ accounts }: Snapshot, { sort, reversed, filter }: View): readonly AccountRow[] {
   const value = SORT_VALUES[sort];
   const sorted = accounts
@@ -150,7 +150,7 @@ export function listed({ accounts }: Snapshot, { sort, reversed, filter }: View)
   return reversed ? sorted.reverse() : sorted;
 }
 
-/** The highest first; by name where they are equal. */
+/** Sorts the highest first, and equal ones by name. */
 const SORT_VALUES: Readonly<Record<Sort, (row: AccountRow) => number>> = {
   name: () => 0,
   calls: ({ figures }) => figures.perSecond ?? -1,

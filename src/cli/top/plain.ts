@@ -7,7 +7,7 @@ import { type Ask, Feed } from './feed.ts';
 import type { Percentiles } from './history.ts';
 import { type Snapshot, Watch } from './snapshot.ts';
 
-/** Prints a line at each interval, for whatever is no terminal, until it is told to end. Rejects with a defect. */
+/** Prints a line at each interval until it is told to end, for output that is not a terminal. Rejects with a defect. */
 export async function printLines(ask: Ask, intervalMs: number): Promise<never> {
   const clock = systemClock();
   const feed = new Feed(ask);
@@ -25,7 +25,7 @@ export async function printLines(ask: Ask, intervalMs: number): Promise<never> {
   }
 }
 
-/** All that one moment has to say. */
+/** Returns the line for one moment. */
 export function lineOf({ time, status, total, silence, restartedAgoMs }: Snapshot): string {
   if (silence !== undefined) return `${time}  ${silence.problem}`;
   if (status === undefined) return time;
@@ -35,7 +35,7 @@ export function lineOf({ time, status, total, silence, restartedAgoMs }: Snapsho
     `hold ${textOf(total.hold)}`,
     `${status.totals.leases} held`,
     `${status.totals.waiting} waiting`,
-    // Once, with the reading that told it.
+    // Once, with the first reading from it.
     ...(restartedAgoMs === 0 ? [`! another daemon, epoch ${status.epoch}`] : []),
     ...findings(status).map(({ text }) => `! ${text}`),
   ];

@@ -5,23 +5,23 @@ import type { Key } from './view.ts';
 
 export interface Handlers {
   key(key: Key): void;
-  /** What is on the screen is no more what was drawn: it has another size, or somebody else wrote on it. */
+  /** The screen no longer shows what was drawn: it has another size, or another program wrote on it. */
   spoiled(): void;
   /** The terminal is gone. */
   gone(): void;
 }
 
-/** The terminal, taken over until `close`, which gives it back as it was. */
+/** The terminal, taken over until `close`, which leaves it as it was. */
 export interface Screen {
   readonly columns: number;
   readonly rows: number;
   draw(lines: readonly string[]): void;
-  /** Gives the terminal back, stops the process as Ctrl-Z does, and takes it again when that is continued. */
+  /** Gives the terminal back, stops the process as Ctrl-Z does, and takes the terminal again when it is continued. */
   suspend(): void;
   close(): void;
 }
 
-/** What of the process a screen needs to know. */
+/** The part of the process that a screen uses. */
 export type ProcessSignals = Pick<NodeJS.EventEmitter, 'on' | 'off'> & {
   kill(pid: number, signal: string): unknown;
   readonly pid: number;
@@ -30,13 +30,13 @@ export type ProcessSignals = Pick<NodeJS.EventEmitter, 'on' | 'off'> & {
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[H\u001b[2J';
 const LEAVE = `${RESTORE}\u001b[?1049l`;
 
-/** A terminal that says no size has this one. */
+/** The size of a terminal that does not report one. */
 const USUAL_COLUMNS = 80;
 const USUAL_ROWS = 24;
 
 /**
- * Takes the other screen of the terminal, without cursor, and its keys. However the process ends, but for a kill that
- * it cannot notice, the terminal is given back before: `exit` comes after an error that nobody caught as well.
+ * Takes the alternate screen of the terminal, without cursor, and its keys. However the process ends, except by a signal
+ * that it cannot catch, the terminal is given back first: `exit` also comes after an uncaught error.
  */
 export function openScreen(
   input: ReadStream,

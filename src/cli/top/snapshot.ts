@@ -6,26 +6,26 @@ export interface AccountRow {
   readonly account: string;
   readonly figures: Figures;
   readonly held: number;
-  /** Undefined where the daemon lists others: it lists a hundred. */
+  /** Undefined if the daemon does not list this account: it lists a hundred. */
   readonly status: AccountStatus | undefined;
 }
 
-/** All that is shown, as it was at one moment. */
+/** Everything that is shown, at one moment. */
 export interface Snapshot {
-  /** The time of day, as people read it here. */
+  /** The local time of day, for people. */
   readonly time: string;
-  /** Undefined until a daemon has answered for the first time; then what it said last. */
+  /** The last status; undefined until a daemon has answered. */
   readonly status: StatusResult | undefined;
   readonly total: Figures;
   readonly accounts: readonly AccountRow[];
   readonly opened: OpenedAccount | undefined;
-  /** Why no daemon answers, and for how long none has. */
+  /** Why no daemon answers, and for how long. */
   readonly silence: { readonly problem: string; readonly forMs: number } | undefined;
-  /** How long ago another daemon than before answered, if that was lately. */
+  /** How long ago another daemon began to answer, if that was lately. */
   readonly restartedAgoMs: number | undefined;
 }
 
-/** For so long a restart is news. */
+/** For how long a restart is news. */
 const NEWS_MS = 60_000;
 
 /** What has been read so far, and what follows from it. */
@@ -35,7 +35,7 @@ export class Watch {
   #silence: { readonly problem: string; readonly sinceMs: number } | undefined;
   #restartedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** A reading, at `nowMs` of a clock that does not step. */
+  /** Adds a reading, at `nowMs` of a clock that does not step. */
   heard(reading: Reading, nowMs: number): void {
     const { calls, missed, past, status } = reading;
     const startedAtMs = nowMs - status.uptimeMs;
@@ -48,7 +48,7 @@ export class Watch {
     this.#silence = undefined;
   }
 
-  /** No answer. */
+  /** Notes that no answer came. */
   heardNothing(problem: string, nowMs: number): void {
     this.#silence = { problem, sinceMs: this.#silence?.sinceMs ?? nowMs };
   }

@@ -1,4 +1,4 @@
-/** What is looked at and how, and what the keys do to it. */
+/** What is shown and how, and what the keys do to it. */
 export type Page =
   | { readonly kind: 'overview' }
   /** The last calls of one account, from the one at `offset` on. */
@@ -12,20 +12,20 @@ export interface View {
   readonly page: Page;
   readonly sort: Sort;
   readonly reversed: boolean;
-  /** Of accounts only those are shown whose names have this in them. */
+  /** Only accounts with this in their names are shown. */
   readonly filter: string;
-  /** While the filter is being typed: what it was before. */
+  /** The filter as it was, while another one is typed. */
   readonly filterBefore: string | undefined;
   readonly selected: string | undefined;
-  /** The display stands still. */
+  /** Whether the display is paused. */
   readonly paused: boolean;
 }
 
-/** A key as node:readline tells it. */
+/** A key, as node:readline reports it. */
 export interface Key {
-  /** `return`, `up`, `a`; undefined for what is text and no key. */
+  /** `return`, `up`, `a`; undefined for text that is not a key. */
   readonly name: string | undefined;
-  /** What it writes. */
+  /** The text that it types. */
   readonly text: string | undefined;
   readonly ctrl: boolean;
 }
@@ -43,13 +43,13 @@ export const FIRST_VIEW: View = {
 const PAGE_ROWS = 10;
 const MOST_FILTER = 64;
 
-/** What there is to move about in: the accounts in the order they are listed, and how many calls of one. */
+/** What the keys move in: the accounts in the order of the list, and how many calls one has. */
 export interface Listed {
   readonly accounts: readonly string[];
   readonly calls: number;
 }
 
-/** The view after a key. `quit` ends it all. */
+/** Returns the view after a key, or `quit`. */
 export function press(view: View, key: Key, listed: Listed): View | 'quit' {
   if (key.ctrl && key.name === 'c') return 'quit';
   if (view.filterBefore !== undefined) return typed(view, view.filterBefore, key);
@@ -84,7 +84,7 @@ export function press(view: View, key: Key, listed: Listed): View | 'quit' {
     case 'right': {
       const account = view.selected ?? listed.accounts[0];
       if (page.kind !== 'overview' || account === undefined) return view;
-      // Its calls have to be read first: a display that stands still would have none of them.
+      // Its calls must be read first: a paused display has none of them.
       return { ...view, paused: false, selected: account, page: { kind: 'account', account, offset: 0 } };
     }
   }
@@ -99,7 +99,7 @@ function typed(view: View, before: string, { name, text, ctrl }: Key): View {
   if (name === 'escape') return { ...view, filter: before, filterBefore: undefined };
   if (name === 'backspace') return { ...view, filter: filter.slice(0, -1) };
   if (ctrl && name === 'u') return { ...view, filter: '' };
-  // Names of accounts are made of these.
+  // Labels of accounts consist of these.
   if (ctrl || text === undefined || !/^[\w.:@-]$/.test(text)) return view;
   return { ...view, filter: (filter + text).slice(0, MOST_FILTER) };
 }

@@ -92,7 +92,7 @@ describe('at 80 columns', () => {
     expect(lines({ opened }, { page }).slice(6, 14)).toEqual([
       'MASTER',
       '1.4 calls/s   0 held   2 waiting   wait p99 59 ms   hold p99 150 ms   sequence…',
-      'nonced why MASTER says what a rejected nonce was probably due to',
+      'nonced why MASTER tells the probable cause of a rejected nonce',
       '',
       '      AGO  holder      label    waited    held  ended         outcome',
       '   500 ms  grid-bot    balance   59 ms  150 ms  released      ok',
@@ -227,9 +227,9 @@ describe('the list of accounts', () => {
 
   test('has those whose names have the filter in them, whatever its case, and so do the lanes', () => {
     expect(names({ filter: 'user' })).toEqual(['USER:alice', 'USER:bob']);
-    expect(lines({}, { filter: 'bob' }).join('\n')).toContain('none is busy');
+    expect(lines({}, { filter: 'bob' }).join('\n')).toContain('no lane is busy');
     expect(lines({}, { filter: 'master' }).join('\n')).toContain('place order');
-    expect(lines({}, { filter: 'zoe' }).join('\n')).toContain('none has zoe in its name');
+    expect(lines({}, { filter: 'zoe' }).join('\n')).toContain('no account has zoe in its name');
   });
 
   test('follows the selection where not all fit, and counts those that are not seen', () => {
@@ -243,7 +243,7 @@ describe('the list of accounts', () => {
 
 test('where the daemon lists a hundred of more accounts, that is said', () => {
   const status = statusAnswer({ accounts, totals: { ...statusAnswer().totals, accounts: 950 } });
-  expect(lines({ status }).join('\n')).toContain('  of 950 accounts 3 are listed, and those that have calls');
+  expect(lines({ status }).join('\n')).toContain('  3 of 950 accounts are listed, and others that have calls');
   const few = statusAnswer({ accounts, totals: { ...statusAnswer().totals, accounts: 3 } });
   expect(lines({ status: few }).join('\n')).not.toContain('are listed');
 });
@@ -279,7 +279,7 @@ describe('what is unusual', () => {
     watch.heard(first, NOW_MS);
     watch.heard({ ...first, status: statusAnswer({ epoch: 8 }) }, NOW_MS + 1_000);
     const shown = linesOf(watch.snapshot(NOW_MS + 3_000, '14:02:15'), FIRST_VIEW, space(79, 23));
-    expect(shown[4]).toBe('! another daemon has answered for 2.0 s, epoch 8: its counts begin anew');
+    expect(shown[4]).toBe('! another daemon has answered for 2.0 s, epoch 8: its counts start from zero');
   });
 
   test('is a display that stands still', () => {
