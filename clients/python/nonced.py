@@ -12,9 +12,11 @@ It fails closed: without a daemon it raises `NoncedError` with the code `UNAVAIL
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextvars
 import errno
+import functools
 import itertools
 import json
 import logging
@@ -107,7 +109,11 @@ _KEEPER_IDLE_TICKS = 10
 # A keeper that was not seen for so long is not there, or of no use.
 _KEEPER_STALLED_S = 1.0
 # Longer than a release is waited for.
-_LOCKED_TICKS = 10
+_BUSY_TICKS = 10
+# How long a lease outlives the grant of an `acquire` that was dropped unreleased: as long as a call may take.
+_DROPPED_GRANT_S = 30.0
+# How often a nested block looks whether the one before it has ended.
+_NESTED_TICK_S = 0.005
 _LONGEST_REST_S = 0.25
 _LONGEST_MARGIN_S = 1.0
 _MARGIN_SHARE = 0.1
@@ -117,6 +123,11 @@ _MOST_IDLE_CONNECTIONS = 16
 _SEND_FLAGS = getattr(socket, 'MSG_NOSIGNAL', 0)
 
 _DOWN, _GREETING, _UP = 'down', 'greeting', 'up'
+
+# Why a lease is over, where its connection was closed by us.
+_INTERRUPTED = 'the program was interrupted while it talked to the daemon, so the lease was given up'
+_LEFT = 'the block was left without its end being reached, so the lease was given up'
+_NOT_NEEDED = 'the connection was not needed any more'
 
 
 class NoncedError(Exception):
@@ -212,6 +223,8 @@ def _exists(path: str) -> bool:
         os.stat(path)
     except OSError as error:
         # Anything else, EACCES above all, is no proof that nothing is there: connecting will tell what is wrong.
+        if not _ours(error):
+            raise
         return error.errno not in (errno.ENOENT, errno.ENOTDIR)
     return True
 
@@ -263,6 +276,68 @@ def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
     return NoncedError('UNAVAILABLE', message)
 
 
+# --- Interrupts. A signal handler may raise between any two instructions of the main thread, more than once, and a
+# Ctrl-C is nothing else. Whatever it falls on, no lane stays closed for it:
+#
+# 1. Each use of a connection is on the keeper's list before anything is asked, and stays there until nothing is held.
+# 2. The keeper is a thread of its own, and Python runs signal handlers in the main thread alone: nothing stops it.
+# 3. It goes by what no code of ours has to do: whether the object that the lease is held for still exists. For a block
+#    this is something that its `with` statement alone holds (see `_Statement`).
+# 4. A connection that an exception has passed through is closed and never used again, and the daemon ends what was
+#    granted on it. The code that is interrupted tries that at once; if that is interrupted too, the keeper does it.
+# 5. There are no finalizers and no callbacks of weak references: what a signal handler raises there is only printed.
+
+
+class _Exit:
+    """`__exit__` of a `_Statement`: each `with` statement gets an object of its own, and nobody else has it."""
+
+    def __get__(self, statement: Optional['_Statement'], kind: type) -> Callable[..., None]:
+        if statement is None:
+            # contextlib.ExitStack, say, which hands the instance over by itself.
+            return kind._leave  # type: ignore[attr-defined, no-any-return]
+        # Not a bound method: CPython takes those apart before it calls them.
+        leave = functools.partial(type(statement)._leave, statement)
+        statement._left = weakref.ref(leave)
+        return leave
+
+
+class _Statement:
+    """Something for a `with` statement that another thread can see being left, whatever interrupts the leaving.
+
+    A `with` statement fetches `__exit__` before it calls `__enter__` and drops it when it is left, even where `__exit__`
+    is interrupted on its first instruction. `self` would not do: a traceback that somebody keeps holds on to it.
+    """
+
+    _left: 'Optional[weakref.ref[Any]]' = None
+
+    @property
+    def holder(self) -> 'weakref.ref[Any]':
+        """Is dead once the statement was left; entered by other means, once this object is gone."""
+        left = self._left
+        return left if left is not None and left() is not None else weakref.ref(self)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def _leave(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
+        pass
+
+    __exit__ = _Exit()
+
+
+# Where the exceptions come from that our own calls raise.
+_LIBRARIES = ('eventlet', 'gevent', 'json', 'socket', 'threading')
+
+
+def _ours(error: BaseException) -> bool:
+    """Whether our own call raised it, and not a signal handler meanwhile: an alarm may raise TimeoutError, an OSError."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = trace.tb_frame.f_globals.get('__name__', '') if trace is not None else __name__
+    return name == __name__ or name.partition('.')[0] in _LIBRARIES
+
+
 # --- Processes: a child that was forked has copies of everything and owns none of it.
 
 
@@ -273,6 +348,7 @@ class _Process:
 
 _process = _Process()
 _clients: Dict[int, 'weakref.ref[Client]'] = {}
+_client_numbers = itertools.count()
 
 
 def _here() -> _Process:
@@ -284,15 +360,35 @@ def _here() -> _Process:
 
 def _forked() -> None:
     global _process
-    _process = _Process()
-    for reference in list(_clients.values()):
-        client = reference()
-        if client is not None:
-            client._forked()
+    process = _Process()
+    for client in _living(_clients):
+        client._forked(process)
+    # Last, so that what was interrupted is done again by the next one who asks.
+    _process = process
+
+
+def _living(references: 'Dict[int, weakref.ref[T]]') -> List[T]:
+    """What still exists of them. Those of what does not are dropped."""
+    living = []
+    for number, reference in list(references.items()):
+        found = reference()
+        if found is None:
+            references.pop(number, None)
+        else:
+            living.append(found)
+    return living
 
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_forked)
+    # Python prints what interrupts a hook and goes on with the next one.
+    os.register_at_fork(after_in_child=_here)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for client in _living(_clients):
+        client._close_idle()
 
 
 # --- What comes in. A daemon may be newer: fields that are not known here are not looked at. What is known must be as
@@ -339,7 +435,9 @@ def _short_int(digits: str) -> int:
 def _message(line: bytes) -> Dict[str, Any]:
     try:
         return _fields(json.loads(line.decode('utf-8'), parse_int=_short_int))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if not _ours(error):
+            raise
         raise _Broken from None
 
 
@@ -411,6 +509,7 @@ class _Lease:
 
     def __init__(self, connection: '_Connection', token: int, account: str, ttl_s: float, ends_at: float) -> None:
         self.connection = connection
+        self.use = connection.use
         self.process = connection.process
         self.token = token
         self.account = account
@@ -418,8 +517,6 @@ class _Lease:
         # On the monotonic clock, and never later than the daemon's own deadline.
         self.ends_at = ends_at
         self.state = 'held'  # then 'lost' or 'released'
-        # Set by the with-statement that was left without its end being seen: the keeper releases it.
-        self.orphaned = False
         self.renew_until: Optional[float] = None
         self.renew_at = float('inf')
         self._margin_s = _margin_s(ttl_s)
@@ -516,6 +613,33 @@ class _Granted(NamedTuple):
     waited_ms: float
 
 
+class _Use:
+    """One use of a connection, from before anything is asked until nothing is held.
+
+    Whoever takes it off the keeper's list, which only one can, decides what becomes of the connection.
+    """
+
+    def __init__(self, connection: '_Connection', holder: 'weakref.ref[Any]') -> None:
+        self.connection = connection
+        # What it is for. Once it is gone, nobody can make a call under the lease, nor release it.
+        self.holder = holder
+        # How much longer a call may be on its way then.
+        self.grace_s = 0.0
+        # How many times in a row the keeper has found somebody at work with the connection.
+        self.busy_ticks = 0
+        self.in_trouble = False
+        self._gone_at: Optional[float] = None
+
+    def deserted(self) -> bool:
+        if self.holder() is not None:
+            self._gone_at = None
+            return False
+        now = time.monotonic()
+        if self._gone_at is None:
+            self._gone_at = now
+        return now - self._gone_at >= self.grace_s
+
+
 class _Connection:
     """A connection to the daemon for one turn at a time, made again whenever it breaks and is wanted.
 
@@ -525,15 +649,19 @@ class _Connection:
 
     def __init__(self, client: 'Client', process: _Process) -> None:
         self.client = client
+        self.number = next(client._numbers)
         self.process = process
         # Its owner and the keeper take turns. A signal handler of the owner may come back in.
         self.lock = threading.RLock()
         self.state = _DOWN
+        # Closed for good.
+        self.spent = False
+        self.use: Optional[_Use] = None
         self.lease: Optional[_Lease] = None
         self.owed: Optional[_Request] = None
         self._owed_until = 0.0
-        # How many times in a row the keeper has found it locked.
-        self._unseen = 0
+        # One entry for each call that has begun to work with it and was not seen to end well.
+        self._inside: List[None] = []
         self._session = secrets.token_hex(16)
         self._ids = itertools.count(1)
         self._socket: Optional[socket.socket] = None
@@ -549,14 +677,12 @@ class _Connection:
         self._eager_until = 0.0
         self._try_at = 0.0
 
-    def __del__(self) -> None:
-        # Its making may have been interrupted.
-        if getattr(self, '_socket', None) is not None:
-            self.close()
-
     @property
     def idle(self) -> bool:
-        return self.state == _UP and self.lease is None and self.owed is None and not self._pending
+        """Whether nothing is held and nothing waited for, and everybody who worked with it has ended well."""
+        if self.spent or self._inside or self.state != _UP:
+            return False
+        return self.lease is None and self.owed is None and not self._pending
 
     def request(
         self,
@@ -569,30 +695,53 @@ class _Connection:
 
     def ask(self, request: _Request, give_up_at: float) -> Any:
         """Asks on as many connections as it takes. Raises a refusal, LEASE_LOST, UNAVAILABLE or WAIT_TIMEOUT."""
-        if not self.lock.acquire(timeout=max(0.0, give_up_at - time.monotonic())):
+
+        def wait() -> None:
+            try:
+                self._pending[request.id] = request
+                self._wait_for(request, give_up_at)
+            except NoncedError:
+                # Its answer, should it come, would be one that nobody takes: a grant, or a place in the queue. Under a
+                # lease it is at most a nonce.
+                late = request.sent_at is not None and not request.done
+                if late and request.lease is None and request is not self.owed:
+                    self._break(None)
+                raise
+            finally:
+                if request is not self.owed or request.done:
+                    self._pending.pop(request.id, None)
+
+        def locked() -> None:
             raise _waited_too_long()
-        try:
-            self._pending[request.id] = request
-            self._wait_for(request, give_up_at)
-        except NoncedError:
-            # Its answer, should it come, would be one that nobody takes: a grant, or a place in the queue. Under a
-            # lease it is at most a nonce.
-            if request.sent_at is not None and not request.done and request.lease is None and request is not self.owed:
-                self._break(None)
-            raise
-        except BaseException as error:
-            # Interrupted anywhere, in the middle of a message perhaps. Closing it makes all clear again.
-            self._break(error)
-            if request.lease is not None:
-                request.lease.lose('the program was interrupted while it talked to the daemon')
-            raise
-        finally:
-            if request is not self.owed or request.done:
-                self._pending.pop(request.id, None)
-            self.lock.release()
+
+        self._guarded(max(0.0, give_up_at - time.monotonic()), wait, locked)
         if request.error is not None:
             raise request.error
         return request.result
+
+    def _guarded(self, wait_s: float, work: Callable[[], T], locked: Callable[[], T]) -> T:
+        """Calls `work` under the lock, or `locked` if it is not to be had in that time.
+
+        If it is interrupted, in the middle of a message perhaps or with the lock just taken, the connection is closed.
+        """
+        self._inside.append(None)
+        try:
+            if self.lock.acquire(timeout=wait_s):
+                try:
+                    result = work()
+                finally:
+                    self.lock.release()
+            else:
+                result = locked()
+        except NoncedError:
+            self._inside.pop()
+            raise
+        except BaseException:
+            self.abandon(_INTERRUPTED)
+            raise
+        # Not reached by an interrupt, wherever it falls: the connection then counts as worked with, and is not idle.
+        self._inside.pop()
+        return result
 
     def _wait_for(self, request: _Request, give_up_at: float) -> None:
         outage_at: Optional[float] = None
@@ -600,6 +749,8 @@ class _Connection:
             now = time.monotonic()
             if self.client._ended is not None:
                 raise self.client._ended
+            if self.spent:
+                raise _lease_lost(_INTERRUPTED)
             if request.lease is not None and request is not self.owed:
                 request.lease.must_last()
             if self.state == _UP:
@@ -626,20 +777,31 @@ class _Connection:
 
     # What the keeper does while the owner makes its call.
 
-    def tend(self) -> bool:
-        """Reads what came in, comes back to a daemon that was restarted, renews. False: nothing is left to do."""
+    def tend(self, use: _Use) -> bool:
+        """Reads what came in, comes back to a daemon that was restarted, renews, and ends what nobody holds any more.
+
+        False: there is nothing to tend any more.
+        """
+        if self.spent or self.client._ended is not None or self.owed is None and use.deserted():
+            return self._end(use)
+        # Another thread is at work with it, or was interrupted there: then nobody knows what was sent, and the lock may
+        # be taken for good.
+        use.busy_ticks = use.busy_ticks + 1 if self._inside else 0
+        if self.owed is not None and use.busy_ticks > _BUSY_TICKS:
+            return self._end(use)
         if not self.lock.acquire(blocking=False):
-            return self._still_used()
+            return True
         try:
-            self._unseen = 0
             self._look()
-            lease = self.lease
-            if lease is not None and lease.state == 'held' and lease.orphaned:
-                lease.state = 'released'
-                self._owe(lease, 'unknown', False)
-            if not self._wanted():
-                return False
             now = time.monotonic()
+            lease = self.lease
+            if self.owed is not None:
+                if self.owed.done or now >= self._owed_until:
+                    return self._end(use)
+            elif lease is None:
+                return True
+            elif lease.state != 'held' or now >= lease.ends_at:
+                return False
             if self.state == _DOWN and now >= self._try_at:
                 self._connect()
             if self.state == _UP:
@@ -649,47 +811,24 @@ class _Connection:
             return True
         except NoncedError as error:
             self._trouble = error
-            return self._wanted()
+            return True
         finally:
             self.lock.release()
 
-    def _still_used(self) -> bool:
-        """Somebody has the lock. False if it was taken for good, by one who was interrupted while taking it."""
-        lease = self.lease
-        given_up = self.owed is not None or lease is not None and lease.orphaned
-        self._unseen = self._unseen + 1 if given_up else 0
-        if self._unseen <= _LOCKED_TICKS:
-            return True
-        # Needs no lock. The daemon ends the lease with the connection.
-        self.shut_down()
+    def _end(self, use: _Use) -> bool:
+        if self.client._keeper.unwatch(use):
+            self.abandon(_LEFT)
         return False
 
     def look(self) -> None:
         """Reads what came in, without waiting."""
-        if self.lock.acquire(blocking=False):
-            try:
-                self._look()
-            except BaseException as error:
-                # Interrupted, and what was read is lost.
-                self._break(error)
-                raise
-            finally:
-                self.lock.release()
+        self._guarded(0.0, self._look, lambda: None)
 
     def _look(self) -> None:
         # Bounded, for whoever floods us must not keep us.
         for _ in range(64):
             if self.state == _DOWN or not self._receive(0.0):
                 return
-
-    def _wanted(self) -> bool:
-        if self.process is not _here() or self.client._ended is not None:
-            return False
-        now = time.monotonic()
-        if self.owed is not None and not self.owed.done and now < self._owed_until:
-            return True
-        lease = self.lease
-        return lease is not None and lease.state == 'held' and now < lease.ends_at
 
     def _renew_by_itself(self, lease: _Lease, now: float) -> None:
         lease.renew_at = float('inf')
@@ -812,20 +951,31 @@ class _Connection:
 
     def release(self, lease: _Lease, outcome: str, used_own_clock: bool) -> bool:
         """Ends the lease. True if this call ended it. Raises nothing of its own."""
-        if lease.state != 'held':
-            if self.lease is lease:
+
+        def end() -> bool:
+            # Looked at under the lock: another thread may have released it, and the connection be for another turn.
+            if self.lease is not lease:
+                return False
+            if lease.state != 'held':
                 self.lease = None
+                return False
+            request = self._owe(lease, outcome, used_own_clock)
+            lease.state = 'released'
+            try:
+                return bool(self.ask(request, time.monotonic() + _RELEASE_WAIT_S))
+            except NoncedError:
+                return False
+            finally:
+                # Otherwise the daemon is away, and the keeper sees to it.
+                if request.done:
+                    self.owed = self.lease = None
+
+        def locked() -> bool:
+            if self.lease is lease:
+                self.abandon('the lease was released while another thread was at work under it')
             return False
-        lease.state = 'released'
-        request = self._owe(lease, outcome, used_own_clock)
-        try:
-            return bool(self.ask(request, time.monotonic() + _RELEASE_WAIT_S))
-        except NoncedError:
-            return False
-        finally:
-            # Otherwise the daemon is away, and the keeper sees to it.
-            if request.done:
-                self.owed = self.lease = None
+
+        return self._guarded(_RELEASE_WAIT_S, end, locked)
 
     def _owe(self, lease: _Lease, outcome: str, used_own_clock: bool) -> _Request:
         params = _given(token=str(lease.token), outcome=outcome, usedOwnClock=used_own_clock or None)
@@ -837,8 +987,10 @@ class _Connection:
             return released
 
         request = self.request('release', lambda _now: params, read, lease)
-        self.owed, self._owed_until = request, lease.ends_at
+        # In this order: what is owed is also sent, wherever an interrupt falls.
         self._pending[request.id] = request
+        self._owed_until = lease.ends_at
+        self.owed = request
         return request
 
     # The socket
@@ -850,17 +1002,30 @@ class _Connection:
         if sock is not None:
             sock.close()
 
-    def shut_down(self) -> None:
-        """Ends the connection for whoever waits on it, in whatever thread."""
-        sock = self._socket
-        if sock is not None:
+    def abandon(self, why: str) -> None:
+        """Closes it for good, and whoever waits on it in another thread wakes up: the daemon ends what it granted here.
+
+        Takes no lock, so that nothing can be in its way.
+        """
+        # First of all: what is interrupted after this, the keeper finishes.
+        self.spent = True
+        lease, sock = self.lease, self._socket
+        if lease is not None:
+            lease.lose(why)
+        # Not in a child: the connection is its parent's.
+        if sock is not None and self.process is _here():
             try:
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            except OSError as error:
+                if not _ours(error):
+                    raise
+        self.close()
+        self.client._all.pop(self.number, None)
 
     def _connect(self) -> None:
         client = self.client
+        if self.spent:
+            return
         try:
             place = client._place_to_use()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -881,6 +1046,8 @@ class _Connection:
             if client._instance is None:
                 raise
         except OSError as error:
+            if not _ours(error):
+                raise
             self._break(error)
             if client._instance is None and error.errno in (errno.EACCES, errno.EPERM):
                 raise _unavailable(client.socket, error) from error
@@ -905,12 +1072,15 @@ class _Connection:
         """Sends what has not gone out on this connection. False if there was nothing."""
         sent = False
         for request in list(self._pending.values()):
-            if request.sent_at is not None or self._draining or self._socket is None:
+            sock = self._socket
+            if request.sent_at is not None or self._draining or sock is None:
                 continue
             now = time.monotonic()
             try:
                 line = _line(id=request.id, method=request.method, params=request.params(now))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError) as error:
+                if not _ours(error):
+                    raise
                 self._pending.pop(request.id)
                 request.refuse(_bad_request(f'{request.method} was given what cannot be sent'))
                 return True
@@ -924,9 +1094,11 @@ class _Connection:
             request.sent_at = now
             sent = True
             try:
-                self._socket.settimeout(_SEND_WAIT_S)
-                self._socket.sendall(line, _SEND_FLAGS)
+                sock.settimeout(_SEND_WAIT_S)
+                sock.sendall(line, _SEND_FLAGS)
             except OSError as error:
+                if not _ours(error):
+                    raise
                 self._break(error)
         return sent
 
@@ -938,9 +1110,13 @@ class _Connection:
         try:
             sock.settimeout(max(0.0, wait_s))
             chunk = sock.recv(_CHUNK_BYTES)
-        except (BlockingIOError, socket.timeout):
+        except (BlockingIOError, socket.timeout) as error:
+            if not _ours(error):
+                raise
             return False
         except OSError as error:
+            if not _ours(error):
+                raise
             self._break(error)
             return True
         if not chunk:
@@ -1044,12 +1220,15 @@ class _Connection:
             lease.lose('the lease ended while there was no connection to the daemon; a call that was sent may have arrived')
 
     def _notify(self, method: str, params: Dict[str, Any]) -> None:
-        if self._socket is None:
+        sock = self._socket
+        if sock is None:
             return
         try:
-            self._socket.settimeout(_SEND_WAIT_S)
-            self._socket.sendall(_line(method=method, params=params), _SEND_FLAGS)
+            sock.settimeout(_SEND_WAIT_S)
+            sock.sendall(_line(method=method, params=params), _SEND_FLAGS)
         except OSError as error:
+            if not _ours(error):
+                raise
             self._break(error)
 
 
@@ -1067,58 +1246,84 @@ class _Keeper:
 
     def __init__(self) -> None:
         # Added to and taken from in one step, which no signal handler and no fork finds half done.
-        self._connections: Dict[int, _Connection] = {}
-        # The one thread that goes on: others, of a start that was interrupted or overtaken, end by themselves.
+        self._uses: Dict[int, _Use] = {}
+        self._numbers = itertools.count(1)
+        # The one thread that goes on: others, that were started at the same time, end by themselves.
         self._number = 0
-        # When it was last seen at work, or started. No lock: one that is held when an interrupt comes stays so.
+        # When it was last seen at work. It alone says so: whoever starts it may be interrupted before it runs.
         self._seen_at = float('-inf')
 
-    def watch(self, connection: _Connection) -> None:
-        self._connections[id(connection)] = connection
-        now = time.monotonic()
-        if now - self._seen_at < _KEEPER_STALLED_S:
+    def watch(self, use: _Use) -> None:
+        self._uses[id(use)] = use
+        # Looked at only after that: a thread that is about to end sees the one or we the other.
+        if time.monotonic() - self._seen_at < _KEEPER_STALLED_S:
             return
-        self._seen_at = now
-        self._number += 1
         try:
-            threading.Thread(target=self._run, args=(self._number,), name='nonced-keeper', daemon=True).start()
+            threading.Thread(target=self._run, name='nonced-keeper', daemon=True).start()
         except RuntimeError as error:
+            if not _ours(error):
+                raise
             # No more threads. Turns go on without being tended: over two seconds old, they do not survive a restart.
             _log.warning('nonced keeps no watch over its leases: %s', error)
 
-    def unwatch(self, connection: _Connection) -> None:
-        self._connections.pop(id(connection), None)
+    def unwatch(self, use: _Use) -> bool:
+        """True for the one that took it off the list."""
+        return self._uses.pop(id(use), None) is not None
 
-    def _run(self, number: int) -> None:
+    def abandon(self, holder: 'weakref.ref[Any]') -> None:
+        """Closes what is used for `holder`, which was interrupted."""
+        for use in list(self._uses.values()):
+            if use.holder is holder:
+                use.connection.abandon(_INTERRUPTED)
+
+    def hand_over(self, lease: _Lease, holder: 'weakref.ref[Any]') -> bool:
+        """Makes the lease one for `holder`. False if it has ended, for the one that it was for is gone."""
+        before = lease.use
+        if before is None:
+            return False
+        after = lease.use = before.connection.use = _Use(before.connection, holder)
+        self.watch(after)
+        if before.holder() is not None and self.unwatch(before):
+            return True
+        before.connection.abandon(_INTERRUPTED)
+        self.unwatch(after)
+        return False
+
+    def _run(self) -> None:
         if hasattr(signal, 'pthread_sigmask'):
             # Signals are the main thread's, which may be waiting for one in a system call.
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        number = self._number = next(self._numbers)
         idle = 0
         while number == self._number:
             self._seen_at = time.monotonic()
             time.sleep(self._tick_s())
-            connections = list(self._connections.values())
-            idle = 0 if connections else idle + 1
-            for connection in connections:
-                try:
-                    if connection.tend():
-                        continue
-                except Exception:  # One connection's trouble must not leave the others unwatched.
-                    _log.exception('nonced lost sight of a connection')
-                self.unwatch(connection)
-                if connection.owed is not None:
-                    connection.close()
-            connections = []
+            idle = 0 if self._tend() else idle + 1
             if idle >= _KEEPER_IDLE_TICKS:
                 self._seen_at = float('-inf')
                 # Looked at again: whoever came just before that saw us at work.
-                if not self._connections:
+                if not self._tend():
                     return
+
+    def _tend(self) -> bool:
+        """False if there was nothing to do."""
+        busy = False
+        for use in list(self._uses.values()):
+            try:
+                busy = use.connection.tend(use) or busy
+            except Exception:  # One connection's trouble must not leave the others unwatched.
+                busy = True
+                if use.deserted() and self.unwatch(use):
+                    use.connection.abandon(_LEFT)
+                elif not use.in_trouble:
+                    use.in_trouble = True
+                    _log.exception('nonced has trouble with a connection')
+        return busy
 
     def _tick_s(self) -> float:
         renewed = [
             lease.ttl_s / 10
-            for lease in (connection.lease for connection in list(self._connections.values()))
+            for lease in (use.connection.lease for use in list(self._uses.values()))
             if lease is not None and lease.renew_until is not None
         ]
         return max(0.01, min([_KEEPER_TICK_S, *renewed]))
@@ -1185,13 +1390,47 @@ def _account_of(options: Dict[str, Any]) -> str:
 
 
 class _Scope:
-    def __init__(self, client: 'Client', lease: _Lease, parent: Optional['_Scope']) -> None:
+    def __init__(
+        self, client: 'Client', lease: _Lease, holder: 'weakref.ref[Any]', parent: Optional['_Scope']
+    ) -> None:
         self.client = client
         self.lease = lease
+        self.holder = holder
         self.parent = parent
         self.ended = False
-        # One nested call at a time.
-        self.turn = threading.Lock()
+        # The holder of the nested block in it that runs; one that is gone counts for nothing.
+        self._inner: 'Optional[weakref.ref[Any]]' = None
+        # For a moment only. A signal handler may come back in.
+        self._lock = threading.RLock()
+
+    def over(self) -> bool:
+        """Whether what is nested in here is on its own: it has ended, or given its lease back by itself."""
+        lease = self.lease
+        return self.ended or self.holder() is None or lease.state == 'released' or lease.process is not _here()
+
+    def enter(self, holder: 'weakref.ref[Any]', give_up_at: float) -> bool:
+        """Waits until no other nested block runs. False if that took too long."""
+        while True:
+            with self._lock:
+                if self._inner is None or self._inner() is None:
+                    self._inner = holder
+                    return True
+            left_s = give_up_at - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(_NESTED_TICK_S, left_s))
+
+    def hand_over(self, before: 'weakref.ref[Any]', after: 'weakref.ref[Any]') -> bool:
+        with self._lock:
+            if self._inner is not before or before() is None:
+                return False
+            self._inner = after
+            return True
+
+    def leave(self, holder: 'weakref.ref[Any]') -> None:
+        with self._lock:
+            if self._inner is holder:
+                self._inner = None
 
 
 _scope: 'contextvars.ContextVar[Optional[_Scope]]' = contextvars.ContextVar('nonced', default=None)
@@ -1199,20 +1438,13 @@ _scope: 'contextvars.ContextVar[Optional[_Scope]]' = contextvars.ContextVar('non
 
 def _enclosing(client: 'Client') -> Optional[_Scope]:
     """The nearest `exclusive` around this one that still runs and has not given its lease back by itself."""
-    here = _here()
     scope = _scope.get()
-    while scope is not None and (
-        scope.client is not client
-        or scope.ended
-        or scope.lease.state == 'released'
-        or scope.lease.orphaned
-        or scope.lease.process is not here
-    ):
+    while scope is not None and (scope.client is not client or scope.over()):
         scope = scope.parent
     return scope
 
 
-class Grant:
+class Grant(_Statement):
     """The right to make one call, and the nonce to make it with.
 
     Use it in the thread that was granted it. `outcome` may be set to say how the call ended; otherwise it is 'ok', or
@@ -1312,39 +1544,53 @@ class Grant:
         return self._client._release(self._lease, outcome, used_own_clock)
 
     def __enter__(self) -> 'Grant':
+        use = self._lease.use
+        if use is not None and not self._shared:
+            use.holder = self.holder
+            use.grace_s = 0.0
         return self
 
-    def __exit__(self, kind: Any, error: Optional[BaseException], _trace: Any) -> None:
+    def _leave(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
         self.release(self._outcome or ('ok' if kind is None else 'unknown'))
 
 
 class _Hold:
     """The time between the beginning and the end of an `exclusive`."""
 
-    def __init__(self, client: 'Client', grant: Grant, outer: Optional[_Scope], shared: bool) -> None:
+    def __init__(
+        self, client: 'Client', grant: Grant, holder: 'weakref.ref[Any]', outer: Optional[_Scope], shared: bool
+    ) -> None:
         self.grant = grant
         self.lease = grant._lease
         self.own = not shared
+        self.scope = _Scope(client, self.lease, holder, outer)
         self._outer = outer if shared else None
-        self._scope = _Scope(client, self.lease, outer)
         self._before: Optional[contextvars.Token[Optional[_Scope]]] = None
 
+    def hand_over(self, holder: 'weakref.ref[Any]') -> bool:
+        """Makes it one for `holder`. False if the one that it was for is gone, and it has ended."""
+        before, self.scope.holder = self.scope.holder, holder
+        if self._outer is not None:
+            return self._outer.hand_over(before, holder)
+        return self.scope.client._keeper.hand_over(self.lease, holder)
+
     def begin(self) -> Grant:
-        self._before = _scope.set(self._scope)
+        self._before = _scope.set(self.scope)
         return self.grant
 
     def end(self, error: Optional[BaseException]) -> None:
-        self._scope.ended = True
+        self.scope.ended = True
         if self._before is not None:
             try:
                 _scope.reset(self._before)
-            except ValueError:
-                pass  # Left in another context than entered: that it has ended is seen all the same.
+            except ValueError as trouble:
+                if not _ours(trouble):
+                    raise
+                # Left in another context than entered: that it has ended is seen all the same.
             self._before = None
-        if not self.own:
-            self._leave_turn()
-            return
-        if self.lease.process is not _here():
+        if self._outer is not None:
+            self._outer.leave(self.scope.holder)
+        if not self.own or self.lease.process is not _here():
             return  # A forked child has left the block too; the turn is its parent's.
         lease = self.lease
         lease.ended()
@@ -1352,68 +1598,48 @@ class _Hold:
             _log.warning('the turn of %s was over before its call was; give it a longer ttl_ms', lease.account)
         self.grant.release(self.grant.outcome or ('ok' if error is None else 'unknown'))
 
-    def forsake(self) -> None:
-        """Its end was interrupted. Waits for nothing and takes no lock: this may run in the middle of anything."""
-        self._scope.ended = True
-        if self.own:
-            # The keeper will see to it.
-            self.lease.orphaned = True
-        else:
-            self._leave_turn()
 
-    def _leave_turn(self) -> None:
-        outer, self._outer = self._outer, None
-        if outer is not None:
-            outer.turn.release()
-
-
-class Exclusive:
+class Exclusive(_Statement):
     """A turn to come: what `exclusive` answers. Enter it with `with`, or hand a function to `run`."""
 
     def __init__(self, client: 'Client', options: Dict[str, Any]) -> None:
         self._client = client
         self._options = options
         self._hold: Optional[_Hold] = None
-        # What works for it until it has begun, to be dropped should that be interrupted.
-        self._connection: Optional[_Connection] = None
 
     def __enter__(self) -> Grant:
-        if self._hold is not None:
+        if self._hold is not None and self._hold.scope.holder() is not None:
             raise _bad_request('this exclusive has been entered already; make another one')
+        self._hold = None
+        holder = self.holder
         try:
-            self._hold = self._client._begin(self)
+            self._hold = self._client._begin(self._options, holder)
             return self._hold.begin()
-        except BaseException as error:
-            self._abandon(error)
+        except BaseException:
+            self._interrupted(holder)
             raise
 
-    def __exit__(self, _kind: Any, error: Optional[BaseException], _trace: Any) -> None:
+    def _leave(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
         hold = self._hold
         if hold is None:
             return
         try:
             hold.end(error)
         except BaseException:
-            hold.forsake()
+            self._interrupted(hold.scope.holder)
             raise
-        self._hold = self._connection = None
+        self._hold = None
         if isinstance(error, NoncedError) and error.sent is False:
             raise _after_beginning(error) from error
 
-    def _abandon(self, error: BaseException) -> None:
-        """Interrupted before it had begun: nobody would leave what was not entered."""
-        hold, connection = self._hold, self._connection
-        self._hold = self._connection = None
-        if connection is not None:
-            self._client._drop(connection)
+    def _interrupted(self, holder: 'weakref.ref[Any]') -> None:
+        """Ends what has begun, at once. Interrupted itself, it leaves that to the keeper."""
+        hold, self._hold = self._hold, None
+        self._client._keeper.abandon(holder)
         if hold is not None:
-            hold.end(error)
-
-    def __del__(self) -> None:
-        # An interrupt can fall between the end of the block and the first line of __exit__.
-        hold = getattr(self, '_hold', None)
-        if hold is not None:
-            hold.forsake()
+            hold.scope.ended = True
+            if hold._outer is not None:
+                hold._outer.leave(holder)
 
     def run(self, work: Callable[[Grant], T]) -> T:
         """Calls `work(grant)` in a thread of its own and answers what it does; LEASE_LOST when the turn is over first.
@@ -1423,40 +1649,39 @@ class Exclusive:
         """
         if not callable(work):
             raise _bad_request(f'run was given {work!r:.80}; give a function that takes a grant')
-        hold: Optional[_Hold] = None
         done = threading.Event()
         ends: List[Tuple[Any, Optional[BaseException]]] = []
 
         def worker() -> None:
             result, error = None, None
-            try:
-                result = work(turn.begin())
-            except BaseException as caught:
-                error = caught
-            finally:
-                # Also when its caller was told that the lease was about to end: the lane is ours until it has.
-                turn.end(error)
-                ends.append((result, error))
-                done.set()
+            with _Statement() as mine:
+                # From here the turn is ours, and not our caller's, who may leave at any time. If that has happened, it
+                # has ended, and there is no call.
+                if not turn.hand_over(mine.holder):
+                    return
+                try:
+                    result = work(turn.begin())
+                except BaseException as caught:
+                    error = caught
+                finally:
+                    # Also when its caller was told that the lease was about to end: the lane is ours until it has.
+                    turn.end(error)
+                    ends.append((result, error))
+                    done.set()
 
-        try:
-            hold = turn = self._client._begin(self)
+        with _Statement() as caller:
+            turn = self._client._begin(self._options, caller.holder)
             # In a copy of our context, so that a nested call in there finds this turn.
             context = contextvars.copy_context()
             threading.Thread(target=context.run, args=(worker,), name='nonced-turn', daemon=True).start()
-        except BaseException as error:
-            self._hold = hold
-            self._abandon(error)
-            raise
-        self._connection = None
-        lease = turn.lease
-        while not done.wait(max(0.001, min(0.1, lease.time_left_s()))):
-            # Released by the function itself: it has what it wanted and goes on without.
-            while turn.own and lease.state == 'released' and not done.wait(0.1):
-                pass
-            over = None if done.is_set() else lease.ended()
-            if over is not None:
-                raise over
+            lease = turn.lease
+            while not done.wait(max(0.001, min(0.1, lease.time_left_s()))):
+                # Released by the function itself: it has what it wanted and goes on without.
+                while turn.own and lease.state == 'released' and not done.wait(0.1):
+                    pass
+                over = None if done.is_set() else lease.ended()
+                if over is not None:
+                    raise over
         result, error = ends[0]
         if error is None:
             return result
@@ -1498,25 +1723,23 @@ class Client:
         self._policy = 'global'
         #: Why there will be no daemon any more.
         self._ended: Optional[NoncedError] = None
-        self._start()
-        reference = weakref.ref(self, lambda _: _clients.pop(number, None))
-        number = id(self)
-        _clients[number] = reference
+        self._start(_here())
+        _living(_clients)
+        _clients[next(_client_numbers)] = weakref.ref(self)
 
-    def _start(self) -> None:
-        self._process = _process
+    def _start(self, process: _Process) -> None:
+        self._process = process
         self._keeper = _Keeper()
         self._idle: Deque[_Connection] = collections.deque()
         self._all: Dict[int, 'weakref.ref[_Connection]'] = {}
+        self._numbers = itertools.count()
 
-    def _forked(self) -> None:
+    def _forked(self, process: _Process) -> None:
         """In the child. The sockets are still open in the parent: ours are closed without a word, so that its leases
         neither end by us nor outlive it."""
-        inherited = [reference() for reference in self._all.values()]
-        self._start()
-        for connection in inherited:
-            if connection is not None:
-                connection.close()
+        for connection in _living(self._all):
+            connection.close()
+        self._start(process)
 
     @property
     def socket(self) -> str:
@@ -1597,7 +1820,14 @@ class Client:
             label=label,
             count=count,
         )
-        return self._acquire({**options, 'max_hold_ms': None})
+        with _Statement() as caller:
+            grant = self._acquire({**options, 'max_hold_ms': None}, caller.holder)
+            use = grant._lease.use
+            if use is not None:
+                # Whoever drops it unreleased may still be making its call.
+                use.grace_s = _DROPPED_GRANT_S
+                use.holder = weakref.ref(grant)
+        return grant
 
     def nonce(
         self, *, account: Optional[str] = None, count: Optional[int] = None, wait_ms: Optional[float] = None
@@ -1620,12 +1850,14 @@ class Client:
             return
         if self._ended is None:
             self._ended = NoncedError('CANCELLED', 'the client was closed; make another one')
+        # What is interrupted here, the keeper finishes.
+        for connection in _living(self._all):
+            connection.abandon(self._ended.message)
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
-            self._idle.popleft().close()
-        for reference in list(self._all.values()):
-            connection = reference()
-            if connection is not None:
-                connection.shut_down()
+            self._idle.pop().abandon(_NOT_NEEDED)
 
     def __enter__(self) -> 'Client':
         return self
@@ -1635,35 +1867,51 @@ class Client:
 
     # Connections. A deque, whose ends are taken and added to in one step: no lock that a fork or a signal could find.
 
-    def _take(self) -> _Connection:
+    def _connection(self) -> _Connection:
         process = _here()
         if self._ended is not None:
             raise self._ended
-        try:
-            return self._idle.pop()
-        except IndexError:
-            connection = _Connection(self, process)
-            number = id(connection)
-            self._all[number] = weakref.ref(connection, lambda _: self._all.pop(number, None))
-            return connection
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break  # Another thread was faster.
+            if not connection.spent:
+                return connection
+        connection = _Connection(self, process)
+        self._all[connection.number] = weakref.ref(connection)
+        return connection
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _take(self, holder: 'weakref.ref[Any]') -> _Use:
+        connection = self._connection()
+        use = connection.use = _Use(connection, holder)
+        self._keeper.watch(use)
+        return use
+
+    def _give_back(self, use: _Use) -> None:
+        connection = use.connection
         if connection.owed is not None and not connection.owed.done and connection.owed.error is None:
-            self._keeper.watch(connection)
-            return
-        self._keeper.unwatch(connection)
+            return  # The keeper goes on with it.
+        if connection.idle:
+            if self._keeper.unwatch(use):
+                self._keep(connection)
+        elif connection.use is use:
+            connection.abandon(_NOT_NEEDED)
+            self._keeper.unwatch(use)
+
+    def _keep(self, connection: _Connection) -> None:
         if connection.idle and self._ended is None and len(self._idle) < _MOST_IDLE_CONNECTIONS:
             self._idle.append(connection)
         else:
-            connection.close()
+            connection.abandon(_NOT_NEEDED)
 
     def _ask(self, method: str, params: Dict[str, Any], read: Callable[[Any], Any], give_up_at: float) -> Any:
-        connection = self._take()
+        connection = self._connection()
         try:
             request = connection.request(method, lambda _now: params, lambda result, _request: read(result))
             return connection.ask(request, give_up_at)
         finally:
-            self._give_back(connection)
+            self._keep(connection)
 
     def _place_to_use(self) -> _Place:
         # Once a daemon has answered somewhere, another one elsewhere would be another authority.
@@ -1687,57 +1935,45 @@ class Client:
 
     # Turns
 
-    def _acquire(self, options: Dict[str, Any], turn: Optional['Exclusive'] = None) -> Grant:
-        connection = self._take()
-        if turn is not None:
-            turn._connection = connection
+    def _acquire(self, options: Dict[str, Any], holder: 'weakref.ref[Any]') -> Grant:
+        use = self._take(holder)
         try:
-            lease, nonce, waited_ms = connection.acquire(options)
+            lease, nonce, waited_ms = use.connection.acquire(options)
             if options['max_hold_ms'] is not None:
                 lease.renew_until = time.monotonic() + options['max_hold_ms'] / 1000
                 lease.plan_renewal()
-            self._keeper.watch(connection)
             count = 1 if options['count'] is None else options['count']
             return Grant(self, lease, nonce or 0, count, lease.account, waited_ms, shared=False)
         except NoncedError:
-            if turn is not None:
-                turn._connection = None
-            self._give_back(connection)
+            self._give_back(use)
             raise
         except BaseException:
-            self._drop(connection)
+            use.connection.abandon(_INTERRUPTED)
             raise
-
-    def _drop(self, connection: _Connection) -> None:
-        """Interrupted: whatever the daemon has granted meanwhile ends with the connection."""
-        self._keeper.unwatch(connection)
-        if connection.lease is not None:
-            connection.lease.lose('the program was interrupted before the turn began')
-        connection.close()
 
     def _release(self, lease: _Lease, outcome: str, used_own_clock: bool) -> bool:
         connection = lease.connection
-        with connection.lock:
-            mine = connection.lease is lease
-            try:
-                return connection.release(lease, outcome, used_own_clock)
-            finally:
-                # Once only: afterwards it is for another turn.
-                if mine:
-                    self._give_back(connection)
+        try:
+            released = connection.release(lease, outcome, used_own_clock)
+            if lease.use is not None:
+                self._give_back(lease.use)
+            return released
+        except BaseException:
+            if connection.use is lease.use:
+                connection.abandon(_INTERRUPTED)
+            raise
 
-    def _begin(self, turn: 'Exclusive') -> _Hold:
+    def _begin(self, options: Dict[str, Any], holder: 'weakref.ref[Any]') -> _Hold:
         outer = _enclosing(self)
-        return self._alone(turn, None) if outer is None else self._within(turn, outer)
+        return self._alone(options, holder, None) if outer is None else self._within(options, holder, outer)
 
-    def _alone(self, turn: 'Exclusive', outer: Optional[_Scope]) -> _Hold:
-        options = {**turn._options, 'ttl_ms': _shortest_ttl_ms(turn._options)}
-        return _Hold(self, self._acquire(options, turn), outer, shared=False)
+    def _alone(self, options: Dict[str, Any], holder: 'weakref.ref[Any]', outer: Optional[_Scope]) -> _Hold:
+        grant = self._acquire({**options, 'ttl_ms': _shortest_ttl_ms(options)}, holder)
+        return _Hold(self, grant, holder, outer, shared=False)
 
-    def _within(self, turn: 'Exclusive', outer: _Scope) -> _Hold:
+    def _within(self, options: Dict[str, Any], holder: 'weakref.ref[Any]', outer: _Scope) -> _Hold:
         """Inside another exclusive: under its lease if the account's lane is the same."""
         started_at = time.monotonic()
-        options = turn._options
         patience_s = _patience_s(options)
         lease = outer.lease
         # Left out, and a key with it, it is the default account: as it would be outside.
@@ -1748,21 +1984,22 @@ class Client:
             policy = self.status()['exclusive']
             # Without lanes there is nothing to share, and nothing to deadlock over.
             if policy == 'off':
-                return self._alone(turn, outer)
+                return self._alone(options, holder, outer)
             if policy == 'account':
                 raise _nested_lane(account, lease.account)
-        if not outer.turn.acquire(timeout=patience_s):
-            raise _waited_too_long()
         try:
+            if not outer.enter(holder, started_at + patience_s):
+                raise _waited_too_long()
             give_up_at = started_at + patience_s + _ANSWER_GRACE_S
             nonce = lease.connection.draw(lease, account, options['cost'], options['count'], give_up_at)
             waited_ms = (time.monotonic() - started_at) * 1000
             if options['max_age_ms'] is not None and waited_ms > options['max_age_ms']:
                 raise _waited_too_long()
             count = 1 if options['count'] is None else options['count']
-            return _Hold(self, Grant(self, lease, nonce, count, account, waited_ms, shared=True), outer, shared=True)
+            grant = Grant(self, lease, nonce, count, account, waited_ms, shared=True)
+            return _Hold(self, grant, holder, outer, shared=True)
         except BaseException:
-            outer.turn.release()
+            outer.leave(holder)
             raise
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 import unittest
 
-from support import HELLO, FakeDaemon, eventually
+from support import HELLO, WITHIN_S, FakeDaemon, eventually
 
 import nonced
 
@@ -173,7 +173,7 @@ class WireTest(unittest.TestCase):
         gave_up.set()
         self.assertEqual((error.exception.code, error.exception.sent), ('WAIT_TIMEOUT', False))
         # The connection is closed, so the daemon ends what it granted there.
-        self.assertTrue(closed.wait(20))
+        self.assertTrue(closed.wait(WITHIN_S))
         self.assertEqual(client.acquire().token, 8)
 
     def test_a_grant_that_was_read_late_is_given_back_and_asked_for_again(self):
@@ -214,7 +214,7 @@ class WireTest(unittest.TestCase):
         def serve(peer, _number):
             peer.greet()
             peer.grant(peer.expect('acquire'))
-            go.wait(20)
+            go.wait(WITHIN_S)
             peer.say({'jsonrpc': '2.0', 'method': 'revoked', 'params': {'token': '7', 'reason': 'preempted'}})
             peer.until_closed()
 
@@ -259,7 +259,7 @@ class WireTest(unittest.TestCase):
             with self.assertRaises(KeyboardInterrupt):
                 grant.next()
             # What was half said on the connection cannot be taken back, so it is closed, and the lease with it.
-            self.assertTrue(closed.wait(20))
+            self.assertTrue(closed.wait(WITHIN_S))
             with self.assertRaises(nonced.NoncedError) as error:
                 grant.remaining_s()
             self.assertEqual(error.exception.code, 'LEASE_LOST')
@@ -354,7 +354,7 @@ class WireTest(unittest.TestCase):
             peer.greet()
             if number == 1:
                 peer.grant(peer.expect('acquire'))
-                go.wait(20)
+                go.wait(WITHIN_S)
             else:
                 peer.until_closed()
 
@@ -372,7 +372,7 @@ class WireTest(unittest.TestCase):
         def serve(peer, number):
             peer.greet(instance='ab'[number > 1])
             peer.grant(peer.expect('acquire'))
-            go.wait(20)
+            go.wait(WITHIN_S)
 
         client = self.client(serve)
         with client.exclusive() as grant:
@@ -405,7 +405,7 @@ class WireTest(unittest.TestCase):
             result = 'accepted'
         # The block is left although nobody has answered yet.
         back.set()
-        self.assertTrue(arrived.wait(20))
+        self.assertTrue(arrived.wait(WITHIN_S))
         self.assertEqual((result, released), ('accepted', [{'token': '7', 'outcome': 'ok'}]))
 
 
