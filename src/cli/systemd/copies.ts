@@ -19,8 +19,11 @@ import { type Program, versionAt } from './program.ts';
 import { readIfThere } from './unit-files.ts';
 
 const PREVIOUS_FILE = join(COPIES_DIR, 'previous.json');
-/** What the package contains; a checkout has more, which the service does not need. */
-const PACKAGE_PARTS = ['package.json', 'dist', 'systemd', 'docs', 'README.md', 'CHANGELOG.md', 'LICENSE'];
+/** What the service needs, and the pages, which link to one another; a checkout has more. */
+const PACKAGE_PARTS = [
+  ...['package.json', 'dist', 'systemd', 'LICENSE'],
+  ...['docs', 'README.md', 'SECURITY.md', 'CHANGELOG.md', 'clients/python/README.md'],
+];
 
 /** One file of a copy: its source, and its place within the copy. */
 interface Part {

@@ -11,7 +11,7 @@ export function unitMismatch(account: Account, unit: Unit): Refusal {
     'UNIT_MISMATCH',
     `account ${account.name} uses ${describeUnit(account.sequence.unit)}, not ${describeUnit(unit)}. Do not simply change ` +
       'the unit of the bot: a key that has seen longer nonces never takes shorter ones again. If the key has had ' +
-      `${unit} so far, this is the wrong daemon for it. Read "a one-way door" in the README first`,
+      `${unit} so far, this is the wrong daemon for it. Read "a one-way door" in the README of nonced first`,
   );
 }
 
