@@ -251,9 +251,9 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'the client counts its lease from when the answer came',
-    file: 'client/leases/acquire-call.js',
-    from: 'const endsAtMs = Math.min((this.sentAtMs ?? nowMs) + granted.waitedMs, nowMs) + ttlMs;',
-    to: 'const endsAtMs = nowMs + ttlMs;',
+    file: 'client/leases/acquire.js',
+    from: 'return Math.min((this.sentAtMs ?? nowMs) + waitedMs, nowMs) + ttlMs;',
+    to: 'return nowMs + ttlMs;',
   },
   {
     name: 'rejected nonces do not open the breaker',
