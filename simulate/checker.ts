@@ -18,10 +18,15 @@ export interface Ground {
   possible(): readonly (Buffer | undefined)[];
   /** Whether the daemon runs and has caught up after a stall. */
   isDaemonRunning(): boolean;
-  /** Whether no step of the disk is under way, and none has failed for longer than the wait before it is tried again. */
+  /**
+   * Whether no step of the disk is under way, and none has failed for longer than the wait before it is tried again.
+   */
   isDiskAtRest(): boolean;
   termsOf(account: string): AccountTerms;
-  /** Whether anything besides the state shows an earlier daemon: a lock, a temporary file, notes of this boot, an installation. */
+  /**
+   * Whether anything besides the state shows an earlier daemon: a lock, a temporary file, notes of this boot, an
+   * installation.
+   */
   hasTraces(): boolean;
   machine(): string;
 }
@@ -49,7 +54,10 @@ const RECENT = 20;
 const RECENT_REJECTIONS = 5;
 const PROBE_MS = 60_000;
 const URGENT_EVERY_MS = 10_000;
-/** The largest jump of the wall clock within one boot that is followed, and some milliseconds, as the clocks are not read at the same instant. */
+/**
+ * The largest jump of the wall clock within one boot that is followed, and some milliseconds, as the clocks are not
+ * read at the same instant.
+ */
 const FOLLOWED_MS = 3_600_005;
 /** An earlier wall clock is not accepted at a first start. */
 const RELEASED_MS = Date.UTC(2026, 10, 1);
@@ -395,8 +403,8 @@ export class Checker implements WireTap {
   }
 
   /**
-   * Takes in that a state was made by hand, as the documents say. Its sequences go on at `floor` or at the clock, or, with
-   * a floor of 0, where they were.
+   * Takes in that a state was made by hand, as the documents say. Its sequences go on at `floor` or at the clock, or,
+   * with a floor of 0, where they were.
    */
   stateMadeByHand(floor: bigint): void {
     if (floor > 0n) {
@@ -562,8 +570,8 @@ export class Checker implements WireTap {
   }
 
   /**
-   * Judges the exchange's own counter when a call has arrived. However long each call took, calls that arrive within their
-   * leases, one after the other, never pass the limit.
+   * Judges the exchange's own counter when a call has arrived. However long each call took, calls that arrive within
+   * their leases, one after the other, never pass the limit.
    */
   exchangeCounts(account: string, token: bigint, nonce: bigint): void {
     const { pacing } = this.#ground.termsOf(account);
@@ -834,7 +842,9 @@ export class Checker implements WireTap {
       breaker.openedAtMs ??= this.#ground.nowMs();
   }
 
-  /** After three rejected nonces in a row, or five of twenty, only an urgent call every ten seconds passes for a minute. */
+  /**
+   * After three rejected nonces in a row, or five of twenty, only an urgent call every ten seconds passes for a minute.
+   */
   #checkBreaker({ account, priority }: Waiting): void {
     const breaker = this.#breakers.get(account);
     const nowMs = this.#ground.nowMs();
@@ -1045,8 +1055,8 @@ export class Checker implements WireTap {
   }
 
   /**
-   * I2: before an account draws, it is durable from which sequence, even if the power is cut. While it moves to another it
-   * may be either; both must be above what it has had.
+   * I2: before an account draws, it is durable from which sequence, even if the power is cut. While it moves to another
+   * it may be either; both must be above what it has had.
    */
   #sequenceOf({ account, states }: Drawn): string {
     const names = new Set(states.map((state) => state.sequenceOf(account)));
@@ -1057,7 +1067,9 @@ export class Checker implements WireTap {
     return names.size === 1 ? name : MOVING;
   }
 
-  /** I10: time, use, and a reserve. A crash skips what its process had reserved, which is a little more than its use. */
+  /**
+   * I10: time, use, and a reserve. A crash skips what its process had reserved, which is a little more than its use.
+   */
   #checkAllowance(last: bigint): void {
     if (this.#isClockLoose) return;
     const fromTime = BigInt(this.#highestWallMs + 5_001) * NS_PER_MS;
@@ -1188,7 +1200,9 @@ export class Checker implements WireTap {
     for (const lease of this.#live.values()) if (lease.connection === connection) this.#endLease(lease);
   }
 
-  /** If an urgent call waits for the hung background lease of a holder that has not come back, its end is not announced. */
+  /**
+   * If an urgent call waits for the hung background lease of a holder that has not come back, its end is not announced.
+   */
   #doubtPreempted(): void {
     for (const lease of this.#live.values()) {
       if (lease.connection !== undefined || !isPreempted(lease, 'urgent', this.#ground.nowMs())) continue;
@@ -1247,7 +1261,10 @@ function inTurn(a: Waiting, b: Waiting): number {
   return (RANK[a.priority] ?? 0) - (RANK[b.priority] ?? 0) || a.arrival - b.arrival;
 }
 
-/** Whether an urgent call ends the lease: a hung background lease, even if its holder has not come back and cannot be told. */
+/**
+ * Whether an urgent call ends the lease: a hung background lease, even if its holder has not come back and cannot be
+ * told.
+ */
 function isPreempted(lease: Lease, by: string, nowMs: number): boolean {
   return by === 'urgent' && lease.priority === 'background' && nowMs - lease.grantedAtMs >= PREEMPT_MS;
 }

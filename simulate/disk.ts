@@ -39,10 +39,10 @@ interface InFlight {
 }
 
 /**
- * A disk with one directory, the one file in it that matters, and what daemons leave beside it. Every step takes time. A
- * reader sees each as soon as it is done. After a power cut there is what was synced, and of the rest whatever the rules
- * leave open: a rename without a directory sync after it has happened or not, in any order; a file that was not synced is
- * empty, cut anywhere, or whole.
+ * A disk with one directory, the one file in it that matters, and what daemons leave beside it. Every step takes time.
+ * A reader sees each as soon as it is done. After a power cut there is what was synced, and of the rest whatever the
+ * rules leave open: a rename without a directory sync after it has happened or not, in any order; a file that was not
+ * synced is empty, cut anywhere, or whole.
  */
 export class SimulatedDisk {
   readonly #world: World;

@@ -3,7 +3,10 @@ import type { Host } from './host.ts';
 export class RejectedNonce extends Error {}
 export class NoAnswer extends Error {}
 
-/** The exchange: for each key the highest nonce that it has accepted. A call that is on its way arrives even if its bot is gone. */
+/**
+ * The exchange: for each key the highest nonce that it has accepted. A call that is on its way arrives even if its bot
+ * is gone.
+ */
 export class Exchange {
   readonly #host: Host;
   readonly #last = new Map<string, bigint>();

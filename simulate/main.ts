@@ -1,5 +1,5 @@
-// The deterministic simulation from the command line: searches seeds for one that fails, replays one, or shows that it has
-// teeth. What it does and what it finds: docs/reliability.md.
+// The deterministic simulation from the command line: searches seeds for one that fails, replays one, or shows that it
+// has teeth. What it does and what it finds: docs/reliability.md.
 import { dirname, join } from 'node:path';
 import { stdout } from 'node:process';
 import { fileURLToPath } from 'node:url';

@@ -32,7 +32,9 @@ export interface Run {
 let unhandled: ((error: unknown) => void) | undefined;
 let isListening = false;
 
-/** Runs a scenario, from the first start of the daemon to the last answer. The same scenario always has the same result. */
+/**
+ * Runs a scenario, from the first start of the daemon to the last answer. The same scenario always has the same result.
+ */
 export async function run(scenario: Scenario): Promise<Run> {
   if (!isListening) {
     isListening = true;

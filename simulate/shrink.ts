@@ -16,8 +16,9 @@ export function cutDown(scenario: Scenario, { steps, isCalm }: Cut): Scenario {
 }
 
 /**
- * Finds the smallest part of a scenario that still fails by the same invariant. It leaves out ever smaller runs of steps,
- * as Zeller's delta debugging does, until none can be left out. Each try is a whole run, and always has the same result.
+ * Finds the smallest part of a scenario that still fails by the same invariant. It leaves out ever smaller runs of
+ * steps, as Zeller's delta debugging does, until none can be left out. Each try is a whole run, and always has the same
+ * result.
  */
 export async function shrink(scenario: Scenario, invariant: string): Promise<{ cut: Cut; run: Run }> {
   let cut: Cut = { steps: scenario.steps.map((_, place) => place), isCalm: false };

@@ -55,7 +55,10 @@ export function adopted(bytes: Buffer, machine: string, wallMs: number): Buffer 
   return raised(bytes, 0n, wallMs, (contents) => ({ ...contents, machine, retiredAtMs: undefined }));
 }
 
-/** Does to a backup what `nonced state init --floor` does: every sequence of nonces goes on at the floor or at the clock. */
+/**
+ * Does to a backup what `nonced state init --floor` does: every sequence of nonces goes on at the floor or at the
+ * clock.
+ */
 export function raised(
   bytes: Buffer,
   floor: bigint,

@@ -4,8 +4,8 @@ const entered = new Set<AsyncLocalStorage<unknown>>();
 const { run } = AsyncLocalStorage.prototype;
 
 /**
- * Remembers which storages are entered. Node 20 keeps each of them for ever in a list, and every new promise walks along
- * it: after the thousands of clients of a simulation this takes most of the time.
+ * Remembers which storages are entered. Node 20 keeps each of them for ever in a list, and every new promise walks
+ * along it: after the thousands of clients of a simulation this takes most of the time.
  */
 export function rememberStorages(): void {
   AsyncLocalStorage.prototype.run = function (this: AsyncLocalStorage<unknown>, ...given: Parameters<typeof run>) {

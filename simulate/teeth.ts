@@ -23,8 +23,8 @@ export interface BiteOptions {
 }
 
 /**
- * Plants each bug in a copy of the compiled program, and runs seeds on the copy until one fails. Throws if a bug no longer
- * fits the program.
+ * Plants each bug in a copy of the compiled program, and runs seeds on the copy until one fails. Throws if a bug no
+ * longer fits the program.
  */
 export async function bite({ bugs, build, root, mostSeeds, told }: BiteOptions): Promise<Bite[]> {
   const bites: Bite[] = [];

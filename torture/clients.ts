@@ -18,7 +18,9 @@ export interface Client {
   child: ChildProcess | undefined;
 }
 
-/** The bots: eight that use the client library, and one that speaks JSON lines. A bot that is killed is started again. */
+/**
+ * The bots: eight that use the client library, and one that speaks JSON lines. A bot that is killed is started again.
+ */
 export class Clients {
   readonly all: readonly Client[];
   readonly #place: Place;

@@ -1,6 +1,8 @@
 import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 
-/** Something that a process has seen. `t` is CLOCK_MONOTONIC in milliseconds, which all processes of a machine share. */
+/**
+ * Something that a process has seen. `t` is CLOCK_MONOTONIC in milliseconds, which all processes of a machine share.
+ */
 export type Entry = { readonly t: number } & (
   | { readonly k: 'begun'; readonly pid: number }
   /** A request is about to be sent. It may never be answered. */

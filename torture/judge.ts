@@ -2,7 +2,10 @@ import type { Told } from './history.ts';
 import { type Draw, Series } from './series.ts';
 import { laneOf, sequenceOf, unitOf } from './terms.ts';
 
-/** How long the lane of a holder that does not come back after a restart stays closed, minus what clocks may be read late. */
+/**
+ * How long the lane of a holder that does not come back after a restart stays closed, minus what clocks may be read
+ * late.
+ */
 const RETURN_MS = 2_000 - 300;
 /** An urgent caller may end a background lease from then on. */
 const PREEMPT_MS = 3_000;
@@ -34,9 +37,9 @@ interface Held {
 }
 
 /**
- * Judges the merged histories of a run. It knows what was sent and when, by a clock that all processes share, and shares no
- * code with the daemon. Only what is certain from outside counts: a lease is live from when it came until its holder
- * gives it up, dies, or could have lost it rightly.
+ * Judges the merged histories of a run. It knows what was sent and when, by a clock that all processes share, and
+ * shares no code with the daemon. Only what is certain from outside counts: a lease is live from when it came until its
+ * holder gives it up, dies, or could have lost it rightly.
  */
 export class Judge {
   readonly violations: Violation[] = [];

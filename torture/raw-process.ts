@@ -1,5 +1,5 @@
-// A bot without the client library: it speaks JSON lines on two connections, and the second one tries to use what the first
-// one holds. Its argument is ClientOptions as JSON.
+// A bot without the client library: it speaks JSON lines on two connections, and the second one tries to use what the
+// first one holds. Its argument is ClientOptions as JSON.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Random } from '../simulate/random.ts';

@@ -1,4 +1,4 @@
-// A broker as a bot wants one, on Kraken. It has no nonce, no lock and no retry: all that is in ../kraken/account.ts.
+// A broker for a bot, on Kraken. It has no nonce, no lock and no retry: all of that is in ../kraken/account.ts.
 import type { CallResult, KrakenAccount } from '../kraken/account.ts';
 import {
   cancelOrder,
@@ -31,12 +31,14 @@ export class KrakenBroker {
     return this.#account.name;
   }
 
-  /** One call proves that the daemon grants, the key is right and the nonce is high enough. Rejects with CallFailed. */
+  /**
+   * Proves by one call that the daemon grants, the key is right and the nonce is high enough. Rejects with CallFailed.
+   */
   async connect(): Promise<Balances> {
     return this.#account.ask<Balances>('Balance', {}, { priority: 'normal' });
   }
 
-  /** Rejects with CallFailed: a failure is never an empty balance. */
+  /** Returns the balances. Rejects with CallFailed: a failure is never an empty balance. */
   async balance(): Promise<Balances> {
     return this.#account.ask<Balances>('Balance');
   }
@@ -49,17 +51,17 @@ export class KrakenBroker {
     return placeOrder(this.#account, { side, volume, pair, price }, options);
   }
 
-  /** By txid or by the `clOrdId` of when it was placed. */
+  /** Cancels an order by its txid, or by the `clOrdId` that it was placed with. */
   cancel(id: string): Promise<CallResult<'cancelled' | 'gone'>> {
     return cancelOrder(this.#account, id);
   }
 
-  /** Rejects with CallFailed. */
+  /** Returns the open positions. Rejects with CallFailed. */
   async positions(): Promise<Readonly<Record<string, Position>>> {
     return this.#account.ask<Readonly<Record<string, Position>>>('OpenPositions');
   }
 
-  /** By txid or `clOrdId`; `undefined` in the answer: there is no such order. */
+  /** Returns the state of an order by its txid or `clOrdId`; `undefined` if there is no such order. */
   orderStatus(id: string): Promise<CallResult<OrderState | undefined>> {
     return isTxid(id) ? queryOrder(this.#account, id) : findOrder(this.#account, id);
   }

@@ -22,13 +22,13 @@ const HELP = `usage: broker-adapter [--account LABEL] COMMAND
   limit buy|sell VOLUME PAIR PRICE
   cancel ID                           of Kraken (O…) or of our own
   positions
-  order ID                            what became of an order
+  order ID                            what happened to an order
 
-  --account LABEL  which of the keys; left out: the first
+  --account LABEL  which of the keys; the first if left out
 ${COMMON_HELP}
 
-An order whose answer is lost is looked up and never sent again. Exits 0 when it is done, 1 when it surely is not, 2 when
-nobody knows, 64 for a mistake in the command, 69 without a daemon.`;
+An order whose answer is lost is looked up and never sent again. Exits 0 if it is done, 1 if it certainly is not, 2 if that
+is unknown, 64 for a mistake in the command, 69 without a daemon.`;
 
 await runProgram(async () => {
   const { values, positionals } = parseArgs({
@@ -53,7 +53,7 @@ await runProgram(async () => {
 
 type Command = (broker: KrakenBroker, stop: AbortSignal) => Promise<number>;
 
-/** The command that the words mean, checked before anything is sent. */
+/** Returns the command that the words mean, checked before anything is sent. */
 function commandOf([name, ...words]: readonly string[]): Command {
   const take = (count: number): readonly string[] => {
     if (words.length === count) return words;
@@ -83,7 +83,7 @@ function commandOf([name, ...words]: readonly string[]): Command {
       return async (broker) => {
         const result = await broker.cancel(id);
         if (result.state !== 'answered') return tellFailure(result);
-        console.log(result.result === 'gone' ? `${id} is not open any more` : `cancelled ${id}`);
+        console.log(result.result === 'gone' ? `${id} is no longer open` : `cancelled ${id}`);
         return Exit.done;
       };
     }
@@ -116,11 +116,11 @@ async function showing(question: () => Promise<Readonly<Record<string, unknown>>
 
 function sideOf(text: string): Order['side'] {
   if (text === 'buy' || text === 'sell') return text;
-  throw new UsageError(`${text} is no side; give buy or sell`);
+  throw new UsageError(`${text} is not a side; give buy or sell`);
 }
 
-/** As it was written: a number would round it. */
+/** Returns the amount as it was written: a number would round it. */
 function amountOf(text: string): string {
   if (/^\d+(\.\d+)?$/.test(text) && Number(text) > 0) return text;
-  throw new UsageError(`${text} is no amount; give one like 0.25`);
+  throw new UsageError(`${text} is not an amount; give one like 0.25`);
 }

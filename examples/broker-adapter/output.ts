@@ -3,7 +3,7 @@ import type { Placed } from '../kraken/orders.ts';
 
 export const Exit = { done: 0, notDone: 1, unknown: 2 } as const;
 
-/** Says what became of an order, and answers the exit code. */
+/** Says what happened to an order, and returns the exit code. */
 export function tellPlaced(placed: Placed): number {
   switch (placed.state) {
     case 'placed':
@@ -15,12 +15,12 @@ export function tellPlaced(placed: Placed): number {
       console.error(`${placed.state}: ${placed.why}`);
       return Exit.notDone;
     case 'unknown':
-      console.error(`unknown: ${placed.why}; do not place it again before you have asked: order ${placed.clOrdId}`);
+      console.error(`unknown: ${placed.why}; before you place it again, ask: order ${placed.clOrdId}`);
       return Exit.unknown;
   }
 }
 
-/** Says why there is no answer, and answers the exit code. */
+/** Says why there is no answer, and returns the exit code. */
 export function tellFailure(result: CallFailed['result']): number {
   console.error(`${result.state}: ${result.why}`);
   return result.state === 'unknown' ? Exit.unknown : Exit.notDone;

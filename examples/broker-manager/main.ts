@@ -1,4 +1,5 @@
-// A manager of many accounts: polls them all, gets one out when it is told to, and prints what happens in which order.
+// A manager of many accounts: polls them all, exits the position of one when told to, and prints what happens, in
+// order.
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import {
@@ -14,16 +15,16 @@ import { BrokerManager, type CallEvent } from './manager.ts';
 
 const HELP = `usage: broker-manager [--pause S] [--rounds N]
 
-Polls the balance of every account and prints what happens, in order. Takes commands, a line each:
+Polls the balance of every account and prints what happens, in order. Takes commands, one a line:
   exit LABEL buy|sell VOLUME PAIR    at the market, before all polls
   quit
 
-  --pause S        seconds from an answer to the next poll of the account; left out: 5
-  --rounds N       polls of each account; left out: until Ctrl-C
+  --pause S        seconds from an answer to the next poll of the account; 5 if left out
+  --rounds N       polls of each account; until Ctrl-C if left out
 ${COMMON_HELP}
 
-Under the exclusion policy \`account\` an account that is slow or hangs holds up nobody else; under \`global\` it holds up
-everybody until its call is over, --timeout at the latest. Exits 0, or 1 if an exit was not placed.`;
+Under the exclusion policy \`account\` an account that is slow or hangs holds up no other; under \`global\` it holds up all
+of them until its call is over, after --timeout at the latest. Exits 0, or 1 if an exit was not placed.`;
 
 const HOLDS_UP = {
   global: 'a call that hangs holds up all of them, until it is over',

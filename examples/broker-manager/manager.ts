@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallOptions, CallResult, KrakenAccount } from '../kraken/account.ts';
 import { type Order, type Placed, placeOrder } from '../kraken/orders.ts';
 
-/** What happens to a call: it waits for its turn, it is sent, and it ends. */
+/** What happens to a call: it waits for its lease, it is sent, and it ends. */
 export interface CallEvent {
   readonly account: string;
   readonly what: string;
@@ -13,9 +13,9 @@ export interface CallEvent {
 }
 
 export interface ManagerOptions {
-  /** Between the answer to a poll and the next one of the same account. */
+  /** The pause between the answer to a poll and the next poll of the same account. */
   readonly pauseMs: number;
-  /** Polls of each account; left out: until it is stopped. */
+  /** How many polls of each account; until it is stopped if left out. */
   readonly rounds?: number | undefined;
   readonly tell: (event: CallEvent) => void;
 }
@@ -30,14 +30,14 @@ export class BrokerManager {
     this.#options = options;
   }
 
-  /** Polls all accounts until each has had its rounds, or `stop` aborts and what is under way has ended. */
+  /** Polls all accounts until each has had its rounds, or until `stop` aborts and the calls under way have ended. */
   async run(stop: AbortSignal): Promise<void> {
     await Promise.all([...this.#accounts.values()].map((account) => this.#watch(account, stop)));
-    // What was ordered is carried out, stopped or not.
+    // An exit that was asked for is carried out, even after a stop.
     await Promise.all(this.#exits);
   }
 
-  /** Gets the account out, before all that only wants to know. Undefined: there is no such account. */
+  /** Exits an account's position, before all polls. Returns undefined if there is no such account. */
   exit(name: string, order: Order): Promise<Placed> | undefined {
     const account = this.#accounts.get(name);
     if (!account) return undefined;
@@ -57,13 +57,13 @@ export class BrokerManager {
       const options: CallOptions = { priority: 'background', signal: stop, begins: this.#waits(account.name, what) };
       const balance = await account.call('Balance', {}, options);
       this.#ended(account.name, what, balance.state === 'answered' ? 'answered' : `${balance.state}: ${balance.why}`);
-      // Here and not inside the turn: nobody is held up by what an account waits for. The daemon's own pacing, which
-      // goes by the cost that account.ts tells, is over before the turn comes as well.
+      // Here and not under the lease, so that no other account waits for it. The daemon's own pacing, which goes by the
+      // cost that account.ts gives, also happens before the lease is granted.
       if (round < rounds) await pause(Math.max(pauseMs, backOffMs(balance)), stop);
     }
   }
 
-  /** Tells that the call waits, and answers what to call when its turn has come. */
+  /** Reports that the call waits. Returns the function to call when the lease is granted. */
   #waits(account: string, what: string): () => void {
     this.#options.tell({ account, what, step: 'waits' });
     return () => this.#options.tell({ account, what, step: 'is sent' });
@@ -74,12 +74,12 @@ export class BrokerManager {
   }
 }
 
-/** A key that is paced, paused or in quarantine says itself when to come back. */
+/** Returns how long to wait: a key that is paced, paused or quarantined says so itself. */
 function backOffMs(result: CallResult): number {
   return result.state === 'not-sent' ? (result.retryAfterMs ?? 0) : 0;
 }
 
 async function pause(ms: number, stop: AbortSignal): Promise<void> {
-  // Rejects only because it was stopped.
+  // It rejects only because it was stopped.
   await sleep(ms, undefined, { signal: stop }).catch(() => {});
 }

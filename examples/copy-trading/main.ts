@@ -1,4 +1,4 @@
-// A copy trader: orders come in, a line each, are placed for the master and mirrored to everybody who follows him.
+// A copy trader: reads orders, one a line, places them for the master and mirrors them to all followers.
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import type { Order } from '../kraken/orders.ts';
@@ -17,16 +17,16 @@ import { Mirror, type Share } from './mirror.ts';
 
 const HELP = `usage: copy-trading [--master LABEL] < ORDERS
 
-Reads a line each, from a file, a pipe or the terminal:
+Reads one command a line, from a file, a pipe or the terminal:
   buy|sell VOLUME PAIR [PRICE]   at the market without a PRICE
-  balances                       of everybody
+  balances                       of all accounts
 
-  --master LABEL   whose orders are mirrored; left out: the first key. All others follow, with VOLUME times the "scale"
-                   that stands with their key in the file (1 if none does)
-  --max-age S      who has not had his turn so many seconds after the master is left out; left out: 10
+  --master LABEL   whose orders are mirrored; the first key if left out. All others follow, with VOLUME times the "scale"
+                   of their key in the file (1 if there is none)
+  --max-age S      a follower that has no lease so many seconds after the master gets no order; 10 if left out
 ${COMMON_HELP}
 
-Exits 0 if everybody got everything, 1 if somebody surely did not, 2 if of somebody nobody knows.`;
+Exits 0 if every account got every order, 1 if one certainly did not, 2 if that is unknown of one.`;
 
 await runProgram(async () => {
   const { values } = parseArgs({
@@ -52,7 +52,7 @@ await runProgram(async () => {
       users.map((account, index) => ({ account, scale: scales[index] ?? 1 })),
     );
     const { exclusive } = nonced.daemon;
-    console.log(`${master.name} and ${users.length} who follow; exclusion ${exclusive}`);
+    console.log(`${master.name} and ${users.length} followers; exclusion ${exclusive}`);
     if (exclusive === 'global')
       console.log('one call at a time for all: `nonced set-exclusive account` is faster here');
     return trade(mirror, maxAgeMs, stop);
@@ -60,7 +60,7 @@ await runProgram(async () => {
 });
 
 async function trade(mirror: Mirror, maxAgeMs: number, stop: AbortSignal): Promise<number> {
-  // Nothing that a line asks for keeps the next one waiting, but the master's own order.
+  // Only the master's own order keeps the next line waiting.
   const reports: Promise<readonly Share[]>[] = [];
   let orders = 0;
   let mistakes = 0;
@@ -86,7 +86,7 @@ async function trade(mirror: Mirror, maxAgeMs: number, stop: AbortSignal): Promi
   return mistakes > 0 || states.some((state) => state !== 'placed') ? 1 : 0;
 }
 
-/** Prints who got what, once all is settled, and answers it. */
+/** Prints which accounts got the order, once all are settled. Returns all shares. */
 function report(title: string, master: Share, followers: readonly Share[]): readonly Share[] {
   console.log(`${title}: ${summary(master, followers)}`);
   return [master, ...followers];
@@ -116,7 +116,7 @@ function sentence({ account, volume, placed }: Share): string {
 
 function summary(master: Share, shares: readonly Share[]): string {
   if (master.placed.state !== 'placed')
-    return `nobody follows, for the order of ${master.account} is ${master.placed.state}`;
+    return `not mirrored, because the order of ${master.account} is ${master.placed.state}`;
   const without = shares.filter(({ placed }) => placed.state !== 'placed');
   const names = without.map(({ account, placed }) => `${account} ${placed.state}`).join(', ');
   return `${shares.length - without.length} of ${shares.length} got it${names && `; ${names}`}`;
@@ -124,5 +124,5 @@ function summary(master: Share, shares: readonly Share[]): string {
 
 function scaleOf({ account, scale = 1 }: KeyEntry): number {
   if (typeof scale === 'number' && scale > 0 && Number.isFinite(scale)) return scale;
-  throw new UsageError(`the scale of ${account} is no number above 0; give one, or leave it out`);
+  throw new UsageError(`the scale of ${account} is not a number above 0; give one, or leave it out`);
 }

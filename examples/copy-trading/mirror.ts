@@ -1,10 +1,10 @@
-// Mirrors a master's orders to those who follow him: each with his own key and his own call, all at the same time.
+// Mirrors a master's orders to the followers: each with its own key and its own call, all at the same time.
 import type { CallResult, KrakenAccount } from '../kraken/account.ts';
 import { type Order, type Placed, type PlaceOptions, placeOrder } from '../kraken/orders.ts';
 
 export interface Follower {
   readonly account: KrakenAccount;
-  /** What he trades for one of the master's. */
+  /** How much it trades for one of the master's. */
   readonly scale: number;
 }
 
@@ -16,7 +16,7 @@ export interface Share {
 }
 
 export interface MirrorOptions extends PlaceOptions {
-  /** Hears of each share as soon as it is settled. */
+  /** Called for each share as soon as it is settled. */
   readonly tell?: ((share: Share) => void) | undefined;
 }
 
@@ -30,21 +30,21 @@ export class Mirror {
   }
 
   /**
-   * Places the master's order, and then those of his followers, which need not be waited for before the next order is
-   * placed. `maxAgeMs` is theirs alone. `signal` is the master's alone: what stands is mirrored, stopped or not.
+   * Places the master's order, and then those of the followers. The next order need not wait for theirs. `maxAgeMs` is
+   * only for theirs. `signal` is only for the master's: an order that stands is mirrored even after a stop.
    */
   async place(order: Order, options: MirrorOptions = {}): Promise<{ master: Share; followers: Promise<Share[]> }> {
     const master = await share(this.#master, order, { ...options, maxAgeMs: undefined });
-    // An order of which nobody knows is not followed either: it may not stand.
+    // An order whose end is unknown is not mirrored either: it may not stand.
     if (master.placed.state !== 'placed') return { master, followers: Promise.resolve([]) };
-    // Two orders of one account keep their order, for nonced serves the calls of an account as they were asked for.
+    // The orders of one account keep their order: nonced grants an account's leases in the order of the requests.
     const followers = this.#followers.map(({ account, scale }) =>
       share(account, { ...order, volume: scaled(order.volume, scale) }, { ...options, signal: undefined }),
     );
     return { master, followers: Promise.all(followers) };
   }
 
-  /** The balances of all, the master's first. One that cannot be had does not keep the others back. */
+  /** Returns the balances of all accounts, the master's first. One that fails does not hold up the others. */
   balances(signal: AbortSignal): Promise<{ account: string; balance: CallResult<Readonly<Record<string, string>>> }[]> {
     const accounts = [this.#master, ...this.#followers.map(({ account }) => account)];
     return Promise.all(
@@ -62,7 +62,7 @@ async function share(account: KrakenAccount, order: Order, { tell, ...options }:
   return settled;
 }
 
-/** Kraken takes eight decimals. */
+/** Scales a volume. Kraken takes eight decimals. */
 export function scaled(volume: string, scale: number): string {
   return scale === 1 ? volume : (Number(volume) * scale).toFixed(8);
 }

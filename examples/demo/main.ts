@@ -1,4 +1,4 @@
-// npm run demo: eight bots, one exchange that checks every nonce, without and with the daemon. Under a minute.
+// npm run demo: eight bots and one exchange that checks every nonce, without and with the daemon. Takes under a minute.
 
 import type { BotOptions, BotReport } from '../../test/fixtures/bot.ts';
 import { runBots } from '../../test/fixtures/bot-processes.ts';
@@ -9,7 +9,7 @@ const CALLS_PER_BOT = 60;
 const KILLS = 10;
 const KILL_EVERY_MS = 700;
 
-/** One master and seven users, of whom two pairs share a key. */
+/** One master and seven users, two pairs of which share a key. */
 const BOTS = [
   { name: 'master', account: 'MASTER' },
   { name: 'alice-1', account: 'USER:alice' },
@@ -40,7 +40,7 @@ interface Phase {
   readonly socket: string | undefined;
   /** Each bot has a key of its own and makes one call at a time. */
   readonly ownKeys?: boolean;
-  /** What the exchange counts as calls at once: over all keys, or on one. */
+  /** How the exchange counts calls at once: over all keys, or on one. */
   readonly exclusive: 'overall' | 'per key';
   readonly meanwhile?: () => Promise<void>;
 }
@@ -171,7 +171,7 @@ printTable(rows);
 
 const withDaemon = rows.slice(1);
 const bad = withDaemon.filter((row) => row.rejected + row.failed + row.repeated > 0 || !row.atOnce.startsWith('1 '));
-for (const row of bad) console.log(`\n${row.title}: this must not be. ${row.errors.join('; ')}`);
+for (const row of bad) console.log(`\n${row.title}: this must not happen. ${row.errors.join('; ')}`);
 console.log(
   bad.length === 0
     ? '\nWith nonced: no call rejected, no nonce repeated, no two calls at once, no error seen by a bot.'

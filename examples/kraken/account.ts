@@ -1,5 +1,5 @@
-// The one way to Kraken: every private call of the examples goes through `call`, and so through the exclusive call of
-// nonced. What is not in here cannot make a nonce of its own.
+// The one way to Kraken: every private call of the examples goes through `call`, and so through an exclusive call of
+// nonced. No other file has a nonce.
 import { createHash } from 'node:crypto';
 import {
   type CallEnd,
@@ -13,32 +13,32 @@ import {
 import { type ApiKey, type KrakenAnswer, NoAnswer, send } from './rest.ts';
 import { mayHaveArrived, outcomeOf, termsOf } from './terms.ts';
 
-/** What became of a call. Only `unknown` may have been carried out without our knowing. */
+/** How a call ended. Only a call that ended `unknown` may have been carried out without our knowing. */
 export type CallResult<R = unknown> =
   | { readonly state: 'answered'; readonly result: R }
   /** Kraken said no. */
   | { readonly state: 'refused'; readonly why: string; readonly outcome: Outcome }
-  /** The turn did not come, so nothing was sent; it may be asked for again. */
+  /** There was no lease, so nothing was sent, and you may ask again. */
   | { readonly state: 'not-sent'; readonly why: string; readonly code: ErrorCode; readonly retryAfterMs?: number }
   | { readonly state: 'unknown'; readonly why: string };
 
 export interface CallOptions {
-  /** Left out: as the method is in terms.ts. */
+  /** That of the method in terms.ts if left out. */
   readonly priority?: Priority | undefined;
-  /** How long to wait for the turn. */
+  /** How long to wait for the lease. */
   readonly waitMs?: number | undefined;
-  /** A turn that comes later than this is given back: the price has moved on. */
+  /** A lease that comes later than this is given back: the price has moved. */
   readonly maxAgeMs?: number | undefined;
-  /** Ends the wait for the turn. A call that has begun is not cut off: nobody would know what became of it. */
+  /** Ends the wait for the lease. A call that has begun is not cut off: its end would be unknown. */
   readonly signal?: AbortSignal | undefined;
-  /** Called when the turn has come, just before the call is sent. */
+  /** Called when the lease is granted, just before the call is sent. */
   readonly begins?: (() => void) | undefined;
 }
 
 export interface AccountOptions {
   readonly url: string;
   readonly unit: Unit;
-  /** For one call, from the grant to the last byte of the answer. */
+  /** The time for one call, from the grant to the last byte of the answer. */
   readonly timeoutMs: number;
 }
 
@@ -64,12 +64,12 @@ export class KrakenAccount {
     this.name = apiKey.account;
     this.#nonced = nonced;
     this.#apiKey = apiKey;
-    // Of the public key: so the daemon notices one key under two labels, and never sees the key.
+    // The fingerprint of the public key. By it the daemon notices one key under two labels, and never sees the key.
     this.#fingerprint = createHash('sha256').update(apiKey.key).digest('hex').slice(0, 16);
     this.#options = options;
   }
 
-  /** Makes one private call in its turn, and never a second one. Whatever happens is in the result. */
+  /** Makes one private call under its lease, and never a second one. Whatever happens is in the result. */
   async call<R>(
     method: string,
     params: Readonly<Record<string, string>> = {},
@@ -86,7 +86,7 @@ export class KrakenAccount {
           priority: options.priority ?? priority,
           cost,
           label: method,
-          // One deadline, not two: grant.signal aborts the call a little before the lease ends.
+          // One deadline, not two: grant.signal aborts the call shortly before the lease ends.
           ttlMs: timeoutMs,
           waitMs: options.waitMs,
           maxAgeMs: options.maxAgeMs,
@@ -104,7 +104,7 @@ export class KrakenAccount {
     }
   }
 
-  /** As `call`, for who only wants the answer. Rejects with CallFailed: a failed call is never an empty balance. */
+  /** Makes a call and returns its answer. Rejects with CallFailed: a failed call is never an empty balance. */
   async ask<R>(method: string, params: Readonly<Record<string, string>> = {}, options: CallOptions = {}): Promise<R> {
     const result = await this.call<R>(method, params, options);
     if (result.state === 'answered') return result.result;
@@ -112,14 +112,14 @@ export class KrakenAccount {
   }
 }
 
-/** How the call ended, for the daemon: it paces, and stops a key that is in trouble, by what it is told here. */
+/** Returns how the call ended, for the daemon: by this it paces calls, and stops a key that is in trouble. */
 function outcomeOfCall(end: CallEnd): Outcome {
   if (end.ok) return outcomeOf((end.value as KrakenAnswer).error);
   return end.error instanceof NoAnswer ? end.error.outcome : 'unknown';
 }
 
 function resultOf<R>({ error, result }: KrakenAnswer): CallResult<R> {
-  // What begins with W is a warning.
+  // Texts that begin with W are warnings.
   const errors = error.filter((text) => text.startsWith('E'));
   if (errors.length === 0) return { state: 'answered', result: result as R };
   const why = errors.join(', ');
@@ -129,8 +129,8 @@ function resultOf<R>({ error, result }: KrakenAnswer): CallResult<R> {
 function failure(error: unknown): Exclude<CallResult, { state: 'answered' }> {
   if (error instanceof NoAnswer) return { state: 'unknown', why: error.message };
   if (!(error instanceof NoncedError)) throw error;
-  // The turn had begun, and what was sent in it may have arrived.
-  if (error.sent === 'unknown') return { state: 'unknown', why: 'no answer before the turn was over' };
+  // The lease was granted, and what was sent under it may have arrived.
+  if (error.sent === 'unknown') return { state: 'unknown', why: 'no answer before the lease ended' };
   const { code, message: why, retryAfterMs } = error;
   return { state: 'not-sent', code, why, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }

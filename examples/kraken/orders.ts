@@ -1,5 +1,5 @@
 // Orders that are placed once. An order whose answer was lost is looked up by the id that we gave it, and never sent
-// again: whoever sends it again may hold it twice.
+// again: it might be placed twice.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallOptions, CallResult, KrakenAccount } from './account.ts';
@@ -8,7 +8,7 @@ export interface Order {
   readonly side: 'buy' | 'sell';
   readonly pair: string;
   readonly volume: string;
-  /** Left out: at the market. */
+  /** At the market if left out. */
   readonly price?: string;
 }
 
@@ -19,23 +19,25 @@ export interface OrderState {
   readonly executed: string;
 }
 
-/** What became of an order. In every state but `placed` and `unknown` it surely does not stand. */
+/** What happened to an order. In every state but `placed` and `unknown` it certainly does not stand. */
 export type Placed =
   | { readonly state: 'placed'; readonly clOrdId: string; readonly txid: string; readonly foundByLookup: boolean }
   | { readonly state: 'refused' | 'not-sent'; readonly clOrdId: string; readonly why: string }
   /** The answer was lost, and Kraken says that there is no such order. */
   | { readonly state: 'not-placed'; readonly clOrdId: string; readonly why: string }
-  /** The answer was lost, and so were those to our questions. Look for `clOrdId` before you do anything else. */
+  /**
+   * The answer was lost, and so were the answers when it was looked up. Look for `clOrdId` before you do anything else.
+   */
   | { readonly state: 'unknown'; readonly clOrdId: string; readonly why: string };
 
 export interface PlaceOptions extends CallOptions {
-  /** Pauses before the first look for an order whose answer was lost, the second, and so on. */
+  /** The pauses before the first look for an order whose answer was lost, the second, and so on. */
   readonly lookAfterMs?: readonly number[] | undefined;
 }
 
 export const LOOK_AFTER_MS: readonly number[] = [0, 1_000, 2_000, 4_000];
 
-/** Places an order, once. Never rejects for what may happen on the way. */
+/** Places an order, once. Whatever happens is in the result. */
 export async function placeOrder(account: KrakenAccount, order: Order, options: PlaceOptions = {}): Promise<Placed> {
   // Kraken keeps it with the order, so that it can be found again without a txid.
   const clOrdId = randomUUID();
@@ -65,8 +67,8 @@ async function lookUp(
     const found = await findOrder(account, clOrdId);
     if (found.state === 'answered') {
       if (found.result) return { state: 'placed', clOrdId, txid: found.result.txid, foundByLookup: true };
-      // Our question had a higher nonce than the order, so the order cannot get in any more (with a nonce window of 0).
-      // Asked twice all the same, in case it had got in and was not on the books yet.
+      // Our question had a higher nonce than the order, so the order can no longer be accepted (with a nonce window of
+      // 0). It is asked twice, in case the order was accepted and not on the books yet.
       absences += 1;
       if (absences === 2) return { state: 'not-placed', clOrdId, why: lost };
     } else {
@@ -77,10 +79,10 @@ async function lookUp(
   return { state: 'unknown', clOrdId, why };
 }
 
-/** Looks for an order by the id that we gave it. `undefined` in the answer: there is none. */
+/** Looks for an order by the id that we gave it. The answer is `undefined` if there is none. */
 export async function findOrder(account: KrakenAccount, clOrdId: string): Promise<CallResult<OrderState | undefined>> {
   const form = { cl_ord_id: clOrdId };
-  // Somebody waits to know what he holds.
+  // A trader waits to know what the account holds.
   const options: CallOptions = { priority: 'urgent' };
   const open = await account.call<{ open: Listed }>('OpenOrders', form, options);
   if (open.state !== 'answered') return open;
@@ -91,15 +93,15 @@ export async function findOrder(account: KrakenAccount, clOrdId: string): Promis
   return { state: 'answered', result: firstOf(closed.result.closed) };
 }
 
-/** The state of an order by its txid. */
+/** Returns the state of an order by its txid. */
 export async function queryOrder(account: KrakenAccount, txid: string): Promise<CallResult<OrderState | undefined>> {
   const found = await account.call<Listed>('QueryOrders', { txid });
   return found.state === 'answered' ? { state: 'answered', result: firstOf(found.result) } : found;
 }
 
 /**
- * Cancels an order by its txid or by our own id. What was not answered is repeated, for a cancel does no more the second
- * time. `gone`: it is not open any more, because a cancel whose answer was lost had arrived, or because it was filled.
+ * Cancels an order by its txid or by our own id. A cancel without an answer is repeated: a second one does no harm.
+ * `gone`: the order is no longer open, because a cancel whose answer was lost had arrived, or because it was filled.
  */
 export async function cancelOrder(account: KrakenAccount, id: string): Promise<CallResult<'cancelled' | 'gone'>> {
   const form: Record<string, string> = isTxid(id) ? { txid: id } : { cl_ord_id: id };

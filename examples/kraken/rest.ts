@@ -1,9 +1,9 @@
-// Kraken's private REST API: how a call is signed and sent, and nothing about when. It never sends a call twice.
+// Kraken's private REST API: how a call is signed and sent, but not when. It never sends a call twice.
 import { createHash, createHmac } from 'node:crypto';
 import type { Outcome } from 'nonced-client';
 
 export interface ApiKey {
-  /** What nonced and the output call it; the same in every program that uses the key. */
+  /** The label for nonced and the output. It must be the same in every program that uses the key. */
   readonly account: string;
   readonly key: string;
   readonly secret: string;
@@ -14,10 +14,10 @@ export interface KrakenAnswer {
   readonly result?: unknown;
 }
 
-/** No answer of Kraken's came back: whether the call was carried out is not known. */
+/** Thrown if no answer of Kraken came back: it is unknown whether the call was carried out. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer';
-  /** What to tell the daemon. */
+  /** The outcome to release the lease with. */
   readonly outcome: Outcome;
 
   constructor(outcome: Outcome, message: string, options?: ErrorOptions) {
@@ -32,14 +32,14 @@ export interface SignedCall {
   readonly method: string;
   readonly params: Readonly<Record<string, string>>;
   readonly nonce: bigint;
-  /** Ends the call, also while its answer is being read. */
+  /** Ends the call, even while its answer is being read. */
   readonly signal: AbortSignal;
 }
 
-/** Makes the call. Rejects with NoAnswer; an error of Kraken's is an answer. */
+/** Makes the call. Rejects with NoAnswer. An error from Kraken is an answer. */
 export async function send({ url, apiKey, method, params, nonce, signal }: SignedCall): Promise<KrakenAnswer> {
   const path = `/0/private/${method}`;
-  // As a string of digits: 19 of them do not fit in a number.
+  // As a string of digits: 19 of them do not fit into a number.
   const body = new URLSearchParams({ ...params, nonce: String(nonce) }).toString();
   let status: number;
   let text: string;
@@ -62,9 +62,9 @@ export async function send({ url, apiKey, method, params, nonce, signal }: Signe
   }
   const answer = parse(text);
   if (answer !== undefined) return answer;
-  // A page of something in front of Kraken, which may have passed the call on.
+  // A page of a proxy in front of Kraken, which may have passed the call on.
   const outcome = status >= 500 ? 'unavailable' : status === 429 ? 'rate-limited' : 'unknown';
-  throw new NoAnswer(outcome, `HTTP ${status} and no answer of Kraken's`);
+  throw new NoAnswer(outcome, `HTTP ${status} without an answer of Kraken`);
 }
 
 function signature(path: string, nonce: string, body: string, secret: string): string {
@@ -83,7 +83,7 @@ function parse(text: string): KrakenAnswer | undefined {
   }
 }
 
-/** `fetch failed` says nothing; its cause does. */
+/** Returns the reason for a failed fetch: `fetch failed` says nothing, but its cause does. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? error.cause.message || error.message : error.message;

@@ -15,11 +15,11 @@ export const COMMON_OPTIONS = {
 } as const;
 
 export const COMMON_HELP = `  --keys FILE      the API keys, or $KRAKEN_KEYS: {"keys": [{"account": "MASTER", "key": "…", "secret": "…"}]},
-                   a file that nobody but you may read. Never on the command line, where ps shows them
-  --url URL        or $KRAKEN_URL; left out: https://api.kraken.com
-  --unit UNIT      what the daemon counts nonces in; left out: ns. Calls are refused if it is another
-  --timeout S      seconds for one call, turn and answer; left out: 10
-  --socket PATH    of the daemon, or $NONCED_SOCKET; left out: the usual places
+                   a file that only you may read. Never on the command line, where ps shows them
+  --url URL        or $KRAKEN_URL; https://api.kraken.com if left out
+  --unit UNIT      the unit of the daemon's nonces; ns if left out. Calls are refused if it is another
+  --timeout S      seconds for one call, from the grant to the answer; 10 if left out
+  --socket PATH    of the daemon, or $NONCED_SOCKET; the usual places if left out
   -h, --help       this`;
 
 export interface CommonValues {
@@ -30,15 +30,15 @@ export interface CommonValues {
   readonly socket?: string | undefined;
 }
 
-/** Of whoever called the program: the message says what is wrong and how to put it right. */
+/** A mistake in how the program was called. The message says what is wrong and how to correct it. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** A key as it stands in the file, with what else stands there. */
+/** A key from the file, with what else the file says about it. */
 export type KeyEntry = ApiKey & Readonly<Record<string, unknown>>;
 
-/** Reads the file of keys. Refuses one that others may read. */
+/** Reads the file of keys. Throws UsageError, also for a file that others may read. */
 export function readKeys(path: string | undefined): readonly KeyEntry[] {
   if (path === undefined) throw new UsageError('no keys; give --keys FILE or set KRAKEN_KEYS');
   let text: string;
@@ -61,7 +61,7 @@ function parseKeys(text: string): readonly KeyEntry[] | undefined {
   try {
     file = JSON.parse(text) as { keys?: unknown } | null;
   } catch {
-    // Not with the parser's message: it quotes what it stumbled over, which may be a secret.
+    // Without the parser's message, which quotes the text that is wrong: it may be a secret.
     return undefined;
   }
   const keys = file?.keys;
@@ -74,7 +74,7 @@ function parseKeys(text: string): readonly KeyEntry[] | undefined {
 /** Makes the accounts of the keys, all on one connection to the daemon. */
 export function openAccounts(nonced: Nonced, keys: readonly ApiKey[], values: CommonValues): KrakenAccount[] {
   const url = values.url ?? process.env['KRAKEN_URL'] ?? 'https://api.kraken.com';
-  if (!URL.canParse(url)) throw new UsageError(`${url} is no URL; give one like https://api.kraken.com`);
+  if (!URL.canParse(url)) throw new UsageError(`${url} is not a URL; give one like https://api.kraken.com`);
   const options = {
     url,
     unit: unitOf(values.unit ?? 'ns'),
@@ -85,21 +85,21 @@ export function openAccounts(nonced: Nonced, keys: readonly ApiKey[], values: Co
 
 function unitOf(text: string): Unit {
   const unit = (['ns', 'us', 'ms', 's', 'counter'] as const).find((name) => name === text);
-  if (!unit) throw new UsageError(`--unit ${text} is none; give ns, us, ms, s or counter`);
+  if (!unit) throw new UsageError(`--unit ${text} is not a unit; give ns, us, ms, s or counter`);
   return unit;
 }
 
-/** A number above zero. */
+/** Reads a number above zero. */
 export function numberOf(option: string, text: string | undefined, usual: number): number {
   const number = text === undefined ? usual : Number(text);
   if (!(number > 0 && Number.isFinite(number)))
-    throw new UsageError(`${option} ${text} is no number above 0; give one`);
+    throw new UsageError(`${option} ${text} is not a number above 0; give one`);
   return number;
 }
 
 /**
- * Connects, runs the program and closes the connection; answers what the program does. `stop` aborts at the first Ctrl-C
- * or TERM; the second one ends the process at once.
+ * Connects, runs the program, closes the connection, and returns what the program returned. `stop` aborts at the first
+ * Ctrl-C or TERM. The second one ends the process at once.
  */
 export async function runConnected(
   name: string,
@@ -109,7 +109,7 @@ export async function runConnected(
   const stopping = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
-      console.error('stopping as soon as the calls under way are answered; once more to end at once');
+      console.error('stopping once the calls under way are answered; once more to end at once');
       stopping.abort(new Error('stopped'));
     });
   }
@@ -122,8 +122,8 @@ export async function runConnected(
 }
 
 /**
- * Runs a program and exits with what it answers. What its user can put right is said in a line: 64 for a mistake of his,
- * 69 where no daemon answers.
+ * Runs a program and exits with what it returns. What its user can correct is said in one line: 64 for a mistake in the
+ * command, 69 if no daemon answers.
  */
 export async function runProgram(program: () => Promise<number> | number): Promise<void> {
   try {

@@ -1,14 +1,14 @@
-// What Kraken's methods and errors mean to nonced. An example's share of them; add what your bot calls.
+// What Kraken's methods and errors mean to nonced, as far as the examples need it. Add what your bot calls.
 import type { Outcome, Priority } from 'nonced-client';
 
 export interface CallTerms {
   readonly priority: Priority;
-  /** What the call adds to the key's call counter: the daemon waits, before the grant, until there is room for it. */
+  /** What the call adds to the key's call counter. Before the grant the daemon waits until there is room for it. */
   readonly cost: number;
 }
 
 const TERMS: ReadonlyMap<string, CallTerms> = new Map([
-  // Orders have a limiter of their own, for each pair.
+  // Orders have a limiter of their own for each pair.
   ['AddOrder', { priority: 'normal', cost: 0 }],
   ['CancelOrder', { priority: 'urgent', cost: 0 }],
   ['CancelAll', { priority: 'urgent', cost: 0 }],
@@ -25,7 +25,7 @@ export function termsOf(method: string): CallTerms {
   return TERMS.get(method) ?? { priority: 'normal', cost: 1 };
 }
 
-/** What to tell the daemon of a call that was answered with these errors, the worst first. */
+/** Returns the outcome of a call that was answered with these errors, the worst first. */
 export function outcomeOf(errors: readonly string[]): Outcome {
   const said = (pattern: RegExp) => errors.some((error) => pattern.test(error));
   if (said(/^EGeneral:Temporary lockout/)) return 'locked-out';
@@ -34,7 +34,7 @@ export function outcomeOf(errors: readonly string[]): Outcome {
   if (said(/^EService:(Unavailable|Busy)/)) return 'unavailable';
   if (said(/^EService:(Timeout|Deadline elapsed)/)) return 'unsettled';
   if (said(/^EGeneral:Internal error|^EAPI:Invalid (key|signature)/)) return 'unknown';
-  // Any other error is the answer of an exchange that is well, and took the nonce: not enough funds, say.
+  // Any other error is the answer of a working exchange that took the nonce, such as a lack of funds.
   return 'ok';
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the balance of a Kraken account, with the nonce that it was given:
+# Prints the balance of a Kraken account, with the nonce that it is given:
 #
 #   KRAKEN_KEY_FILE=~/kraken.key KRAKEN_SECRET_FILE=~/kraken.secret \
 #     nonced exec --account MASTER --unit ns --max-hold 20s -- examples/shell/balance.sh

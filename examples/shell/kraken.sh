@@ -1,16 +1,17 @@
-# Sourced by the scripts beside it: one private call of Kraken's REST API, with a POSIX shell, curl and openssl.
+# One private call of Kraken's REST API, with a POSIX shell, curl and openssl. The scripts beside it source this file.
 #
-#   KRAKEN_KEY_FILE, KRAKEN_SECRET_FILE   files with the API key and its secret, readable by you alone; or
+#   KRAKEN_KEY_FILE, KRAKEN_SECRET_FILE   files with the API key and its secret, which only you may read; or
 #   KRAKEN_KEY, KRAKEN_SECRET             the same in the environment
-#   KRAKEN_URL                            left out: https://api.kraken.com
-#   KRAKEN_TIMEOUT                        seconds for one call; left out: 10
+#   KRAKEN_URL                            https://api.kraken.com if left out
+#   KRAKEN_TIMEOUT                        seconds for one call; 10 if left out
 #
-# No secret is ever an argument of a program, for `ps` shows those to every user of the host. openssl takes the key of
-# an HMAC only as an argument (`-hmac`, `-macopt hexkey:`), so the HMAC is put together here from two plain hashes, as
-# RFC 2104 defines it; curl reads its headers from standard input. `printf` is part of the shell and shows up nowhere.
+# No secret is ever an argument of a program, because `ps` shows those to every user of the host. openssl takes the key
+# of an HMAC only as an argument (`-hmac`, `-macopt hexkey:`), so the HMAC is made here from two plain hashes, as RFC
+# 2104 defines it. curl reads its headers from standard input. `printf` is part of the shell, and `ps` does not show it.
 
-# kraken_private METHOD NONCE [FORM]: makes the call once and prints the answer. FORM is what goes with the nonce, URL-
-# encoded: `pair=XBTUSD&type=buy`. 0: carried out; 1: refused; 2: no answer came, and nobody knows; 64: not called.
+# kraken_private METHOD NONCE [FORM]: makes the call once and prints the answer. FORM has the other parameters,
+# URL-encoded: `pair=XBTUSD&type=buy`. Returns 0: carried out; 1: refused; 2: no answer, so it is unknown; 64: not
+# called.
 kraken_private() {
   kraken_path=/0/private/$1
   kraken_form=nonce=$2${3:+&$3}
@@ -30,7 +31,8 @@ kraken_private() {
     } | openssl dgst -sha512 -binary | openssl base64 -A
   )
 
-  # In the background, so that a TERM is heard at once: what holds the turn for us may end us, and curl must end as well.
+  # In the background, so that a TERM takes effect at once: what holds the lease for us may end us, and then curl must
+  # end.
   kraken_answer=$(mktemp) || return
   curl --silent --show-error --max-time "${KRAKEN_TIMEOUT:-10}" --config - >"$kraken_answer" <<END &
 url = "${KRAKEN_URL:-https://api.kraken.com}$kraken_path"
@@ -51,12 +53,12 @@ END
   case $kraken_said in
     '{"error":[]'*) ;;
     '{"error":['*) return 1 ;;
-    # A page of something in front of Kraken.
+    # A page of a proxy in front of Kraken.
     *) return 2 ;;
   esac
 }
 
-# kraken_setting NAME VALUE FILE: the value, or else what the file holds.
+# kraken_setting NAME VALUE FILE: prints the value, or else what the file holds.
 kraken_setting() {
   if [ -n "$2" ]; then
     printf %s "$2"
@@ -67,7 +69,8 @@ kraken_setting() {
   fi
 }
 
-# The secret, filled up with zeros to a block of SHA-512 and mixed with 0x36 and with 0x5c, as escapes of printf.
+# Makes the pads: the secret, filled up with zeros to a block of SHA-512 and mixed with 0x36 and 0x5c, as printf
+# escapes.
 kraken_pads() {
   kraken_inner= kraken_outer= kraken_length=0
   for kraken_byte in $(printf %s "$kraken_secret" | openssl base64 -d -A | od -An -v -tu1); do
@@ -75,7 +78,7 @@ kraken_pads() {
   done
   case $kraken_length in 0) kraken_fail 'the secret is not base64; copy it again' || return ;; esac
   while [ "$kraken_length" -lt 128 ]; do kraken_pad 0; done
-  [ "$kraken_length" = 128 ] || kraken_fail 'the secret has over 128 bytes; those of Kraken have 64'
+  [ "$kraken_length" = 128 ] || kraken_fail 'the secret has over 128 bytes; a secret of Kraken has 64'
 }
 
 kraken_pad() {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs a program while it holds the turn of an account, with its nonce in NONCED_NONCE: what `nonced exec` does, with
-# nothing but bash and the nc of OpenBSD.
+# Runs a program while it holds a lease for an account, with the nonce in NONCED_NONCE. This is what `nonced exec` does,
+# with only bash and the nc of OpenBSD.
 #
 #   NONCED_SOCKET=/run/nonced/nonced.sock examples/shell/with-nc.sh MASTER examples/shell/balance.sh
 #
-# Exits as the program does; 69 without a daemon, 75 if the turn does not come, 124 if the program takes too long.
+# Exits as the program does; with 69 without a daemon, 75 if there is no lease in time, 124 if the program takes too
+# long.
 set -uo pipefail
 
 if (($# < 2)); then
@@ -16,7 +17,7 @@ shift
 
 wait_s=${NONCED_WAIT:-30}
 hold_s=${NONCED_HOLD:-18}
-# The lease outlasts the program by two seconds: never a call without the turn.
+# The lease outlasts the program by two seconds, so there is never a call without it.
 ttl_ms=$(((hold_s + 2) * 1000))
 
 fail() {
@@ -24,9 +25,9 @@ fail() {
   exit "$1"
 }
 
-# However this script ends, nc notices and -N passes it on: the lease ends then.
+# However this script ends, nc notices it and passes it on (-N), and the lease ends.
 coproc NC { exec nc -N -U "${NONCED_SOCKET:-/run/nonced/nonced.sock}"; }
-# Where nc has ended already, bash has taken the array away.
+# If nc has ended already, bash has removed the array.
 to_daemon=${NC[1]-} from_daemon=${NC[0]-}
 
 # ask ID SECONDS METHOD PARAMS: puts the answer in $answer. Lines with another id are notifications.
@@ -45,8 +46,8 @@ ask 1 5 hello "{\"name\":\"with-nc.sh\",\"pid\":$$}" 2>/dev/null || fail 69 'no 
 ask 2 $((wait_s + 5)) acquire \
   "{\"account\":\"$account\",\"unit\":\"ns\",\"ttlMs\":$ttl_ms,\"waitMs\":$((wait_s * 1000))}" ||
   fail 69 'the daemon went away while we waited; nothing was sent'
-# Decimal strings, so no parser is needed that would round them.
-[[ $answer =~ \"nonce\":\"([0-9]+)\" ]] || fail 75 "no turn: $answer"
+# They are decimal strings, so that no parser rounds them.
+[[ $answer =~ \"nonce\":\"([0-9]+)\" ]] || fail 75 "no lease: $answer"
 nonce=${BASH_REMATCH[1]}
 [[ $answer =~ \"token\":\"([0-9]+)\" ]] || fail 75 "no token: $answer"
 token=${BASH_REMATCH[1]}
@@ -57,7 +58,7 @@ program=$!
 trap 'kill "$program"' TERM INT HUP
 wait "$program"
 code=$?
-# A signal ends the wait and not the program, which now winds up.
+# A signal ends the wait and not the program, which is now ending.
 while kill -0 "$program" 2>/dev/null; do
   wait "$program"
   code=$?

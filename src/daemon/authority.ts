@@ -69,8 +69,8 @@ export interface Authority {
 }
 
 /**
- * Reads the state, decides whether a daemon may start with it, and makes durable that this one has. Must be called under
- * the instance lock. Rejects with ExitError, and then leaves nothing open.
+ * Reads the state, decides whether a daemon may start with it, and makes durable that this one has. Must be called
+ * under the instance lock. Rejects with ExitError, and then leaves nothing open.
  */
 export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
   const { stateDir, runtimeDir, bootId, clock, files, log, policies } = options;

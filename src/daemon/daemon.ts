@@ -54,7 +54,9 @@ export interface Daemon {
   summary(): string;
   /** Whether grants are made and the state can be written. */
   isHealthy(): boolean;
-  /** Follows other policies from now on. Rejects with ExitError if they do not fit the state; then nothing has changed. */
+  /**
+   * Follows other policies from now on. Rejects with ExitError if they do not fit the state; then nothing has changed.
+   */
   follow(policies: Policies): Promise<void>;
   /** To be called when the call log was moved away. Without one it does nothing. */
   reopenCallLog(): void;

@@ -34,8 +34,8 @@ export interface DaemonLine extends Line {
 
 /**
  * A call that ended at `at`. An outcome that comes after the end makes a further line with `late`, which replaces the
- * earlier one of the same epoch, account, nonce, waitedMs and heldMs. Nonces are decimal strings: a JSON number does not
- * keep 19 digits.
+ * earlier one of the same epoch, account, nonce, waitedMs and heldMs. Nonces are decimal strings: a JSON number does
+ * not keep 19 digits.
  */
 export interface CallLine extends Line, Omit<EndedCallRecord, 'serial' | 'agoMs' | 'nonce' | 'lastNonce'> {
   readonly type: 'call';
@@ -61,7 +61,10 @@ export interface StopLine extends Line {
 
 export type CallLogLine = DaemonLine | CallLine | EventLine | DroppedLine | StopLine;
 
-/** Returns the line as it is written, without its end. `type` must be the first key of a header: CALL_LOG_MAGIC is its beginning. */
+/**
+ * Returns the line as it is written, without its end. `type` must be the first key of a header: CALL_LOG_MAGIC is its
+ * beginning.
+ */
 export function encodeLine(line: CallLogLine): string {
   return JSON.stringify(line);
 }

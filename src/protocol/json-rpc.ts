@@ -113,7 +113,10 @@ function rpcErrorFrom(error: unknown) {
   return errorFromWire({ code: code === METHOD_NOT_FOUND ? 'UNKNOWN_METHOD' : 'BAD_REQUEST', message });
 }
 
-/** Takes `[]` and `[object]` from clients that know only positional params. The check of the request refuses other lists. */
+/**
+ * Takes `[]` and `[object]` from clients that know only positional params. The check of the request refuses other
+ * lists.
+ */
 function unwrap(params: unknown): unknown {
   if (!Array.isArray(params)) return params;
   if (params.length === 0) return undefined;

@@ -21,12 +21,12 @@ export class BrokenStream extends Error {
 }
 
 /**
- * Cuts a connection's bytes into messages. A frame is a view of the chunk it came in, and valid for as long as that chunk
- * is; only a message that is split over chunks is copied. If every frame is taken before the next `push`, it never holds
- * more than `maxBytes` and one chunk.
+ * Cuts a connection's bytes into messages. A frame is a view of the chunk it came in, and valid for as long as that
+ * chunk is; only a message that is split over chunks is copied. If every frame is taken before the next `push`, it
+ * never holds more than `maxBytes` and one chunk.
  *
- * A MessagePack frame holds exactly one array of three or four plain values (no extension types), at most MAX_DEPTH deep:
- * it is safe to unpack. A JSON frame is a line without its end; whether it is JSON is for the codec to say.
+ * A MessagePack frame holds exactly one array of three or four plain values (no extension types), at most MAX_DEPTH
+ * deep: it is safe to unpack. A JSON frame is a line without its end; whether it is JSON is for the codec to say.
  */
 export class MessageScanner {
   readonly #maxBytes: number;
@@ -69,7 +69,9 @@ export class MessageScanner {
     this.#start = 0;
   }
 
-  /** Returns the next whole message, or undefined until more bytes come. Throws BrokenStream, and from then on always. */
+  /**
+   * Returns the next whole message, or undefined until more bytes come. Throws BrokenStream, and from then on always.
+   */
   next(): Uint8Array | undefined {
     if (this.#broken !== undefined) throw this.#broken;
     try {

@@ -171,7 +171,9 @@ export interface RevokedNotification {
   readonly reason: RevokeReason;
 }
 
-/** Before and after a change by an operator: nonces for `advance`, policies for `set-exclusive`, `running` or `paused`. */
+/**
+ * Before and after a change by an operator: nonces for `advance`, policies for `set-exclusive`, `running` or `paused`.
+ */
 export interface ChangeResult {
   readonly before: bigint | string;
   readonly after: bigint | string;
@@ -210,7 +212,9 @@ export interface StatusResult {
   readonly sequences: readonly SequenceStatus[];
   /** Accounts that an operator has paused, in use or not. */
   readonly paused: readonly string[];
-  /** How long only urgent calls have been let through, because an operator drains the daemon; null if it is not drained. */
+  /**
+   * How long only urgent calls have been let through, because an operator drains the daemon; null if it is not drained.
+   */
   readonly drainingForMs: number | null;
   /** Why the configuration that was read last is not in effect; null if it is. */
   readonly configurationProblem: string | null;

@@ -23,9 +23,9 @@ const options = {
 const packr = new Packr(options);
 
 /**
- * MessagePack-RPC. 64-bit integers are bigint on this side, in both directions and whatever their size, so that the type
- * of a nonce never depends on its value. Other numbers stay numbers: a whole one over 2^32 is written as a double, which
- * is exact up to 2^53.
+ * MessagePack-RPC. 64-bit integers are bigint on this side, in both directions and whatever their size, so that the
+ * type of a nonce never depends on its value. Other numbers stay numbers: a whole one over 2^32 is written as a double,
+ * which is exact up to 2^53.
  *
  * Encoding throws RangeError for a bigint that does not fit into 64 bits.
  */

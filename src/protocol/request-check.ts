@@ -24,7 +24,9 @@ const MAX_COST = 1_000_000;
 const MAX_PID = 2 ** 31 - 1;
 const MAX_UINT64 = 2n ** 64n - 1n;
 
-/** A kind of value. `read` returns undefined for a value that is not as `expected`, which follows `give` in a message. */
+/**
+ * A kind of value. `read` returns undefined for a value that is not as `expected`, which follows `give` in a message.
+ */
 interface Kind<T> {
   readonly read: (value: unknown) => T | undefined;
   readonly expected: string;
@@ -171,8 +173,8 @@ const METHODS: ReadonlyMap<string, Method> = new Map(Object.entries(TABLE));
 const NO_PARAMS: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /**
- * Checks a request from outside and fills in what it leaves out. A refusal says the fact, then the fix, and quotes at most
- * 40 characters of what came in.
+ * Checks a request from outside and fills in what it leaves out. A refusal says the fact, then the fix, and quotes at
+ * most 40 characters of what came in.
  */
 export function checkRequest(name: string, params: unknown = NO_PARAMS): Request | Refusal {
   const method = METHODS.get(name);
@@ -265,7 +267,9 @@ function readText(value: unknown): string | undefined {
   return Buffer.byteLength(value) <= MAX_TEXT_BYTES && !UNPRINTABLE.test(value) ? value : undefined;
 }
 
-/** Reads a 64-bit integer. JSON has none over 2^53, so it may be a decimal string; a larger number is already rounded. */
+/**
+ * Reads a 64-bit integer. JSON has none over 2^53, so it may be a decimal string; a larger number is already rounded.
+ */
 function readUint64(value: unknown, min: bigint): bigint | undefined {
   let read: bigint;
   if (typeof value === 'bigint') read = value;

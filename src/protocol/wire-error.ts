@@ -10,8 +10,8 @@ export function errorToWire(refusal: Refusal): WireError {
 }
 
 /**
- * Reads an error as a daemon sent it, perhaps a newer one. An unknown code becomes BAD_REQUEST, which the client does not
- * retry by itself; its name goes in front of the message.
+ * Reads an error as a daemon sent it, perhaps a newer one. An unknown code becomes BAD_REQUEST, which the client does
+ * not retry by itself; its name goes in front of the message.
  */
 export function errorFromWire(error: unknown): WireError {
   const { code, message, retryAfterMs } = (typeof error === 'object' && error !== null ? error : {}) as {

@@ -55,8 +55,8 @@ const SILENT_GRANTS = 3;
 const SILENT_MS = 2_000;
 
 /**
- * Waits for the first call of the bot. Returns false if none came in time. It returns sooner, to keep the harm small, if
- * leases were granted and no call came: then the bot calls a real exchange.
+ * Waits for the first call of the bot. Returns false if none came in time. It returns sooner, to keep the harm small,
+ * if leases were granted and no call came: then the bot calls a real exchange.
  */
 export async function firstCall({ exchange, pause, nowMs }: Stage, limitMs: number, grants: () => number) {
   const deadlineMs = nowMs() + limitMs;

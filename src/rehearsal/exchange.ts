@@ -54,7 +54,10 @@ export type Exchange = {
   unanswered(): number;
   /** Resets their connections. */
   dropUnanswered(): void;
-  /** Uses the key as a foreign program would. Returns false, and changes nothing, unless the nonce is higher than the last. */
+  /**
+   * Uses the key as a foreign program would. Returns false, and changes nothing, unless the nonce is higher than the
+   * last.
+   */
   useKeyElsewhere(key: string, nonce: bigint | string): boolean;
   lastNonce(key: string): bigint;
   report(): ExchangeReport;
@@ -152,7 +155,8 @@ export async function startExchange(
     const drawnMs = drawDelayMs();
     const waitMs = fault?.kind === 'delay' ? fault.delayMs : drawnMs;
     if (waitMs > 0) await pause(waitMs);
-    // Looked at again: the exchange may have been closed. A client that left changes nothing: what it sent is carried out.
+    // Looked at again: the exchange may have been closed. A client that left changes nothing: what it sent is carried
+    // out.
     if (closed) return;
 
     switch (fault?.kind) {

@@ -13,7 +13,8 @@ const LOOKS = new Set([
 
 /**
  * Returns the orders that were sent a second time. They were placed under a `cl_ord_id` that was already used; or the
- * answer was lost and they were sent again, under that id or else word for word, before the bot had looked for the first.
+ * answer was lost and they were sent again, under that id or else word for word, before the bot had looked for the
+ * first.
  */
 export function repeatedOrders(calls: readonly WitnessedCall[]): WitnessedCall[] {
   const looks = calls.filter((call) => LOOKS.has(call.method) && call.verdict === 'accepted' && !answerWasLost(call));

@@ -15,7 +15,9 @@ export function stateCommand(command: string, dir: string, euid = ourUid(0)): st
   return `${asOwner}nonced state ${command} --state-dir ${path}`;
 }
 
-/** Errors of a disk or a table that is full, or of a disk that is read-only. They may pass, and the old file is intact. */
+/**
+ * Errors of a disk or a table that is full, or of a disk that is read-only. They may pass, and the old file is intact.
+ */
 const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM']);
 
 /** Whether an error of the disk may pass without an operator's decision, with the old file intact. */
@@ -53,7 +55,8 @@ export function prepareStateDirectory(dir: string): number {
   const path = resolve(dir);
   const descriptor = openOwnDirectory(path, 'state directory', 0o022);
   try {
-    // Its own entry must survive a power cut too. At every start: the one that made it may have been killed before this.
+    // Its own entry must survive a power cut too. At every start: the one that made it may have been killed before
+    // this.
     syncDirectoryEntry(path);
     return descriptor;
   } catch (error) {
@@ -63,8 +66,8 @@ export function prepareStateDirectory(dir: string): number {
 }
 
 /**
- * Does the same for the runtime directory, which systemd may have made (0755) and a group may share: it must be ours, and
- * not writable for everyone. It is gone after a reboot, so nothing is synced.
+ * Does the same for the runtime directory, which systemd may have made (0755) and a group may share: it must be ours,
+ * and not writable for everyone. It is gone after a reboot, so nothing is synced.
  */
 export function prepareRuntimeDirectory(dir: string): number {
   return openOwnDirectory(resolve(dir), 'runtime directory', 0o002);
@@ -152,7 +155,10 @@ function ourUser(): string {
   return String(process.geteuid?.() ?? '?');
 }
 
-/** Returns why an open file must not be trusted, and the fix, as the end of a sentence that begins with its path; or undefined. */
+/**
+ * Returns why an open file must not be trusted, and the fix, as the end of a sentence that begins with its path; or
+ * undefined.
+ */
 export function distrustFile(
   descriptor: number,
   path: string,

@@ -337,7 +337,7 @@ describe('its command line', () => {
     const running = startExample('broker-adapter', ['market', 'buy', '1', 'XBTUSD'], host.env);
     expect(await running.ended).toBe(2);
     expect(running.complaints()).toMatch(
-      /^unknown: .*; do not place it again before you have asked: order [0-9a-f-]{36}\n$/,
+      /^unknown: .*; before you place it again, ask: order [0-9a-f-]{36}\n$/,
     );
   });
 
@@ -358,12 +358,12 @@ describe('its command line', () => {
     [[], 'no command'],
     [['buy'], 'buy; give connect'],
     [['market', 'buy', '1'], 'takes 3 words'],
-    [['market', 'hold', '1', 'XBTUSD'], 'hold is no side'],
+    [['market', 'hold', '1', 'XBTUSD'], 'hold is not a side'],
     [['market', 'buy', '-1', 'XBTUSD'], "Unknown option '-1'"],
-    [['market', 'buy', '1e3', 'XBTUSD'], '1e3 is no amount'],
-    [['--timeout', 'soon', 'balance'], '--timeout soon is no number'],
-    [['--unit', 'ps', 'balance'], '--unit ps is none'],
-    [['--url', 'kraken', 'balance'], 'kraken is no URL'],
+    [['market', 'buy', '1e3', 'XBTUSD'], '1e3 is not an amount'],
+    [['--timeout', 'soon', 'balance'], '--timeout soon is not a number'],
+    [['--unit', 'ps', 'balance'], '--unit ps is not a unit'],
+    [['--url', 'kraken', 'balance'], 'kraken is not a URL'],
     [['--account', 'NOBODY', 'balance'], 'no key for NOBODY; there are MASTER'],
     [['--keys', '/nowhere', 'balance'], '/nowhere cannot be read'],
   ])('a mistake is told in a line and exits 64: %j', async (args, message) => {

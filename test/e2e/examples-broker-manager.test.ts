@@ -73,7 +73,7 @@ describe('no call is rejected', () => {
 });
 
 describe('an account that hangs', () => {
-  const GAVE_UP = 'USER:slow  poll 1  unknown: no answer before the turn was over';
+  const GAVE_UP = 'USER:slow  poll 1  unknown: no answer before the lease ended';
 
   test('delays no other under the policy account: they have all their polls answered before it gives up', async () => {
     await withOneThatHangs('account');
@@ -120,7 +120,7 @@ describe('an exit', () => {
     const exit = at('USER:alice  exit  is sent');
     expect(at('USER:alice  exit  waits')).toBeLessThan(exit);
     // Long before its own deadline, for the exit took its turn away.
-    at('USER:slow  poll 1  unknown: no answer before the turn was over');
+    at('USER:slow  poll 1  unknown: no answer before the lease ended');
     for (const other of OTHERS) {
       expect(at(`${other}  poll 1  waits`)).toBeLessThan(exit);
       expect(at(`${other}  poll 1  is sent`)).toBeGreaterThan(exit);

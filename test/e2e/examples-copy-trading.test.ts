@@ -121,7 +121,7 @@ describe('who is in trouble holds up nobody else, and the report says who got wh
     line(/^order 1: USER:bob placed 1, O.*, found by looking it up$/);
     line(/^order 1: USER:carol not-placed: no answer/);
     // Dave hangs for four seconds. Nobody waits for him, not with the second order either.
-    const daveGaveUp = line(/^order 1: USER:dave not-placed: no answer before the turn was over/);
+    const daveGaveUp = line(/^order 1: USER:dave not-placed: no answer before the lease ended/);
     for (const name of ['bob', 'carol', 'erin']) {
       expect(line(new RegExp(`^order 2: USER:${name} placed`))).toBeLessThan(daveGaveUp);
     }
@@ -147,7 +147,7 @@ describe('who is in trouble holds up nobody else, and the report says who got wh
     copying.type('buy 1 XBTUSD');
     copying.endInput();
     expect(await copying.ended).toBe(1);
-    expect(copying.lines().at(-1)).toBe('order 1: nobody follows, for the order of MASTER is refused');
+    expect(copying.lines().at(-1)).toBe('order 1: not mirrored, because the order of MASTER is refused');
     expect(orders()).toEqual([]);
   });
 

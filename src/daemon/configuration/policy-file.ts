@@ -15,8 +15,8 @@ import { type Configuration, type ConfiguredAccount, checkConfiguration } from '
 const LARGEST_FILE_BYTES = 1024 * 1024;
 
 /**
- * Reads what an operator has configured, from the file at each call. Throws ExitError with the first problem and how many
- * more there are; then nothing of the file holds.
+ * Reads what an operator has configured, from the file at each call. Throws ExitError with the first problem and how
+ * many more there are; then nothing of the file holds.
  */
 export function readPolicyFile(path: string): Policies {
   const read = readConfiguration(path);
@@ -27,7 +27,10 @@ export function readPolicyFile(path: string): Policies {
   throw new ExitError(EXIT.config, `${first}${more}`);
 }
 
-/** Returns everything that is wrong with the file, a line each, its path first. If there is nothing, `readPolicyFile` takes it. */
+/**
+ * Returns everything that is wrong with the file, a line each, its path first. If there is nothing, `readPolicyFile`
+ * takes it.
+ */
 export function checkPolicyFile(path: string): readonly string[] {
   const read = readConfiguration(path);
   return read.kind === 'configuration' ? [] : describe(path, read.problems);
@@ -106,7 +109,9 @@ function cannotRead(error: unknown): string {
   return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
 }
 
-/** Finds an account by its exact name, or else by its longest prefix. What its entry leaves out comes from its exchange. */
+/**
+ * Finds an account by its exact name, or else by its longest prefix. What its entry leaves out comes from its exchange.
+ */
 class ConfiguredPolicies implements Policies {
   readonly sequences: ReadonlyMap<string, SequencePolicy>;
   readonly #exact = new Map<string, AccountPolicy>();

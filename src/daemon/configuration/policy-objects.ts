@@ -12,8 +12,8 @@ type AddIssue = v.RawTransformContext<Told>['addIssue'];
 const COMMENT = '$comment';
 
 /**
- * Returns the schema of an object with these keys and no other. `missing` says what belongs under a required key. This is
- * not valibot's strictObject, which reports only the first unknown key and takes `constructor` for a known one.
+ * Returns the schema of an object with these keys and no other. `missing` says what belongs under a required key. This
+ * is not valibot's strictObject, which reports only the first unknown key and takes `constructor` for a known one.
  */
 export function object<Entries extends v.ObjectEntries>(
   entries: Entries,

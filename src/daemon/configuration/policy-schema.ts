@@ -51,7 +51,10 @@ export function checkConfiguration(
   return { problems: checked.issues.map(({ path, message }) => ({ path: keysOf(path), message })) };
 }
 
-/** Returns the schema for `value`. It accepts references to the names in `value` itself, even if their entries are wrong. */
+/**
+ * Returns the schema for `value`. It accepts references to the names in `value` itself, even if their entries are
+ * wrong.
+ */
 function configuration(value: unknown): Schema<Configuration> {
   const sequence = reference('sequence', [...new Set(['default', ...namesIn(value, 'sequences', SEQUENCE_NAME)])]);
   const exchange = reference('exchange', [...new Set(['default', ...namesIn(value, 'exchanges', NAME_PATTERN)])]);

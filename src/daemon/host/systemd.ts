@@ -15,8 +15,8 @@ export const NO_SOCKETS: PassedSockets = { bot: undefined, admin: undefined };
 type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
- * Returns the sockets that were passed to process `pid`, told apart by FileDescriptorName= ("nonced" and "nonced-admin")
- * as in sd_listen_fds_with_names(3). Throws ExitError for one with another name.
+ * Returns the sockets that were passed to process `pid`, told apart by FileDescriptorName= ("nonced" and
+ * "nonced-admin") as in sd_listen_fds_with_names(3). Throws ExitError for one with another name.
  */
 export function passedSockets(variables: Variables, pid: number): PassedSockets {
   // They are for the process that systemd started, not for one that inherited its environment.

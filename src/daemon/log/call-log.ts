@@ -238,7 +238,9 @@ export class CallLog {
     return { at: this.#iso(this.#clock.wallMs()), epoch: this.#author.epoch };
   }
 
-  /** The same as toISOString, which costs as much as the rest of a line: most lines share the second of the line before. */
+  /**
+   * The same as toISOString, which costs as much as the rest of a line: most lines share the second of the line before.
+   */
   #iso(ms: number): string {
     const second = Math.floor(ms / 1000);
     if (second !== this.#second.second) {

@@ -136,8 +136,8 @@ export class Connection implements Peer {
     const output = this.#output;
     const [first] = output;
     if (first !== undefined) {
-      // Asked before this is written: one event may answer a thousand requests, and a client that reads at once must not
-      // be cut off for it.
+      // Asked before this is written: one event may answer a thousand requests, and a client that reads at once must
+      // not be cut off for it.
       const isDeaf = this.#wire.unsentBytes > MAX_UNREAD_BYTES + this.#lastBytes;
       this.#output = [];
       this.#lastBytes = this.#outputBytes;
@@ -356,7 +356,9 @@ export class Connection implements Peer {
   }
 }
 
-/** Returns 16 bytes of the session's SHA-256, as the lease notes keep it: no reader of a note can take a session over. */
+/**
+ * Returns 16 bytes of the session's SHA-256, as the lease notes keep it: no reader of a note can take a session over.
+ */
 function sessionHash(session: string): string {
   return createHash('sha256').update(session).digest('hex').slice(0, 32);
 }

@@ -16,8 +16,8 @@ export function checkSocketPath(path: string, option: string): void {
 }
 
 /**
- * Unlinks the socket of a process that has died. Throws ExitError, and leaves the file alone, if a program answers on it
- * or it is not a socket.
+ * Unlinks the socket of a process that has died. Throws ExitError, and leaves the file alone, if a program answers on
+ * it or it is not a socket.
  */
 export async function removeLeftoverSocket(path: string, option: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });

@@ -24,9 +24,9 @@ export interface Appended {
 }
 
 /**
- * Appends lines to a file of limited size. Nothing is ever overwritten or cut off: what a crash or a full disk left of a
- * line stays, and the next line begins on a line of its own. Nothing is synced: a power cut costs the last seconds. The
- * caller keeps to one call at a time.
+ * Appends lines to a file of limited size. Nothing is ever overwritten or cut off: what a crash or a full disk left of
+ * a line stays, and the next line begins on a line of its own. Nothing is synced: a power cut costs the last seconds.
+ * The caller keeps to one call at a time.
  */
 export class CallLogFile {
   readonly #options: CallLogFileOptions;

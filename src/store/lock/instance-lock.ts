@@ -31,16 +31,25 @@ export interface InstanceLockOptions {
   readonly runtimeDirFd: number;
   /** How long to wait for a holder that is just ending. */
   readonly waitSeconds: number;
-  /** Called when the lock directory was removed or could not be refreshed. Only a warning: the kernel's lock still holds. */
+  /**
+   * Called when the lock directory was removed or could not be refreshed. Only a warning: the kernel's lock still
+   * holds.
+   */
   readonly onCompromised: (error: Error) => void;
   readonly platform?: NodeJS.Platform;
   readonly flockProgram?: string;
 }
 
 export interface InstanceLock {
-  /** Whether the lock directory of a daemon that did not stop cleanly was there. Without a state beside it, the state was lost. */
+  /**
+   * Whether the lock directory of a daemon that did not stop cleanly was there. Without a state beside it, the state
+   * was lost.
+   */
   readonly foundLeftover: boolean;
-  /** Says that there is a state now. If it is gone when the lock is released, it was lost, and the lock stays as evidence (I9). */
+  /**
+   * Says that there is a state now. If it is gone when the lock is released, it was lost, and the lock stays as
+   * evidence (I9).
+   */
   stateIsThere(): void;
   /**
    * Removes the lock directory. Must be called before the two descriptors are closed, which ends the kernel's lock.
@@ -86,7 +95,9 @@ export function acquireInstanceLock(options: InstanceLockOptions): InstanceLock 
   }
 }
 
-/** Locks a descriptor by flock(1). The program inherits it and so locks our open file: the lock stays after it exits. */
+/**
+ * Locks a descriptor by flock(1). The program inherits it and so locks our open file: the lock stays after it exits.
+ */
 function lockDescriptor(place: Place, stateDir: string, waitSeconds: number, program: string): void {
   const wait = waitSeconds > 0 ? ['-w', String(waitSeconds)] : ['-n'];
   const { status, signal, error, stderr } = spawnSync(program, ['-x', ...wait, '-E', String(FLOCK_BUSY), '3'], {
@@ -109,7 +120,10 @@ function lockDescriptor(place: Place, stateDir: string, waitSeconds: number, pro
   );
 }
 
-/** Locks a directory while opening it: macOS has no flock(1). Written from its open(2) and not tested: our tests run on Linux. */
+/**
+ * Locks a directory while opening it: macOS has no flock(1). Written from its open(2) and not tested: our tests run on
+ * Linux.
+ */
 function openLocked(place: Place, stateDir: string, waitSeconds: number): number {
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | O_EXLOCK;
   for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
@@ -152,7 +166,10 @@ function describeHolder(stateDir: string): string {
   return `its state file does not say which: sudo fuser -v ${stateDir}`;
 }
 
-/** Makes the lock directory, under the kernel's lock: one that is there was left by a dead holder and need not go stale first. */
+/**
+ * Makes the lock directory, under the kernel's lock: one that is there was left by a dead holder and need not go stale
+ * first.
+ */
 function makeLockDirectory({ stateDir, stateDirFd, onCompromised }: InstanceLockOptions): {
   foundLeftover: boolean;
   stateIsThere: () => void;

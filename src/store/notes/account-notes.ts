@@ -35,9 +35,9 @@ export interface OpenedAccountNotes {
 
 /**
  * Opens the notes of this boot and reads what the daemon before left in them, which stays noted until it is struck. If
- * the notes are missing or damaged, every start within LONGEST_DRAIN_MS finds them incomplete: the daemon that found them
- * so notes only the accounts that it then meets, and after a crash the other buckets must not count as empty. Must be
- * called under the instance lock. Throws ExitError.
+ * the notes are missing or damaged, every start within LONGEST_DRAIN_MS finds them incomplete: the daemon that found
+ * them so notes only the accounts that it then meets, and after a crash the other buckets must not count as empty. Must
+ * be called under the instance lock. Throws ExitError.
  */
 export function openAccountNotes(options: AccountNotesOptions): OpenedAccountNotes {
   const kind = accounts(options.monotonicMs);

@@ -1,7 +1,8 @@
 import type { NotedAccount, NotedBreaker } from '../../core/ports.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
-// The fields of a slot: six times and amounts, two counts, why the breaker is open, a length, the account, the checksum.
+// The fields of a slot: six times and amounts, two counts, why the breaker is open, a length, the account, the
+// checksum.
 const AT = {
   level: 0,
   atMs: 8,

@@ -38,7 +38,10 @@ export function openLeaseNotes(options: LeaseNotesOptions): OpenedNotes {
   return { notes: slots, found: { leases: found, damaged: doubtful }, close };
 }
 
-/** Whether a daemon has run in this boot. If there are notes and no state, the state was lost (I9). Unreadable notes count. */
+/**
+ * Whether a daemon has run in this boot. If there are notes and no state, the state was lost (I9). Unreadable notes
+ * count.
+ */
 export function notesExist(dir: string, bootId: string, steps?: SlotFileSteps): boolean {
   return isOfBoot(LEASES, dir, bootId, steps);
 }

@@ -2,7 +2,8 @@ import type { NotedLease, RequestId, Token } from '../../core/ports.ts';
 import { PRIORITIES } from '../../terms.ts';
 import { CHECKSUM_AT, isAccount, LONGEST_ACCOUNT } from './slot-format.ts';
 
-// The fields of a slot: token, deadline, TTL, priority, kinds of session and id, two lengths, session, account, id, checksum.
+// The fields of a slot: token, deadline, TTL, priority, kinds of session and id, two lengths, session, account, id,
+// checksum.
 const AT = { token: 0, expiresAt: 8, ttl: 16, priority: 20, kinds: 21, accountLength: 22, idLength: 23 } as const;
 const SESSION_AT = 24;
 const ACCOUNT_AT = 40;

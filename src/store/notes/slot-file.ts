@@ -18,9 +18,9 @@ export interface SlotKind<Note, Key> {
   /** How long notes count as doubtful after they were found missing or damaged, even if they are whole again. */
   readonly doubtMs: number;
   /**
-   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and a note of an unknown boot
-   * is believed. `allows`: a note lets something be done that is held back without it. Without notes all of it is held
-   * back, and a note of an unknown boot is not believed.
+   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and a note of an unknown
+   * boot is believed. `allows`: a note lets something be done that is held back without it. Without notes all of it is
+   * held back, and a note of an unknown boot is not believed.
    */
   readonly meaning: 'forbids' | 'allows';
   /** Returns the key of a note. There is at most one note of each key. */
@@ -43,7 +43,10 @@ export interface SlotFileOptions {
   readonly steps?: SlotFileSteps;
 }
 
-/** What a file of notes does to its file system, so that a simulation can do without one. `open` and `make` throw ExitError. */
+/**
+ * What a file of notes does to its file system, so that a simulation can do without one. `open` and `make` throw
+ * ExitError.
+ */
 export interface SlotFileSteps {
   /** Opens the file and reads it whole. Returns undefined if there is none. */
   open(path: string): OpenedFile | undefined;
@@ -78,9 +81,9 @@ interface SlotsOnDisk<Note> {
 }
 
 /**
- * Opens a preallocated file of notes that outlive the process but not the machine: a header with the boot id, then slots
- * with checksums. Each note is one unsynced write. What was noted in this boot stays noted until it is struck. Must be
- * called under the instance lock. Throws ExitError.
+ * Opens a preallocated file of notes that outlive the process but not the machine: a header with the boot id, then
+ * slots with checksums. Each note is one unsynced write. What was noted in this boot stays noted until it is struck.
+ * Must be called under the instance lock. Throws ExitError.
  */
 export function openSlotFile<Note, Key>(
   kind: SlotKind<Note, Key>,

@@ -37,14 +37,17 @@ export interface Leftovers {
 }
 
 /**
- * I9: reads the state whole, or throws an ExitError that says what is wrong and how to repair it. With the owner `anyone`
- * it also reads another user's state, for commands that only look.
+ * I9: reads the state whole, or throws an ExitError that says what is wrong and how to repair it. With the owner
+ * `anyone` it also reads another user's state, for commands that only look.
  */
 export function readStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours'): StateFileReading {
   return stateReadingOf(dir, readTrustedFile(join(dir, STATE_FILE), owner));
 }
 
-/** I9: reads the state from its bytes, which are undefined if there is none. `dir` is where they are from. Throws as `readStateFile` does. */
+/**
+ * I9: reads the state from its bytes, which are undefined if there is none. `dir` is where they are from. Throws as
+ * `readStateFile` does.
+ */
 export function stateReadingOf(dir: string, bytes: Buffer | undefined): StateFileReading {
   if (bytes === undefined) return { kind: 'absent' };
   const path = join(dir, STATE_FILE);
@@ -67,7 +70,10 @@ export function stateReadingOf(dir: string, bytes: Buffer | undefined): StateFil
   }
 }
 
-/** Reads what is readable of a damaged state, for a repair that must not lower it. Throws only if the file cannot be read. */
+/**
+ * Reads what is readable of a damaged state, for a repair that must not lower it. Throws only if the file cannot be
+ * read.
+ */
 export function salvageStateFile(dir: string, owner: 'ours' | 'anyone' = 'ours'): SalvagedState {
   const bytes = readTrustedFile(join(dir, STATE_FILE), owner);
   return { kind: 'salvaged', bytes, ...salvageFields(bytes ?? Buffer.alloc(0)) };

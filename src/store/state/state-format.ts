@@ -79,7 +79,9 @@ type RawState = Unchecked<
   | 'checksum'
 >;
 
-/** Returns the bytes of a state file: JSON that people can read. Its last key is the checksum of everything before it. */
+/**
+ * Returns the bytes of a state file: JSON that people can read. Its last key is the checksum of everything before it.
+ */
 export function serialiseState(contents: StateFileContents): Buffer {
   const { state } = contents;
   const sequences = Object.entries(state.sequences).map(([name, { unit, ceiling, max }]) => [

@@ -15,7 +15,10 @@ export interface StateFileSteps {
   read(path: string): Promise<Buffer | undefined>;
   /** Claims room for `length` bytes in a file that exists, or rejects with ENOSPC. */
   reserve(path: string, length: number): Promise<void>;
-  /** Writes `bytes` to a temporary file (created, passed to `beforeWriting`, written, synced), then renames it to `path`. */
+  /**
+   * Writes `bytes` to a temporary file (created, passed to `beforeWriting`, written, synced), then renames it to
+   * `path`.
+   */
   replace(path: string, bytes: Buffer, beforeWriting: (temporary: string) => Promise<void>): Promise<void>;
   size(path: string): Promise<number>;
   syncDirectory(descriptor: number): Promise<void>;
