@@ -336,9 +336,7 @@ describe('its command line', () => {
     host.exchange.injectFault({ kind: 'reset', ...(key && { key: key.key }) });
     const running = startExample('broker-adapter', ['market', 'buy', '1', 'XBTUSD'], host.env);
     expect(await running.ended).toBe(2);
-    expect(running.complaints()).toMatch(
-      /^unknown: .*; before you place it again, ask: order [0-9a-f-]{36}\n$/,
-    );
+    expect(running.complaints()).toMatch(/^unknown: .*; before you place it again, ask: order [0-9a-f-]{36}\n$/);
   });
 
   test('Ctrl-C ends the wait for the turn, with nothing sent', async () => {
