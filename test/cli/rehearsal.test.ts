@@ -72,10 +72,10 @@ test('a report without findings says what was looked at', () => {
   expect(reportLines(REPORT)).toEqual([
     '1 act in 1 min 5 s',
     '',
-    'ACT   calls  accepted  rejected  orders twice  no grant  overlaps  longest stall  back after',
+    'ACT   calls  accepted  rejected  orders twice  no lease  overlaps  longest stall  back after',
     'hang  7      6         0         1             0         0         2.0 s          1.5 s',
     '',
-    'Nothing wrong: of 7 calls none was rejected for its nonce, sent twice or made without a grant.',
+    'Nothing wrong: of 7 calls, none was rejected for its nonce, sent twice or made without a lease.',
   ]);
 });
 

@@ -94,7 +94,7 @@ test('the calls are a table, the latest first, with a dash for what is not known
   ];
   expect(linesOf(result({ calls }), 10, PLAIN).slice(5)).toEqual([
     'AGO     holder    pid   label      priority  nonce                waited     held    ended     outcome',
-    '900 ms  grid-bot  4711  -          normal    1795365006294000000  1 min 5 s  20.0 s  expired   invalid-nonce (told late)',
+    '900 ms  grid-bot  4711  -          normal    1795365006294000000  1 min 5 s  20.0 s  expired   invalid-nonce (reported late)',
     '12.0 s  -         -     close all  urgent    -                    0 ms       150 ms  released  unsettled',
   ]);
 });

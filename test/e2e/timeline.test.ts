@@ -114,7 +114,7 @@ describe('the data', () => {
 
   test('from memory: only what was since the restart, and that is said', async () => {
     const { stdout, stderr } = await nonced('timeline', '--since', '10m', '--json');
-    expect(stderr).toMatch(/The daemon was started at .* and remembers nothing from before. A call log would/);
+    expect(stderr).toMatch(/The daemon started at .* and remembers nothing from before. A call log would/);
     const { calls, gaps } = JSON.parse(stdout);
     expect(JSON.stringify(calls)).not.toContain(String(hung));
     expect(JSON.stringify(calls)).toContain(String(underWay));
@@ -134,7 +134,7 @@ describe('the data', () => {
     const args = ['timeline', '--call-log', callLog, '--socket', join(place.dir, 'none.sock')];
     const { code, stdout, stderr } = await runNonced(args);
     expect(code).toBe(0);
-    expect(stderr).toContain('no daemon answers: what is under way is not known');
+    expect(stderr).toContain('no daemon answers, so calls under way are not known');
     expect(stdout).toMatch(/^<!doctype html>\n/);
     expect(stdout).toContain(String(hung));
     expect(stdout).not.toContain(String(underWay));
@@ -142,9 +142,9 @@ describe('the data', () => {
 
   test('what cannot be read or written, and times that make no sense, are told with the exit code', async () => {
     const refusals: readonly (readonly [number, RegExp, readonly string[]])[] = [
-      [64, /there is no call log/, ['--call-log', join(place.dir, 'none.jsonl')]],
-      [64, /is no file/, ['--call-log', place.dir]],
-      [64, /holds no call log/, ['--call-log', memoryPage]],
+      [64, /there is no call log at/, ['--call-log', join(place.dir, 'none.jsonl')]],
+      [64, /is not a regular file/, ['--call-log', place.dir]],
+      [64, /is not a call log/, ['--call-log', memoryPage]],
       [64, /would begin at .* and end at/, ['--since', '5m', '--until', '10m']],
       [64, /give how long ago/, ['--since', 'yesterday']],
       [64, /give how long ago/, ['--until', '2026-13-45']],
@@ -202,7 +202,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
     const { page, trouble } = await openFile(browser, callLogPage);
     const shown = page.locator('#shown');
     const tip = page.locator('#tip');
-    expect(await shown.textContent()).toBe('all of it');
+    expect(await shown.textContent()).toBe('everything');
     expect(await page.locator('#legend').innerText()).toMatch(/invalid-nonce\s+3[\s\S]*still waiting\s+1/);
 
     const at = await find(page, hung);
@@ -244,7 +244,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
       await page.mouse.up();
     });
     await changes(() => page.mouse.dblclick(700, at.y));
-    expect(seen.at(-1)).toBe('all of it');
+    expect(seen.at(-1)).toBe('everything');
     await page.keyboard.press('n');
     expect(await tip.innerText()).toMatch(/expired|invalid-nonce/);
     expect(trouble).toEqual([]);

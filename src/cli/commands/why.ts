@@ -93,4 +93,4 @@ function told(call: WhyCall, account: string): string {
   return `${nonce}  ${processText(call.holder, call.pid)}${label}${whose}: ${held}, ${outcomeOf(call)}`;
 }
 
-const outcomeOf = ({ outcome, late }: WhyCall): string => (late ? `${outcome} (told late)` : outcome);
+const outcomeOf = ({ outcome, late }: WhyCall): string => (late ? `${outcome} (reported late)` : outcome);

@@ -1,4 +1,4 @@
-/** What a bot under rehearsal is told of the world, by the names that the examples and common SDK wrappers read. */
+/** What a bot under rehearsal learns from its environment, by the names that the examples and common SDK wrappers read. */
 export interface Given {
   readonly socket: string;
   readonly url: string;
@@ -11,17 +11,17 @@ export interface Given {
 
 export interface BotEnvironment {
   readonly variables: NodeJS.ProcessEnv;
-  /** Names of what the bot does not get to see. */
+  /** The names of the variables that are kept from the bot. */
   readonly withheld: readonly string[];
 }
 
 const REAL_EXCHANGE = /\bkraken\.com\b/i;
-/** Of names that hold what opens something. */
+/** Matches names of variables that may be credentials. */
 const CREDENTIAL = /KEY|SECRET|PASS(PHRASE|WORD|WD)|TOKEN|CREDENTIAL/i;
 
 /**
- * This process's environment with everything in it that could lead to a real exchange replaced or taken out: a rehearsal
- * must never place a real order. `passed` names what the bot is to have all the same.
+ * Returns this process's environment, in which everything that could lead to a real exchange is replaced or removed: a
+ * rehearsal must never place a real order. `passed` names variables that the bot gets anyway.
  */
 export function botEnvironment(
   variables: NodeJS.ProcessEnv,
@@ -47,7 +47,7 @@ export function botEnvironment(
   return { variables: { ...kept, ...ours }, withheld };
 }
 
-/** The first word of a command that names a real exchange. */
+/** Returns the first word of a command that names a real exchange. */
 export function realExchangeIn(command: readonly string[]): string | undefined {
   return command.find((word) => REAL_EXCHANGE.test(word));
 }

@@ -11,21 +11,21 @@ import { mainFile, thisProgram } from '../systemd/program.ts';
 import { endGroup, signalGroup } from './process-group.ts';
 
 export interface PrivateDaemonOptions {
-  /** Holds its directories and its log. */
+  /** For its directories and its log. */
   readonly dir: string;
   readonly clock: Clock;
-  /** Unit of its first state; left out, as the configuration or else the daemon says. */
+  /** The unit of its first state; if left out, that of the configuration, or else the daemon's default. */
   readonly unit: Unit | undefined;
   readonly config: string | undefined;
-  /** Aborts when it is not to be started any more, nor waited for. */
+  /** Aborts when it must not be started or waited for any more. */
   readonly stopping: AbortSignal;
-  /** It has ended by itself. */
+  /** Called when it has ended by itself. */
   readonly onFailed: (error: ExitError) => void;
 }
 
 const LOOK_EVERY_MS = 20;
 const GRACE_MS = 10_000;
-/** What a service manager has left in our environment is meant for us, and not for a daemon of ours. */
+/** Variables of a service manager, which are meant for this process and not for its daemon. */
 const OF_A_SERVICE = /^(CONFIGURATION|STATE|RUNTIME)_DIRECTORY$|^(JOURNAL_STREAM|NOTIFY_SOCKET)$|^(LISTEN|WATCHDOG)_/;
 
 /** A daemon with directories of its own, which may be killed. Its log names every nonce that it hands out. */
@@ -37,7 +37,7 @@ export class PrivateDaemon {
   readonly #admin: string;
   readonly #environment: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
-  /** Of the process group that is left to be ended. */
+  /** The process group that still has to be ended. */
   #group: number | undefined;
 
   constructor(options: PrivateDaemonOptions, variables: NodeJS.ProcessEnv) {
@@ -50,7 +50,7 @@ export class PrivateDaemon {
     this.#environment = Object.fromEntries(Object.entries(variables).filter(([name]) => !OF_A_SERVICE.test(name)));
   }
 
-  /** Starts it for the first time. Rejects with ExitError and what the daemon says. */
+  /** Starts it for the first time. Rejects with ExitError and what the daemon printed. */
   async begin(exclusive: ExclusionPolicy): Promise<void> {
     const { unit } = this.#options;
     if (unit !== undefined) {
@@ -59,8 +59,7 @@ export class PrivateDaemon {
         env: this.#environment,
         encoding: 'utf8',
       });
-      if (status !== 0)
-        throw new ExitError(EXIT.tempFail, `a state for the rehearsal cannot be made: ${stderr.trim()}`);
+      if (status !== 0) throw new ExitError(EXIT.tempFail, `no state can be made for the rehearsal: ${stderr.trim()}`);
     }
     await this.#start();
     await askOnce(this.#admin, 'set-exclusive', { policy: exclusive });
@@ -90,12 +89,12 @@ export class PrivateDaemon {
     if (child !== undefined) await endGroup(child, GRACE_MS, this.#options.clock);
   }
 
-  /** Ends it without waiting for anything. */
+  /** Ends it without waiting. */
   abandon(): void {
     if (this.#group !== undefined) signalGroup(this.#group, 'SIGKILL');
   }
 
-  /** All that it has said; nothing before it was started. */
+  /** Returns everything that it has logged; empty before it was started. */
   log(): string {
     return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : '';
   }
@@ -105,7 +104,7 @@ export class PrivateDaemon {
     stopping.throwIfAborted();
     const args = ['serve', '--separate', '--log-level', 'debug', ...this.#directories];
     if (config !== undefined) args.push('--config', config);
-    // A file, and not a pipe: what it has written is there although it is killed in the next moment.
+    // A file and not a pipe: what it has written is still there if it is killed the next moment.
     const log = openSync(this.logFile, 'a');
     const child = spawn(process.execPath, [mainFile(thisProgram().packageDir), ...args], {
       detached: true,
@@ -146,7 +145,7 @@ export class PrivateDaemon {
   }
 
   #failure(code: number | null, signal: NodeJS.Signals | null): ExitError {
-    const [last = 'it said nothing'] = this.log().trimEnd().split('\n').slice(-1);
+    const [last = 'it printed nothing'] = this.log().trimEnd().split('\n').slice(-1);
     const how = code === null ? `by ${signal}` : `with exit code ${code}`;
     const exitCode = Object.values(EXIT).find((known) => known === code) ?? EXIT.tempFail;
     return new ExitError(exitCode, `the daemon of the rehearsal ended ${how}: ${last}`);

@@ -4,12 +4,12 @@ import { systemErrorCode } from '../../errors.ts';
 
 const LOOK_EVERY_MS = 20;
 
-/** How long is waited for what was killed to be gone. It may never be: a process may be stuck in the kernel. */
+/** How long to wait for killed processes to be gone. That may never happen: a process may be stuck in the kernel. */
 const KILLED_WITHIN_MS = 1_000;
 
 /**
- * Ends a process that leads a group, with all that it has started: TERM, and KILL for what is left after `graceMs`.
- * Resolves when nothing of it runs any more.
+ * Ends a process that leads a group, and everything that it has started: TERM first, and KILL for what is left after
+ * `graceMs`. Resolves when none of it runs any more.
  */
 export async function endGroup({ pid }: ChildProcess, graceMs: number, clock: Clock): Promise<void> {
   if (pid === undefined) return;
@@ -23,13 +23,13 @@ export async function endGroup({ pid }: ChildProcess, graceMs: number, clock: Cl
   }
 }
 
-/** False where the group is gone. */
+/** Returns false if the group is gone. */
 export function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(-pid, signal);
     return true;
   } catch (error) {
-    // EPERM: there is something, which runs as another user.
+    // EPERM: something is left, which runs as another user.
     return systemErrorCode(error) !== 'ESRCH';
   }
 }

@@ -31,32 +31,32 @@ export interface Plan {
   readonly unit: Unit | undefined;
   readonly config: string | undefined;
   readonly isOwnClock: boolean;
-  /** Undefined: the bot is not started again. */
+  /** Undefined if the bot is not started again. */
   readonly restartAfterMs: number | undefined;
-  /** Names of variables that the bot is to have although they look like credentials. */
+  /** Variables that the bot gets although they look like credentials. */
   readonly passed: readonly string[];
 }
 
 export interface Surroundings {
-  /** An empty directory that nobody else may enter. */
+  /** An empty directory that no other user may enter. */
   readonly dir: string;
   readonly clock: Clock;
   readonly variables: NodeJS.ProcessEnv;
-  /** Aborts when the rehearsal is to be ended. */
+  /** Aborts when the rehearsal must end. */
   readonly interrupt: AbortSignal;
-  /** Aborts when nothing of it is to be waited for any more. */
+  /** Aborts when nothing may be waited for any more. */
   readonly kill: AbortSignal;
   readonly say: (text: string) => void;
 }
 
-/** How far calls on a network overtake each other. */
+/** By how much calls on a network may overtake each other. */
 const NETWORK_MS = [5, 25] as const;
 
-/** Puts a bot through the acts, and answers what it did. Whatever happens, nothing is left running. */
+/** Puts a bot through the acts, and returns what it did. Whatever happens, nothing is left running. */
 export async function runRehearsal(plan: Plan, around: Surroundings): Promise<RehearsalReport> {
   const { clock } = around;
   const originMs = clock.wallMs() - clock.monotonicMs();
-  // The wall clock as it was, and on from there: it does not step.
+  // The wall clock at the start plus the time since then: it does not step.
   const nowMs = () => originMs + clock.monotonicMs();
   const exchange = await startExchange(
     { keys: plan.accounts.map((account) => ({ account })), delayMs: NETWORK_MS },
@@ -104,7 +104,7 @@ async function rehearseAt(
     await daemon.begin(plan.exclusive);
     if (environment.withheld.length > 0) say(`kept from the bot: ${environment.withheld.join(', ')} (--pass-env)`);
     say(
-      `the exchange is ${exchange.url}, the daemon ${daemon.socket}; what the bot says goes to ${join(dir, 'bot.log')}`,
+      `the exchange is ${exchange.url}, the daemon ${daemon.socket}; what the bot prints goes to ${join(dir, 'bot.log')}`,
     );
     await bot.start();
     const grants = () => new HandedOut(daemon.log()).grants;
@@ -117,7 +117,7 @@ async function rehearseAt(
       ending = 'unheard';
     }
   } catch (reason) {
-    // A step of the act may fail just because the rehearsal is being stopped.
+    // A step of an act may fail only because the rehearsal is being stopped.
     const cause = stopping.signal.aborted ? stopping.signal.reason : reason;
     if (!(cause instanceof Stopped)) throw cause;
     ending = cause.ending;
@@ -145,7 +145,7 @@ function judged(plan: Plan, { exchange, daemon, bot, played, ending, durationMs 
     handedOut: new HandedOut(daemon.log()),
     ends: bot.ends,
     isGone: ending === 'gone',
-    // With a configuration of one's own, accounts may be on several exchanges: lanes that `global` does not join.
+    // With a configuration, accounts may be on several exchanges, whose lanes `global` does not join.
     lanes: plan.exclusive === 'global' && plan.config !== undefined ? 'account' : plan.exclusive,
     isOwnClock: plan.isOwnClock,
   };
@@ -162,7 +162,7 @@ function judged(plan: Plan, { exchange, daemon, bot, played, ending, durationMs 
   };
 }
 
-/** Writes the made-up keys into files that nobody else may read, as the examples take them. */
+/** Writes the invented keys into files that no other user may read, in the form that the examples take. */
 function filesFor({ url, keys }: Exchange, socket: string, dir: string) {
   const [first = { key: '', secret: '' }] = keys;
   const write = (name: string, text: string) => {

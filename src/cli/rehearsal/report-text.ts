@@ -3,15 +3,15 @@ import { mustRecover } from '../../rehearsal/acts.ts';
 import type { Finding } from '../../rehearsal/findings.ts';
 import type { ActReport } from '../../rehearsal/judge.ts';
 import { paint } from '../terminal/output.ts';
-import { tableOf } from '../terminal/table.ts';
+import { tableOf, wrapped } from '../terminal/table.ts';
 
 export interface RehearsalReport {
-  /** `interrupted`: by a signal; `gone`: the bot had ended; `unheard`: no call came. */
+  /** `interrupted` by a signal; `gone`: the bot had ended; `unheard`: no call came. */
   readonly ending: 'complete' | 'interrupted' | 'gone' | 'unheard';
   readonly durationMs: number;
   readonly acts: readonly ActReport[];
   readonly findings: readonly Finding[];
-  /** What should be known, and is nothing wrong. */
+  /** What a reader should know although it is not wrong. */
   readonly notes: readonly string[];
   readonly restarts: number;
 }
@@ -25,7 +25,7 @@ const ENDINGS: Readonly<Record<RehearsalReport['ending'], string>> = {
   unheard: ', stopped because no call came',
 };
 
-/** What a person reads at the end: one screen. */
+/** Returns the report for people: one screen. */
 export function reportLines({ ending, durationMs, acts, findings, notes, restarts }: RehearsalReport): string[] {
   const again = restarts === 0 ? '' : `; the bot was started again ${restarts === 1 ? 'once' : `${restarts} times`}`;
   const lines = [
@@ -39,7 +39,7 @@ export function reportLines({ ending, durationMs, acts, findings, notes, restart
 
 function actTable(acts: readonly ActReport[]): string[] {
   return tableOf([
-    ['ACT', 'calls', 'accepted', 'rejected', 'orders twice', 'no grant', 'overlaps', 'longest stall', 'back after'],
+    ['ACT', 'calls', 'accepted', 'rejected', 'orders twice', 'no lease', 'overlaps', 'longest stall', 'back after'],
     ...acts.map((act) => [
       act.act,
       ...[act.calls, act.accepted, act.rejectedNonces, act.ordersTwice, act.withoutGrant, act.overlaps].map(String),
@@ -67,32 +67,15 @@ function verdictLines(
         ? 'Nothing wrong so far.'
         : paint(
             'green',
-            `Nothing wrong: of ${seen} calls none was rejected for its nonce, sent twice or made without a grant.`,
+            `Nothing wrong: of ${seen} calls, none was rejected for its nonce, sent twice or made without a lease.`,
           ),
     ];
   }
   return [
     paint('red', findings.length === 1 ? '1 finding' : `${findings.length} findings`),
     ...findings.flatMap(({ fact, fix, acts }) => [
-      ...wrapped(`${fact}${acts.length === 0 ? '' : ` (${acts.join(', ')})`}`, '! ', '  '),
-      ...wrapped(fix, '  ', '  '),
+      ...wrapped(`${fact}${acts.length === 0 ? '' : ` (${acts.join(', ')})`}`, WIDTH, '! ', '  '),
+      ...wrapped(fix, WIDTH, '  '),
     ]),
   ];
-}
-
-/** Lines no longer than a terminal is wide, where no word is. */
-function wrapped(text: string, first: string, next: string): string[] {
-  const lines: string[] = [];
-  let line = first;
-  let isBegun = false;
-  for (const word of text.split(' ')) {
-    if (isBegun && line.length + 1 + word.length > WIDTH) {
-      lines.push(line);
-      line = next;
-      isBegun = false;
-    }
-    line += isBegun ? ` ${word}` : word;
-    isBegun = true;
-  }
-  return [...lines, line];
 }

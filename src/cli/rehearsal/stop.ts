@@ -11,7 +11,7 @@ export class Stopped extends Error {
   }
 }
 
-/** A pause that rejects, with the signal's reason, as soon as the signal aborts. */
+/** Returns a pause that rejects with the signal's reason as soon as the signal aborts. */
 export function pauseUnless(signal: AbortSignal, clock: Clock): (ms: number) => Promise<void> {
   return (ms) =>
     new Promise((resolve, reject) => {

@@ -8,27 +8,27 @@ import { endGroup, signalGroup } from './process-group.ts';
 export interface BotOptions {
   readonly command: readonly string[];
   readonly variables: NodeJS.ProcessEnv;
-  /** File descriptor of where all that it says goes. */
+  /** The file descriptor that takes everything it prints. */
   readonly output: number;
   readonly clock: Clock;
-  /** The clock that its ends are told by. */
+  /** The clock for the times of its ends. */
   readonly nowMs: () => number;
-  /** Pause before it is started again, doubled with each end up to eight times as long; undefined: it is not. */
+  /** The pause before it is started again, doubled with each end up to eight times; undefined if it is not. */
   readonly restartAfterMs: number | undefined;
-  /** It has ended and is not started again. */
+  /** Called when it has ended and is not started again. */
   readonly onGone: () => void;
 }
 
 const GRACE_MS = 5_000;
 
-/** Somebody's bot in a process group of its own, started again as a supervisor would. */
+/** A bot in a process group of its own, started again as a supervisor would. */
 export class SupervisedBot {
-  /** Its ends that nobody asked for. */
+  /** The times when it ended by itself. */
   readonly ends: BotEnd[] = [];
   restarts = 0;
   readonly #options: BotOptions;
   #child: ChildProcess | undefined;
-  /** Of the process group that is left to be ended. */
+  /** The process group that still has to be ended. */
   #group: number | undefined;
   #hasRun = false;
   #restart: Timer | undefined;
@@ -38,25 +38,25 @@ export class SupervisedBot {
     this.#options = options;
   }
 
-  /** Rejects with ExitError where the program cannot be run at all. */
+  /** Starts it. Rejects with ExitError if the program cannot be run at all. */
   async start(): Promise<void> {
     const child = this.#spawn();
     try {
       await once(child, 'spawn');
     } catch (error) {
       const [file] = this.#options.command;
-      throw new ExitError(EXIT.usage, `${file} cannot be run (${reasonOf(error)}); give a program, after --`);
+      throw new ExitError(EXIT.usage, `${file} cannot be run (${reasonOf(error)}); give a program after --`);
     }
   }
 
-  /** Ends it and all that it has started. */
+  /** Ends it and everything that it has started. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#restart?.cancel();
     if (this.#child !== undefined) await endGroup(this.#child, GRACE_MS, this.#options.clock);
   }
 
-  /** Ends it without waiting for anything. */
+  /** Ends it without waiting. */
   kill(): void {
     if (this.#group !== undefined) signalGroup(this.#group, 'SIGKILL');
   }
@@ -68,7 +68,7 @@ export class SupervisedBot {
     child.once('spawn', () => {
       this.#hasRun = true;
     });
-    // Of a later start: the program has gone meanwhile, which is an end as well. The first one is told by `start`.
+    // At a later start the program is gone, which is an end, too. `start` reports the first failure.
     child.on('error', () => {
       if (child.pid === undefined && this.#hasRun) this.#ended(127);
     });
@@ -80,7 +80,7 @@ export class SupervisedBot {
 
   #ended(code: BotEnd['code']): void {
     const pid = this.#child?.pid;
-    // As a supervisor does: what it has left behind would call beside its successor.
+    // As a supervisor does: what it has left behind would make calls beside its successor.
     if (pid !== undefined && !this.#isStopping) signalGroup(pid, 'SIGKILL');
     this.#child = undefined;
     if (this.#isStopping) return;

@@ -1,16 +1,21 @@
 import { readFileSync } from 'node:fs';
 
-/** What the page is made of beside its data. */
+/** What the page consists of besides its data. */
 export interface Assets {
   readonly style: string;
-  /** In the order in which they are to be run. */
+  /** In the order in which they run. */
   readonly scripts: readonly string[];
 }
 
 const SCRIPTS = ['view', 'calls', 'layout', 'ink', 'painter', 'pointer', 'tip', 'chart'];
 
-/** As they lie beside this file once it is built. */
+/** Reads them as the build leaves them, below dist. */
 export function readAssets(): Assets {
-  const read = (name: string) => readFileSync(new URL(`./browser/${name}`, import.meta.url), 'utf8').trim();
-  return { style: read('page.css'), scripts: SCRIPTS.map((name) => read(`${name}.js`)) };
+  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8').trim();
+  // The page prints durations as every message does. Its scripts are not modules, so this one must not be either.
+  const durations = read('../../durations.js').replaceAll(/^export /gm, '');
+  return {
+    style: read('./browser/page.css'),
+    scripts: [durations, ...SCRIPTS.map((name) => read(`./browser/${name}.js`))],
+  };
 }

@@ -31,7 +31,7 @@ const CHUNK_BYTES = 1 << 18;
 
 export interface CallLogQuestion {
   readonly path: string;
-  /** Where its daemon may answer. */
+  /** The socket on which its daemon may answer. */
   readonly socket: string;
   readonly wanted: Wanted;
   readonly wallMs: () => number;
@@ -39,8 +39,8 @@ export interface CallLogQuestion {
 }
 
 /**
- * What a call log, with the file before it, has of a stretch of time; and, where its daemon answers, what is under way.
- * Rejects with ExitError where there is nothing to read.
+ * Reads from a call log, and from the file before it, what happened in a stretch of time; and from its daemon, if that
+ * answers, what is under way. Rejects with ExitError if there is nothing to read.
  */
 export async function fromCallLog(question: CallLogQuestion): Promise<Incident> {
   const { path, socket, wanted, wallMs, mostCalls = MOST_CALLS } = question;
@@ -52,19 +52,20 @@ export async function fromCallLog(question: CallLogQuestion): Promise<Incident> 
       await file.close();
     }
   }
-  if (reading.first === undefined) throw new ExitError(EXIT.usage, `${path} holds no call log that can be read`);
+  if (reading.first === undefined)
+    throw new ExitError(EXIT.usage, `${path} is not a call log; name the file that nonced serve --call-log writes`);
   const nowMs = wallMs();
   return reading.incident(path, nowMs, isPast(wanted, nowMs) ? undefined : await statusAt(socket));
 }
 
-/** Whatever was under way then has ended. */
+/** Returns whether everything that was under way then has ended. */
 function isPast({ toMs }: Wanted, nowMs: number): boolean {
   return toMs < nowMs;
 }
 
-/** The older file first, each once. */
+/** Opens both files, the older one first. */
 async function openBoth(path: string): Promise<FileHandle[]> {
-  // In this order: one that is renamed in between is found twice, and none is missed.
+  // In this order a file that is renamed in between is found twice, and none is missed.
   const files = [await openIfThere(path), await openIfThere(`${path}.1`), await openIfThere(path)];
   const byIdentity = new Map<string, FileHandle>();
   for (const file of [files[1], files[0], files[2]]) {
@@ -73,7 +74,11 @@ async function openBoth(path: string): Promise<FileHandle[]> {
     if (byIdentity.has(`${dev}:${ino}`)) await file.close();
     else byIdentity.set(`${dev}:${ino}`, file);
   }
-  if (byIdentity.size === 0) throw new ExitError(EXIT.usage, `there is no call log ${path}`);
+  if (byIdentity.size === 0)
+    throw new ExitError(
+      EXIT.usage,
+      `there is no call log at ${path}; name the file that nonced serve --call-log writes`,
+    );
   return [...byIdentity.values()];
 }
 
@@ -82,18 +87,18 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
     const file = await open(path, 'r');
     if ((await file.stat()).isFile()) return file;
     await file.close();
-    throw new ExitError(EXIT.usage, `${path} is no file`);
+    throw new ExitError(EXIT.usage, `${path} is not a regular file; name the call log itself`);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'ENOENT') return undefined;
     if (error instanceof ExitError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     if (code !== 'EACCES' && code !== 'EPERM') throw new ExitError(EXIT.ioError, `${path} cannot be read: ${reason}`);
-    throw new ExitError(EXIT.noPermission, `${path} may not be read by you; use sudo, or join its group`);
+    throw new ExitError(EXIT.noPermission, `you may not read ${path}; use sudo, or join its group`);
   }
 }
 
-/** The lines of a file without their ends; one that is too long for a call log is cut. */
+/** Reads the lines of a file. A line that is too long for a call log is cut. */
 async function* linesOf(file: FileHandle): AsyncIterable<string> {
   const chunk = Buffer.alloc(CHUNK_BYTES);
   let rest = Buffer.alloc(0);
@@ -109,11 +114,11 @@ async function* linesOf(file: FileHandle): AsyncIterable<string> {
     const room = LONGEST_LINE_BYTES - rest.length;
     rest = Buffer.concat([rest, chunk.subarray(from, Math.min(bytesRead, from + room))]);
   }
-  // The daemon may be writing it at this moment.
+  // The daemon may be writing this line at the moment.
   if (rest.length > 0) yield rest.toString();
 }
 
-/** Undefined where no daemon answers. */
+/** Returns undefined if no daemon answers. */
 async function statusAt(socket: string): Promise<StatusResult | undefined> {
   try {
     return await askOnce<StatusResult>(socket, 'status', {});
@@ -123,17 +128,17 @@ async function statusAt(socket: string): Promise<StatusResult | undefined> {
   }
 }
 
-/** A call log that is read, line by line. */
+/** What has been read of a call log, line by line. */
 class Reading {
   readonly #wanted: Wanted;
   readonly #mostCalls: number;
-  /** By what a line with a late outcome is known again; in the order of their ends. */
+  /** The calls, in the order of their ends, by the key that a line with a late outcome has too. */
   readonly #calls = new Map<string, Call>();
   #seen = 0;
   readonly #happenings: Happening[] = [];
   readonly #gaps: Gap[] = [];
   readonly #headers = new Map<number, DaemonLine>();
-  /** When each daemon was last heard of, and whether it has said that it stops. */
+  /** When each daemon was last heard of, and whether it stopped cleanly. */
   readonly #heard = new Map<number, { atMs: number; isClean: boolean }>();
   #unreadable = 0;
   #first: CallLogLine | undefined;
@@ -218,12 +223,12 @@ class Reading {
     const notes: string[] = [];
     if (this.#unreadable > 0) {
       const lines = this.#unreadable === 1 ? 'One line' : `${this.#unreadable.toLocaleString('en')} lines`;
-      notes.push(`${lines} of the call log cannot be read: cut by a crash, or changed.`);
+      notes.push(`${lines} of the call log cannot be read: cut off by a crash, or changed.`);
     }
     if (!isPast(this.#wanted, nowMs) && !isAuthor) {
       const who = status === undefined ? 'no daemon answers' : 'the daemon that answers does not write it';
       const at = dateTime(Date.parse(this.#last?.at ?? ''));
-      notes.push(`The call log ends at ${at}, and ${who}: what is under way is not known.`);
+      notes.push(`The call log ends at ${at}, and ${who}, so calls under way are not known.`);
     }
     return {
       fromMs: this.#wanted.fromMs,
@@ -251,7 +256,7 @@ class Reading {
     const [oldest] = calls;
     if (this.#seen > calls.length && oldest !== undefined) {
       const shown = `The last ${calls.length.toLocaleString('en')} of ${this.#seen.toLocaleString('en')} calls are shown.`;
-      gaps.push({ fromMs, toMs: oldest.endMs, text: `${shown} For the others, ask for less time or for one account.` });
+      gaps.push({ fromMs, toMs: oldest.endMs, text: `${shown} For the others, choose a shorter time or one account.` });
     }
     return gaps;
   }

@@ -3,7 +3,7 @@ import type { Call, Incident } from './incident.ts';
 import { type CallKind, FIRST_BAD_KIND, GLYPHS, KINDS, type PageData, REACH_ALL, REACH_NONE } from './page-data.ts';
 import { isToLookAt, type Picture, type Reach } from './rows.ts';
 
-/** What the page's script needs of an incident. */
+/** Returns what the page's script needs to know about an incident. */
 export function pageDataOf({ fromMs, toMs }: Incident, { rows, marks, spans }: Picture): PageData {
   const texts = new Texts();
   const calls = {
@@ -59,7 +59,7 @@ export function pageDataOf({ fromMs, toMs }: Incident, { rows, marks, spans }: P
   };
 }
 
-/** Where each call is in the columns. */
+/** Returns the index of each call in the columns. */
 export function indicesOf({ rows }: Picture): ReadonlyMap<Call, number> {
   return new Map(rows.flatMap(({ bars }) => bars).map(({ call }, index) => [call, index]));
 }
@@ -68,7 +68,7 @@ export function kindOf({ state }: Call): CallKind {
   return state.kind === 'ended' ? state.outcome : state.kind;
 }
 
-/** Under the name of a row. */
+/** Returns the note below the name of a row. */
 function noteOf(calls: readonly Call[]): string {
   const rejected = calls.filter((call) => kindOf(call) === 'invalid-nonce').length;
   const all = `${calls.length.toLocaleString('en')} ${calls.length === 1 ? 'call' : 'calls'}`;
@@ -80,7 +80,7 @@ function reachNumber(reach: Reach): number {
   return reach === 'none' ? REACH_NONE : reach;
 }
 
-/** Texts, each once. */
+/** Keeps each text once. */
 class Texts {
   readonly all: string[] = [];
   readonly #indices = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** HTML from texts that anybody may have written. */
+/** HTML from texts that may come from anywhere. */
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -8,12 +8,12 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** A text as the content of an element, or of an attribute in quotes. */
+/** Escapes a text for the content of an element, or for an attribute in quotes. */
 export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
 }
 
-/** A value as JSON that neither ends the script element it is in nor begins a comment there, whatever is in its texts. */
+/** Returns a value as JSON that neither ends its script element nor begins a comment there, whatever its texts contain. */
 export function escapeJson(value: unknown): string {
   return JSON.stringify(value).replaceAll(
     /[<>&\u2028\u2029]/g,

@@ -1,29 +1,29 @@
-/** What happened in a stretch of time, as it was found: in the memory of a daemon, or in a call log. */
+/** What happened in a stretch of time, according to a daemon's memory or a call log. */
 import type { EndedCallRecord, EventRecord, LaneStatus, StatusResult } from '../../protocol/messages.ts';
 import { UNPRINTABLE } from '../../protocol/quote.ts';
 
-/** How many calls a page shows: so many are drawn without a pause, in some ten megabytes. */
+/** How many calls a page shows at most: they are drawn without a pause, and take some ten megabytes. */
 export const MOST_CALLS = 100_000;
 
-/** A stretch of time by the wall clock. */
+/** A stretch of time, by the wall clock. */
 export interface Stretch {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** What is asked for; without an end, `toMs` is infinite. */
+/** What was asked for; without an end, `toMs` is infinite. */
 export interface Wanted extends Stretch {
-  /** Undefined: all. */
+  /** Undefined for all. */
   readonly accounts: ReadonlySet<string> | undefined;
 }
 
 export type CallState =
   | { readonly kind: 'ended'; readonly ended: EndedCallRecord['ended']; readonly outcome: EndedCallRecord['outcome'] }
-  /** Under way at the end of the stretch. */
+  /** It was under way at the end of the stretch. */
   | { readonly kind: 'held' }
   | { readonly kind: 'waiting' };
 
-/** A call: first it waited, then it was held, until `endMs`. Nonces are in decimal digits. */
+/** A call, which waited and was then held until `endMs`. Nonces are in decimal digits. */
 export interface Call {
   readonly account: string;
   readonly holder: string | null;
@@ -36,7 +36,7 @@ export interface Call {
   readonly heldMs: number;
   readonly endMs: number;
   readonly state: CallState;
-  /** Its outcome was told after its end. */
+  /** Its outcome was reported after its end. */
   readonly late: boolean;
 }
 
@@ -55,32 +55,32 @@ export interface Life {
   readonly version: string;
   readonly pid: number;
   readonly startedAtMs: number;
-  /** When it was last heard of; undefined while it lives. */
+  /** When it was last heard of; undefined while it runs. */
   readonly endedAtMs: number | undefined;
   /** It was told to stop. */
   readonly isCleanEnd: boolean;
 }
 
-/** Something is missing in a stretch of time: what, in words. */
+/** A stretch of time in which something is missing; `text` says what. */
 export interface Gap extends Stretch {
   readonly text: string;
 }
 
 export interface Incident extends Stretch {
-  /** When it was looked at. */
+  /** When this was put together. */
   readonly nowMs: number;
-  /** Where it was found, in words. */
+  /** Where it comes from, in words. */
   readonly source: string;
   readonly lives: readonly Life[];
-  /** By their ends, then those that are under way. */
+  /** In the order of their ends; those under way come last. */
   readonly calls: readonly Call[];
   readonly happenings: readonly Happening[];
   readonly gaps: readonly Gap[];
-  /** What else a reader has to know, in words. */
+  /** What else a reader must know, in words. */
   readonly notes: readonly string[];
 }
 
-/** When the call began to wait. */
+/** Returns when the call began to wait. */
 export function beginMs({ endMs, heldMs, waitedMs }: Call): number {
   return endMs - heldMs - waitedMs;
 }
@@ -99,11 +99,11 @@ export function accountOf({ kind, subject }: Happening): string | undefined {
 export function isHappeningWanted(happening: Happening, { fromMs, toMs, accounts }: Wanted): boolean {
   const account = accountOf(happening);
   const isTheirs = account === undefined || accounts === undefined || accounts.has(account);
-  // A start is told by the daemon's life.
+  // The life of a daemon shows its start.
   return happening.kind !== 'started' && happening.atMs >= fromMs && happening.atMs <= toMs && isTheirs;
 }
 
-/** The calls under way that `status` tells of, at `nowMs`: who holds, and of each account and priority who is next. */
+/** Returns the calls under way at `nowMs` from a status: all holders, and the next waiter of each account and priority. */
 export function underWay({ lanes }: Pick<StatusResult, 'lanes'>, nowMs: number): Call[] {
   return lanes.flatMap(({ holders, waiters }: LaneStatus) => [
     ...holders.map((holder): Call => {
@@ -133,7 +133,7 @@ function whoOf(call: LaneStatus['waiters'][number] | LaneStatus['holders'][numbe
   return { account: printable(account), holder: orNull(name), pid, label: orNull(label), priority };
 }
 
-/** With what could garble a page or a terminal made a question mark: a call log may have been written by anybody. */
+/** Replaces what could garble a page or a terminal by question marks: a call log may come from anywhere. */
 export function printable(text: string): string {
   return UNPRINTABLE.test(text) ? text.replaceAll(EVERY_UNPRINTABLE, '?') : text;
 }

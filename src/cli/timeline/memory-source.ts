@@ -14,12 +14,12 @@ import {
 } from './incident.ts';
 import { clockTime } from './times.ts';
 
-/** More pages than the daemon remembers calls: one that makes calls faster than they are read is not read for ever. */
+/** More pages than the daemon remembers. Reading stops there if calls end faster than they are read. */
 const MOST_PAGES = 20;
 
-/** What the daemon remembers of a stretch of time. Rejects with NoncedError. */
+/** Reads what the daemon remembers of a stretch of time. Rejects with NoncedError. */
 export async function fromMemory(socket: string, wanted: Wanted, wallMs: () => number): Promise<Incident> {
-  // First, so that a call that ends meanwhile is among the ended ones too, where it is known again.
+  // First, so that a call that ends meanwhile is also among the ended ones, where it is recognised.
   const status = await askOnce<StatusResult>(socket, 'status', {});
   const nowMs = wallMs();
   const { calls, missed } = await endedCalls(socket, wallMs);
@@ -77,7 +77,7 @@ async function endedCalls(socket: string, wallMs: () => number): Promise<{ calls
         late: call.late,
       });
     }
-    // Forgotten between two pages counts too, though it is a hole and no beginning.
+    // Calls that were forgotten between two pages count, too, although they are not from the beginning.
     missed += page.missed;
     after = page.after;
     if (page.calls.length < MAX_PAGE) break;
@@ -99,7 +99,7 @@ function gapsOf({ fromMs, toMs }: Wanted, { calls, missed, startedAtMs, epoch }:
       fromMs,
       toMs: Math.min(startedAtMs, toMs),
       text:
-        `The daemon was started at ${clockTime(startedAtMs)} and remembers nothing from before. ` +
+        `The daemon started at ${clockTime(startedAtMs)} and remembers nothing from before. ` +
         'A call log would: nonced serve --call-log FILE.',
     });
   }

@@ -1,21 +1,21 @@
 import type { Outcome } from '../../terms.ts';
 
 /**
- * What the script of the page is given, as JSON. It imports types alone, because the script is compiled for a browser. Calls
- * are columns, which is the least text, and what is said often is said once, in `texts`. -1 stands for nothing.
+ * What the page's script gets, as JSON. This file imports only types, because the script is compiled for a browser. Calls
+ * are columns, which takes the least text, and repeated texts stand once in `texts`. -1 stands for nothing.
  */
 export interface PageData {
   readonly fromMs: number;
   readonly toMs: number;
-  /** How a call may have gone, the worse, the later, and a sign for each. */
+  /** How a call may have gone, from best to worst, and a sign for each. */
   readonly kinds: readonly string[];
   readonly glyphs: readonly string[];
-  /** The first of the kinds that are to be seen from far away. */
+  /** The first kind that must be visible even if its bar is too short. */
   readonly firstBadKind: number;
   readonly endings: readonly string[];
   readonly texts: readonly string[];
   readonly rows: readonly { readonly name: string; readonly tracks: number; readonly note: string }[];
-  /** By row, then by the beginning of their waits. */
+  /** In the order of rows, and within a row of the beginning of their waits. */
   readonly calls: CallColumns;
   readonly marks: readonly {
     readonly atMs: number;
@@ -52,18 +52,18 @@ export interface CallColumns {
   readonly priority: readonly number[];
   readonly pid: readonly number[];
   readonly nonce: readonly (string | -1)[];
-  /** -1 also where it is the nonce itself. */
+  /** Also -1 if it is the nonce itself. */
   readonly lastNonce: readonly (string | -1)[];
-  /** 1: its outcome was told after its end. */
+  /** 1 if its outcome was reported after its end. */
   readonly late: readonly number[];
-  /** 1: who looks for what went wrong wants to see it. */
+  /** 1 if a search for what went wrong should show it. */
   readonly toLookAt: readonly number[];
 }
 
-/** How a call went: its outcome, or that it has none yet. */
+/** The outcome of a call, or its state if it has none yet. */
 export type CallKind = Outcome | 'waiting' | 'held';
 
-/** For readers without colours, or who see red and green as one. The worse, the later. */
+/** The signs, from best to worst: not every reader can tell the colours apart. */
 export const GLYPHS: Readonly<Record<CallKind, string>> = {
   unused: '',
   ok: '',
@@ -77,7 +77,7 @@ export const GLYPHS: Readonly<Record<CallKind, string>> = {
   'invalid-nonce': '✕',
 };
 
-/** In the order in which bars are drawn: of those that lie on each other, the last shows. */
+/** In the order in which bars are drawn; where they overlap, the last one shows. */
 export const KINDS = Object.keys(GLYPHS) as CallKind[];
 
 export const FIRST_BAD_KIND = KINDS.indexOf('rate-limited');

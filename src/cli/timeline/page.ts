@@ -1,4 +1,4 @@
-/** The page: one file that loads nothing, and in which nothing runs but its own scripts. */
+/** The page: one file that loads nothing, and in which only its own scripts run. */
 
 import { createHash } from 'node:crypto';
 import { formatDuration } from '../../durations.ts';
@@ -16,7 +16,7 @@ export function renderPage(incident: Incident, by: Grouping, { style, scripts }:
   const { fromMs, toMs, nowMs, source, calls } = incident;
   const picture = pictureOf(incident, by);
   const when = stretchText(fromMs, toMs);
-  // Nothing is loaded, and of scripts and styles only those run that have these hashes: whatever a bot calls itself.
+  // Nothing is loaded, and only scripts and styles with these hashes are used, whatever a bot calls itself.
   const policy = [
     "default-src 'none'",
     `style-src ${hashOf(style)}`,
@@ -79,7 +79,7 @@ function figures({ calls, lives, fromMs, toMs }: Incident): string {
   return `<ul id="figures">${items.join('')}</ul>`;
 }
 
-/** What is missing, before anybody concludes from what is there. */
+/** Lists what is missing, before readers draw conclusions from what is there. */
 function notices({ gaps, notes }: Incident): string {
   const texts = [...gaps.map(({ text }) => text), ...notes];
   if (texts.length === 0) return '';
@@ -87,11 +87,11 @@ function notices({ gaps, notes }: Incident): string {
 }
 
 function pictureSection(calls: readonly Call[], { rows, marks }: Picture): string {
-  if (rows.length === 0 && marks.length === 0) return '<p class="none">No call and no event is known of this time.</p>';
+  if (rows.length === 0 && marks.length === 0) return '<p class="none">No call or event is known in this time.</p>';
   const toLookAt = calls.filter(isToLookAt).length;
   const about =
-    `A row for each of ${rows.length}, time from left to right. ${calls.length} calls, ${toLookAt} of them to be looked at, ` +
-    `${marks.length} events. The tables below have them in words.`;
+    `${rows.length} rows, with time from left to right. ${calls.length} calls, ${toLookAt} of them to look at, ` +
+    `${marks.length} events. The tables below say the same in words.`;
   return `<section id="picture" aria-label="Timeline">
 <div id="tools">
 <div id="legend" role="group" aria-label="Which calls are shown">${legend(calls)}</div>
@@ -109,15 +109,15 @@ function pictureSection(calls: readonly Call[], { rows, marks }: Picture): strin
 <div id="plot" tabindex="0" role="application" aria-label="${escapeHtml(about)}" aria-describedby="keys">
 <div id="stage"><canvas id="canvas"></canvas><canvas id="pointer"></canvas></div>
 </div>
-<p id="keys">Drag to select a time, Ctrl and wheel to zoom, Shift and wheel to move, double-click for all of it. Keys: + − ← → 0;
-n and p go from one call to look at to the next; Escape closes.</p>
-<noscript><p class="none">The picture is drawn by a script, and scripts are off here. The tables below do without.</p></noscript>
+<p id="keys">Drag to select a time. Zoom with Ctrl and the wheel, move with Shift and the wheel, double-click to see everything.
+Keys: + − ← → 0; n and p go to the next and the previous call to look at; Escape closes.</p>
+<noscript><p class="none">A script draws the picture, and scripts are off. The tables below need none.</p></noscript>
 </section>`;
 }
 
 const NAMES: Partial<Readonly<Record<CallKind, string>>> = { held: 'under way', waiting: 'still waiting' };
 
-/** With counts; what there is none of is left out. */
+/** Returns the legend, with counts. Kinds without calls are left out. */
 function legend(calls: readonly Call[]): string {
   const counts = new Map<CallKind, number>();
   for (const call of calls) counts.set(kindOf(call), (counts.get(kindOf(call)) ?? 0) + 1);
@@ -127,7 +127,7 @@ function legend(calls: readonly Call[]): string {
     const swatch = `<i class="swatch" data-kind="${kind}" aria-hidden="true">${GLYPHS[kind]}</i>`;
     return `<button data-kind="${kind}" aria-pressed="true">${swatch}${NAMES[kind] ?? kind} <b>${count}</b></button>`;
   });
-  const waited = '<span><i class="swatch wait" aria-hidden="true"></i>before it: its wait</span>';
+  const waited = '<span><i class="swatch wait" aria-hidden="true"></i>the wait before it</span>';
   const capped = calls.some(({ state }) => state.kind === 'ended' && state.ended !== 'released');
   const cap = capped ? '<span><i class="swatch cap" aria-hidden="true"></i>not released</span>' : '';
   return `${buttons.join('')}${waited}${cap}`;

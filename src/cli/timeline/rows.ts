@@ -1,17 +1,17 @@
 import { isUnremarkable } from '../../terms.ts';
 import { processText } from '../terminal/process-text.ts';
-/** From calls and events to what is drawn: rows of bars, marks at a time, and spans of time. Pure. */
+/** Turns calls and events into what is drawn: rows of bars, marks, and spans of time. Pure. */
 import { accountOf, beginMs, type Call, type Happening, type Incident, type Stretch } from './incident.ts';
 import { clockTime } from './times.ts';
 
 export type Grouping = 'account' | 'process';
 
-/** A call that waited or was held for longer is slow. */
+/** A call that waited, or was held, for longer than this is slow. */
 export const SLOW_MS = 5_000;
-/** Calls that overlap lie below each other, up to so many deep. */
+/** How many overlapping calls lie below each other at most. */
 const MOST_TRACKS = 12;
 
-/** A call at its place in a row. */
+/** A call in its place in a row. */
 export interface Bar {
   readonly call: Call;
   readonly track: number;
@@ -19,21 +19,21 @@ export interface Bar {
 
 export interface Row {
   readonly name: string;
-  /** By the beginning of their waits. */
+  /** In the order of the beginning of their waits. */
   readonly bars: readonly Bar[];
-  /** How many lie below each other at most. */
+  /** How many bars lie below each other at most. */
   readonly tracks: number;
 }
 
-/** Which rows something concerns: all, none of those that there are, or the one of that index. */
+/** Which rows something concerns: all, none, or the one with that index. */
 export type Reach = 'all' | 'none' | number;
 
-/** Something that happened at a time. */
+/** An event at a moment. */
 export interface Mark {
   readonly atMs: number;
   readonly kind: string;
   readonly severity: Happening['severity'];
-  /** A few words, beside the mark. */
+  /** A few words beside the mark. */
   readonly label: string;
   readonly text: string;
   readonly reach: Reach;
@@ -41,14 +41,14 @@ export interface Mark {
 
 export type SpanKind = 'missing' | 'down' | 'paused' | 'quarantined' | 'drained' | 'outage' | 'disk' | 'clock';
 
-/** A stretch of time in which something was other than usual. */
+/** A stretch of time in which something was unusual. */
 export interface Span extends Stretch {
   readonly kind: SpanKind;
   readonly label: string;
   readonly reach: Reach;
 }
 
-/** What is drawn. */
+/** Everything that is drawn. */
 export interface Picture {
   readonly rows: readonly Row[];
   readonly marks: readonly Mark[];
@@ -60,13 +60,13 @@ export function pictureOf(incident: Incident, by: Grouping): Picture {
   return { rows, marks: marksOf(incident, rows), spans: spansOf(incident, rows) };
 }
 
-/** Whether somebody who looks for what went wrong wants to see the call. */
+/** Returns whether a search for what went wrong should show the call. */
 export function isToLookAt({ state, waitedMs, heldMs }: Call): boolean {
   if (waitedMs > SLOW_MS || heldMs > SLOW_MS) return true;
   return state.kind === 'ended' && (state.ended !== 'released' || !isUnremarkable(state.outcome));
 }
 
-/** A row for each account or process, by name; also for accounts of which nothing but an event is known. */
+/** Returns a row for each account or process, by name; also for accounts that have only events. */
 export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenings'>, by: Grouping): Row[] {
   const groups = new Map<string, Call[]>();
   const group = (name: string): Call[] => {
@@ -85,7 +85,7 @@ export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenin
   return names.map((name) => ({ name, ...packed(groups.get(name) ?? []) }));
 }
 
-/** Puts each call into the first track that is free; where all are taken, into the one that is free soonest. */
+/** Puts each call into the first free track, or, if none is free, into the one that is free soonest. */
 function packed(calls: readonly Call[]): Omit<Row, 'name'> {
   const byBeginning = calls.map((call) => ({ call, fromMs: beginMs(call) })).sort((a, b) => a.fromMs - b.fromMs);
   const freeFromMs: number[] = [];
@@ -102,7 +102,7 @@ function indexOfLeast(numbers: readonly number[]): number {
   return numbers.indexOf(Math.min(...numbers));
 }
 
-/** Starts of the daemon and what an operator should know of, by time. */
+/** Returns the starts of the daemon and the events that an operator should know, by time. */
 export function marksOf({ lives, happenings, fromMs, toMs }: Incident, rows: readonly Row[]): Mark[] {
   const starts = lives
     .filter(({ startedAtMs }) => startedAtMs >= fromMs && startedAtMs <= toMs)
@@ -142,11 +142,11 @@ interface Pair {
   readonly of: string;
   readonly until: string;
   readonly label: string;
-  /** A restart of the daemon does not end it. */
+  /** Whether it outlasts a restart of the daemon. */
   readonly isDurable: boolean;
 }
 
-/** Stretches that begin with one event and end with another; one that has no end goes on to the end of the whole. */
+/** Spans that begin with one event and end with another. One without an end goes on to the end of the page. */
 const PAIRS: readonly Pair[] = [
   { kind: 'paused', of: 'paused', until: 'resumed', label: 'paused', isDurable: true },
   { kind: 'quarantined', of: 'breaker-changed', until: 'breaker-changed', label: 'quarantined', isDurable: true },
@@ -156,7 +156,7 @@ const PAIRS: readonly Pair[] = [
   { kind: 'clock', of: 'clock-changed', until: 'clock-changed', label: 'clock trouble', isDurable: false },
 ];
 
-/** By their beginnings. */
+/** Returns the spans in the order of their beginnings. */
 export function spansOf(incident: Incident, rows: readonly Row[]): Span[] {
   const { fromMs, toMs, gaps, lives } = incident;
   const missing = gaps.map((gap): Span => ({ ...stretch(gap), kind: 'missing', label: gap.text, reach: 'all' }));
@@ -192,7 +192,7 @@ function pairsOf({ happenings, lives, toMs }: Incident, rows: readonly Row[], pa
       if (restartMs !== undefined) close(begin, restartMs);
     }
     const begin = open.get(subject);
-    // Where both have one name, what is good news is the end.
+    // If both have the same name, the good news is the end.
     const isEnd = kind === pair.until && (pair.of !== pair.until || happening.severity === 'info');
     if (isEnd && begin !== undefined) close(begin, atMs);
     else if (kind === pair.of && !isEnd && begin === undefined) open.set(subject, happening);

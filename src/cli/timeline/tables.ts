@@ -1,4 +1,4 @@
-/** What the picture shows, in words and numbers: for who cannot see it, who searches it, and who copies from it. */
+/** What the picture shows, in words and numbers: for readers who cannot see it, and for searching and copying. */
 import { formatDuration } from '../../durations.ts';
 import { kindOf } from './columns.ts';
 import { escapeHtml } from './html.ts';
@@ -7,17 +7,17 @@ import { GLYPHS } from './page-data.ts';
 import { isToLookAt, type Mark, type Row, SLOW_MS } from './rows.ts';
 import { clockTime } from './times.ts';
 
-/** Rows of a table; a browser lays out more of them only slowly, and nobody reads them. */
+/** How many rows a table has at most: a browser lays out more of them slowly, and nobody would read them. */
 const MOST_LISTED = 500;
 
-/** The rejected and slow calls, the latest first. `indices`: where the page's script finds each. */
+/** Lists the rejected and slow calls, the latest first. By `indices` the page's script finds each. */
 export function callsTable(calls: readonly Call[], indices: ReadonlyMap<Call, number>): string {
   const found = calls.filter(isToLookAt).sort((a, b) => b.endMs - a.endMs);
-  // Rejected ones are never left out for the sake of slow ones.
+  // A rejected call is never left out in favour of a slow one.
   const worst = found.filter((call) => kindOf(call) === 'invalid-nonce').slice(0, MOST_LISTED);
   const others = found.filter((call) => kindOf(call) !== 'invalid-nonce').slice(0, MOST_LISTED - worst.length);
   const listed = [...worst, ...others].sort((a, b) => b.endMs - a.endMs);
-  const about = `Not known to have gone well, or waited or held for over ${formatDuration(SLOW_MS)}; the latest first.`;
+  const about = `Calls that are not known to have succeeded, or that waited or were held for over ${formatDuration(SLOW_MS)}, the latest first.`;
   const cut =
     found.length > listed.length ? ` ${listed.length} of ${found.length.toLocaleString('en')} are listed.` : '';
   return section(
@@ -50,7 +50,7 @@ export function eventsTable(marks: readonly Mark[]): string {
   return section(
     'events',
     'Events',
-    `Starts, and what an operator should know of; the latest first.${cut}`,
+    `Starts of the daemon, and what an operator should know, the latest first.${cut}`,
     ['at', '', 'what'],
     listed.map(({ atMs, severity, text }) => ({
       attributes: `data-at="${Math.round(atMs)}" data-severity="${escapeHtml(severity)}"`,
@@ -121,6 +121,6 @@ function nonceText({ nonce, lastNonce }: Call): string {
 
 function outcomeText(call: Call): string {
   const kind = kindOf(call);
-  const told = call.late ? ' (told late)' : '';
+  const told = call.late ? ' (reported late)' : '';
   return `${GLYPHS[kind]} ${kind}${told}`.trim();
 }

@@ -1,6 +1,6 @@
-/** Times as the page and its tables tell them: in UTC, as exchanges and their logs do. */
+/** Times for the page and its tables, in UTC like those of exchanges and their logs. */
 
-/** A time as a person gives it: so long ago, or by the clock. In milliseconds. */
+/** A time as people give it, in milliseconds: how long ago, or by the clock. */
 export type Moment = { readonly kind: 'ago'; readonly ms: number } | { readonly kind: 'at'; readonly ms: number };
 
 /** 22:40:01.007 */
@@ -13,7 +13,7 @@ export function dateTime(ms: number): string {
   return new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
 }
 
-/** A stretch of time; the day is said once where it is one. */
+/** Returns a stretch of time; the day stands once if it is the same. */
 export function stretchText(fromMs: number, toMs: number): string {
   const [from, to] = [dateTime(fromMs), dateTime(toMs)];
   const isOneDay = from.slice(0, 10) === to.slice(0, 10);

@@ -70,7 +70,7 @@ test('the calls to look at are a table, the latest first, with their nonces', ()
     [1_000, '1', 'invalid-nonce'],
   ]);
   expect(rows[0]?.[4]).toContain(
-    '<td>1795365006294000000 to 9</td><td>0 ms</td><td>20.0 s</td><td>released</td><td>ok (told late)</td>',
+    '<td>1795365006294000000 to 9</td><td>0 ms</td><td>20.0 s</td><td>released</td><td>ok (reported late)</td>',
   );
   expect(rows[1]?.[4]).toContain('<td>✕ invalid-nonce</td>');
 });
@@ -85,7 +85,7 @@ test('of too many calls to look at the rejected ones are all listed, and that it
 
 test('where nothing is known there is no empty picture but a sentence', () => {
   const page = renderPage(incidentOf(), 'account', ASSETS);
-  expect(page).toContain('No call and no event is known of this time.');
+  expect(page).toContain('No call or event is known in this time.');
   expect(page).not.toContain('<canvas');
 });
 

@@ -137,7 +137,7 @@ test('lines that cannot be read are counted, and later types of lines are passed
   ]);
   const { calls, notes } = await read(path);
   expect(noncesOf(calls)).toEqual(['5']);
-  expect(notes[0]).toBe('2 lines of the call log cannot be read: cut by a crash, or changed.');
+  expect(notes[0]).toBe('2 lines of the call log cannot be read: cut off by a crash, or changed.');
 });
 
 test('a last line without its end is read if it is whole', async () => {
@@ -211,7 +211,7 @@ test('what is under way is taken from the daemon that writes the call log, and f
   expect(others.calls).toHaveLength(1);
   expect(others.notes).toEqual([expect.stringContaining('the daemon that answers does not write it')]);
   const none = await read(path);
-  expect(none.notes).toEqual([expect.stringContaining('no daemon answers: what is under way is not known')]);
+  expect(none.notes).toEqual([expect.stringContaining('no daemon answers, so calls under way are not known')]);
 });
 
 test('what a line holds that would garble a page is made a question mark', async () => {
@@ -277,7 +277,7 @@ test('from memory: before its start a daemon knows nothing, but there was nothin
     return (await fromMemory(socket, ALL, () => NOW_MS)).gaps.map(({ text }) => text);
   };
   expect(await texts(2)).toEqual([
-    expect.stringContaining('was started at 22:39:00.000 and remembers nothing from before'),
+    expect.stringContaining('started at 22:39:00.000 and remembers nothing from before'),
   ]);
   expect(await texts(1)).toEqual([]);
 });

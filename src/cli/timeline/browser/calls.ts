@@ -1,11 +1,11 @@
-/** The calls as they are looked for: by row and track, and there by time. Times are in milliseconds after the beginning. */
+/** The calls for searching: by row and track, and there by time. Times are in milliseconds after the beginning. */
 class Calls {
   readonly columns: PageData['calls'];
   readonly count: number;
   readonly kinds: readonly string[];
   readonly beginMs: Float64Array;
   readonly heldFromMs: Float64Array;
-  /** Of each row its tracks, of each track its calls by the beginning of their waits. */
+  /** The tracks of each row, and the calls of each track by the beginning of their waits. */
   readonly tracks: readonly (readonly Track[])[];
 
   constructor({ calls, rows, kinds }: PageData) {
@@ -24,7 +24,7 @@ class Calls {
     this.tracks = tracks;
   }
 
-  /** The worst of the calls in a track that were under way in a stretch of time, and of the worst the shortest. */
+  /** Returns the worst call of a track that was under way in a stretch of time; of several, the shortest. */
   worstIn(track: Track, fromMs: number, toMs: number, hidden: ReadonlySet<number>): number | undefined {
     let worst: number | undefined;
     track.within(fromMs, toMs, this.beginMs, (index) => {
@@ -39,10 +39,10 @@ class Calls {
   }
 }
 
-/** Calls that lie in one line. They do not overlap but where too many were under way at once. */
+/** Calls in one line. They overlap only if too many were under way at once. */
 class Track {
   readonly indices: number[] = [];
-  /** By when all up to that one had ended: it only grows, so it can be searched. */
+  /** When all up to each index had ended. It only grows, so it can be searched. */
   readonly #endedByMs: number[] = [];
 
   add(index: number, endMs: number): void {
@@ -50,7 +50,7 @@ class Track {
     this.#endedByMs.push(Math.max(endMs, this.#endedByMs.at(-1) ?? Number.NEGATIVE_INFINITY));
   }
 
-  /** Visits, in order, those that may reach into a stretch of time. */
+  /** Visits, in order, the calls that may reach into a stretch of time. */
   within(fromMs: number, toMs: number, beginMs: Float64Array, visit: (index: number) => void): void {
     let low = 0;
     let high = this.indices.length;
@@ -67,7 +67,7 @@ class Track {
   }
 }
 
-/** An element that is known to be there. */
+/** Returns an element that is known to be there. */
 function at(numbers: readonly number[], index: number): number {
   return numbers[index] ?? 0;
 }

@@ -1,8 +1,8 @@
-/** How far the pointer may move in a click. */
+/** How far the pointer may move during a click. */
 const CLICK_PX = 4;
 const ZOOM_STEP = 1.5;
 const MOVE_SHARE = 0.25;
-/** How far beside a bar the pointer may be. */
+/** How far from a bar the pointer may be. */
 const NEAR_PX = 3;
 
 class Chart {
@@ -18,7 +18,7 @@ class Chart {
   readonly #canvas: HTMLCanvasElement;
   readonly #shown: HTMLElement;
   readonly #hidden = new Set<number>();
-  /** Calls to look at, by their ends. */
+  /** The calls to look at, in the order of their ends. */
   readonly #toLookAt: readonly number[];
   #selected: number | undefined;
   #asked: 'nothing' | 'pointer' | 'all' = 'nothing';
@@ -104,7 +104,7 @@ class Chart {
     this.#do(found);
   }
 
-  /** With Ctrl, as with two fingers, it zooms; sideways, or with Shift, it moves; otherwise it scrolls the rows. */
+  /** Zooms with Ctrl or two fingers, moves sideways or with Shift, and otherwise scrolls the rows. */
   #wheel(event: WheelEvent): void {
     const sideways = event.shiftKey && event.deltaX === 0 ? event.deltaY : event.deltaX;
     if (event.ctrlKey || event.metaKey) {
@@ -116,7 +116,7 @@ class Chart {
     event.preventDefault();
   }
 
-  /** From a press to a release: a click tells what is there for good, a drag selects a stretch of time. */
+  /** Follows a press to its release: a click keeps the tip open, a drag selects a stretch of time. */
   #pressed(down: PointerEvent): void {
     if (down.button !== 0 || down.offsetX < this.#layout.namesPx) return;
     this.#canvas.setPointerCapture(down.pointerId);
@@ -216,13 +216,13 @@ class Chart {
     if (span === undefined) return false;
     const facts = spans.map(
       ({ label, fromMs, toMs }) =>
-        [durationText(toMs - fromMs), `${label}\n${timeText(fromMs)} – ${timeText(toMs)}`] as const,
+        [formatDuration(toMs - fromMs), `${label}\n${timeText(fromMs)} – ${timeText(toMs)}`] as const,
     );
     this.#tip.show(SPAN_NAMES[span.kind] ?? span.kind, facts, clientX, clientY);
     return true;
   }
 
-  /** To the next call to look at, or the one before. */
+  /** Goes to the next call to look at, or to the previous one. */
   #step(direction: 1 | -1): void {
     const shown = this.#toLookAt.filter((index) => !this.#hidden.has(at(this.#calls.columns.kind, index)));
     const place = this.#selected === undefined ? -1 : shown.indexOf(this.#selected);
@@ -231,13 +231,13 @@ class Chart {
     if (index !== undefined) this.#select(index);
   }
 
-  /** Brings a call into view and tells of it. */
+  /** Brings a call into view and shows its tip. */
   #select(index: number): void {
     const { columns, beginMs } = this.#calls;
     const [row, track, endMs] = [at(columns.row, index), at(columns.track, index), at(columns.end, index)];
     const fromMs = beginMs[index] ?? 0;
     this.#selected = index;
-    // As near as it is, but the whole of the call is to be seen, and not as a stroke.
+    // Keep the zoom, unless the call would not fit, or would be a mere stroke.
     const lengthMs = Math.min(Math.max(endMs - fromMs, 200) * 8, this.#view.wholeMs);
     const isSeen = fromMs >= this.#view.fromMs && endMs <= this.#view.toMs;
     if (!isSeen || this.#view.lengthMs > lengthMs) {
@@ -272,7 +272,7 @@ class Chart {
     this.#repaint('all');
   }
 
-  /** From a line of a table to its place in the picture. */
+  /** Lets a line of a table lead to its place in the picture. */
   #linkTables(): void {
     for (const line of document.querySelectorAll<HTMLTableRowElement>('tr[data-at]')) {
       const cell = line.cells[0];
@@ -307,7 +307,7 @@ class Chart {
     this.#repaint('all');
   }
 
-  /** With the next frame, however often it is asked for until then. */
+  /** Repaints with the next frame, however often it is called until then. */
   #repaint(what: 'pointer' | 'all'): void {
     const isUnderWay = this.#asked !== 'nothing';
     if (this.#asked !== 'all') this.#asked = what;
@@ -324,9 +324,9 @@ class Chart {
 
   #shownText(): string {
     const { fromMs, toMs, isWhole } = this.#view;
-    if (isWhole) return 'all of it';
+    if (isWhole) return 'everything';
     const [from, to] = [timeText(this.#page.fromMs + fromMs), timeText(this.#page.fromMs + toMs)];
-    return `${from} – ${to} (${durationText(toMs - fromMs)})`;
+    return `${from} – ${to} (${formatDuration(toMs - fromMs)})`;
   }
 }
 

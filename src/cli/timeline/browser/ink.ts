@@ -3,7 +3,7 @@ const SMALL_FONT = '11px system-ui, sans-serif';
 const BOLD_FONT = '600 13px system-ui, sans-serif';
 const MONO_FONT = '11px ui-monospace, monospace';
 
-/** A canvas that is drawn on in CSS pixels, with the colours of the style sheet. */
+/** A canvas for drawing in CSS pixels, with the colours of the style sheet. */
 class Ink {
   readonly context: CanvasRenderingContext2D;
   readonly #canvas: HTMLCanvasElement;
@@ -17,17 +17,17 @@ class Ink {
     this.context = context;
   }
 
-  /** Another theme: they are looked up anew. */
+  /** Forgets the colours when the theme changes. */
   forgetColours(): void {
     this.#colours.clear();
     this.#hatches.clear();
   }
 
-  /** Makes the canvas that large, in the pixels that the screen has. */
+  /** Gives the canvas its size in the pixels of the screen. */
   resize(widthPx: number, heightPx: number): void {
     const ratio = window.devicePixelRatio;
     const [width, height] = [Math.round(widthPx * ratio), Math.round(heightPx * ratio)];
-    // Setting it clears the canvas and costs as much as drawing it.
+    // Setting the size clears the canvas and costs as much as drawing.
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
       this.#canvas.width = width;
       this.#canvas.height = height;
@@ -70,7 +70,7 @@ class Ink {
     return found;
   }
 
-  /** Stripes, for who cannot tell the colours apart. */
+  /** Draws stripes, for readers who cannot tell the colours apart. */
   hatch(colour: string, alpha: number): CanvasPattern | null {
     const key = `${colour} ${alpha}`;
     const known = this.#hatches.get(key);

@@ -1,4 +1,4 @@
-/** Where everything is, in CSS pixels. Rows scroll below the head; names are left of the bars. */
+/** Where everything is, in CSS pixels. Rows scroll below the head; names stand to the left of the bars. */
 
 const AXIS_PX = 26;
 const MARK_PX = 17;
@@ -8,7 +8,7 @@ const HEAD_PX = AXIS_PX + MARK_PX * MARK_TIERS + BAND_PX;
 const ROW_PADDING_PX = 7;
 const SHORTEST_ROW_PX = 40;
 const BAR_GAP_PX = 3;
-/** What is shorter than a pixel would not be seen. */
+/** Anything shorter than a pixel would be invisible. */
 const NARROWEST_BAR_PX = 1.5;
 const RIGHT_PX = 14;
 
@@ -16,7 +16,7 @@ class Layout {
   readonly rowTops: readonly number[];
   readonly rowHeights: readonly number[];
   readonly rowsPx: number;
-  /** Of what can be seen. */
+  /** The visible size. */
   widthPx = 0;
   heightPx = 0;
   scrollPx = 0;
@@ -41,18 +41,18 @@ class Layout {
     return this.widthPx < 700 ? 104 : 184;
   }
 
-  /** Of the bars. */
+  /** The width of the bars. */
   get plotPx(): number {
     return Math.max(1, this.widthPx - this.namesPx - RIGHT_PX);
   }
 
-  /** Of each track; where many lie below each other, less. */
+  /** The height of a track, which is less if many lie below each other. */
   trackPx(row: number): number {
     const tracks = this.#rows[row]?.tracks ?? 1;
     return tracks > 8 ? 11 : tracks > 5 ? 13 : tracks > 3 ? 16 : 20;
   }
 
-  /** On the canvas, from its top. */
+  /** The distance from the top of the canvas. */
   rowTop(row: number): number {
     return HEAD_PX + at(this.rowTops, row) - this.scrollPx;
   }

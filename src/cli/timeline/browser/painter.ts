@@ -1,25 +1,25 @@
-/** What is drawn beside the calls. */
+/** What decides how the calls are drawn. */
 interface Scene {
   readonly view: View;
-  /** Kinds of calls that are left out. */
+  /** The kinds of calls that are left out. */
   readonly hidden: ReadonlySet<number>;
-  /** Index of a call that is drawn with a frame. */
+  /** The index of the call that has a frame. */
   readonly selected: number | undefined;
 }
 
-/** A mark, where it was drawn: with its label from `fromX` to `toX`. */
+/** A mark and its place; with its label it reaches from `fromX` to `toX`. */
 interface Placed {
   readonly mark: number;
   readonly x: number;
   readonly tier: number;
   readonly fromX: number;
   readonly toX: number;
-  /** Undefined where there was no room for its label. */
+  /** Undefined if there was no room for its label. */
   readonly textX: number | undefined;
 }
 
 class Painter {
-  /** From the last painting: for the pointer to find them again. */
+  /** The marks of the last painting, where the pointer finds them. */
   placed: readonly Placed[] = [];
   readonly #ink: Ink;
   readonly #page: PageData;
@@ -75,13 +75,13 @@ class Painter {
         if (hidden.has(kind)) return;
         const endX = this.#layout.x(at(columns.end, index), view);
         if (kind >= this.#page.firstBadKind || index === scene.selected) bad.push(index);
-        // Thousands of calls in a few pixels: what would change nothing is not drawn.
+        // With thousands of calls in a few pixels, a bar that would change nothing is not drawn.
         else if (endX - lastX >= 0.5) {
           this.#paintBar(index, row, number, scene);
           lastX = endX;
         }
       });
-      // On top of the others.
+      // Above the others.
       bad.sort((a, b) => at(columns.kind, a) - at(columns.kind, b));
       let lastFlag = Number.NEGATIVE_INFINITY;
       let lastKind = -1;
@@ -102,7 +102,7 @@ class Painter {
     const kind = kinds[at(columns.kind, index)] ?? 'unknown';
     const height = this.#layout.barPx(row);
     const top = this.#layout.barTop(row, track);
-    // Within what can be seen: a canvas draws nothing that is a million pixels long.
+    // Only the visible part: a canvas cannot draw anything a million pixels long.
     const clampX = (ms: number) => Math.min(Math.max(this.#layout.x(ms, view), -50), this.#layout.widthPx + 50);
     const beginX = clampX(beginMs[index] ?? 0);
     const heldX = clampX(heldFromMs[index] ?? 0);
@@ -145,7 +145,7 @@ class Painter {
     context.lineWidth = 1;
   }
 
-  /** A bar that goes on, as far as is known. */
+  /** Draws the end of a bar that goes on, as far as is known. */
   #paintOpenEnd(heldX: number, endX: number, top: number, height: number): void {
     const { context } = this.#ink;
     context.fillStyle = this.#ink.colour('kind-held');
@@ -159,7 +159,7 @@ class Painter {
     context.fillRect(heldX, top, endX - heldX, height);
   }
 
-  /** A call that is too short to be seen, and must be. */
+  /** Draws a call that is too short to be visible but must be seen. */
   #paintFlag(colour: string, x: number, top: number): void {
     const { context } = this.#ink;
     context.fillStyle = colour;
@@ -209,7 +209,7 @@ class Painter {
     this.#ink.fill('line', 0, top + height - 0.5, this.#layout.widthPx, 1);
   }
 
-  /** Lines at round times, or their labels. */
+  /** Draws lines at round times, or their labels. */
   #paintGrid(view: View, labels: boolean): void {
     const { context } = this.#ink;
     const step = tickStepMs(view, this.#layout.plotPx, 96);
@@ -227,7 +227,7 @@ class Painter {
     }
   }
 
-  /** Where nothing is known, or nobody was there, the whole of it; what concerns all in a band above; else in its row. */
+  /** Draws a span over everything if nothing is known or no daemon ran, in a band above if it concerns all, or in its row. */
   #paintSpan({ fromMs, toMs, kind, reach }: PageData['spans'][number], view: View): void {
     if (reach === REACH_NONE) return;
     const { context } = this.#ink;
@@ -251,14 +251,14 @@ class Painter {
     const { context } = this.#ink;
     const first = Math.max(x, this.#layout.namesPx);
     context.font = SMALL_FONT;
-    // A letter or two would say nothing.
+    // A letter or two would mean nothing.
     const cut = this.#ink.cut(text, x + width - first - 9);
     if (cut.length < Math.min(9, text.length)) return;
     context.fillStyle = this.#ink.colour('ink');
     context.fillText(cut, first + 5, middle);
   }
 
-  /** What concerns all rows, as bands at the lower edge of the head. */
+  /** Draws what concerns all rows, as bands at the lower edge of the head. */
   #paintBands(view: View): void {
     const { context } = this.#ink;
     for (const { kind, label, fromMs, toMs, reach } of this.#page.spans) {
@@ -310,7 +310,7 @@ class Painter {
     if (this.#page.marks.length > 0) context.fillText('events', 12, AXIS_PX + MARK_PX / 2);
   }
 
-  /** Each label in the first tier that has room; where none has, a mark alone, at the lower edge. */
+  /** Draws each label in the first tier with room. If none has room, the mark stands alone at the lower edge. */
   #placeMarks(view: View): Placed[] {
     const { context } = this.#ink;
     const freeFromX = new Array<number>(MARK_TIERS).fill(Number.NEGATIVE_INFINITY);
@@ -319,7 +319,7 @@ class Painter {
       const x = this.#layout.x(atMs - this.#page.fromMs, view);
       if (x < this.#layout.namesPx - 200 || x > this.#layout.widthPx) return [];
       const width = context.measureText(label).width;
-      // Left of its line where it would end beyond the edge.
+      // To the left of its line if it would end beyond the edge.
       const isLeft = x + width + 14 > this.#layout.widthPx;
       const [fromX, toX] = isLeft ? [x - width - 14, x + 6] : [x - 6, x + width + 14];
       const tier = freeFromX.findIndex((freeX) => freeX <= fromX);
@@ -346,7 +346,7 @@ class Painter {
     context.fillRect(Math.round(x), y, 1, HEAD_PX - y);
   }
 
-  /** Over the lines of other marks, so that it can be read. */
+  /** Draws text over the lines of other marks, so that it is readable. */
   #paintMarkLabel({ mark, tier, fromX, toX, textX, x }: Placed): void {
     if (textX === undefined) return;
     const { context } = this.#ink;

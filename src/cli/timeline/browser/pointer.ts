@@ -1,10 +1,10 @@
-/** A stretch of the picture that is being marked. */
+/** A stretch of the picture that is being selected. */
 interface Marked {
   readonly fromX: number;
   readonly toX: number;
 }
 
-/** Draws, over the picture, the time under the pointer: the picture itself need not be drawn for each move. */
+/** Draws the time under the pointer above the picture, which need not be drawn again for each move. */
 class Pointer {
   x: number | undefined;
   selection: Marked | undefined;
@@ -30,7 +30,7 @@ class Pointer {
       context.globalAlpha = 0.18;
       this.#ink.fill('accent', x, AXIS_PX, width, heightPx - AXIS_PX);
       context.globalAlpha = 1;
-      this.#paintText(durationText(this.#layout.ms(x + width, view) - this.#layout.ms(x, view)), x + width / 2);
+      this.#paintText(formatDuration(this.#layout.ms(x + width, view) - this.#layout.ms(x, view)), x + width / 2);
     } else if (this.x !== undefined && this.x >= namesPx) {
       context.globalAlpha = 0.5;
       this.#ink.fill('dim', Math.round(this.x), AXIS_PX, 1, heightPx - AXIS_PX);

@@ -1,7 +1,7 @@
-/** What is told of a call, an event or a span: a box beside the pointer. All texts are set as text, never as HTML. */
+/** A box beside the pointer about a call, an event or a span. All texts are set as text, never as HTML. */
 class Tip {
   readonly #box: HTMLElement;
-  /** It stays until it is closed, so that its text can be copied. */
+  /** Stays until it is closed, so that its text can be copied. */
   isPinned = false;
 
   constructor(box: HTMLElement) {
@@ -40,7 +40,7 @@ class Tip {
   }
 }
 
-/** A call in words, as the tip has it. */
+/** Returns what the tip says about a call. */
 function factsOf(index: number, page: PageData, calls: Calls): readonly (readonly [string, string])[] {
   const { columns, kinds } = calls;
   const text = (column: readonly number[]) => page.texts[at(column, index)] ?? '';
@@ -55,10 +55,10 @@ function factsOf(index: number, page: PageData, calls: Calls): readonly (readonl
     ['label', text(columns.label)],
     ['priority', text(columns.priority)],
     ['nonce', nonce === -1 || nonce === undefined ? '' : lastNonce === -1 ? nonce : `${nonce} to ${lastNonce}`],
-    ['waited', durationText(at(columns.waited, index))],
-    ['held', kind === 'waiting' ? '' : durationText(at(columns.held, index))],
+    ['waited', formatDuration(at(columns.waited, index))],
+    ['held', kind === 'waiting' ? '' : formatDuration(at(columns.held, index))],
     ['granted', kind === 'waiting' ? '' : timeText(endMs - at(columns.held, index))],
     ['ended', isOver ? `${timeText(endMs)}, ${page.endings[at(columns.ending, index)]}` : 'under way'],
-    ['outcome', isOver ? `${kind}${at(columns.late, index) === 1 ? ' (told late)' : ''}` : ''],
+    ['outcome', isOver ? `${kind}${at(columns.late, index) === 1 ? ' (reported late)' : ''}` : ''],
   ];
 }
