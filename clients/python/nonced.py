@@ -1,13 +1,13 @@
-"""A client of nonced, the daemon that hands every bot of a host its next nonce and the turn to use it.
+"""A client of nonced, the daemon that gives each bot on a host its next nonce and the exclusive right to use it.
 
     import nonced
 
     with nonced.exclusive(account='MASTER', unit='ns') as grant:
         answer = private_call('Balance', nonce=grant.nonce, timeout=grant.remaining_s())
 
-One file, nothing but the standard library, Python 3.9 or later, Linux and macOS. Copy it beside your bot.
+One file that needs only the standard library. Python 3.9 or later, Linux and macOS. Copy it beside your bot.
 
-It fails closed: without a daemon it raises `NoncedError` with the code `UNAVAILABLE` and never makes up a nonce.
+It fails closed: without a daemon it raises `NoncedError` with the code `UNAVAILABLE`. It never makes up a nonce.
 """
 
 from __future__ import annotations
@@ -85,57 +85,57 @@ T = TypeVar('T')
 _log = logging.getLogger('nonced')
 
 _SERVICE_SOCKET = '/run/nonced/nonced.sock'
-# What the kernel takes, less the byte that ends it.
+# The kernel's limit, without the byte that ends the path.
 _MAX_PATH_BYTES = 107
 _MAX_MESSAGE_BYTES = 4096
-# An answer is far smaller, but for `status`, which lists at most a hundred of a kind.
+# Only the answer to `status` comes near this. It lists at most a hundred of a kind.
 _MAX_ANSWER_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 
 _CONNECT_TIMEOUT_MS = 5_000.0
 _DEFAULT_WAIT_MS = {'urgent': 15_000.0, 'normal': 30_000.0, 'background': 30_000.0}
-# The daemon's own, to compare a `max_hold_ms` with.
+# The daemon's defaults, to compare `max_hold_ms` with.
 _DEFAULT_TTL_MS = {'urgent': 30_000, 'normal': 20_000, 'background': 10_000}
 _NONCE_WAIT_MS = 30_000.0
-# A daemon that has not answered by then, this long after the wait it was told, is not going to.
+# A daemon that has not answered this long after the requested wait will never answer.
 _ANSWER_GRACE_S = 2.0
-# How long a release may keep its caller, whose call has been made. After that the keeper sees to it.
+# How long a release may delay its caller, whose call is over. After that the keeper delivers it.
 _RELEASE_WAIT_S = 1.0
-# Nothing we send is larger than a page: a daemon that does not take it in this time hangs.
+# No message is larger than a page. A daemon that does not take one in this time hangs.
 _SEND_WAIT_S = 1.0
-# The daemon keeps a lane closed for 2 s after its restart: whoever holds something must be back well before.
+# The daemon keeps a lane closed for 2 s after a restart. The holder of its lease must be back well before.
 _KEEPER_TICK_S = 0.2
 _KEEPER_IDLE_TICKS = 10
-# A keeper that was not seen for so long is not there, or of no use.
+# A keeper that has not been seen for this long has ended or is stuck.
 _KEEPER_STALLED_S = 1.0
-# Longer than a release is waited for.
+# Longer than `_RELEASE_WAIT_S`.
 _BUSY_TICKS = 10
-# How long a lease outlives the grant of an `acquire` that was dropped unreleased: as long as a call may take.
+# How long a lease lasts after its grant from `acquire` was dropped without a release: as long as a call may take.
 _DROPPED_GRANT_S = 30.0
-# How often a nested block looks whether the one before it has ended.
+# How often a nested block checks whether the one before it has ended.
 _NESTED_TICK_S = 0.005
 _LONGEST_REST_S = 0.25
 _LONGEST_MARGIN_S = 1.0
 _MARGIN_SHARE = 0.1
 _MOST_IDLE_CONNECTIONS = 16
 
-# A script may have given SIGPIPE its default back, and a daemon that went away must not end the bot.
+# If a script has reset SIGPIPE to its default, a daemon that goes away must not end the bot.
 _SEND_FLAGS = getattr(socket, 'MSG_NOSIGNAL', 0)
 
 _DOWN, _GREETING, _UP = 'down', 'greeting', 'up'
 
-# Why a lease is over, where its connection was closed by us.
+# Why a lease is over if this client closed its connection.
 _INTERRUPTED = 'the program was interrupted while it talked to the daemon, so the lease was given up'
-_LEFT = 'the block was left without its end being reached, so the lease was given up'
-_NOT_NEEDED = 'the connection was not needed any more'
+_LEFT = 'the block was left before its end could run, so the lease was given up'
+_NOT_NEEDED = 'the connection was no longer needed'
 
 
 class NoncedError(Exception):
-    """An expected "no". Look at `code`, never at the text.
+    """An expected "no". Check `code`, never the text.
 
-    `sent` is False where nothing went to the exchange because of this request, so that it may be asked again, and
-    'unknown' where a turn ended that had begun: what was sent by then may have arrived. `retry_after_ms` says when
-    asking again may succeed, or is None.
+    `sent` is False if nothing went to the exchange because of this request, so that it may be repeated. It is 'unknown'
+    if a lease ended that had begun: what was sent by then may have arrived. `retry_after_ms` says when a repetition may
+    succeed, or is None.
     """
 
     code: str
@@ -150,7 +150,7 @@ class NoncedError(Exception):
         sent: Union[bool, str] = False,
         retry_after_ms: Optional[float] = None,
     ) -> None:
-        # All of them are args, so that a pool of processes can hand the error on.
+        # All four are args, so that the error can be pickled and cross from one process to another.
         super().__init__(code, message, sent, retry_after_ms)
         self.code = code
         self.message = message
@@ -166,19 +166,21 @@ def _lease_lost(message: str) -> NoncedError:
 
 
 def _waited_too_long() -> NoncedError:
-    return NoncedError('WAIT_TIMEOUT', 'no answer came in time; see `nonced status` for who holds the lane')
+    return NoncedError(
+        'WAIT_TIMEOUT', 'not granted in time (wait_ms, max_age_ms); see `nonced status` for who holds the lane'
+    )
 
 
 def _bad_request(message: str) -> NoncedError:
     return NoncedError('BAD_REQUEST', message)
 
 
-# --- Where the daemon is: the same places in the same order as every other client, or two would find two daemons.
+# --- Where the daemon is. Every client searches the same places in the same order, or two could find two daemons.
 
 
 class _Place(NamedTuple):
     path: str
-    # Must be the user's alone before anything is said there; None where an administrator or the caller vouches for it.
+    # Only this user may be able to write to it. None if an administrator or the caller vouches for the path.
     own_directory: Optional[str]
 
 
@@ -187,7 +189,7 @@ def _find_socket(asked: Optional[str]) -> _Place:
     if explicit is not None:
         return _checked_length(_Place(explicit, None))
     service = _Place(_SERVICE_SOCKET, None)
-    # A daemon that root starts is the service's stand-in and binds there too.
+    # A daemon that root starts by hand uses the service's socket too.
     if os.getuid() == 0 or _exists(_SERVICE_SOCKET):
         return service
     own = _own_places()
@@ -197,7 +199,7 @@ def _find_socket(asked: Optional[str]) -> _Place:
 def _own_places() -> List[_Place]:
     temporary = _own_place(os.path.join(_temporary_directory(), f'nonced-{os.getuid()}'))
     told = os.environ.get('XDG_RUNTIME_DIR')
-    # cron sets no XDG_RUNTIME_DIR, and its bots must find the daemon that was started in a shell.
+    # cron does not set XDG_RUNTIME_DIR, and its bots must find a daemon that was started in a shell.
     runtime = told or f'/run/user/{os.getuid()}'
     if not _exists(runtime):
         return [temporary]
@@ -210,7 +212,7 @@ def _own_place(directory: str) -> _Place:
 
 
 def _temporary_directory() -> str:
-    # Not tempfile's, which looks for a directory it can write to: the daemon goes by these alone.
+    # Not tempfile.gettempdir(), which searches for a writable directory: the daemon uses only these variables.
     for name in ('TMPDIR', 'TMP', 'TEMP'):
         directory = os.environ.get(name)
         if directory:
@@ -222,7 +224,7 @@ def _exists(path: str) -> bool:
     try:
         os.stat(path)
     except OSError as error:
-        # Anything else, EACCES above all, is no proof that nothing is there: connecting will tell what is wrong.
+        # Any other error, such as EACCES, does not mean that nothing is there. Connecting will say what is wrong.
         if not _ours(error):
             raise
         return error.errno not in (errno.ENOENT, errno.ENOTDIR)
@@ -241,13 +243,13 @@ def _checked_length(place: _Place) -> _Place:
 
 
 def _check_owner(place: _Place) -> None:
-    """Raises UNAVAILABLE if somebody else could hand out nonces in our name."""
+    """Raises UNAVAILABLE if another user could pose as the daemon."""
     if place.own_directory is None:
         return
     try:
         stats = os.lstat(place.own_directory)
     except FileNotFoundError:
-        return  # Connecting will fail by itself.
+        return  # Connecting will fail anyway.
     if stat.S_ISDIR(stats.st_mode) and stats.st_uid == os.getuid() and not stats.st_mode & 0o022:
         return
     raise NoncedError(
@@ -276,43 +278,45 @@ def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
     return NoncedError('UNAVAILABLE', message)
 
 
-# --- Interrupts. A signal handler may raise between any two instructions of the main thread, more than once, and a
-# Ctrl-C is nothing else. Whatever it falls on, no lane stays closed for it:
+# --- Interrupts. A signal handler may raise between any two instructions of the main thread, and more than once. Ctrl-C
+# is one case. Wherever the exception arrives, it must not leave a lane closed:
 #
-# 1. Each use of a connection is on the keeper's list before anything is asked, and stays there until nothing is held.
-# 2. The keeper is a thread of its own, and Python runs signal handlers in the main thread alone: nothing stops it.
-# 3. It goes by what no code of ours has to do: whether the object that the lease is held for still exists. For a block
-#    this is something that its `with` statement alone holds (see `_Statement`).
-# 4. A connection that an exception has passed through is closed and never used again, and the daemon ends what was
-#    granted on it. The code that is interrupted tries that at once; if that is interrupted too, the keeper does it.
-# 5. There are no finalizers and no callbacks of weak references: what a signal handler raises there is only printed.
+# 1. Each use of a connection is on the keeper's list before anything is requested. It leaves the list when nothing is
+#    held.
+# 2. The keeper is a separate thread. Python runs signal handlers only in the main thread, so none interrupts it.
+# 3. The keeper does not rely on any cleanup code. It checks whether the object that the lease is held for still exists.
+#    For a block, only the `with` statement holds that object (see `_Statement`).
+# 4. If an exception passes through code that uses a connection, the connection is closed and never used again. The
+#    daemon then ends what it granted there. The interrupted code closes it at once; if that is interrupted too, the
+#    keeper closes it.
+# 5. There are no finalizers and no weak reference callbacks: Python prints what is raised in one, and drops it.
 
 
 class _Exit:
-    """`__exit__` of a `_Statement`: each `with` statement gets an object of its own, and nobody else has it."""
+    """The `__exit__` of a `_Statement`. Gives each `with` statement an object that nothing else holds."""
 
     def __get__(self, statement: Optional['_Statement'], kind: type) -> Callable[..., None]:
         if statement is None:
-            # contextlib.ExitStack, say, which hands the instance over by itself.
+            # contextlib.ExitStack, for example, fetches it from the class and passes the instance itself.
             return kind._leave  # type: ignore[attr-defined, no-any-return]
-        # Not a bound method: CPython takes those apart before it calls them.
+        # Not a bound method: CPython drops those before the call is over.
         leave = functools.partial(type(statement)._leave, statement)
         statement._left = weakref.ref(leave)
         return leave
 
 
 class _Statement:
-    """Something for a `with` statement that another thread can see being left, whatever interrupts the leaving.
+    """A context manager. Another thread can see when its `with` statement is left, even if `__exit__` is interrupted.
 
-    A `with` statement fetches `__exit__` before it calls `__enter__` and drops it when it is left, even where `__exit__`
-    is interrupted on its first instruction. `self` would not do: a traceback that somebody keeps holds on to it.
+    A `with` statement fetches `__exit__` before it calls `__enter__`. It drops it when it is left, even if `__exit__`
+    is interrupted on its first instruction. `self` would not show that: a stored traceback keeps it alive.
     """
 
     _left: 'Optional[weakref.ref[Any]]' = None
 
     @property
     def holder(self) -> 'weakref.ref[Any]':
-        """Is dead once the statement was left; entered by other means, once this object is gone."""
+        """Is dead once the `with` statement has been left. Without a `with` statement: once this object is gone."""
         left = self._left
         return left if left is not None and left() is not None else weakref.ref(self)
 
@@ -325,12 +329,12 @@ class _Statement:
     __exit__ = _Exit()
 
 
-# Where the exceptions come from that our own calls raise.
+# The modules that raise what this client catches.
 _LIBRARIES = ('eventlet', 'gevent', 'json', 'socket', 'threading')
 
 
 def _ours(error: BaseException) -> bool:
-    """Whether our own call raised it, and not a signal handler meanwhile: an alarm may raise TimeoutError, an OSError."""
+    """False if a signal handler raised it during our call: an alarm may raise TimeoutError, which is an OSError."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -338,7 +342,7 @@ def _ours(error: BaseException) -> bool:
     return name == __name__ or name.partition('.')[0] in _LIBRARIES
 
 
-# --- Processes: a child that was forked has copies of everything and owns none of it.
+# --- Processes. A forked child has copies of everything and owns nothing.
 
 
 class _Process:
@@ -352,7 +356,7 @@ _client_numbers = itertools.count()
 
 
 def _here() -> _Process:
-    # A fork that Python was not told of (from C) runs no hooks.
+    # A fork by C code runs no hooks.
     if _process.pid != os.getpid():
         _forked()
     return _process
@@ -363,12 +367,12 @@ def _forked() -> None:
     process = _Process()
     for client in _living(_clients):
         client._forked(process)
-    # Last, so that what was interrupted is done again by the next one who asks.
+    # Last: if this is interrupted before, the next call of `_here` does it again.
     _process = process
 
 
 def _living(references: 'Dict[int, weakref.ref[T]]') -> List[T]:
-    """What still exists of them. Those of what does not are dropped."""
+    """Returns the objects that still exist, and removes the references to those that do not."""
     living = []
     for number, reference in list(references.items()):
         found = reference()
@@ -381,7 +385,7 @@ def _living(references: 'Dict[int, weakref.ref[T]]') -> List[T]:
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_forked)
-    # Python prints what interrupts a hook and goes on with the next one.
+    # If the first hook is interrupted, Python prints that and runs the second one.
     os.register_at_fork(after_in_child=_here)
 
 
@@ -391,12 +395,12 @@ def _at_exit() -> None:
         client._close_idle()
 
 
-# --- What comes in. A daemon may be newer: fields that are not known here are not looked at. What is known must be as
-# promised, or the connection counts as broken.
+# --- Incoming messages. The daemon may be newer: unknown fields are ignored. A known field of the wrong form breaks the
+# connection.
 
 
 class _Broken(Exception):
-    """The daemon makes no sense."""
+    """A message of the daemon makes no sense."""
 
 
 def _integer(value: Any) -> int:
@@ -426,7 +430,7 @@ def _text(value: Any) -> str:
 
 
 def _short_int(digits: str) -> int:
-    # Python would take seconds over a million digits, or refuse them.
+    # Python needs seconds for a million digits, or refuses them.
     if len(digits) > 20:
         raise ValueError('an integer is too long')
     return int(digits)
@@ -442,7 +446,7 @@ def _message(line: bytes) -> Dict[str, Any]:
 
 
 def _refusal(error: Any) -> NoncedError:
-    """An error as the daemon sent it. A code that is not known here becomes BAD_REQUEST, which nothing retries."""
+    """Returns the error that the daemon sent. An unknown code becomes BAD_REQUEST, which nothing retries."""
     outside = error if isinstance(error, dict) else {}
     data = outside.get('data')
     inside = data if isinstance(data, dict) else {}
@@ -505,7 +509,7 @@ def _read_status(result: Any) -> Dict[str, Any]:
 
 
 class _Lease:
-    """A lease as its holder sees it: over a little earlier than for the daemon, by when things were sent."""
+    """A lease as its holder sees it. It ends a little earlier than for the daemon."""
 
     def __init__(self, connection: '_Connection', token: int, account: str, ttl_s: float, ends_at: float) -> None:
         self.connection = connection
@@ -514,7 +518,7 @@ class _Lease:
         self.token = token
         self.account = account
         self.ttl_s = ttl_s
-        # On the monotonic clock, and never later than the daemon's own deadline.
+        # On the monotonic clock, and never later than the daemon's deadline.
         self.ends_at = ends_at
         self.state = 'held'  # then 'lost' or 'released'
         self.renew_until: Optional[float] = None
@@ -524,21 +528,21 @@ class _Lease:
         self._over = False
 
     def time_left_s(self) -> float:
-        """How long something may still be begun under it."""
+        """Returns how long a call may still begin under it."""
         return self.ends_at - self._margin_s - time.monotonic()
 
     def ended(self) -> Optional[NoncedError]:
-        """Why nothing can be done under it any more, or None."""
+        """Returns why the lease cannot be used any more, or None."""
         if self.process is not _here():
-            return _lease_lost('the lease is of the process that this one was forked from; acquire one of your own')
+            return _lease_lost('the lease belongs to the process that this one was forked from; acquire another one')
         if self.state == 'released':
-            return _lease_lost('the lease was released; do first what is to be done under it')
+            return _lease_lost('the lease was released; release it after the last call under it')
         gone = self.connection.client._ended
         if self.state == 'held' and gone is not None:
             self.lose(gone.message)
         if self.state == 'lost':
             return _lease_lost(self._why)
-        # Once anybody has been told that it is about to end, no renewal that comes late takes that back.
+        # Once a caller has been told that it is about to end, a late renewal does not take that back.
         self._over = self._over or self.time_left_s() <= 0
         if self._over:
             return _lease_lost('the lease is about to end; ask for a longer ttl_ms, or renew it')
@@ -562,7 +566,7 @@ class _Lease:
 
     def plan_renewal(self) -> None:
         wanted = self.renew_until is not None and self.renew_until > self.ends_at
-        # Half-way, so that a restart of the daemon in between is survived.
+        # Half-way, so that there is time for a restart of the daemon.
         self.renew_at = self.ends_at - self.ttl_s / 2 if wanted else float('inf')
 
 
@@ -574,7 +578,7 @@ def _margin_s(ttl_s: float) -> float:
 
 
 class _Request:
-    """A request that survives its connection: the same id goes out on each until it is answered."""
+    """A request that outlives its connection. It is sent again, with the same id, until it is answered."""
 
     def __init__(
         self,
@@ -589,7 +593,7 @@ class _Request:
         self.params = params
         self.read = read
         self.lease = lease
-        # When it went out on this connection; None while it has not.
+        # When it was sent on this connection, or None.
         self.sent_at: Optional[float] = None
         self.done = False
         self.result: Any = None
@@ -600,7 +604,7 @@ class _Request:
 
     def refuse(self, error: NoncedError) -> None:
         if self.lease is not None and error.code == 'LEASE_LOST':
-            # The daemon knows better: what we still count as ours is not, and a call under it may be on its way.
+            # The daemon decides. A call under the lease may be under way.
             self.lease.lose(error.message)
             error = _lease_lost(error.message)
         self.error, self.done = error, True
@@ -608,24 +612,24 @@ class _Request:
 
 class _Granted(NamedTuple):
     lease: _Lease
-    # None where the answer that had it got lost.
+    # None if the answer with the nonce got lost.
     nonce: Optional[int]
     waited_ms: float
 
 
 class _Use:
-    """One use of a connection, from before anything is asked until nothing is held.
+    """One use of a connection, from before anything is requested until nothing is held.
 
-    Whoever takes it off the keeper's list, which only one can, decides what becomes of the connection.
+    Only one thread can take it off the keeper's list. That thread decides what happens to the connection.
     """
 
     def __init__(self, connection: '_Connection', holder: 'weakref.ref[Any]') -> None:
         self.connection = connection
-        # What it is for. Once it is gone, nobody can make a call under the lease, nor release it.
+        # What the lease is held for. Once that is gone, no code can use the lease or release it.
         self.holder = holder
-        # How much longer a call may be on its way then.
+        # How long a call may still be under way then.
         self.grace_s = 0.0
-        # How many times in a row the keeper has found somebody at work with the connection.
+        # How many times in a row the keeper has found the connection in use.
         self.busy_ticks = 0
         self.in_trouble = False
         self._gone_at: Optional[float] = None
@@ -641,17 +645,17 @@ class _Use:
 
 
 class _Connection:
-    """A connection to the daemon for one turn at a time, made again whenever it breaks and is wanted.
+    """A connection to the daemon for one lease at a time. It is made again when it breaks and is still needed.
 
-    One turn only, so that whatever goes wrong in the middle of a wait can be mended by closing it: the daemon then
-    forgets the wait, and ends the lease if it had just granted one.
+    One lease only, so that closing it is always safe: if something goes wrong during a wait, the daemon then forgets
+    the wait, and ends the lease if it had just granted one.
     """
 
     def __init__(self, client: 'Client', process: _Process) -> None:
         self.client = client
         self.number = next(client._numbers)
         self.process = process
-        # Its owner and the keeper take turns. A signal handler of the owner may come back in.
+        # Its owner and the keeper share it. Re-entrant, because a signal handler of the owner may use it too.
         self.lock = threading.RLock()
         self.state = _DOWN
         # Closed for good.
@@ -660,7 +664,7 @@ class _Connection:
         self.lease: Optional[_Lease] = None
         self.owed: Optional[_Request] = None
         self._owed_until = 0.0
-        # One entry for each call that has begun to work with it and was not seen to end well.
+        # One entry for each caller that has begun to use it and has not left it in order.
         self._inside: List[None] = []
         self._session = secrets.token_hex(16)
         self._ids = itertools.count(1)
@@ -669,7 +673,7 @@ class _Connection:
         self._scanned = 0
         self._pending: Dict[int, _Request] = {}
         self._hello: Tuple[int, float] = (0, 0.0)
-        # The daemon is about to go, and takes nothing more.
+        # The daemon is shutting down and takes no more requests.
         self._draining = False
         self._trouble: Optional[BaseException] = None
         self._refused: Optional[NoncedError] = None
@@ -679,7 +683,7 @@ class _Connection:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is held and nothing waited for, and everybody who worked with it has ended well."""
+        """True if nothing is held, nothing is awaited, and each caller has left it in order."""
         if self.spent or self._inside or self.state != _UP:
             return False
         return self.lease is None and self.owed is None and not self._pending
@@ -694,15 +698,18 @@ class _Connection:
         return _Request(next(self._ids), method, params, read, lease)
 
     def ask(self, request: _Request, give_up_at: float) -> Any:
-        """Asks on as many connections as it takes. Raises a refusal, LEASE_LOST, UNAVAILABLE or WAIT_TIMEOUT."""
+        """Returns the answer, over as many connections as it takes.
+
+        Raises the daemon's refusal, LEASE_LOST, UNAVAILABLE or WAIT_TIMEOUT.
+        """
 
         def wait() -> None:
             try:
                 self._pending[request.id] = request
                 self._wait_for(request, give_up_at)
             except NoncedError:
-                # Its answer, should it come, would be one that nobody takes: a grant, or a place in the queue. Under a
-                # lease it is at most a nonce.
+                # A late answer could be a grant that no caller takes, so the connection is closed. Under a lease it is
+                # at most a nonce.
                 late = request.sent_at is not None and not request.done
                 if late and request.lease is None and request is not self.owed:
                     self._break(None)
@@ -720,9 +727,9 @@ class _Connection:
         return request.result
 
     def _guarded(self, wait_s: float, work: Callable[[], T], locked: Callable[[], T]) -> T:
-        """Calls `work` under the lock, or `locked` if it is not to be had in that time.
+        """Calls `work` with the lock held, or `locked` if the lock is not free in time.
 
-        If it is interrupted, in the middle of a message perhaps or with the lock just taken, the connection is closed.
+        An interrupt closes the connection: half a message may have been sent, or the lock may just have been taken.
         """
         self._inside.append(None)
         try:
@@ -739,7 +746,7 @@ class _Connection:
         except BaseException:
             self.abandon(_INTERRUPTED)
             raise
-        # Not reached by an interrupt, wherever it falls: the connection then counts as worked with, and is not idle.
+        # An interrupt never gets here. The connection then counts as in use for good, and is not used again.
         self._inside.pop()
         return result
 
@@ -764,7 +771,7 @@ class _Connection:
                 outage_at = now
             limit = min(give_up_at, outage_at + self.client._connect_timeout_s)
             if now >= limit:
-                # Without a connection that is the cause, however long the caller was ready to wait.
+                # The missing connection is the cause, however long the caller would have waited.
                 raise _unavailable(self.client.socket, self._trouble)
             if self.state == _GREETING:
                 self._receive(limit - now)
@@ -775,17 +782,17 @@ class _Connection:
             if self._refused is not None:
                 raise self._refused
 
-    # What the keeper does while the owner makes its call.
+    # What the keeper does while the owner makes its call
 
     def tend(self, use: _Use) -> bool:
-        """Reads what came in, comes back to a daemon that was restarted, renews, and ends what nobody holds any more.
+        """Reads what came in, reconnects to a restarted daemon, renews, and ends a lease whose holder is gone.
 
-        False: there is nothing to tend any more.
+        Returns False if there is nothing left to do.
         """
         if self.spent or self.client._ended is not None or self.owed is None and use.deserted():
             return self._end(use)
-        # Another thread is at work with it, or was interrupted there: then nobody knows what was sent, and the lock may
-        # be taken for good.
+        # Another thread uses it, or was interrupted while using it. After an interrupt it is unknown what was sent, and
+        # the lock may never be released.
         use.busy_ticks = use.busy_ticks + 1 if self._inside else 0
         if self.owed is not None and use.busy_ticks > _BUSY_TICKS:
             return self._end(use)
@@ -821,11 +828,11 @@ class _Connection:
         return False
 
     def look(self) -> None:
-        """Reads what came in, without waiting."""
+        """Reads what came in. Does not wait."""
         self._guarded(0.0, self._look, lambda: None)
 
     def _look(self) -> None:
-        # Bounded, for whoever floods us must not keep us.
+        # Bounded, so that a flood of messages cannot hold the caller up.
         for _ in range(64):
             if self.state == _DOWN or not self._receive(0.0):
                 return
@@ -843,13 +850,13 @@ class _Connection:
     def renewal(self, lease: _Lease, ttl_ms: Optional[float]) -> _Request:
         def params(now: float) -> Dict[str, Any]:
             if ttl_ms is not None and ttl_ms > 0:
-                # If it shortens the lease, it may have done so before its answer comes.
+                # If it shortens the lease, that may happen before the answer arrives.
                 lease.ends_at = min(lease.ends_at, now + ttl_ms / 1000)
             return _given(token=str(lease.token), ttlMs=ttl_ms)
 
         def read(result: Any, request: _Request) -> float:
             renewed_s = _duration(_fields(result).get('ttlMs')) / 1000
-            # From when it was sent, for the daemon cannot have processed it earlier.
+            # Counted from when it was sent: the daemon cannot have processed it earlier.
             lease.extend((request.sent_at or 0.0) + renewed_s, renewed_s)
             return renewed_s * 1000
 
@@ -863,7 +870,7 @@ class _Connection:
         count: Optional[int] = None,
         give_up_at: float = float('inf'),
     ) -> int:
-        """A further nonce under the lease. Waits while the account is paced, if the lease lasts that long."""
+        """Draws a further nonce under the lease. Waits while the account is paced, if the lease lasts that long."""
         params = _given(
             token=str(lease.token), account=None if account == lease.account else account, cost=cost, count=count
         )
@@ -883,11 +890,11 @@ class _Connection:
             return drawn.nonce
 
     def acquire(self, options: Dict[str, Any]) -> _Granted:
-        """A lease with time left and a nonce under it. However it is left, nothing stays behind that nobody holds."""
+        """Returns a lease with time left and a nonce under it. If it raises, nothing stays held."""
         started_at = time.monotonic()
         max_age_s = None if options['max_age_ms'] is None else options['max_age_ms'] / 1000
         wait_until = started_at + _patience_s(options)
-        # Whatever comes after max_age_ms would be refused, so there is nothing to wait for.
+        # A grant after max_age_ms would be given back, so there is no point in waiting for it.
         give_up_at = wait_until + _ANSWER_GRACE_S
         if max_age_s is not None:
             give_up_at = min(give_up_at, started_at + max_age_s)
@@ -904,7 +911,7 @@ class _Connection:
                 priority=options['priority'],
                 cost=options['cost'],
                 ttlMs=options['ttl_ms'],
-                # What is left of the wait, so that a reconnection does not start it anew.
+                # What is left of the wait, so that a reconnection does not start it again.
                 waitMs=max(0, round((wait_until - now) * 1000)),
                 label=options['label'],
                 count=options['count'],
@@ -917,10 +924,10 @@ class _Connection:
             ttl_s = _duration(fields.get('ttlMs')) / 1000
             waited_ms = _duration(fields.get('waitedMs'))
             now = time.monotonic()
-            # The lease began when the daemon had let us wait, counted from when the request went out: never later
-            # than it did for the daemon, however late this process reads the answer.
+            # The lease began when the wait was over, counted from when the request was sent. That is never later than
+            # for the daemon, however late this process reads the answer.
             begun_at = min((request.sent_at or now) + waited_ms / 1000, now)
-            # Made here and not by whoever waits: what ends it may be the next message that is read.
+            # Made here and not by the waiting caller: the next message that is read may end the lease.
             self.lease = _Lease(self, token, account, ttl_s, begun_at + ttl_s)
             waited_ms = waited_ms if asked == 1 else (now - started_at) * 1000
             return _Granted(self.lease, drawn.nonce, waited_ms)
@@ -928,7 +935,7 @@ class _Connection:
         while True:
             lease, nonce, waited_ms = self.ask(self.request('acquire', params, read), give_up_at)
             if nonce is None and lease.time_left_s() > 0:
-                # Granted by an answer that got lost. At no cost: the grant has been paid for.
+                # The answer with the nonce got lost. The cost is 0 because the grant has been charged already.
                 try:
                     nonce = self.draw(lease, cost=0, count=options['count'])
                 except NoncedError as error:
@@ -946,14 +953,15 @@ class _Connection:
             if now >= wait_until:
                 raise NoncedError(
                     'LEASE_LOST',
-                    'the grant was read when its lease had run out; ask again, and look what stalls this process',
+                    'the lease had ended before its grant was read; ask again, and find out what stalls this process',
                 )
 
     def release(self, lease: _Lease, outcome: str, used_own_clock: bool) -> bool:
-        """Ends the lease. True if this call ended it. Raises nothing of its own."""
+        """Ends the lease. Returns True if this call ended it. Raises no NoncedError."""
 
         def end() -> bool:
-            # Looked at under the lock: another thread may have released it, and the connection be for another turn.
+            # Checked with the lock held: another thread may have released the lease, and the connection may now be used
+            # for another one.
             if self.lease is not lease:
                 return False
             if lease.state != 'held':
@@ -966,13 +974,13 @@ class _Connection:
             except NoncedError:
                 return False
             finally:
-                # Otherwise the daemon is away, and the keeper sees to it.
+                # Otherwise the daemon is away, and the keeper delivers the release.
                 if request.done:
                     self.owed = self.lease = None
 
         def locked() -> bool:
             if self.lease is lease:
-                self.abandon('the lease was released while another thread was at work under it')
+                self.abandon('the lease was released while another thread was using it')
             return False
 
         return self._guarded(_RELEASE_WAIT_S, end, locked)
@@ -987,7 +995,7 @@ class _Connection:
             return released
 
         request = self.request('release', lambda _now: params, read, lease)
-        # In this order: what is owed is also sent, wherever an interrupt falls.
+        # In this order, so that what is owed is always sent, even after an interrupt in between.
         self._pending[request.id] = request
         self._owed_until = lease.ends_at
         self.owed = request
@@ -996,23 +1004,23 @@ class _Connection:
     # The socket
 
     def close(self) -> None:
-        """Closes our end of it. Says nothing to anybody, so a forked child may do it too."""
+        """Closes the socket in this process only, so a forked child may call it too."""
         sock, self._socket = self._socket, None
         self.state = _DOWN
         if sock is not None:
             sock.close()
 
     def abandon(self, why: str) -> None:
-        """Closes it for good, and whoever waits on it in another thread wakes up: the daemon ends what it granted here.
+        """Closes the connection for good, and wakes threads that wait on it. The daemon ends what it granted here.
 
-        Takes no lock, so that nothing can be in its way.
+        Takes no lock, so that nothing can block it.
         """
-        # First of all: what is interrupted after this, the keeper finishes.
+        # First: if the rest is interrupted, the keeper does it.
         self.spent = True
         lease, sock = self.lease, self._socket
         if lease is not None:
             lease.lose(why)
-        # Not in a child: the connection is its parent's.
+        # Not in a forked child: a shutdown would end its parent's connection.
         if sock is not None and self.process is _here():
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -1029,7 +1037,7 @@ class _Connection:
         try:
             place = client._place_to_use()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            # Before anything can go wrong: whoever is interrupted here closes it.
+            # Kept at once, so that it is closed if connecting is interrupted.
             self._socket = sock
             sock.settimeout(_SEND_WAIT_S)
             sock.connect(place.path)
@@ -1042,7 +1050,7 @@ class _Connection:
             sock.sendall(_line(id=self._hello[0], method='hello', params=hello), _SEND_FLAGS)
         except NoncedError as error:
             self._break(error)
-            # Worth telling at once at the first connection. Later it may be a daemon that is just being restarted.
+            # Raised at once on the first connection. Later the daemon may just be restarting.
             if client._instance is None:
                 raise
         except OSError as error:
@@ -1062,14 +1070,14 @@ class _Connection:
         if self._failures == 0:
             self._eager_until = now + 1.0
         self._failures += 1
-        # A daemon that was killed is back within a fraction of a second: doubled rests would sleep past it.
+        # A killed daemon is back within a fraction of a second. Doubled rests would sleep past that.
         longest_s = 0.01 if now < self._eager_until else _LONGEST_REST_S
         step_s = min(0.005 * 2 ** min(self._failures - 1, 10), longest_s)
-        # Half by chance: bots that lost the daemon at the same moment must not come back at the same moment.
+        # Half of it random: bots that lost the daemon at the same moment must not all come back at the same moment.
         self._try_at = now + step_s * (0.5 + random.random() / 2)
 
     def _send_unsent(self) -> bool:
-        """Sends what has not gone out on this connection. False if there was nothing."""
+        """Sends what has not been sent on this connection. Returns False if there was nothing to send."""
         sent = False
         for request in list(self._pending.values()):
             sock = self._socket
@@ -1082,10 +1090,10 @@ class _Connection:
                 if not _ours(error):
                     raise
                 self._pending.pop(request.id)
-                request.refuse(_bad_request(f'{request.method} was given what cannot be sent'))
+                request.refuse(_bad_request(f'{request.method} was given a value that cannot be sent'))
                 return True
             if len(line) > _MAX_MESSAGE_BYTES:
-                # The daemon would close the connection over it, and over each repetition.
+                # The daemon would close the connection because of it, each time it is sent.
                 self._pending.pop(request.id)
                 request.refuse(
                     NoncedError('TOO_LARGE', f'a request is over {_MAX_MESSAGE_BYTES} bytes; shorten its label')
@@ -1103,7 +1111,7 @@ class _Connection:
         return sent
 
     def _receive(self, wait_s: float) -> bool:
-        """Reads what is there, or comes within `wait_s`. False if nothing did."""
+        """Reads what is there or arrives within `wait_s`. Returns False if nothing did."""
         sock = self._socket
         if sock is None:
             return False
@@ -1123,13 +1131,13 @@ class _Connection:
             self._break(ConnectionError('it closed the connection'))
             return True
         self._buffer += chunk
-        # Looked at each time round: a message may have broken the connection.
+        # Checked each time: a message may have broken the connection.
         while self._socket is sock:
             end = self._buffer.find(b'\n', self._scanned)
             if end < 0:
                 self._scanned = len(self._buffer)
                 if self._scanned > _MAX_ANSWER_BYTES:
-                    self._break(ConnectionError('it sent a line without an end'))
+                    self._break(ConnectionError('it sent a line that does not end'))
                 break
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
@@ -1150,7 +1158,7 @@ class _Connection:
                 token = _integer(_fields(message.get('params')).get('token'))
                 if self.lease is not None and self.lease.token == token:
                     self.lease.lose('the daemon has ended the lease; a call that was sent may have arrived')
-            return  # Others may come from a newer daemon.
+            return  # A newer daemon may send others.
         if 'result' not in message and 'error' not in message:
             raise _Broken
         id = message.get('id')
@@ -1160,25 +1168,25 @@ class _Connection:
             return
         request = self._pending.get(id) if type(id) is int else None
         if request is None or request.sent_at is None:
-            return  # Given up on, or never asked.
+            return  # Given up, or never sent.
         if 'error' in message:
             error = _refusal(message['error'])
             if error.code == 'SHUTTING_DOWN':
-                # Crosses to the next daemon. Not by our closing: with this connection the lease on it would end.
+                # Sent again to the next daemon. This side does not close the connection: its lease would end with it.
                 request.sent_at = None
                 self._draining = True
                 return
             request.refuse(error)
         else:
             request.answer(request.read(message['result'], request))
-        # Only now: an answer that makes no sense leaves the request where it was.
+        # Only now: after an answer that makes no sense, the request is sent again.
         self._pending.pop(request.id, None)
         self._failures = 0
 
     def _greeted(self, message: Dict[str, Any]) -> None:
         if 'error' in message:
             error = _refusal(message['error'])
-            # A name that is too long, say: wrong for ever.
+            # A name that is too long, for example. Trying again would not help.
             self._refused = error if error.code == 'BAD_REQUEST' else None
             self._break(error)
             return
@@ -1197,7 +1205,7 @@ class _Connection:
         self._reconcile(leases, self._hello[1])
 
     def _reconcile(self, held: List[_Held], as_of: float) -> None:
-        """What the daemon says we hold is what we hold."""
+        """Takes over what the daemon says this session holds."""
         lease = self.lease
         found = False
         for each in held:
@@ -1208,16 +1216,16 @@ class _Connection:
                 continue
             waiting = self._pending.get(each.id) if type(each.id) is int else None
             if waiting is not None and waiting.method == 'acquire' and lease is None:
-                # Granted to a request that still waits, by an answer that got lost.
+                # Granted to a request that still waits: the answer got lost.
                 lease = self.lease = _Lease(self, each.token, each.account, each.ttl_s, ends_at)
                 found = True
                 waiting.answer(_Granted(lease, None, 0.0))
                 self._pending.pop(waiting.id, None)
                 continue
-            # Not `unused`: its call may have been made, and the release been given up on.
+            # Not `unused`: its call may have been made before its release was given up.
             self._notify('release', {'token': str(each.token), 'outcome': 'unknown'})
         if lease is not None and not found:
-            lease.lose('the lease ended while there was no connection to the daemon; a call that was sent may have arrived')
+            lease.lose('the lease ended while the daemon was out of reach; a call that was sent may have arrived')
 
     def _notify(self, method: str, params: Dict[str, Any]) -> None:
         sock = self._socket
@@ -1242,20 +1250,20 @@ def _given(**fields: Any) -> Dict[str, Any]:
 
 
 class _Keeper:
-    """A thread that tends to connections while their owners make their calls, and ends when there are none."""
+    """A thread that tends connections while their owners make their calls. It ends when there are none."""
 
     def __init__(self) -> None:
-        # Added to and taken from in one step, which no signal handler and no fork finds half done.
+        # Entries are added and removed in one step, which no signal and no fork can interrupt.
         self._uses: Dict[int, _Use] = {}
         self._numbers = itertools.count(1)
-        # The one thread that goes on: others, that were started at the same time, end by themselves.
+        # The newest thread. If several were started at the same time, the others end.
         self._number = 0
-        # When it was last seen at work. It alone says so: whoever starts it may be interrupted before it runs.
+        # When the thread last ran. Only the thread itself writes it: a caller may be interrupted while starting it.
         self._seen_at = float('-inf')
 
     def watch(self, use: _Use) -> None:
         self._uses[id(use)] = use
-        # Looked at only after that: a thread that is about to end sees the one or we the other.
+        # Checked after the entry was made: a thread that is about to end sees the entry, or we see that it has ended.
         if time.monotonic() - self._seen_at < _KEEPER_STALLED_S:
             return
         try:
@@ -1263,21 +1271,21 @@ class _Keeper:
         except RuntimeError as error:
             if not _ours(error):
                 raise
-            # No more threads. Turns go on without being tended: over two seconds old, they do not survive a restart.
-            _log.warning('nonced keeps no watch over its leases: %s', error)
+            # The thread limit is reached. Leases go on, but those over two seconds old do not survive a restart.
+            _log.warning('nonced cannot start the thread that watches its leases: %s', error)
 
     def unwatch(self, use: _Use) -> bool:
-        """True for the one that took it off the list."""
+        """Takes it off the list. Returns False if another thread already did."""
         return self._uses.pop(id(use), None) is not None
 
     def abandon(self, holder: 'weakref.ref[Any]') -> None:
-        """Closes what is used for `holder`, which was interrupted."""
+        """Closes the connections that are used for `holder`, which was interrupted."""
         for use in list(self._uses.values()):
             if use.holder is holder:
                 use.connection.abandon(_INTERRUPTED)
 
     def hand_over(self, lease: _Lease, holder: 'weakref.ref[Any]') -> bool:
-        """Makes the lease one for `holder`. False if it has ended, for the one that it was for is gone."""
+        """Makes `holder` the holder of the lease. Returns False if the old one is gone; the lease has then ended."""
         before = lease.use
         if before is None:
             return False
@@ -1291,7 +1299,7 @@ class _Keeper:
 
     def _run(self) -> None:
         if hasattr(signal, 'pthread_sigmask'):
-            # Signals are the main thread's, which may be waiting for one in a system call.
+            # Signals must reach the main thread, which may be waiting for one in a system call.
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         number = self._number = next(self._numbers)
         idle = 0
@@ -1301,17 +1309,17 @@ class _Keeper:
             idle = 0 if self._tend() else idle + 1
             if idle >= _KEEPER_IDLE_TICKS:
                 self._seen_at = float('-inf')
-                # Looked at again: whoever came just before that saw us at work.
+                # Checked again: a caller that came just before that line counts on this thread.
                 if not self._tend():
                     return
 
     def _tend(self) -> bool:
-        """False if there was nothing to do."""
+        """Returns False if there was nothing to do."""
         busy = False
         for use in list(self._uses.values()):
             try:
                 busy = use.connection.tend(use) or busy
-            except Exception:  # One connection's trouble must not leave the others unwatched.
+            except Exception:  # Trouble with one connection must not leave the others unwatched.
                 busy = True
                 if use.deserted() and self.unwatch(use):
                     use.connection.abandon(_LEFT)
@@ -1329,7 +1337,7 @@ class _Keeper:
         return max(0.01, min([_KEEPER_TICK_S, *renewed]))
 
 
-# --- What is asked for
+# --- Options
 
 
 def _check(name: str, value: Any, kind: str) -> None:
@@ -1340,7 +1348,7 @@ def _check(name: str, value: Any, kind: str) -> None:
         'text': (isinstance(value, str), 'a string'),
         'number': (number, 'a number'),
         'integer': (number and isinstance(value, int), 'an integer'),
-        'duration': (number and 0 <= value < float('inf'), 'milliseconds from 0'),
+        'duration': (number and 0 <= value < float('inf'), 'milliseconds, 0 or more'),
         'flag': (isinstance(value, bool), 'True or False'),
         'priority': (isinstance(value, str) and value in PRIORITIES, f'one of {", ".join(PRIORITIES)}'),
         'outcome': (isinstance(value, str) and value in OUTCOMES, f'one of {", ".join(OUTCOMES)}'),
@@ -1371,7 +1379,7 @@ def _checked(**options: Any) -> Dict[str, Any]:
 
 
 def _patience_s(options: Dict[str, Any]) -> float:
-    """How long a caller waits for its turn."""
+    """Returns how long a caller waits for its lease."""
     wait_ms = options['wait_ms']
     if wait_ms is None:
         wait_ms = _DEFAULT_WAIT_MS[options['priority'] or 'normal']
@@ -1380,13 +1388,13 @@ def _patience_s(options: Dict[str, Any]) -> float:
 
 
 def _account_of(options: Dict[str, Any]) -> str:
-    """The account a request without one is for, by the daemon's rule."""
+    """Returns the account of the request, by the daemon's rule if it names none."""
     if options['account'] is not None:
         return options['account']
     return 'default' if options['key'] is None else f'key:{options["key"]}'
 
 
-# --- What an `exclusive` found around itself. A context variable, so that it follows `asyncio.to_thread` and `run`.
+# --- The blocks around a block. A context variable, so that `asyncio.to_thread` and `run` carry them along.
 
 
 class _Scope:
@@ -1398,18 +1406,18 @@ class _Scope:
         self.holder = holder
         self.parent = parent
         self.ended = False
-        # The holder of the nested block in it that runs; one that is gone counts for nothing.
+        # The holder of the nested block that runs. If it is gone, the next one may begin.
         self._inner: 'Optional[weakref.ref[Any]]' = None
-        # For a moment only. A signal handler may come back in.
+        # Held only for a moment. Re-entrant, because a signal handler may come in.
         self._lock = threading.RLock()
 
     def over(self) -> bool:
-        """Whether what is nested in here is on its own: it has ended, or given its lease back by itself."""
+        """True if a nested block cannot share its lease: the block has ended, or has released its lease itself."""
         lease = self.lease
         return self.ended or self.holder() is None or lease.state == 'released' or lease.process is not _here()
 
     def enter(self, holder: 'weakref.ref[Any]', give_up_at: float) -> bool:
-        """Waits until no other nested block runs. False if that took too long."""
+        """Waits until no other nested block runs. Returns False if that takes too long."""
         while True:
             with self._lock:
                 if self._inner is None or self._inner() is None:
@@ -1437,7 +1445,7 @@ _scope: 'contextvars.ContextVar[Optional[_Scope]]' = contextvars.ContextVar('non
 
 
 def _enclosing(client: 'Client') -> Optional[_Scope]:
-    """The nearest `exclusive` around this one that still runs and has not given its lease back by itself."""
+    """Returns the nearest block around this one that can share its lease, or None."""
     scope = _scope.get()
     while scope is not None and (scope.client is not client or scope.over()):
         scope = scope.parent
@@ -1445,20 +1453,20 @@ def _enclosing(client: 'Client') -> Optional[_Scope]:
 
 
 class Grant(_Statement):
-    """The right to make one call, and the nonce to make it with.
+    """The exclusive right to make one call, and the nonce to make it with.
 
-    Use it in the thread that was granted it. `outcome` may be set to say how the call ended; otherwise it is 'ok', or
-    'unknown' where an exception left the block.
+    Use it in the thread that got it. Set `outcome` to say how the call ended. Otherwise it is 'ok', or 'unknown' if an
+    exception left the block.
     """
 
     def __init__(
         self, client: 'Client', lease: _Lease, nonce: int, count: int, account: str, waited_ms: float, shared: bool
     ) -> None:
-        #: The first of `count` consecutive ones, an exact int. Sign and send `str(grant.nonce)`.
+        #: The first of `count` consecutive nonces, an exact int. Sign and send `str(grant.nonce)`.
         self.nonce = nonce
         self.count = count
         self.account = account
-        #: How long the grant was waited for.
+        #: How long the caller waited for the grant.
         self.waited_ms = waited_ms
         self._client = client
         self._lease = lease
@@ -1475,7 +1483,7 @@ class Grant(_Statement):
 
     @property
     def ttl_ms(self) -> float:
-        """How long the lease was granted for."""
+        """How long the lease was granted for, in milliseconds."""
         return self._lease.ttl_s * 1000
 
     @property
@@ -1489,30 +1497,30 @@ class Grant(_Statement):
 
     @property
     def lost(self) -> bool:
-        """Whether the lease is over, or about to be."""
+        """True if the lease is over or about to be."""
         if self._lease.state == 'held' and self._lease.process is _here():
             self._lease.connection.look()
         return self._lease.ended() is not None
 
     def check(self) -> None:
-        """Raises LEASE_LOST if the lease is over or about to be: a tenth of its time ahead, at most a second."""
+        """Raises LEASE_LOST if the lease is over or about to be, a tenth of its time (at most a second) ahead."""
         if self.lost:
             self._lease.must_last()
 
     def remaining_s(self) -> float:
-        """Seconds a call may take, for an HTTP library's `timeout`. Raises LEASE_LOST if there are none."""
+        """Returns how many seconds a call may take, for an HTTP library's `timeout`. Raises LEASE_LOST if none."""
         self.check()
         return max(0.001, self._lease.time_left_s())
 
     def expires_in_ms(self) -> float:
-        """Milliseconds until the lease ends, by a clock that never steps; 0 once it is over."""
+        """Returns the milliseconds until the lease ends, by a clock that never steps. 0 once it is over."""
         held = self._lease.state == 'held'
         return max(0.0, (self._lease.ends_at - time.monotonic()) * 1000) if held else 0.0
 
     def next(
         self, *, account: Optional[str] = None, cost: Optional[float] = None, count: Optional[int] = None
     ) -> int:
-        """Draws a further nonce under the same lease: a retry takes a new one.
+        """Draws a further nonce under the same lease, for a retry.
 
         Waits while the account is paced, if the lease lasts that long. Raises PACED, NESTED_LANE, LEASE_LOST or
         UNAVAILABLE.
@@ -1523,7 +1531,7 @@ class Grant(_Statement):
         return self._lease.connection.draw(self._lease, account if account is not None else own, cost, count)
 
     def renew(self, ttl_ms: Optional[int] = None) -> float:
-        """Makes the lease last `ttl_ms` from now (left out: what it had) and answers that time. Raises LEASE_LOST."""
+        """Makes the lease last `ttl_ms` from now, or as long as before, and returns that time. Raises LEASE_LOST."""
         _checked(ttl_ms=ttl_ms)
         self.check()
         connection = self._lease.connection
@@ -1534,8 +1542,8 @@ class Grant(_Statement):
     def release(self, outcome: str = 'unknown', *, used_own_clock: bool = False) -> bool:
         """Ends the lease, and says how the call ended.
 
-        True if this call ended it; False if it was over already, if it is the outer call's, or if nobody can tell
-        because the daemon went away. Raises only BAD_REQUEST, which ends nothing.
+        Returns True if this call ended it. Returns False if it was over already, if it belongs to an outer block, or if
+        the daemon is away and it is not known. Raises only BAD_REQUEST, and then the lease goes on.
         """
         _check('outcome', outcome, 'outcome')
         _check('used_own_clock', used_own_clock, 'flag')
@@ -1555,7 +1563,7 @@ class Grant(_Statement):
 
 
 class _Hold:
-    """The time between the beginning and the end of an `exclusive`."""
+    """A lease that an `exclusive` holds, its own or that of the block around it."""
 
     def __init__(
         self, client: 'Client', grant: Grant, holder: 'weakref.ref[Any]', outer: Optional[_Scope], shared: bool
@@ -1568,7 +1576,7 @@ class _Hold:
         self._before: Optional[contextvars.Token[Optional[_Scope]]] = None
 
     def hand_over(self, holder: 'weakref.ref[Any]') -> bool:
-        """Makes it one for `holder`. False if the one that it was for is gone, and it has ended."""
+        """Makes `holder` the holder. Returns False if the old one is gone; the lease has then ended."""
         before, self.scope.holder = self.scope.holder, holder
         if self._outer is not None:
             return self._outer.hand_over(before, holder)
@@ -1586,21 +1594,21 @@ class _Hold:
             except ValueError as trouble:
                 if not _ours(trouble):
                     raise
-                # Left in another context than entered: that it has ended is seen all the same.
+                # The block was left in another context than it was entered in. `ended` says enough.
             self._before = None
         if self._outer is not None:
             self._outer.leave(self.scope.holder)
         if not self.own or self.lease.process is not _here():
-            return  # A forked child has left the block too; the turn is its parent's.
+            return  # A forked child leaves the block too, but the lease belongs to its parent.
         lease = self.lease
         lease.ended()
         if error is None and (lease.state == 'lost' or lease.state == 'held' and self.grant.expires_in_ms() == 0):
-            _log.warning('the turn of %s was over before its call was; give it a longer ttl_ms', lease.account)
+            _log.warning('the lease of %s ended before its call did; give it a longer ttl_ms', lease.account)
         self.grant.release(self.grant.outcome or ('ok' if error is None else 'unknown'))
 
 
 class Exclusive(_Statement):
-    """A turn to come: what `exclusive` answers. Enter it with `with`, or hand a function to `run`."""
+    """What `exclusive` returns. Enter it with `with`, or pass a function to `run`."""
 
     def __init__(self, client: 'Client', options: Dict[str, Any]) -> None:
         self._client = client
@@ -1609,7 +1617,7 @@ class Exclusive(_Statement):
 
     def __enter__(self) -> Grant:
         if self._hold is not None and self._hold.scope.holder() is not None:
-            raise _bad_request('this exclusive has been entered already; make another one')
+            raise _bad_request('this exclusive is already entered; make another one')
         self._hold = None
         holder = self.holder
         try:
@@ -1633,7 +1641,7 @@ class Exclusive(_Statement):
             raise _after_beginning(error) from error
 
     def _interrupted(self, holder: 'weakref.ref[Any]') -> None:
-        """Ends what has begun, at once. Interrupted itself, it leaves that to the keeper."""
+        """Ends at once what has begun. If this is interrupted too, the keeper ends it."""
         hold, self._hold = self._hold, None
         self._client._keeper.abandon(holder)
         if hold is not None:
@@ -1642,42 +1650,42 @@ class Exclusive(_Statement):
                 hold._outer.leave(holder)
 
     def run(self, work: Callable[[Grant], T]) -> T:
-        """Calls `work(grant)` in a thread of its own and answers what it does; LEASE_LOST when the turn is over first.
+        """Calls `work(grant)` in a thread of its own and returns its result. Raises LEASE_LOST if the lease ends first.
 
-        The only hard deadline that Python has: the caller goes on, whatever `work` hangs in. What `work` had sent by
-        then may have arrived, and its thread runs on until it ends by itself.
+        This is the only hard deadline in Python: the caller goes on, even if `work` hangs. What `work` has sent by then
+        may have arrived. Its thread runs on until `work` ends.
         """
         if not callable(work):
-            raise _bad_request(f'run was given {work!r:.80}; give a function that takes a grant')
+            raise _bad_request(f'run was given {work!r:.80}; pass a function that takes a grant')
         done = threading.Event()
         ends: List[Tuple[Any, Optional[BaseException]]] = []
 
         def worker() -> None:
             result, error = None, None
             with _Statement() as mine:
-                # From here the turn is ours, and not our caller's, who may leave at any time. If that has happened, it
-                # has ended, and there is no call.
-                if not turn.hand_over(mine.holder):
+                # From here on the lease is held for this thread. The caller may leave at any time; if it has left
+                # already, the lease has ended and no call is made.
+                if not hold.hand_over(mine.holder):
                     return
                 try:
-                    result = work(turn.begin())
+                    result = work(hold.begin())
                 except BaseException as caught:
                     error = caught
                 finally:
-                    # Also when its caller was told that the lease was about to end: the lane is ours until it has.
-                    turn.end(error)
+                    # Even if the caller was told that the lease is about to end: the lane stays closed until it ends.
+                    hold.end(error)
                     ends.append((result, error))
                     done.set()
 
         with _Statement() as caller:
-            turn = self._client._begin(self._options, caller.holder)
-            # In a copy of our context, so that a nested call in there finds this turn.
+            hold = self._client._begin(self._options, caller.holder)
+            # In a copy of this context, so that a nested call in the thread shares the lease.
             context = contextvars.copy_context()
-            threading.Thread(target=context.run, args=(worker,), name='nonced-turn', daemon=True).start()
-            lease = turn.lease
+            threading.Thread(target=context.run, args=(worker,), name='nonced-call', daemon=True).start()
+            lease = hold.lease
             while not done.wait(max(0.001, min(0.1, lease.time_left_s()))):
-                # Released by the function itself: it has what it wanted and goes on without.
-                while turn.own and lease.state == 'released' and not done.wait(0.1):
+                # The function has released the lease itself and goes on without it.
+                while hold.own and lease.state == 'released' and not done.wait(0.1):
                     pass
                 over = None if done.is_set() else lease.ended()
                 if over is not None:
@@ -1691,16 +1699,16 @@ class Exclusive(_Statement):
 
 
 def _after_beginning(error: NoncedError) -> NoncedError:
-    """What a block raised that had begun: what it asked for may have failed unsent, but not what it did before."""
+    """Returns the error for a block that had begun: what it did before the error may have been sent."""
     return NoncedError(error.code, error.message, 'unknown', error.retry_after_ms)
 
 
 class Client:
-    """The way to the daemon. Make one for the whole program; threads may share it, and forked children too.
+    """A client of the daemon. Make one for the whole program. Threads and forked children may share it.
 
-    `socket` is the path of the daemon's socket; left out, it is `$NONCED_SOCKET`, the service's in `/run/nonced`, or
-    the user's own. `name` is what `nonced status` calls this bot. `connect_timeout_ms` is how long whoever waits does
-    so without a daemon. Nothing is connected before it is needed, and every turn has a connection of its own.
+    `socket` is the path of the daemon's socket. The default is `$NONCED_SOCKET`, then the service's in `/run/nonced`,
+    then the user's own. `name` is what `nonced status` calls this bot. `connect_timeout_ms` is how long callers wait
+    without a daemon. The client connects when it is first needed. Each lease has a connection of its own.
     """
 
     def __init__(
@@ -1721,7 +1729,7 @@ class Client:
         self._place: Optional[_Place] = None
         self._instance: Optional[str] = None
         self._policy = 'global'
-        #: Why there will be no daemon any more.
+        #: Why this client will not talk to a daemon again, or None.
         self._ended: Optional[NoncedError] = None
         self._start(_here())
         _living(_clients)
@@ -1735,15 +1743,15 @@ class Client:
         self._numbers = itertools.count()
 
     def _forked(self, process: _Process) -> None:
-        """In the child. The sockets are still open in the parent: ours are closed without a word, so that its leases
-        neither end by us nor outlive it."""
+        """Closes the inherited sockets in a forked child, without a message, so that the parent's leases neither end
+        now nor outlive the parent."""
         for connection in _living(self._all):
             connection.close()
         self._start(process)
 
     @property
     def socket(self) -> str:
-        """Path of the daemon's socket, as far as it is known."""
+        """The path of the daemon's socket, or '' if there is none."""
         if self._place is not None:
             return self._place.path
         try:
@@ -1766,14 +1774,14 @@ class Client:
         label: Optional[str] = None,
         count: Optional[int] = None,
     ) -> Exclusive:
-        """The turn of `account`, for a `with` statement.
+        """Returns a lease of `account`'s lane to be entered with `with`.
 
-        Inside another `exclusive` of this client it shares the lease it finds, one such call at a time, each with a
-        fresh nonce; an account of another lane is refused with NESTED_LANE. `ttl_ms`, `max_hold_ms`, `key`, `unit` and
-        `label` say nothing then.
+        Inside another `exclusive` of this client it shares that lease and gets its own nonce, one at a time. An account
+        with another lane is refused with NESTED_LANE. `ttl_ms`, `max_hold_ms`, `key`, `unit` and `label` have no effect
+        then.
 
         Entering it raises what `acquire` raises, and then nothing was sent. A NoncedError that leaves the block has
-        `sent` 'unknown': what was done before it may have arrived.
+        `sent` 'unknown': what was sent before it may have arrived.
         """
         options = _checked(
             account=account,
@@ -1804,9 +1812,9 @@ class Client:
         label: Optional[str] = None,
         count: Optional[int] = None,
     ) -> Grant:
-        """Waits for the turn of `account`. The caller must release the grant, and is on its own inside `exclusive`.
+        """Waits for a lease of `account`'s lane. The caller must release the grant.
 
-        Raises WAIT_TIMEOUT, UNAVAILABLE, or the daemon's refusal.
+        It shares no lease, even inside `exclusive`. Raises WAIT_TIMEOUT, UNAVAILABLE, or the daemon's refusal.
         """
         options = _checked(
             account=account,
@@ -1824,7 +1832,7 @@ class Client:
             grant = self._acquire({**options, 'max_hold_ms': None}, caller.holder)
             use = grant._lease.use
             if use is not None:
-                # Whoever drops it unreleased may still be making its call.
+                # A caller that drops the grant without a release may still be making its call.
                 use.grace_s = _DROPPED_GRANT_S
                 use.holder = weakref.ref(grant)
         return grant
@@ -1832,25 +1840,25 @@ class Client:
     def nonce(
         self, *, account: Optional[str] = None, count: Optional[int] = None, wait_ms: Optional[float] = None
     ) -> int:
-        """Draws `count` nonces and answers the first, without any turn: for who orders the calls otherwise."""
+        """Draws `count` nonces without a lease and returns the first. For programs that order their calls."""
         _checked(account=account, count=count, wait_ms=wait_ms)
         give_up_at = time.monotonic() + (_NONCE_WAIT_MS if wait_ms is None else wait_ms) / 1000
         params = _given(account=account, count=count)
         return self._ask('nonce', params, _read_drawn, give_up_at).nonce
 
     def status(self) -> Dict[str, Any]:
-        """Who holds what and who waits: what `nonced status --json` prints, nonces as int."""
+        """Returns what `nonced status --json` prints: leases and waiting requests. Nonces are ints."""
         status = self._ask('status', {}, _read_status, time.monotonic() + self._connect_timeout_s)
         self._policy = status['exclusive']
         return status
 
     def close(self) -> None:
-        """Ends all turns of this process, and whatever waits with CANCELLED. Not needed at the end of a program."""
+        """Ends all leases of this process. Callers that wait get CANCELLED. Not needed at the end of a program."""
         if self._process is not _here():
             return
         if self._ended is None:
             self._ended = NoncedError('CANCELLED', 'the client was closed; make another one')
-        # What is interrupted here, the keeper finishes.
+        # If this is interrupted, the keeper does the rest.
         for connection in _living(self._all):
             connection.abandon(self._ended.message)
         self._close_idle()
@@ -1865,7 +1873,8 @@ class Client:
     def __exit__(self, *_error: Any) -> None:
         self.close()
 
-    # Connections. A deque, whose ends are taken and added to in one step: no lock that a fork or a signal could find.
+    # Connections. A deque: its entries are added and removed in one step, without a lock that a fork or a signal could
+    # find taken.
 
     def _connection(self) -> _Connection:
         process = _here()
@@ -1875,7 +1884,7 @@ class Client:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                break  # Another thread was faster.
+                break  # Another thread took the last one.
             if not connection.spent:
                 return connection
         connection = _Connection(self, process)
@@ -1891,7 +1900,7 @@ class Client:
     def _give_back(self, use: _Use) -> None:
         connection = use.connection
         if connection.owed is not None and not connection.owed.done and connection.owed.error is None:
-            return  # The keeper goes on with it.
+            return  # The keeper delivers the release.
         if connection.idle:
             if self._keeper.unwatch(use):
                 self._keep(connection)
@@ -1914,14 +1923,14 @@ class Client:
             self._keep(connection)
 
     def _place_to_use(self) -> _Place:
-        # Once a daemon has answered somewhere, another one elsewhere would be another authority.
+        # Once a daemon has answered at a path, a daemon at another path would be another authority.
         place = self._place if self._instance is not None and self._place is not None else _find_socket(self._asked)
         self._place = place
         _check_owner(place)
         return place
 
     def _meet(self, instance: str, policy: str) -> Optional[NoncedError]:
-        """A daemon has said who it is. Answers an error if it is not the one of before."""
+        """Takes down which daemon this is. Returns an error if it is not the one from before."""
         was = self._instance or instance
         if instance != was:
             self._ended = NoncedError(
@@ -1933,7 +1942,7 @@ class Client:
         self._instance, self._policy = instance, policy
         return None
 
-    # Turns
+    # Leases
 
     def _acquire(self, options: Dict[str, Any], holder: 'weakref.ref[Any]') -> Grant:
         use = self._take(holder)
@@ -1972,17 +1981,17 @@ class Client:
         return _Hold(self, grant, holder, outer, shared=False)
 
     def _within(self, options: Dict[str, Any], holder: 'weakref.ref[Any]', outer: _Scope) -> _Hold:
-        """Inside another exclusive: under its lease if the account's lane is the same."""
+        """Begins a block inside another one, under the same lease if the account has the same lane."""
         started_at = time.monotonic()
         patience_s = _patience_s(options)
         lease = outer.lease
-        # Left out, and a key with it, it is the default account: as it would be outside.
+        # The account is found as it would be outside, not inherited from the outer block.
         account = _account_of(options)
         lease.must_last()
-        # The policy may have been switched since we heard of it, in either direction: ask before refusing.
+        # The policy may have been switched since it was last read, so ask before refusing.
         if account != lease.account and self._policy != 'global':
             policy = self.status()['exclusive']
-            # Without lanes there is nothing to share, and nothing to deadlock over.
+            # Without lanes there is nothing to share and no deadlock.
             if policy == 'off':
                 return self._alone(options, holder, outer)
             if policy == 'account':
@@ -2004,7 +2013,7 @@ class Client:
 
 
 def _shortest_ttl_ms(options: Dict[str, Any]) -> Optional[int]:
-    """A lease that may not be held as long as it would last by itself is asked for no longer."""
+    """Returns the TTL to ask for: never longer than `max_hold_ms`. None is the daemon's default."""
     ttl_ms, max_hold_ms = options['ttl_ms'], options['max_hold_ms']
     usual_ms = _DEFAULT_TTL_MS[options['priority'] or 'normal'] if ttl_ms is None else ttl_ms
     if max_hold_ms is None or max_hold_ms >= usual_ms:
@@ -2020,31 +2029,31 @@ def _nested_lane(account: str, outer: str) -> NoncedError:
     )
 
 
-# --- Without a Client: the one of this program, made when it is first needed.
+# --- Without a Client: one that the program shares, made when it is first needed.
 
 _shared: Dict[str, Client] = {}
 
 
 def _client() -> Client:
-    # In one step: two threads that come first at once get the same one.
+    # `setdefault` is one step: two threads that come first at the same time get the same client.
     return _shared.get('client') or _shared.setdefault('client', Client())
 
 
 def exclusive(**options: Any) -> Exclusive:
-    """`Client().exclusive(...)` of the client that all of this program shares."""
+    """Calls `exclusive` of the client that the program shares."""
     return _client().exclusive(**options)
 
 
 def acquire(**options: Any) -> Grant:
-    """`Client().acquire(...)` of the client that all of this program shares."""
+    """Calls `acquire` of the client that the program shares."""
     return _client().acquire(**options)
 
 
 def nonce(**options: Any) -> int:
-    """`Client().nonce(...)` of the client that all of this program shares."""
+    """Calls `nonce` of the client that the program shares."""
     return _client().nonce(**options)
 
 
 def status() -> Dict[str, Any]:
-    """`Client().status()` of the client that all of this program shares."""
+    """Calls `status` of the client that the program shares."""
     return _client().status()

@@ -1,6 +1,6 @@
-"""What the adapters for Kraken's REST API share: what a call is to the daemon, and how it ended.
+"""What the adapters for Kraken's REST API share: what to tell the daemon about a call, and how the call ended.
 
-Needs `nonced.py` beside it, and nothing of any SDK.
+Needs `nonced.py` beside it, and no SDK.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ['PrivateCalls', 'fingerprint', 'outcome_of_errors', 'outcome_of_excep
 
 T = TypeVar('T')
 
-# What changes orders goes first, and Kraken counts it with the limiter of the pair, not with the key's counter. What
-# reads the past can wait; Kraken counts ledgers and trade history double.
+# Calls that change orders go first. Kraken counts them with the pair's limiter, not with the key's counter. Calls that
+# read the past can wait. Kraken counts ledgers and trade history double.
 _TERMS = {
     **dict.fromkeys(('AddOrder', 'AddOrderBatch', 'AmendOrder', 'EditOrder'), ('urgent', 0)),
     **dict.fromkeys(('CancelOrder', 'CancelOrderBatch', 'CancelAll', 'CancelAllOrdersAfter'), ('urgent', 0)),
@@ -27,32 +27,33 @@ _TERMS = {
     **dict.fromkeys(('AddExport', 'ExportStatus', 'RetrieveExport', 'RemoveExport'), ('background', 1)),
 }
 
-# The worst first: of several errors in one answer, it is the one to hear about.
+# The worst first: of several errors in one answer, the worst is reported.
 _OUTCOMES = (
     (r'EGeneral:Temporary lockout', 'locked-out'),
     (r'EAPI:Invalid nonce', 'invalid-nonce'),
-    # Not `EOrder:Rate limit exceeded`: that is the limiter of one pair, and the key's counter has room.
+    # Not `EOrder:Rate limit exceeded`: that is the limiter of one pair, and the key's counter still has room.
     (r'E(API|Auth):Rate limit exceeded|E(General|Auth):Too many requests|EService:Throttled', 'rate-limited'),
     (r'EService:(Unavailable|Busy)', 'unavailable'),
     (r'EService:(Deadline elapsed|Timeout)', 'unsettled'),
-    # Refused before the nonce was looked at, or broken inside: no word on whether nonces and exchange are well.
+    # Refused before the nonce was checked, or broken inside: this says nothing about the nonces or the exchange.
     (r'EAPI:Invalid (key|signature)|EAuth:|EGeneral:Internal error', 'unknown'),
 )
 
 
 def terms_of(method: str) -> Tuple[str, float]:
-    """Priority and cost of a private method by its name in the URL (`AddOrder`); unknown ones are normal and cost 1."""
+    """Returns priority and cost of a private method by its name in the URL (`AddOrder`). The default is normal, 1."""
     return _TERMS.get(method, ('normal', 1))
 
 
 def fingerprint(public_key: str) -> str:
-    """What tells the daemon one API key from another, and nobody what it is."""
+    """Returns the fingerprint of a public key. The daemon tells keys apart by it, and never sees the key."""
     return hashlib.sha256(public_key.encode()).hexdigest()[:16]
 
 
 def outcome_of_errors(errors: Iterable[Any]) -> str:
-    """How a call ended that Kraken answered with these errors. None, and those about the order alone, are `ok`."""
-    # Kraken writes `EService: Throttled` with a space, and others without.
+    """Returns the outcome of a call that Kraken answered with these errors: `ok` if there are none, or none but about
+    the order."""
+    # Kraken writes `EService: Throttled` with a space, and the others without.
     written = [re.sub(r'^(\w+):\s+', r'\1:', str(error)) for error in errors]
     for pattern, outcome in _OUTCOMES:
         if any(re.match(pattern, error) for error in written):
@@ -61,7 +62,7 @@ def outcome_of_errors(errors: Iterable[Any]) -> str:
 
 
 def outcome_of_exception(error: BaseException) -> str:
-    """How a call ended that an SDK on top of `requests` raised this for."""
+    """Returns the outcome of a call for which an SDK on top of `requests` raised `error`."""
     names = [kind.__name__ for kind in type(error).__mro__]
     status = getattr(getattr(error, 'response', None), 'status_code', None)
     if isinstance(status, int):
@@ -70,15 +71,15 @@ def outcome_of_exception(error: BaseException) -> str:
         return 'unavailable'
     if 'ConnectionError' in names or any('timeout' in name.lower() for name in names):
         return 'unsettled'
-    # A page of a proxy with status 200.
+    # A proxy's page with status 200.
     return 'unavailable' if 'JSONDecodeError' in names else 'unknown'
 
 
 class PrivateCalls:
-    """Makes the private calls of one API key one at a time, each with a nonce of the daemon.
+    """Makes the private calls of one API key one at a time, each with a nonce from the daemon.
 
-    `unit` is the one the daemon counts in; give it, and a daemon of another unit is refused before the key has seen a
-    nonce it can never go back from. `account` is the key's label; left out, the key is known by its fingerprint.
+    `unit` is the unit that the daemon must count in. If it counts in another one, the call is refused before the key
+    has seen a nonce that it cannot go back from. `account` is the key's label. The default is the key's fingerprint.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class PrivateCalls:
         self._unit = unit
         self._account = account
         self._wait_ms = wait_ms
-        # The grant of the call that this thread is making.
+        # The grant for the call that this thread is making.
         self._granted = threading.local()
 
     def make(
@@ -105,7 +106,7 @@ class PrivateCalls:
         outcome_of: Callable[[T], str],
         outcome_of_error: Callable[[BaseException], str],
     ) -> T:
-        """Calls `send(timeout_s)` in its turn. Raises LEASE_LOST once it hangs, whatever it hangs in."""
+        """Calls `send(timeout_s)` under a lease. Raises LEASE_LOST if it hangs."""
 
         def work(grant: nonced.Grant) -> T:
             self._granted.grant, self._granted.drawn = grant, False
@@ -122,25 +123,25 @@ class PrivateCalls:
                 self._granted.grant = None
 
         priority, cost = terms_of(method)
-        turn = self._exclusive(
+        exclusive = self._exclusive(
             account=self._account,
             key=fingerprint(public_key),
             unit=self._unit,
             priority=priority,
             cost=cost,
-            # Longer than the call may take: a lease is over a second before its end for whoever holds it.
+            # Longer than the call may take: for its holder, a lease is over a second before its end.
             ttl_ms=int(timeout_s * 1000) + 1_250,
             wait_ms=self._wait_ms,
             label=method[:64],
         )
-        return turn.run(work)
+        return exclusive.run(work)
 
     def nonce(self) -> int:
-        """The nonce of the call that this thread is making; a retry of the SDK's own gets a further one."""
+        """Returns the nonce for the call that this thread is making. Each retry by the SDK gets a further one."""
         grant: Optional[nonced.Grant] = getattr(self._granted, 'grant', None)
         if grant is None:
-            # Fail closed: the SDK's own nonce would be one of two sources for one key.
-            raise nonced.NoncedError('BAD_REQUEST', 'a nonce was asked for outside a turn; make the call the usual way')
+            # Fail closed: with the SDK's own nonce, the key would have two sources of nonces.
+            raise nonced.NoncedError('BAD_REQUEST', 'a nonce was requested without a lease; call a method of the SDK')
         if self._granted.drawn:
             return grant.next()
         self._granted.drawn = True

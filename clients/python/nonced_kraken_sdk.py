@@ -1,12 +1,12 @@
-"""python-kraken-sdk with nonces of nonced: its REST clients for spot trading, imported from here.
+"""python-kraken-sdk with nonces from nonced. Import its REST clients for spot trading from here.
 
     from nonced_kraken_sdk import User
 
     user = User(key=key, secret=secret, unit='ns', account='MASTER')
     balance = user.get_account_balance()
 
-Needs `nonced.py` and `nonced_kraken.py` beside it, and python-kraken-sdk 2 or 3. Not for its asynchronous clients, and
-not for Futures, which needs no nonce.
+Needs `nonced.py` and `nonced_kraken.py` beside it, and python-kraken-sdk 2 or 3. Its asynchronous clients are not
+covered. Futures needs no nonce.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ['Earn', 'Funding', 'NoncedCalls', 'Trade', 'User']
 
 
 class NoncedCalls:
-    """To stand before a client of the SDK: `class Mine(NoncedCalls, kraken.spot.User)`.
+    """A base class to put before a client of the SDK: `class Mine(NoncedCalls, kraken.spot.User)`.
 
-    `unit` is the daemon's (the SDK's own nonces have 18 digits, between `us` and `ns`). Raises what the SDK raises, and
-    NoncedErrors.
+    `unit` is the daemon's unit. The SDK's own nonces have 18 digits, between `us` and `ns`. Raises what the SDK raises,
+    and NoncedError.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class NoncedCalls:
         request = super().request  # type: ignore[misc]
         if not auth:
             return request(method, uri, params, timeout, auth=False, **more)
-        # A copy: the SDK writes the nonce into what it is given.
+        # A copy: the SDK writes the nonce into its argument.
         copy = dict(params or {})
-        # The SDK takes its own TIMEOUT for any other than 10.
+        # The SDK uses its own TIMEOUT for any value other than 10.
         timeout_s = float(timeout if timeout == 10 else self.TIMEOUT)  # type: ignore[attr-defined]
         return self._calls.make(
             uri.rsplit('/', 1)[-1],
@@ -69,7 +69,7 @@ class NoncedCalls:
         return str(self._calls.nonce())
 
     def _outcome_of(self, _answer: Any) -> str:
-        # Without its exceptions the SDK hands out the response unread.
+        # Without its exceptions the SDK returns the response unread.
         return 'ok' if getattr(self, '_use_custom_exceptions', True) else 'unknown'
 
 

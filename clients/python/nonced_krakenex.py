@@ -1,4 +1,4 @@
-"""krakenex with nonces of nonced: `from nonced_krakenex import API` instead of `from krakenex import API`.
+"""krakenex with nonces from nonced: `from nonced_krakenex import API` instead of `from krakenex import API`.
 
     api = API(key, secret, unit='ms', account='MASTER')
     balance = api.query_private('Balance')
@@ -20,10 +20,10 @@ _TIMEOUT_S = 10.0
 
 
 class API(krakenex.API):
-    """krakenex's class, whose private calls are made one at a time under a nonce of the daemon.
+    """krakenex's class. Makes its private calls one at a time, each with a nonce from the daemon.
 
-    `unit` is the daemon's (krakenex's own nonces are milliseconds). A call without a `timeout`, which krakenex would
-    wait for without end, has 10 s. Raises what krakenex raises, and NoncedErrors.
+    `unit` is the daemon's unit. krakenex's own nonces are milliseconds. A call without a `timeout` has 10 s; krakenex
+    would wait for ever. Raises what krakenex raises, and NoncedError.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class API(krakenex.API):
         self._calls = PrivateCalls(unit=unit, client=client, account=account, wait_ms=wait_ms)
 
     def query_private(self, method: str, data: Optional[Dict[str, Any]] = None, timeout: Optional[float] = None) -> Any:
-        # A copy: krakenex writes the nonce into what it is given.
+        # A copy: krakenex writes the nonce into its argument.
         copy = dict(data or {})
         return self._calls.make(
             method,

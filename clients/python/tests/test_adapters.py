@@ -96,7 +96,7 @@ class AdapterTest(WithDaemon):
                 ask()
             self.assertEqual(error.exception.code, 'BAD_REQUEST')
 
-    def test_public_calls_need_no_turn(self):
+    def test_public_calls_need_no_lease(self):
         self.daemon.kill()
         self.assertIsNotNone(self.user().request('GET', '/0/public/SystemStatus', auth=False))
 
@@ -106,7 +106,7 @@ class AdapterTest(WithDaemon):
             self.krakenex().query_private('Balance', timeout=0.3)
         self.assertEqual(self.krakenex().query_private('Balance')['error'], [])
 
-    def test_an_sdk_that_never_comes_back_is_left_when_the_turn_is_over(self):
+    def test_an_sdk_that_never_comes_back_is_left_when_the_lease_is_over(self):
         api = self.krakenex()
         never = threading.Event()
         self.addCleanup(never.set)
@@ -171,7 +171,7 @@ class AdapterTest(WithDaemon):
         key = {'apiKey': self.key['key'], 'secret': self.key['secret'], 'url': self.exchange.url}
         return names['Kraken']({**key, **options})
 
-    def test_the_recipe_for_ccxt_signs_each_attempt_under_a_turn_of_its_own(self):
+    def test_the_recipe_for_ccxt_signs_each_attempt_under_a_lease_of_its_own(self):
         kraken = self.ccxt(attempts=2, timeout=2000)
         self.assertEqual(kraken.fetch2('SystemStatus'), {'public': '/0/public/SystemStatus'})
         self.exchange.fault(kind='reset', calls=1, carriedOut=True)

@@ -49,7 +49,7 @@ class ClientTest(WithDaemon):
                 raise ZeroDivisionError
         self.assertEqual(self.holders(), [])
 
-    def test_one_connection_serves_one_turn_after_another(self):
+    def test_one_connection_serves_one_lease_after_another(self):
         for _ in range(20):
             with self.client.exclusive():
                 pass
@@ -139,7 +139,7 @@ class ClientTest(WithDaemon):
         self.assertEqual(fields, ('LIMIT', 'too many', 'unknown', 500))
         self.assertEqual(str(error), 'LIMIT: too many')
 
-    def test_a_closed_client_ends_its_turns_and_wakes_who_waits(self):
+    def test_a_closed_client_ends_its_leases_and_wakes_who_waits(self):
         grant = self.client.acquire()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             waiter = pool.submit(self.client.acquire)
@@ -215,7 +215,7 @@ class NestedTest(WithDaemon):
                     asked.result(WITHIN_S)
                 self.assertEqual(error.exception.code, 'WAIT_TIMEOUT')
 
-    def test_a_thread_that_asyncio_makes_shares_the_turn_one_at_a_time(self):
+    def test_a_thread_that_asyncio_makes_shares_the_lease_one_at_a_time(self):
         inside, most, drawn = 0, 0, []
 
         def nested():
@@ -255,7 +255,7 @@ class DeadlineTest(WithDaemon):
         with self.client.exclusive(wait_ms=WITHIN_S * 1000):
             pass
 
-    def test_run_hears_that_an_urgent_call_took_a_background_turn(self):
+    def test_run_hears_that_an_urgent_call_took_a_background_lease(self):
         hanging = threading.Event()
         self.addCleanup(hanging.set)
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -267,7 +267,7 @@ class DeadlineTest(WithDaemon):
             self.assertEqual(code_of(error), ('LEASE_LOST', 'unknown'))
             hanging.set()
 
-    def test_a_nested_call_in_the_thread_of_run_shares_its_turn(self):
+    def test_a_nested_call_in_the_thread_of_run_shares_its_lease(self):
         def work(grant):
             with self.client.exclusive() as inner:
                 self.assertEqual(inner.token, grant.token)
@@ -283,7 +283,7 @@ class DeadlineTest(WithDaemon):
                     ask()
                 self.assertEqual(code_of(error), ('LEASE_LOST', 'unknown'))
 
-    def test_an_answer_that_came_after_its_turn_is_kept_and_a_warning_logged(self):
+    def test_an_answer_that_came_after_its_lease_is_kept_and_a_warning_logged(self):
         with self.assertLogs('nonced', 'WARNING') as logged:
             with self.client.exclusive(ttl_ms=50):
                 time.sleep(0.1)
@@ -298,7 +298,7 @@ class DeadlineTest(WithDaemon):
             time.sleep(1.1)
             grant.check()
 
-    def test_a_turn_is_renewed_while_it_lasts_up_to_the_hold_that_was_asked_for(self):
+    def test_a_lease_is_renewed_while_it_lasts_up_to_the_hold_that_was_asked_for(self):
         with self.client.exclusive(ttl_ms=1000, max_hold_ms=2500) as grant:
             time.sleep(1.5)
             grant.check()
@@ -309,7 +309,7 @@ class DeadlineTest(WithDaemon):
 
 
 class ThreadsAndProcessesTest(WithDaemon):
-    def test_threads_share_a_client_and_each_has_its_own_turn(self):
+    def test_threads_share_a_client_and_each_has_its_own_lease(self):
         inside, most, drawn = 0, 0, []
 
         def work(_number):
@@ -345,7 +345,7 @@ class ThreadsAndProcessesTest(WithDaemon):
         os.waitpid(child, 0)
         return said
 
-    def test_a_forked_child_neither_uses_nor_ends_the_turn_of_its_parent(self):
+    def test_a_forked_child_neither_uses_nor_ends_the_lease_of_its_parent(self):
         with self.client.exclusive() as grant:
 
             def work():
@@ -363,7 +363,7 @@ class ThreadsAndProcessesTest(WithDaemon):
             self.assertGreater(grant.next(), grant.nonce)
             self.assertEqual([holder['pid'] for holder in self.holders()], [os.getpid()])
 
-    def test_a_child_that_leaves_its_parents_block_leaves_the_turn_to_it(self):
+    def test_a_child_that_leaves_its_parents_block_leaves_the_lease_to_it(self):
         read, write = os.pipe()
         child = None
         with self.client.exclusive() as grant:
@@ -385,7 +385,7 @@ class ThreadsAndProcessesTest(WithDaemon):
         self.assertGreater(drawn, first)
         self.assertGreater(self.client.nonce(), drawn)
 
-    def test_a_turn_ends_with_its_process_though_a_child_of_it_lives(self):
+    def test_a_lease_ends_with_its_process_though_a_child_of_it_lives(self):
         read, write = os.pipe()
         go, stay = os.pipe()
         parent = os.fork()
@@ -478,7 +478,7 @@ class SocketTest(unittest.TestCase):
 
 
 class RestartTest(WithDaemon):
-    def test_a_turn_crosses_a_restart_and_is_released_afterwards(self):
+    def test_a_lease_crosses_a_restart_and_is_released_afterwards(self):
         with self.client.exclusive(account='MASTER') as grant:
             self.daemon.kill()
             self.daemon.start()

@@ -1,4 +1,4 @@
-"""A signal handler may raise anywhere, a Ctrl-C is nothing else, and no lane stays closed for it."""
+"""A Ctrl-C, or another exception from a signal handler, may arrive anywhere. It never leaves a lane closed."""
 
 import ast
 import contextlib
@@ -15,24 +15,25 @@ from support import CLIENT, WITHIN_S, WithDaemon, eventually
 
 import nonced
 
-# Far longer than any test: what is not given back is noticed.
+# Far longer than any test, so that a lane that stays closed is noticed.
 TTL_MS = 600_000
-# An event is waited for, and this is only a guard.
+# Only a guard: the tests wait for events.
 WAIT_MS = WITHIN_S * 1000
-# Every line, and the first instruction of each function. With this variable every instruction, which takes minutes.
+# Interrupts arrive at each line and at the first instruction of each function. With this variable they arrive at each
+# instruction, which takes minutes.
 EVERY_INSTRUCTION = bool(os.environ.get('NONCED_EVERY_INSTRUCTION'))
 
 
 class Interrupted(BaseException):
-    """As KeyboardInterrupt and SystemExit, which nobody catches by accident."""
+    """Like KeyboardInterrupt and SystemExit, not an Exception."""
 
 
 class Alarm(TimeoutError, ValueError, RuntimeError):
-    """What a handler of SIGALRM may raise, and what the client itself has to catch from its own calls."""
+    """What a handler of SIGALRM may raise. The client catches each of these kinds from its own calls."""
 
 
 class Point:
-    """Raises at the point with this number that the client's code comes to in this thread."""
+    """Raises when the client's code reaches its nth point in this thread."""
 
     def __init__(self, number, kind=Interrupted):
         self.number = number
@@ -63,7 +64,7 @@ class Point:
             self.passed += 1
             if self.passed == self.number:
                 self.where = f'{event} {frame.f_code.co_name}:{frame.f_lineno}'
-                # Python stops tracing here, so there is one of them.
+                # Python stops tracing here, so this happens once.
                 raise self.kind
         return self._step
 
@@ -71,7 +72,7 @@ class Point:
 class InterruptTest(WithDaemon):
     def setUp(self):
         super().setUp()
-        # The keeper is quick here: each point at which only it can help would otherwise take a fifth of a second.
+        # A fast keeper: otherwise each point at which only the keeper can help takes a fifth of a second.
         for name, value in (('_KEEPER_TICK_S', 0.002), ('_DROPPED_GRANT_S', 0.02)):
             changed = mock.patch.object(nonced, name, value)
             changed.start()
@@ -87,9 +88,9 @@ class InterruptTest(WithDaemon):
             self.fail(f'the lane stays closed: {why}: {error}')
 
     def sweep(self, scenario, kind=Interrupted, keep=True, lost=False, cycles=False):
-        """Interrupts `scenario` at each point in turn, and sees each time that the lane is free."""
+        """Interrupts `scenario` at one point after another, and checks each time that the lane comes free."""
         kept, number, swallowed = [], 0, []
-        # What there is already costs no time when cycles are collected.
+        # Collecting cycles then skips what exists already, and is fast.
         gc.freeze()
         self.addCleanup(gc.unfreeze)
         while True:
@@ -99,7 +100,7 @@ class InterruptTest(WithDaemon):
                 with point:
                     scenario()
             except kind as error:
-                # As a notebook does, and an executor: what its frames hold goes on to exist.
+                # Like a notebook or an executor, the test keeps the traceback and all that its frames hold.
                 kept.append(error if keep else None)
             else:
                 if not point.reached:
@@ -111,7 +112,7 @@ class InterruptTest(WithDaemon):
         if not lost:
             self.assertEqual(swallowed, [], 'what a signal handler raised was lost')
         self.assertGreater(number, 50)
-        # What is left in the pool is of use to every thread.
+        # Each connection in the pool still works for another thread.
         worked = []
         thread = threading.Thread(target=lambda: worked.append(scenario()))
         thread.start()
@@ -156,18 +157,18 @@ class InterruptTest(WithDaemon):
             stack.enter_context(self.client.exclusive(ttl_ms=TTL_MS, wait_ms=WAIT_MS))
 
     def in_a_generator(self):
-        def turns():
+        def blocks():
             with self.client.exclusive(ttl_ms=TTL_MS, wait_ms=WAIT_MS) as grant:
                 yield grant.nonce
 
-        for _ in turns():
+        for _ in blocks():
             break
 
     def test_an_interrupt_at_any_point_of_a_block_frees_the_lane(self):
         self.sweep(self.block)
 
     def test_an_interrupt_at_any_point_frees_the_lane_although_its_handling_is_interrupted_too(self):
-        # As if each were interrupted on its first instruction: only the keeper ends anything then.
+        # As if both were interrupted on their first instruction. Only the keeper is left.
         abandon = nonced._Connection.abandon
         given_up = nonced.Exclusive._interrupted
 
@@ -176,10 +177,10 @@ class InterruptTest(WithDaemon):
                 raise Interrupted
             abandon(connection, why)
 
-        def interrupted(turn, holder):
-            if turn._client is self.client:
+        def interrupted(block, holder):
+            if block._client is self.client:
                 raise Interrupted
-            given_up(turn, holder)
+            given_up(block, holder)
 
         for scenario in (self.block, self.nested, self.in_a_thread):
             with self.subTest(scenario.__name__), mock.patch.object(
@@ -197,9 +198,9 @@ class InterruptTest(WithDaemon):
         self.sweep(self.in_a_thread)
 
     def test_an_interrupt_of_a_block_on_a_stack_or_in_a_generator_frees_the_lane(self):
-        # A stack holds the block itself, and what it raises holds the stack.
+        # A stack keeps the block itself alive until the exception is freed.
         self.sweep(self.on_a_stack, keep=False, cycles=True)
-        # Python closes a generator where what interrupts it is only printed.
+        # Python closes a dropped generator in a finalizer, and prints what interrupts that.
         with mock.patch.object(sys, 'unraisablehook', lambda _: None):
             self.sweep(self.in_a_generator, lost=True)
 
@@ -207,7 +208,7 @@ class InterruptTest(WithDaemon):
         self.sweep(self.acquired, keep=False)
         self.sweep(self.acquired_for_a_block, keep=False)
 
-    def test_what_a_signal_handler_raises_is_never_taken_for_trouble_of_our_own(self):
+    def test_what_a_signal_handler_raises_is_never_mistaken_for_trouble_with_the_socket(self):
         self.sweep(self.whole_life, Alarm, keep=False)
 
     def test_an_alarm_of_any_kind_ends_a_wait(self):
@@ -230,7 +231,7 @@ class InterruptTest(WithDaemon):
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
-    def test_an_interrupt_of_the_start_of_the_keeper_does_not_leave_what_comes_after_it_unkept(self):
+    def test_after_an_interrupt_of_the_start_of_the_keeper_the_next_lease_has_a_keeper(self):
         start = threading.Thread.start
 
         def interrupted(thread):
@@ -240,18 +241,18 @@ class InterruptTest(WithDaemon):
 
         with mock.patch.object(threading.Thread, 'start', interrupted), self.assertRaises(Interrupted):
             self.block()
-        # Its end is never reached, and nothing but the keeper sees that.
-        turn = self.client.exclusive(ttl_ms=TTL_MS, wait_ms=WAIT_MS)
-        turn.__enter__()
-        del turn
+        # The end of this block never runs, and only the keeper can notice.
+        block = self.client.exclusive(ttl_ms=TTL_MS, wait_ms=WAIT_MS)
+        block.__enter__()
+        del block
         self.assert_free('there is no keeper')
 
     def test_a_block_whose_end_was_never_reached_gives_its_lane_back(self):
-        # As an interrupt does that falls on the first instruction of its end.
-        turn = self.client.exclusive(ttl_ms=TTL_MS)
-        forgotten = turn.__enter__().token
-        del turn
-        # And what comes next does not take itself for a part of it.
+        # As if an interrupt arrived on the first instruction of its end.
+        block = self.client.exclusive(ttl_ms=TTL_MS)
+        forgotten = block.__enter__().token
+        del block
+        # The next block is not nested in it.
         with self.client.exclusive(wait_ms=WAIT_MS) as grant:
             self.assertNotEqual(grant.token, forgotten)
             with self.client.exclusive():
@@ -266,17 +267,17 @@ class InterruptTest(WithDaemon):
         self.assert_free('nobody can release it any more')
 
     def test_a_lock_that_is_never_given_back_does_not_keep_a_lane_closed(self):
-        turn = self.client.exclusive(ttl_ms=TTL_MS)
-        grant = turn.__enter__()
+        block = self.client.exclusive(ttl_ms=TTL_MS)
+        grant = block.__enter__()
         taken = threading.Thread(target=grant._lease.connection.lock.acquire)
         taken.start()
         taken.join()
         with mock.patch.object(nonced, '_RELEASE_WAIT_S', 0.01):
-            turn.__exit__(None, None, None)
+            block.__exit__(None, None, None)
         self.assert_free('the lock is taken')
 
     def test_a_block_that_lasts_is_not_taken_for_one_that_was_left(self):
-        def turns():
+        def blocks():
             with self.client.exclusive(ttl_ms=TTL_MS) as grant:
                 yield grant
 
@@ -287,20 +288,20 @@ class InterruptTest(WithDaemon):
             self.assertGreater(grant.next(), grant.nonce)
             self.assertEqual([holder['leftMs'] > 0 for holder in self.holders()], [True])
 
-        turn = self.client.exclusive(ttl_ms=TTL_MS)
-        self.assertTrue(hasattr(turn, '__exit__'))
-        with turn as grant:
+        block = self.client.exclusive(ttl_ms=TTL_MS)
+        self.assertTrue(hasattr(block, '__exit__'))
+        with block as grant:
             check(grant)
             with self.client.exclusive(wait_ms=WAIT_MS) as inner:
                 check(inner)
             check(grant)
-        with turn as grant:
+        with block as grant:
             check(grant)
         with contextlib.ExitStack() as stack:
             check(stack.enter_context(self.client.exclusive(ttl_ms=TTL_MS)))
         with self.client.acquire(ttl_ms=TTL_MS) as grant:
             check(grant)
-        generator = turns()
+        generator = blocks()
         check(next(generator))
         generator.close()
         self.client.exclusive(ttl_ms=TTL_MS).run(check)
@@ -321,7 +322,7 @@ class InterruptTest(WithDaemon):
 
         def interrupted(thread):
             start(thread)
-            if thread.name == 'nonced-turn':
+            if thread.name == 'nonced-call':
                 begun.wait(WITHIN_S)
                 raise Interrupted
 
@@ -339,7 +340,7 @@ class InterruptTest(WithDaemon):
         waiting = []
 
         def interrupted(thread):
-            if thread.name != 'nonced-turn':
+            if thread.name != 'nonced-call':
                 return start(thread)
             waiting.append(thread)
             raise Interrupted
@@ -353,10 +354,12 @@ class InterruptTest(WithDaemon):
         self.assertEqual(called, [])
 
     def test_an_interrupt_anywhere_leaves_nothing_held(self):
+        armed = again = False
+
         def interrupt(_number, frame):
             if armed and in_the_client(frame):
                 if again:
-                    # While the first one is dealt with.
+                    # A second one while the client handles the first.
                     signal.setitimer(signal.ITIMER_REAL, 0.00003, 0.05)
                 raise Interrupted
 
@@ -366,8 +369,8 @@ class InterruptTest(WithDaemon):
         for again in (False, True):
             interrupted = 0
             for number in range(300):
-                # Over the whole length of a turn, the beginning and the end of the block in it. More than once, for a
-                # signal may find nothing of the client's.
+                # At every moment from the beginning of a block to its end. Again and again, because a signal may arrive
+                # while the test's own code runs.
                 signal.setitimer(signal.ITIMER_REAL, 0.00002 + 0.000005 * (number % 150), 0.002)
                 armed = True
                 try:
@@ -382,7 +385,7 @@ class InterruptTest(WithDaemon):
             eventually('nobody waits', lambda: self.waiting() == 0)
             self.block()
 
-    def test_a_child_whose_hook_was_interrupted_keeps_nothing_of_its_parents(self):
+    def test_a_child_whose_fork_hook_was_interrupted_keeps_no_socket_of_its_parent(self):
         read, write = os.pipe()
         forked = nonced.Client._forked
         interrupts = [Interrupted]
@@ -408,7 +411,7 @@ class InterruptTest(WithDaemon):
             grant.check()
 
     def test_the_client_has_no_finalizers(self):
-        # What a signal handler raises in one is printed, and lost.
+        # Python prints what is raised in one, and drops it.
         tree = ast.parse((CLIENT / 'nonced.py').read_text())
         names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         self.assertNotIn('__del__', names)
@@ -419,7 +422,7 @@ class InterruptTest(WithDaemon):
 
 
 def in_the_client(frame):
-    """Whether it is the client's code, or what that has called, and not yet the test again."""
+    """True for the client's code and what it has called."""
     while frame is not None and frame.f_code.co_filename != __file__:
         if frame.f_code.co_filename == nonced.__file__:
             return True

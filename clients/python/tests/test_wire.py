@@ -238,7 +238,7 @@ class WireTest(unittest.TestCase):
             grant.next()
         self.assertEqual(error.exception.code, 'LEASE_LOST')
 
-    def test_an_interrupt_while_a_further_nonce_is_waited_for_ends_the_turn(self):
+    def test_an_interrupt_while_a_further_nonce_is_waited_for_ends_the_lease(self):
         closed = threading.Event()
 
         def serve(peer, number):
