@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import {
   type DaemonPlace,
@@ -191,6 +193,23 @@ describe('nobody reads it', () => {
     daemon.child.stderr?.resume();
     await lineOf(daemon, /^warn: \d+ lines dropped: nothing read the log$/);
   });
+
+  test.skipIf(!hasProgram('script'))(
+    'on a terminal a refused start begins as the errors of all commands do',
+    async () => {
+      const place = newPlace();
+      const missing = join(place.dir, 'none.json');
+      const serve = `exec ${process.execPath} ${NONCED} serve --separate --config ${missing} --state-dir ${place.stateDir}`;
+      const terminal = spawn('script', ['-qec', serve, '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let shown = '';
+      terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+        shown += text;
+      });
+      const [code] = await once(terminal, 'close');
+      expect(code).toBe(78);
+      expect(shown.trimEnd()).toMatch(new RegExp(`^nonced: ${missing}: does not exist`));
+    },
+  );
 
   test.skipIf(!hasProgram('script'))('also where it is a terminal that stands still', async () => {
     const place = newPlace();

@@ -8,7 +8,7 @@ import { HandedOut } from '../../src/rehearsal/handed-out.ts';
 function logOf(tell: (observer: ReturnType<typeof observerOf>) => void): string {
   let text = '';
   const stream = { writableLength: 0, write: (line: string) => (text += line), on: () => {} };
-  const log = createLog({ level: 'debug', format: 'text', journal: false, stream, wallMs: () => 0 });
+  const log = createLog({ level: 'debug', format: 'text', reader: 'other', stream, wallMs: () => 0 });
   tell(observerOf(log, undefined, () => {}));
   return text;
 }

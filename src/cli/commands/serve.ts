@@ -4,7 +4,7 @@ import { systemClock } from '../../clock.ts';
 import { NO_POLICIES } from '../../core/accounts/policies.ts';
 import { type Daemon, startDaemon } from '../../daemon/daemon.ts';
 import { isJournal, passedSockets } from '../../daemon/host/systemd.ts';
-import { createLog, type Log, type LogFormat, type LogLevel } from '../../daemon/log/log.ts';
+import { createLog, type Log, type LogFormat, type LogLevel, type LogReader } from '../../daemon/log/log.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
 import type { RenamedOptions } from '../command-line/old-names.ts';
@@ -41,7 +41,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = createLog({
     level: logLevel,
     format: logFormat,
-    journal: isJournal(process.env, fstatSync(process.stderr.fd, { bigint: true })),
+    reader: logReader(),
     stream: process.stderr,
     wallMs: clock.wallMs,
   });
@@ -96,6 +96,11 @@ export async function serve(options: ServeOptions): Promise<void> {
     // Without either there is nothing to reload: the terminal is gone.
     else if (!callLog) void stop('SIGHUP');
   });
+}
+
+function logReader(): LogReader {
+  if (isJournal(process.env, fstatSync(process.stderr.fd, { bigint: true }))) return 'journald';
+  return process.stderr.isTTY ? 'terminal' : 'other';
 }
 
 /** Ends the process, which releases its locks. */

@@ -7,6 +7,14 @@ const MAX_UNREAD = 1_048_576;
 export type LogLevel = keyof typeof PRIORITY;
 export type LogFormat = 'text' | 'json';
 
+/**
+ * What reads the lines. journald takes the severity from a numeric prefix. On a terminal a line begins as those of the
+ * commands do. Anything else gets the severity as a word, except for `info`.
+ */
+export type LogReader = 'journald' | 'terminal' | 'other';
+
+const ON_TERMINAL = { error: 'nonced: ', warn: 'nonced: warning: ', info: '', debug: 'debug: ' } as const;
+
 /** What a program may want to read besides the message. Undefined values are left out. */
 export type LogFields = Readonly<Record<string, string | number | undefined>>;
 
@@ -31,8 +39,7 @@ export interface LogOptions {
   /** Nothing less severe is written. */
   readonly level: LogLevel;
   readonly format: LogFormat;
-  /** Whether journald reads it: it takes the severity from a numeric prefix. People see a word, except for `info`. */
-  readonly journal: boolean;
+  readonly reader: LogReader;
   readonly stream: LogStream;
   readonly wallMs: () => number;
 }
@@ -42,16 +49,15 @@ export interface LogOptions {
  * that a log that stands still neither stops the daemon nor fills its memory. Once they are read again, a line says how
  * many were dropped.
  */
-export function createLog({ level, format, journal, stream, wallMs }: LogOptions): Log {
+export function createLog({ level, format, reader, stream, wallMs }: LogOptions): Log {
   let dropped = 0;
   const lineOf = (severity: LogLevel, message: string, fields: LogFields = {}) => {
-    const prefix = journal ? `<${PRIORITY[severity]}>` : '';
+    const prefix = reader === 'journald' ? `<${PRIORITY[severity]}>` : '';
     if (format === 'json') {
       const time = new Date(wallMs()).toISOString();
       return `${prefix}${JSON.stringify({ time, level: severity, message, ...fields })}\n`;
     }
-    const word = journal || severity === 'info' ? '' : `${severity}: `;
-    return `${prefix}${word}${onOneLine(message)}${logfmt(fields)}\n`;
+    return `${prefix}${wordFor(reader, severity)}${onOneLine(message)}${logfmt(fields)}\n`;
   };
   const tellDropped = () => {
     if (dropped === 0) return;
@@ -70,6 +76,17 @@ export function createLog({ level, format, journal, stream, wallMs }: LogOptions
     stream.write(lineOf(severity, message, fields));
   };
   return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), isDebug: level === 'debug' };
+}
+
+function wordFor(reader: LogReader, severity: LogLevel): string {
+  switch (reader) {
+    case 'journald':
+      return '';
+    case 'terminal':
+      return ON_TERMINAL[severity];
+    case 'other':
+      return severity === 'info' ? '' : `${severity}: `;
+  }
 }
 
 /** Keeps a message on one line: with a line break in it, its author could forge the next line. */

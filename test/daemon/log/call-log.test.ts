@@ -17,7 +17,7 @@ function setUp(disk = new SimulatedCallLogDisk(), maxBytes = 1 << 24) {
   const clock = new VirtualClock();
   const said: string[] = [];
   const stream = { writableLength: 0, write: (line: string) => said.push(line.trimEnd()), on: () => {} };
-  const log = createLog({ level: 'debug', format: 'text', journal: false, stream, wallMs: () => clock.wallMs() });
+  const log = createLog({ level: 'debug', format: 'text', reader: 'other', stream, wallMs: () => clock.wallMs() });
   const callLog = new CallLog({ path: PATH, maxBytes, author: AUTHOR, clock, log, steps: disk });
   return {
     disk,

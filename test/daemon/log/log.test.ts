@@ -27,7 +27,7 @@ class FakeStream extends EventEmitter implements LogStream {
 }
 
 function logTo(stream: FakeStream, over: Partial<LogOptions> = {}) {
-  return createLog({ level: 'info', format: 'text', journal: false, stream, wallMs: () => AT_MS, ...over });
+  return createLog({ level: 'info', format: 'text', reader: 'other', stream, wallMs: () => AT_MS, ...over });
 }
 
 function written(over: Partial<LogOptions>, act: (log: ReturnType<typeof createLog>) => void): string[] {
@@ -53,15 +53,30 @@ test('a person is shown the severity as a word where it matters, and the fields 
   ]);
 });
 
-test('the journal is told the severity by a prefix, in either format', () => {
+test('on a terminal a line begins as those of the commands do', () => {
+  const act = (log: ReturnType<typeof createLog>) => {
+    log.error('the disk failed');
+    log.warn('look');
+    log.info('nonced is ready');
+    log.debug('granted');
+  };
+  expect(written({ level: 'debug', reader: 'terminal' }, act)).toEqual([
+    'nonced: the disk failed\n',
+    'nonced: warning: look\n',
+    'nonced is ready\n',
+    'debug: granted\n',
+  ]);
+});
+
+test('journald is told the severity by a prefix, in either format', () => {
   const act = (log: ReturnType<typeof createLog>) => {
     log.error('a');
     log.warn('b');
     log.info('c');
     log.debug('d');
   };
-  expect(written({ level: 'debug', journal: true }, act)).toEqual(['<3>a\n', '<4>b\n', '<6>c\n', '<7>d\n']);
-  expect(written({ journal: true, format: 'json' }, (log) => log.warn('b'))).toEqual([
+  expect(written({ level: 'debug', reader: 'journald' }, act)).toEqual(['<3>a\n', '<4>b\n', '<6>c\n', '<7>d\n']);
+  expect(written({ reader: 'journald', format: 'json' }, (log) => log.warn('b'))).toEqual([
     '<4>{"time":"2026-06-01T03:00:00.000Z","level":"warn","message":"b"}\n',
   ]);
 });
