@@ -137,7 +137,7 @@ describe('help and usage', () => {
     ['serve', '--log-level', 'loud'],
   ];
 
-  test('whoever misuses it is told how, on standard error, and gets 64', async () => {
+  test('misuse says what is wrong on standard error, and exits with 64', async () => {
     const answers = await Promise.all(misuses.map((args) => nonced(...args)));
     for (const [index, args] of misuses.entries()) {
       const { code, stdout, stderr } = answers[index] as RunResult;
@@ -427,7 +427,7 @@ describe('state inspect', () => {
     expect(await nonced('nonce')).toMatchObject({ code: 0 });
   });
 
-  test('reads it without a daemon, changes nothing, and knows that nobody holds it', async () => {
+  test('reads it without a daemon, changes nothing, and knows that no daemon holds it', async () => {
     const { stateDir } = newPlace();
     await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', stateDir]);
     const before = readFileSync(join(stateDir, 'state.json'), 'utf8');

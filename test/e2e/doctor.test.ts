@@ -181,10 +181,10 @@ describe.skipIf(cannot !== '')(`nonced doctor, as users of the host${cannot && `
     }
   });
 
-  test('a user who is not in the group, with the command that adds him; as himself and as root tests it', async () => {
+  test('a user who is not in the group, with the command that adds the user, tested by that user and by root', async () => {
     await started();
     const byRoot = await doctor(['stranger', ...viaSocket()]);
-    // What does not depend on him, root asks in his place.
+    // Root asks for what does not depend on the user.
     for (const check of ['status', 'sequences', 'state'] as const) expect(byRoot.of(check).mark, check).toBe('ok');
     for (const diagnosis of [byRoot, await doctor(viaSocket(), { wrapper: [...within, ...as(STRANGER)] })]) {
       expect(diagnosis.code).toBe(2);
@@ -274,7 +274,7 @@ describe.skipIf(cannot !== '')(`nonced doctor, as users of the host${cannot && `
       fact: `$NONCED_SOCKET leads to ${second.socket}, and not to the service at /run/nonced/nonced.sock`,
       commands: ['unset NONCED_SOCKET'],
     });
-    // The state of another user's daemon is not for him to read, and that is no fault.
+    // This user may not read the state of another user's daemon, and that is not a fault.
     expect(asTrader.of('state').mark).toBe('skipped');
     for (const socket of [place.socket, second.socket]) {
       expect((await runNonced(['nonce', '--account', 'MASTER', '--socket', socket])).code).toBe(0);

@@ -55,7 +55,7 @@ test.skipIf(withoutPromtool !== '')(`Prometheus’ own checker finds nothing to 
   expect({ status, said, stderr }).toEqual({ status: 0, said: '', stderr: '' });
 });
 
-test('--output writes a file that anybody may read, and nothing to standard output', async () => {
+test('--output writes a file that all users may read, and nothing to standard output', async () => {
   const file = join(place.dir, 'nonced.prom');
   const line = `umask 077; exec "$0" ${NONCED} metrics --output ${file}`;
   const { status, stdout } = spawnSync('sh', ['-c', line, process.execPath], {

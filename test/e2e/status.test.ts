@@ -79,7 +79,7 @@ describe('a daemon in trouble', () => {
     expect(fieldsOf(JSON.parse(stdout))).toEqual(documentedFields());
   });
 
-  test('a daemon that hangs is critical, said in time for whoever runs the check', async () => {
+  test('a daemon that hangs is critical, said in time for the program that runs the check', async () => {
     daemon.child.kill('SIGSTOP');
     try {
       const { code, stdout } = await runNonced(['status', '--check', '--socket', place.socket], {}, ['timeout', '20']);

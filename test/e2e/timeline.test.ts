@@ -282,7 +282,7 @@ describe.skipIf(!hasBrowser)(`the page, in a browser without a network${without}
     expect(trouble).toEqual([]);
   });
 
-  test('light and dark follow the reader, in the picture too, and when he changes his mind', async () => {
+  test('light and dark follow the reader’s choice, in the picture too, and when it changes', async () => {
     const { page, trouble } = await openFile(browser, memoryPage, 'dark');
     const colours = async () => [
       await page.evaluate('getComputedStyle(document.body).backgroundColor'),

@@ -125,7 +125,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     process.kill(pids[0] ?? 0, `SIG${signal}`);
   }
 
-  test('an error that nobody caught gives the terminal back, and can be read', async () => {
+  test('an uncaught error gives the terminal back, and can be read', async () => {
     const crash = "data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('a-defect'))})";
     await opened({}, `NODE_OPTIONS="--import=${crash}" ${TOP}`);
     await signalled('USR2');
@@ -202,7 +202,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
 });
 
 describe('top where there is no terminal', () => {
-  test('prints a line at each interval, and ends when nobody reads on', async () => {
+  test('prints a line at each interval, and ends when its reader is gone', async () => {
     const { stdout, stderr, code } = await shell(`${TOP} | head -n 3`);
     expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
     expect(stdout.trimEnd().split('\n')).toHaveLength(3);

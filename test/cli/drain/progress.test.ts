@@ -49,7 +49,7 @@ test('it is not safe between two urgent calls, although at each look nothing is 
   expect(waitedMs).toBeGreaterThanOrEqual(5_000 + QUIET_MS);
 });
 
-test('it is not safe while somebody waits: it is urgent, and will begin', async () => {
+test('it is not safe while a call waits: it is urgent, and will begin', async () => {
   const { state, waitedMs } = await wait((ms) => draining({ waiting: ms < 2_000 ? 1 : 0 }));
   expect(state).toBe('safe');
   expect(waitedMs).toBeGreaterThanOrEqual(2_000 + QUIET_MS);
@@ -71,7 +71,7 @@ test('without a time it waits for as long as it takes', async () => {
   expect((await wait(() => draining({ leases: 1 }))).state).toBeUndefined();
 });
 
-test('a drain that was ended by somebody else, or by a restart, is not safe', async () => {
+test('a drain that another operator or a restart has ended is not safe', async () => {
   expect((await wait((ms) => draining({ forMs: ms < 500 ? ms : null }))).state).toBe('ended');
 });
 

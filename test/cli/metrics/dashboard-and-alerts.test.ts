@@ -63,7 +63,7 @@ test('every metric that an alert looks at exists, with the labels it selects', (
   }
 });
 
-test('the dashboard leaves the choice of the data source to whoever looks at it', () => {
+test('the dashboard leaves the choice of the data source to its reader', () => {
   expect(dashboard.templating.list[0]).toMatchObject({ name: 'datasource', type: 'datasource' });
   const used = dashboard.panels
     .filter(({ type }) => type !== 'row')

@@ -125,7 +125,7 @@ test('on a Unix socket the user and the group may ask, whatever the umask, and i
   expect(existsSync(path)).toBe(false);
 });
 
-test('a socket that somebody answers on, and what is no socket, are left alone', async () => {
+test('a socket on which a program answers, and a file that is not a socket, are left alone', async () => {
   const path = join(dir, 'busy.sock');
   const other = createServer((socket) => socket.destroy()).listen(path);
   await once(other, 'listening');

@@ -16,7 +16,7 @@ import { replaceFile } from '../../../src/cli/metrics/replaced-file.ts';
 const dir = mkdtempSync(join(tmpdir(), 'nonced-file-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-test('a file is replaced by another one, readable for everybody whatever the umask, and nothing is left beside it', () => {
+test('a file is replaced by another one, readable for all users whatever the umask, and nothing is left beside it', () => {
   const path = join(dir, 'nonced.prom');
   const umask = process.umask(0o077);
   try {

@@ -49,7 +49,7 @@ test('what is critical is said before what is a warning', () => {
   expect(line).toMatch(/^NONCED CRITICAL - exchange kraken .*; account A is paused \| /);
 });
 
-test('a call that is held for long is no alarm by itself: a turn may be renewed', () => {
+test('a call that is held for long is not an alarm by itself: a lease may be renewed', () => {
   const lanes = [laneOf({ holders: [holderOf({ heldMs: 50_000 })] })];
   expect(check({ lanes })).toMatchObject({ result: 'ok', line: expect.stringContaining('longest_hold=50.000s') });
 });

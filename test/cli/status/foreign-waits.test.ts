@@ -29,7 +29,7 @@ test('of a wait only the part counts during which another account’s call held 
   expect(foreignWaits(calls)).toEqual({ calls: 3, accounts: 2, waitedMs: 130, foreignMs: 60 + 30 });
 });
 
-test('a lane that nobody held is waited for by nobody: a wait for a pace is not for another account', () => {
+test('a wait for a pace is not for another account: nothing held the lane', () => {
   const calls = [
     endedOf({ account: 'A', heldMs: 100, agoMs: 5_000 }),
     endedOf({ account: 'B', heldMs: 100, waitedMs: 2_000, agoMs: 0 }),
@@ -37,7 +37,7 @@ test('a lane that nobody held is waited for by nobody: a wait for a pace is not 
   expect(foreignWaits(calls)).toMatchObject({ waitedMs: 2_000, foreignMs: 0 });
 });
 
-test('another lane, and a lane that was not exclusive, hold up nobody', () => {
+test('another lane, and a lane that was not exclusive, hold up no call', () => {
   const calls = [
     endedOf({ account: 'A', lane: 'kraken', heldMs: 100, agoMs: 100 }),
     endedOf({ account: 'B', lane: 'bitfinex', heldMs: 100, waitedMs: 100, agoMs: 0 }),

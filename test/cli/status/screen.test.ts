@@ -178,7 +178,7 @@ test('the last line is the command for the worst finding that has one', () => {
   expect(last({ configurationProblem: 'no', exchanges: [{ exchange: 'x', downForMs: 1 }] })).toBe('next: nonced top');
 });
 
-test('whoever may not use the socket of the operator is told to use sudo, and the same socket', () => {
+test('a user who may not use the operator’s socket is told to use sudo, and the same socket', () => {
   const type = howToType({ asked: '/tmp/a b.sock', fromEnvironment: undefined, isOperator: false });
   const lines = screenOf(reading({ paused: ['C'] }), WIDE, type);
   expect(lines).toContain("    sudo nonced resume C --socket '/tmp/a b.sock'");

@@ -194,7 +194,7 @@ test('a daemon that was stopped is told from one that was killed, and from one t
   ]);
   const alive = await daemonThatSays({ ...STATUS, epoch: 3 });
   expect((await ends({ socket: alive })).at(-1)).toEqual([undefined, false]);
-  // Of a time that is over nobody asks the daemon, so nobody knows that it is gone.
+  // For a time that is over the daemon is not asked, so it is not known that it is gone.
   expect((await ends({ wanted: { ...ALL, toMs: FROM_MS + 70_000 } })).at(-1)).toEqual([undefined, false]);
 });
 

@@ -80,7 +80,7 @@ test('a busy second is read page by page, and what was forgotten meanwhile is co
   expect((await feed.read(undefined)).calls).toEqual([]);
 });
 
-test('another daemon is read from its beginning, although it numbers its calls anew', async () => {
+test('another daemon is read from its beginning, although it numbers its calls from 1 again', async () => {
   const daemon = new PretendedDaemon();
   const feed = new Feed(daemon.ask);
   daemon.end(5);

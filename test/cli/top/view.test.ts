@@ -88,7 +88,7 @@ test('help is shown over every page, which is there again afterwards', () => {
     expect(keyed(['return', 'h', back])).toMatchObject({ page: { kind: 'account' } });
 });
 
-test('s goes through all ways to sort and begins anew, r turns them round, space lets the display stand still', () => {
+test('s goes through all ways to sort and begins again, r reverses them, space pauses the display', () => {
   for (const [index, sort] of SORTS.entries()) expect(keyed(Array(index).fill('s'))).toMatchObject({ sort });
   expect(keyed(Array(SORTS.length).fill('s'))).toMatchObject({ sort: SORTS[0] });
   expect(keyed(['r'])).toMatchObject({ reversed: true });

@@ -15,7 +15,7 @@ ${allOf(tree).map(nextOf).join('\n')}
   esac
 }
 
-# What the value of an option is, or the nth operand of a command; fails where there is no value.
+# What the value of an option is, or the nth operand of a command; fails if it takes none.
 _nonced_takes() {
   case $1 in
 ${allOf(tree).flatMap(valuesOf).join('\n')}
@@ -57,7 +57,7 @@ function quote(text: string): string {
 
 const FUNCTIONS = `_nonced_offer() {
   local IFS=$'\\n'
-  # Where readline cannot be told (bash 3.2), the words are offered as they are.
+  # bash 3.2 cannot tell readline, so the words are offered as they are.
   case $1 in
     @file) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$2")) ;;
     @directory) compopt -o dirnames 2>/dev/null || COMPREPLY=($(compgen -d -- "$2")) ;;

@@ -55,7 +55,7 @@ describe('flock', () => {
 describe('the clock', () => {
   const clock = (synchronised: ClockFacts['synchronised'], wallMs = RELEASED_MS) => ({ wallMs, synchronised });
 
-  test('is well where somebody keeps it right, and a warning where nobody does', () => {
+  test('is ok if a service keeps it right, and a warning if none does', () => {
     expect(judgeClock(clock({ kind: 'yes', by: 'chronyc' }), undefined)).toMatchObject({
       mark: 'ok',
       says: 'synchronised, according to chronyc',
@@ -63,7 +63,7 @@ describe('the clock', () => {
     expect(judgeClock(clock({ kind: 'no', by: 'timedatectl' }), undefined).mark).toBe('warning');
   });
 
-  test('cannot be told where nobody knows, and a container is sent to its host', () => {
+  test('is skipped if no program knows, and a container is sent to its host', () => {
     const unknown = { kind: 'unknown', why: 'there is no timedatectl' } as const;
     expect(judgeClock(clock(unknown), undefined)).toMatchObject({
       mark: 'skipped',
@@ -72,7 +72,7 @@ describe('the clock', () => {
     expect(judgeClock(clock(unknown), 'docker').says).toContain('the clock of its host');
   });
 
-  test('of before this program was made is wrong, whoever keeps it', () => {
+  test('from before this program was made is wrong, whatever keeps it', () => {
     for (const synchronised of [
       { kind: 'yes', by: 'chronyc' },
       { kind: 'unknown', why: 'x' },

@@ -282,7 +282,7 @@ describe('other daemons', () => {
     expect(judgeOthers(proc(hidden), SERVICE, { kind: 'silent', afterMs: 1 }, []).mark).toBe('ok');
   });
 
-  test('left a socket behind: a warning where clients look, and nobody’s business elsewhere', () => {
+  test('left a socket behind: a warning where clients look, and nothing elsewhere', () => {
     const refused = { kind: 'refused', code: 'ECONNREFUSED' } as const;
     expect(judgeOthers(proc(), '/a.sock', answered(), [other(SERVICE, refused, true)])).toMatchObject({
       mark: 'warning',

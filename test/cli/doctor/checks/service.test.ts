@@ -126,7 +126,7 @@ describe('the units', () => {
     expect(judged({ usable: false })).toMatchObject({ mark: 'failed', says: expect.stringContaining('which is gone') });
   });
 
-  test('that somebody edited or removed are named, and told apart from units that are not ours', () => {
+  test('that were edited or removed are named, and told apart from units that are not ours', () => {
     const [first, ...rest] = installed().files;
     if (first === undefined) throw new Error('no file');
     const edited = judged({

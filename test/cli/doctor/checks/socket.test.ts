@@ -106,7 +106,7 @@ describe('the path', () => {
     expect(check.findings[0]?.commands).toEqual([`sudo chmod ${letter}+x /run/nonced`]);
   });
 
-  test('is not safe where everybody may write, unless the directory is sticky', () => {
+  test('is not safe if every user may write there, unless the directory is sticky', () => {
     const open = directory('/srv', { mode: 0o777 });
     expect(judgePath(facts({ steps: [directory('/'), open, ofService()] }), trader)).toMatchObject({
       mark: 'warning',
@@ -152,7 +152,7 @@ describe('the group', () => {
     expect(finding?.fact).toContain('this login is older');
   });
 
-  test('of root is given to nobody', () => {
+  test('of root is not proposed to any user', () => {
     const steps = [...way, ofService({ uid: 0, gid: 0, open: false })];
     const [finding] = judged({ steps }).findings;
     expect(finding?.fact).toContain('belongs to the group root');
@@ -168,7 +168,7 @@ describe('the group', () => {
     expect(judged({ steps: [...way, closed] }).says).toContain('but the kernel does not');
   });
 
-  test('is a warning where everybody may connect', () => {
+  test('is a warning if every user may connect', () => {
     const steps = [...way, ofService({ mode: 0o666 })];
     expect(judged({ steps }).findings).toMatchObject([{ mark: 'warning', commands: [`sudo chmod o-rwx ${SERVICE}`] }]);
   });
@@ -220,7 +220,7 @@ describe('the processes of the user', () => {
   test.each([
     ['the user has no such group at all', { groups: [1001] }, trader],
     ['the socket is their own', { steps: [...way, ofService({ uid: 1001 })] }, trader],
-    ['the socket is for everybody', { steps: [...way, ofService({ mode: 0o666 })] }, trader],
+    ['the socket is for every user', { steps: [...way, ofService({ mode: 0o666 })] }, trader],
     ['they are root’s', {}, { ...trader, uid: 0 }],
     ['there is not a socket', { steps: way }, trader],
   ])('need no group where %s', (_why, over, subject) => {

@@ -96,7 +96,7 @@ describe('the state', () => {
     expect(judgeState(whole({ locked: false }), place, undefined).mark).toBe('ok');
   });
 
-  test('is not for everybody to read, and not there before the first start', () => {
+  test('may be unreadable for this user, and is not there before the first start', () => {
     expect(judgeState({ kind: 'hidden' }, place, undefined)).toMatchObject({
       mark: 'skipped',
       says: expect.stringContaining('sudo nonced doctor'),
@@ -116,7 +116,7 @@ describe('the state', () => {
     ['damaged', { kind: 'unusable', problem: 'it is damaged; to repair it: …' } as const, 'it is damaged'],
     ['retired', whole({ retiredAtMs: 0, foreign: true }), 'was retired on 1970-01-01'],
     ['of another machine', whole({ foreign: true }), 'belongs to another machine'],
-    ['locked by a daemon that nobody finds', whole({ locked: true }), 'is locked, so a daemon uses it (pid 100'],
+    ['locked by a daemon that is not found', whole({ locked: true }), 'is locked, so a daemon uses it (pid 100'],
   ])('that is %s is a failure', (_what, facts, says) => {
     const check = judgeState(facts, place, undefined);
     expect(check.findings).toHaveLength(1);

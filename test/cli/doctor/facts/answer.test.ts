@@ -64,7 +64,7 @@ test.each([
   ['accounts without names', { ...ANSWER, accounts: [{ breaker: null }] }],
   ['accounts that are no list', { ...ANSWER, accounts: { length: 1 } }],
   ['no clock', { ...ANSWER, clock: null }],
-])('whoever answers with %s is a stranger', async (_what, answer) => {
+])('a program that answers with %s is a stranger', async (_what, answer) => {
   expect(await answerOf(answer)).toEqual({ kind: 'stranger' });
 });
 
