@@ -55,7 +55,7 @@ async function defaultUnit(client: Nonced): Promise<Unit> {
 }
 
 /**
- * Acquires. For a program that makes its own nonces it waits until the sequence is not ahead of the clock: otherwise
+ * Acquires a lease. For a program that makes its own nonces it waits until the sequence is not ahead of the clock: otherwise
  * others may have been granted nonces above those that the program will make. The lane is free during that wait.
  */
 async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | undefined, clock: Clock): Promise<Grant> {

@@ -35,7 +35,7 @@ export async function metrics({ output, listen, socket }: MetricsOptions): Promi
   if (problem !== undefined) fail(problem);
 }
 
-/** Never rejects: if no daemon answers, the text says so, and `problem` is the reason. */
+/** Reads the metrics and never rejects: if no daemon answers, the text says so, and `problem` is the reason. */
 async function scrape(path: string): Promise<{ readonly text: string; readonly problem?: unknown }> {
   try {
     const answer = await askOnce<MetricsResult>(path, 'metrics', {}, ANSWER_WITHIN_MS);

@@ -35,7 +35,7 @@ async function showStatus(socket: string | undefined, all: boolean, clock: Clock
   for (const line of screenOf(reading, { width, all }, type)) printLine(line);
 }
 
-/** The error, with the command that finds the cause if it is that no daemon answers. */
+/** Returns the error; if it says that no daemon answers, with the command that finds out why. */
 function withNext(error: unknown, next: string): unknown {
   if (!(error instanceof NoncedError && error.code === 'UNAVAILABLE')) return error;
   const message = `${error.message}; to see what is wrong: ${next}`;

@@ -31,7 +31,7 @@ export function printError(text: string): void {
   process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
 }
 
-/** From now on, a reader of standard error that is slow or gone neither holds up nor ends this process. */
+/** Makes sure that a reader of standard error that is slow or gone neither holds up nor ends this process. */
 export function unblockErrors(): void {
   process.stderr.on('error', () => {});
   // Node writes to pipes and sockets without waiting, but to a terminal only if told so: a stalled ssh, or Ctrl-S, would

@@ -3,12 +3,12 @@
 /** A time as people give it, in milliseconds: how long ago, or by the clock. */
 export type Moment = { readonly kind: 'ago'; readonly ms: number } | { readonly kind: 'at'; readonly ms: number };
 
-/** 22:40:01.007 */
+/** Returns 22:40:01.007. */
 export function clockTime(ms: number): string {
   return new Date(ms).toISOString().slice(11, -1);
 }
 
-/** 2026-11-28 22:40:01 */
+/** Returns 2026-11-28 22:40:01. */
 export function dateTime(ms: number): string {
   return new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
 }

@@ -21,7 +21,7 @@ export function judgeProcesses(facts: ProcessFacts, socket: SocketFacts, { name,
   );
 }
 
-/** A process keeps the groups that the user had when it was started. */
+/** Finds processes without the group: a process keeps the groups that the user had when it was started. */
 function lacking(facts: readonly UserProcess[], socket: SocketFacts, name: string, uid: number): Finding | undefined {
   const there = socket.steps.at(-1)?.there;
   if (there?.kind !== 'socket' || uid === 0 || there.uid === uid || (there.mode & 0o022) !== 0o020) return undefined;

@@ -31,7 +31,7 @@ export interface StoragePlace {
   readonly platform: string;
 }
 
-/** A look at a disk that is gone, or at a network file system, may never return; neither would the daemon's. */
+/** Returns the finding for a look that did not return: on a disk that is gone, the daemon's would not return either. */
 export function unansweredDisk(dir: string, why: string): Finding {
   return failure(
     `the file system of ${dir} does not answer: ${why}`,
