@@ -40,6 +40,7 @@ __all__ = [
     'NoncedError',
     'OUTCOMES',
     'PRIORITIES',
+    'UNITS',
     'acquire',
     'exclusive',
     'nonce',
@@ -47,6 +48,20 @@ __all__ = [
 ]
 __version__ = '0.2.0'
 
+# --- Terms. A copy of `src/terms.ts` and of the codes in `src/errors.ts`. test/python-terms.test.ts compares them.
+
+UNITS = ('ns', 'us', 'ms', 's', 'counter')
+PRIORITIES = ('urgent', 'normal', 'background')
+OUTCOMES = (
+    'unknown',
+    'ok',
+    'unsettled',
+    'unavailable',
+    'invalid-nonce',
+    'rate-limited',
+    'locked-out',
+    'unused',
+)
 ERROR_CODES = (
     'BAD_REQUEST',
     'UNKNOWN_METHOD',
@@ -59,26 +74,25 @@ ERROR_CODES = (
     'LEASE_LOST',
     'NOT_DURABLE',
     'PAUSED',
+    'DRAINING',
     'QUARANTINED',
     'EXCHANGE_DOWN',
-    'DRAINING',
     'UNIT_MISMATCH',
     'KEY_MISMATCH',
     'FORBIDDEN',
     'SHUTTING_DOWN',
     'UNAVAILABLE',
 )
-OUTCOMES = (
-    'unknown',
-    'ok',
-    'unsettled',
-    'unavailable',
-    'invalid-nonce',
-    'rate-limited',
-    'locked-out',
-    'unused',
-)
-PRIORITIES = ('urgent', 'normal', 'background')
+_EXCLUSION_POLICIES = ('global', 'account', 'off')
+_DEFAULT_ACCOUNT = 'default'
+_DEFAULT_PRIORITY = 'normal'
+# The daemon's defaults, to compare `max_hold_ms` with.
+_DEFAULT_TTL_MS = {'urgent': 30_000, 'normal': 20_000, 'background': 10_000}
+_DEFAULT_WAIT_MS = {'urgent': 15_000.0, 'normal': 30_000.0, 'background': 30_000.0}
+_DEFAULT_NONCE_WAIT_MS = 30_000.0
+_MAX_MESSAGE_BYTES = 4096
+
+_GLOBAL, _ACCOUNT, _OFF = _EXCLUSION_POLICIES
 
 T = TypeVar('T')
 
@@ -87,16 +101,11 @@ _log = logging.getLogger('nonced')
 _SERVICE_SOCKET = '/run/nonced/nonced.sock'
 # The kernel's limit, without the byte that ends the path.
 _MAX_PATH_BYTES = 107
-_MAX_MESSAGE_BYTES = 4096
 # Only the answer to `status` comes near this. It lists at most a hundred of a kind.
 _MAX_ANSWER_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 
 _CONNECT_TIMEOUT_MS = 5_000.0
-_DEFAULT_WAIT_MS = {'urgent': 15_000.0, 'normal': 30_000.0, 'background': 30_000.0}
-# The daemon's defaults, to compare `max_hold_ms` with.
-_DEFAULT_TTL_MS = {'urgent': 30_000, 'normal': 20_000, 'background': 10_000}
-_NONCE_WAIT_MS = 30_000.0
 # A daemon that has not answered this long after the requested wait will never answer.
 _ANSWER_GRACE_S = 2.0
 # How long a release may delay its caller, whose call is over. After that the keeper delivers it.
@@ -1350,6 +1359,7 @@ def _check(name: str, value: Any, kind: str) -> None:
         'integer': (number and isinstance(value, int), 'an integer'),
         'duration': (number and 0 <= value < float('inf'), 'milliseconds, 0 or more'),
         'flag': (isinstance(value, bool), 'True or False'),
+        'unit': (isinstance(value, str) and value in UNITS, f'one of {", ".join(UNITS)}'),
         'priority': (isinstance(value, str) and value in PRIORITIES, f'one of {", ".join(PRIORITIES)}'),
         'outcome': (isinstance(value, str) and value in OUTCOMES, f'one of {", ".join(OUTCOMES)}'),
     }[kind]
@@ -1360,7 +1370,7 @@ def _check(name: str, value: Any, kind: str) -> None:
 _KINDS = {
     'account': 'text',
     'key': 'text',
-    'unit': 'text',
+    'unit': 'unit',
     'priority': 'priority',
     'cost': 'number',
     'ttl_ms': 'integer',
@@ -1382,7 +1392,7 @@ def _patience_s(options: Dict[str, Any]) -> float:
     """Returns how long a caller waits for its lease."""
     wait_ms = options['wait_ms']
     if wait_ms is None:
-        wait_ms = _DEFAULT_WAIT_MS[options['priority'] or 'normal']
+        wait_ms = _DEFAULT_WAIT_MS[options['priority'] or _DEFAULT_PRIORITY]
     max_age_ms = options['max_age_ms']
     return (wait_ms if max_age_ms is None else min(wait_ms, max_age_ms)) / 1000
 
@@ -1391,7 +1401,7 @@ def _account_of(options: Dict[str, Any]) -> str:
     """Returns the account of the request, by the daemon's rule if it names none."""
     if options['account'] is not None:
         return options['account']
-    return 'default' if options['key'] is None else f'key:{options["key"]}'
+    return _DEFAULT_ACCOUNT if options['key'] is None else f'key:{options["key"]}'
 
 
 # --- The blocks around a block. A context variable, so that `asyncio.to_thread` and `run` carry them along.
@@ -1728,7 +1738,7 @@ class Client:
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._place: Optional[_Place] = None
         self._instance: Optional[str] = None
-        self._policy = 'global'
+        self._policy = _GLOBAL
         #: Why this client will not talk to a daemon again, or None.
         self._ended: Optional[NoncedError] = None
         self._start(_here())
@@ -1842,7 +1852,7 @@ class Client:
     ) -> int:
         """Draws `count` nonces without a lease and returns the first. For programs that order their calls."""
         _checked(account=account, count=count, wait_ms=wait_ms)
-        give_up_at = time.monotonic() + (_NONCE_WAIT_MS if wait_ms is None else wait_ms) / 1000
+        give_up_at = time.monotonic() + (_DEFAULT_NONCE_WAIT_MS if wait_ms is None else wait_ms) / 1000
         params = _given(account=account, count=count)
         return self._ask('nonce', params, _read_drawn, give_up_at).nonce
 
@@ -1989,12 +1999,12 @@ class Client:
         account = _account_of(options)
         lease.must_last()
         # The policy may have been switched since it was last read, so ask before refusing.
-        if account != lease.account and self._policy != 'global':
+        if account != lease.account and self._policy != _GLOBAL:
             policy = self.status()['exclusive']
             # Without lanes there is nothing to share and no deadlock.
-            if policy == 'off':
+            if policy == _OFF:
                 return self._alone(options, holder, outer)
-            if policy == 'account':
+            if policy == _ACCOUNT:
                 raise _nested_lane(account, lease.account)
         try:
             if not outer.enter(holder, started_at + patience_s):
@@ -2015,7 +2025,7 @@ class Client:
 def _shortest_ttl_ms(options: Dict[str, Any]) -> Optional[int]:
     """Returns the TTL to ask for: never longer than `max_hold_ms`. None is the daemon's default."""
     ttl_ms, max_hold_ms = options['ttl_ms'], options['max_hold_ms']
-    usual_ms = _DEFAULT_TTL_MS[options['priority'] or 'normal'] if ttl_ms is None else ttl_ms
+    usual_ms = _DEFAULT_TTL_MS[options['priority'] or _DEFAULT_PRIORITY] if ttl_ms is None else ttl_ms
     if max_hold_ms is None or max_hold_ms >= usual_ms:
         return ttl_ms
     return max(1, round(max_hold_ms))

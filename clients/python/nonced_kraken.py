@@ -27,6 +27,9 @@ _TERMS = {
     **dict.fromkeys(('AddExport', 'ExportStatus', 'RetrieveExport', 'RemoveExport'), ('background', 1)),
 }
 
+# The longest label. test/python-terms.test.ts compares it with `src/terms.ts`.
+_MAX_TEXT_BYTES = 64
+
 # The worst first: of several errors in one answer, the worst is reported.
 _OUTCOMES = (
     (r'EGeneral:Temporary lockout', 'locked-out'),
@@ -132,7 +135,7 @@ class PrivateCalls:
             # Longer than the call may take: for its holder, a lease is over a second before its end.
             ttl_ms=int(timeout_s * 1000) + 1_250,
             wait_ms=self._wait_ms,
-            label=method[:64],
+            label=method[:_MAX_TEXT_BYTES],
         )
         return exclusive.run(work)
 

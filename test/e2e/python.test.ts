@@ -1,23 +1,17 @@
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { run, shell } from '../fixtures/shell.ts';
+import { pythonSkipped } from '../fixtures/python.ts';
+import { run } from '../fixtures/shell.ts';
 
 const TESTS = resolve('clients/python/tests');
-const { code, stdout } = await shell('python3 -c "import sys; print(int(sys.version_info >= (3, 9)))" 2>/dev/null');
-const reason =
-  code !== 0
-    ? ' (skipped: no python3; install it)'
-    : stdout.trim() === '1'
-      ? ''
-      : ' (skipped: python3 is older than 3.9)';
 
 /** Each starts daemons and an exchange of its own. */
 const modules = readdirSync(TESTS)
   .filter((name) => /^test_.*\.py$/.test(name))
   .map((name) => name.replace(/\.py$/, ''));
 
-describe.skipIf(reason !== '')(`the client for Python${reason}`, () => {
+describe.skipIf(pythonSkipped !== '')(`the client for Python${pythonSkipped}`, () => {
   test('there are tests', () => {
     expect(modules.length).toBeGreaterThan(3);
   });

@@ -99,6 +99,7 @@ class ClientTest(WithDaemon):
             {'account': 5},
             {'account': 'a b'},
             {'priority': 'high'},
+            {'unit': 'm'},
             {'ttl_ms': '20'},
             {'ttl_ms': True},
             {'wait_ms': -1},
