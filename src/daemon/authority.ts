@@ -4,6 +4,7 @@ import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
 import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
 import type { DurableState, NotedLease } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
+import { stateCommand } from '../store/directories.ts';
 import { openAccountNotes } from '../store/notes/account-notes.ts';
 import { type LeaseNotesOptions, notesExist, openLeaseNotes } from '../store/notes/lease-notes.ts';
 import { openStateFile, type StateFileReading } from '../store/state/state-file.ts';
@@ -83,7 +84,8 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     notes: notesExist(runtimeDir, bootId, notes?.steps),
   });
   const found = reading.kind === 'state' ? reading : { ...reading, traces: traces() };
-  const opening = openingOf({ ...options, reading: found, wallMs });
+  const command = (command: string) => stateCommand(command, stateDir);
+  const opening = openingOf({ ...options, reading: found, wallMs, stateCommand: command });
   if ('refusal' in opening) throw opening.refusal;
   const { state, identity, isFirst, warnings } = opening;
   for (const path of directory.sweep()) log.info(`removed ${path}, left by a killed write`);
@@ -127,7 +129,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         if (isOpen) options.onFailed(error);
       }),
     });
-    if (!broker.clockIsPlausible) throw implausibleClock(wallMs, stateDir);
+    if (!broker.clockIsPlausible) throw implausibleClock({ wallMs, stateCommand: command });
     const failure = failed ?? (await broker.start());
     if (failure !== undefined) throw cannotStart(failure);
     const switchboard = new Switchboard({

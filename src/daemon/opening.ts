@@ -5,7 +5,6 @@ import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
 import type { DurableSequence, DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
-import { stateCommand } from '../store/directories.ts';
 import type { StateFileReading } from '../store/state/state-file.ts';
 import type { StateFileContents, StateIdentity } from '../store/state/state-format.ts';
 import type { Unit } from '../terms.ts';
@@ -37,6 +36,8 @@ export interface Findings {
   /** The daemon that starts. Its instance is used only for a state that is made now. */
   readonly self: Pick<StateIdentity, 'instance' | 'pid' | 'socket'>;
   readonly policies: Policies;
+  /** Returns a command `nonced state …` for this state, as an operator must type it. */
+  readonly stateCommand: (command: string) => string;
 }
 
 /** What a daemon starts with. */
@@ -51,10 +52,9 @@ export interface Opening {
 
 /** Returns the state to start with, or the refusal to start. A state is refused rather than guessed (I9). */
 export function openingOf(found: Findings): Opening | { readonly refusal: ExitError } {
-  const { reading, stateDir, machine, wallMs, self, policies } = found;
+  const { reading, stateDir, machine, wallMs, self, policies, stateCommand } = found;
   const before = reading.kind === 'state' ? reading.state : undefined;
-  const refusal =
-    reading.kind === 'state' ? refuseForeign(stateDir, reading.state, machine) : refuseFirst(found, reading);
+  const refusal = reading.kind === 'state' ? refuseForeign(found, reading.state) : refuseFirst(found, reading);
   if (refusal !== undefined) return { refusal };
   const starting = startingState(before?.state ?? freshState('ns', wallMs), policies, (unit) =>
     nonceFloorAt(wallMs, unit),
@@ -65,9 +65,9 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
         EXIT.config,
         before === undefined
           ? `there is no state in ${stateDir} yet, and the configuration needs one that you make first, with the unit of ` +
-              `the sequence default: ${stateCommand('init --floor now --unit UNIT', stateDir)}. Then start again; if ` +
+              `the sequence default: ${stateCommand('init --floor now --unit UNIT')}. Then start again; if ` +
               'another sequence is missing, the message has the command that makes it'
-          : `the configuration does not fit the state: ${describeProblem(starting, (init) => stateCommand(`init ${init}`, stateDir))}`,
+          : `the configuration does not fit the state: ${describeProblem(starting, (init) => stateCommand(`init ${init}`))}`,
       ),
     };
   }
@@ -95,11 +95,11 @@ export function freshState(unit: Unit, wallMs: number): DurableState {
 }
 
 /** Returns the refusal of a clock that is far past the last time the state has seen. */
-export function implausibleClock(wallMs: number, stateDir: string): ExitError {
+export function implausibleClock({ wallMs, stateCommand }: Pick<Findings, 'wallMs' | 'stateCommand'>): ExitError {
   return new ExitError(
     EXIT.tempFail,
     `the clock says ${new Date(wallMs).toISOString()}, over 400 days past the last time that this state has seen; set ` +
-      `it (timedatectl), or, if it is right: ${stateCommand('init --floor now', stateDir)}`,
+      `it (timedatectl), or, if it is right: ${stateCommand('init --floor now')}`,
   );
 }
 
@@ -112,7 +112,7 @@ function firstStart(stateDir: string): string {
 
 /** I9: a state that was lost is never made again. */
 function refuseFirst(
-  { stateDir, runtimeDir, wallMs }: Findings,
+  { stateDir, runtimeDir, wallMs, stateCommand }: Findings,
   { traces }: { readonly traces: Traces },
 ): ExitError | undefined {
   const evidence = evidenceIn(traces, runtimeDir);
@@ -121,7 +121,7 @@ function refuseFirst(
       EXIT.config,
       `${stateDir} has no state.json, but ${evidence}: it was lost. Bring it back. Or, if no nonce was ever ahead of the ` +
         'clock, make a new one in the unit it had (by the digits of the last nonce that was sent: 19 ns, 16 us, 13 ms, ' +
-        `10 s): ${stateCommand('init --floor now --unit UNIT', stateDir)}`,
+        `10 s): ${stateCommand('init --floor now --unit UNIT')}`,
     );
   }
   return wallMs < RELEASED_MS ? clockBeforeRelease(wallMs) : undefined;
@@ -140,10 +140,10 @@ function evidenceIn(traces: Traces, runtimeDir: string): string | undefined {
 }
 
 /** Two hosts with one state would hand out the same nonces. */
-function refuseForeign(stateDir: string, found: StateFileContents, machine: string | undefined): ExitError | undefined {
+function refuseForeign({ stateDir, machine, stateCommand }: Findings, found: StateFileContents): ExitError | undefined {
   const isForeign = !(machine === undefined || found.machine === undefined || found.machine === machine);
   // One that was retired on this very machine may have been taken over by another since; only an operator can know.
-  const adopt = stateCommand(isForeign ? 'adopt' : 'adopt --force', stateDir);
+  const adopt = stateCommand(isForeign ? 'adopt' : 'adopt --force');
   if (found.retiredAtMs !== undefined) {
     return new ExitError(
       EXIT.config,

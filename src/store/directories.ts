@@ -6,7 +6,7 @@ import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
 export const SERVICE_STATE_DIR = '/var/lib/nonced';
 
 /**
- * Returns the command `nonced state COMMAND` for the state in `dir`, as who reads the message must type it. What the
+ * Returns the command `nonced state COMMAND` for the state in `dir`, as the reader of a message must type it. What the
  * service says is read by an administrator, and only the service's user may change its state.
  */
 export function stateCommand(command: string, dir: string, euid = ourUid(0)): string {

@@ -24,6 +24,7 @@ function found(reading: Findings['reading'], others: Partial<Findings> = {}): Fi
     wallMs: NOW_MS,
     self: { instance: NEW, pid: 7, socket: '/run/n/nonced.sock' },
     policies: NO_POLICIES,
+    stateCommand: (command) => `nonced state ${command} --state-dir /state`,
     ...others,
   };
 }

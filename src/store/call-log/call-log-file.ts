@@ -114,7 +114,7 @@ export class CallLogFile {
     try {
       if (file.identity !== found.identity) throw new Error(`${path} was replaced just now`);
       const beginning = (await file.beginning(magic.length)).toString();
-      // A crash may have cut it short, but it must not be a state, a configuration or somebody's notes.
+      // A crash may have cut it short, but it must not be a state, a configuration or any other file.
       if (!magic.startsWith(beginning)) {
         throw new Error(`${path} is not a call log; move it away or name another file`);
       }
