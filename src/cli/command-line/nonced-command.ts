@@ -4,8 +4,8 @@ import { Command, type Help } from 'commander';
 export type Example = readonly [line: string, remark?: string];
 
 /**
- * A command that keeps its examples and notes as data, so that the help, the manual page and the completions are made of
- * the same. Its subcommands are of this class too.
+ * A command that keeps its examples and notes as data, so that the help, the manual page and the completions are made
+ * of the same. Its subcommands are of this class too.
  */
 export class NoncedCommand extends Command {
   readonly examples: Example[] = [];

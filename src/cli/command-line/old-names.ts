@@ -25,9 +25,9 @@ interface OldOption {
 }
 
 /**
- * Adds an option that had another name, under both names. A value that was given by the old name counts as if it had been
- * given by the new one. If both were given, what was typed wins over the environment, and then the new name over the old.
- * Adds `oldNames` to the options of the command.
+ * Adds an option that had another name, under both names. A value that was given by the old name counts as if it had
+ * been given by the new one. If both were given, what was typed wins over the environment, and then the new name over
+ * the old. Adds `oldNames` to the options of the command.
  */
 export function addRenamed(command: NoncedCommand, current: Option, old: OldOption): NoncedCommand {
   const hidden = new Option(current.flags.replace(current.long ?? '', old.flag)).hideHelp();

@@ -5,7 +5,9 @@ import type { Moment } from '../timeline/times.ts';
 
 const MAX_UINT64 = 2n ** 64n - 1n;
 
-/** Reads a duration as people write it ("250ms", "60s", "5m", "2h"; a bare number is seconds) and returns milliseconds. */
+/**
+ * Reads a duration as people write it ("250ms", "60s", "5m", "2h"; a bare number is seconds) and returns milliseconds.
+ */
 export function parseDuration(text: string): number {
   const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
   if (amount === undefined) throw new InvalidArgumentError('give a duration such as 250ms, 60s, 5m or 2h.');

@@ -7,7 +7,9 @@ import { addOperate } from './groups/operate.ts';
 import { addOldState } from './groups/state.ts';
 import { NoncedCommand } from './nonced-command.ts';
 
-/** Returns the whole command line, as data: nothing runs before it is parsed. A command's code is loaded when it runs. */
+/**
+ * Returns the whole command line, as data: nothing runs before it is parsed. A command's code is loaded when it runs.
+ */
 export function program(): NoncedCommand {
   const nonced = new NoncedCommand('nonced')
     .description('One strictly increasing nonce, and one call at a time, for every exchange API key of this host.')

@@ -1,5 +1,5 @@
-// Text for man(7). troff takes a dot or an apostrophe at the start of a line, and a backslash anywhere, for a request, and
-// prints a plain hyphen or quote as the typographic one.
+// Text for man(7). troff takes a dot or an apostrophe at the start of a line, and a backslash anywhere, for a request,
+// and prints a plain hyphen or quote as the typographic one.
 
 const CODE_ESCAPES: Readonly<Record<string, string>> = {
   '\\': '\\(rs',
@@ -11,7 +11,10 @@ const CODE_ESCAPES: Readonly<Record<string, string>> = {
   '"': '\\(dq',
 };
 
-/** Returns text that a reader may copy and type, with every character as it is. It may stand anywhere, also in an argument. */
+/**
+ * Returns text that a reader may copy and type, with every character as it is. It may stand anywhere, also in an
+ * argument.
+ */
 export function codeText(text: string): string {
   return plain(text.replaceAll(/[-\\'`^~"]/g, (character) => CODE_ESCAPES[character] ?? character));
 }

@@ -46,7 +46,9 @@ export async function advance(options: AdvanceOptions): Promise<void> {
   printLine(`Accounts that draw from it: ${accounts}`);
 }
 
-/** Throws ExitError for a label that is probably misspelt: it would get its own sequence for good, and there is a limit. */
+/**
+ * Throws ExitError for a label that is probably misspelt: it would get its own sequence for good, and there is a limit.
+ */
 async function refuseUnknown(account: string, socket: string | undefined): Promise<void> {
   const { isKnown } = await askOnce<WhyResult>(adminSocket(socket), 'why', { account });
   if (isKnown) return;

@@ -14,8 +14,8 @@ export interface DoctorOptions {
 }
 
 /**
- * Tests what is usually wrong, as `user` or as the user who runs it, and changes nothing. Exits with 0, 1 or 2, as `status
- * --check` does. Rejects with ExitError if nothing could be tested: 64 for an unknown user, 77 without root.
+ * Tests what is usually wrong, as `user` or as the user who runs it, and changes nothing. Exits with 0, 1 or 2, as
+ * `status --check` does. Rejects with ExitError if nothing could be tested: 64 for an unknown user, 77 without root.
  */
 export async function doctor(user: string | undefined, { socket, stateDir, json }: DoctorOptions): Promise<void> {
   const subject = await subjectOf(user);

@@ -55,8 +55,9 @@ async function defaultUnit(client: Nonced): Promise<Unit> {
 }
 
 /**
- * Acquires a lease. For a program that makes its own nonces it waits until the sequence is not ahead of the clock: otherwise
- * others may have been granted nonces above those that the program will make. The lane is free during that wait.
+ * Acquires a lease. For a program that makes its own nonces it waits until the sequence is not ahead of the clock:
+ * otherwise others may have been granted nonces above those that the program will make. The lane is free during that
+ * wait.
  */
 async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | undefined, clock: Clock): Promise<Grant> {
   const { account, priority, unit, label, wait = DEFAULT_WAIT_MS, maxHold } = options;
@@ -82,7 +83,10 @@ async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | und
   }
 }
 
-/** Returns when the clock reaches `nonce`, in milliseconds since the Unix epoch, rounded up. Throws ExitError for a counter. */
+/**
+ * Returns when the clock reaches `nonce`, in milliseconds since the Unix epoch, rounded up. Throws ExitError for a
+ * counter.
+ */
 function nonceTimeMs(nonce: bigint, unit: Unit): number {
   if (unit === 'counter')
     throw new ExitError(EXIT.usage, 'the sequence is a counter and does not follow the clock; leave out --own-clock');
@@ -130,7 +134,10 @@ function childEnd(child: ChildProcess): Promise<number> {
   });
 }
 
-/** Renews the lease until `maxHoldMs` and the grace before the kill are over. A lost lease is only a warning: the program goes on. */
+/**
+ * Renews the lease until `maxHoldMs` and the grace before the kill are over. A lost lease is only a warning: the
+ * program goes on.
+ */
 function keepRenewed(grant: Grant, maxHoldMs: number, clock: Clock): () => void {
   const untilMs = clock.monotonicMs() + maxHoldMs + KILL_AFTER_MS;
   let stopped = false;

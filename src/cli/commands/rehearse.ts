@@ -88,7 +88,9 @@ function timingOf({ scale, maintenance, limit }: RehearseOptions): Timing {
   };
 }
 
-/** Lets the first signal end the rehearsal in good order, with its report, and the second one end everything at once. */
+/**
+ * Lets the first signal end the rehearsal in good order, with its report, and the second one end everything at once.
+ */
 function untilSignal(): { readonly interrupt: AbortSignal; readonly kill: AbortSignal } {
   const [interrupt, kill] = [new AbortController(), new AbortController()];
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

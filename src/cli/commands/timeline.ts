@@ -25,7 +25,9 @@ export interface TimelineOptions extends RenamedOptions {
   readonly socket?: string;
 }
 
-/** Writes a page that shows who waited, who held a lease and what went wrong, from the daemon's memory or a call log. */
+/**
+ * Writes a page that shows who waited, who held a lease and what went wrong, from the daemon's memory or a call log.
+ */
 export async function timeline(options: TimelineOptions): Promise<void> {
   const { by, output, json, oldNames } = options;
   for (const text of oldNames) note(text);

@@ -23,7 +23,9 @@ export async function why(account: string, { count, json, socket }: WhyOptions):
   else for (const line of linesOf(result, count, howToTypeHere(socket))) printLine(line);
 }
 
-/** Returns what a person reads: the state of the account, the verdict, the rejected call, and the last `count` calls. */
+/**
+ * Returns what a person reads: the state of the account, the verdict, the rejected call, and the last `count` calls.
+ */
 export function linesOf(result: WhyResult, count: number, type: HowToType): string[] {
   const { account, exclusive, unit, leadMs, held, paused, status, calls, rejected, verdict } = result;
   const sequence = status === null ? '' : `sequence ${status.sequence}, `;

@@ -24,8 +24,8 @@ export interface Asked {
 type Surface = Pick<Evidence, 'subject' | 'host' | 'clock' | 'socket' | 'processes' | 'daemons' | 'service'>;
 
 /**
- * Looks at everything that is judged. Changes nothing and draws no nonce. It ends even if something hangs: each look has a
- * deadline and happens in a process that can be left behind.
+ * Looks at everything that is judged. Changes nothing and draws no nonce. It ends even if something hangs: each look
+ * has a deadline and happens in a process that can be left behind.
  */
 export async function examine(subject: Subject, asked: Asked): Promise<Evidence> {
   const host = new Witness();

@@ -21,7 +21,9 @@ export interface Subject {
   readonly other: OtherUser | undefined;
 }
 
-/** Returns the user `asked`, or the one who runs this. Rejects with ExitError: 64 for an unknown user, 77 without root. */
+/**
+ * Returns the user `asked`, or the one who runs this. Rejects with ExitError: 64 for an unknown user, 77 without root.
+ */
 export async function subjectOf(asked: string | undefined): Promise<Subject> {
   const uid = process.geteuid?.() ?? -1;
   const own = ownName(uid);

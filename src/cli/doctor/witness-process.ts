@@ -1,8 +1,8 @@
 import { type Account, type Errand, TOPICS } from './topics.ts';
 
 // This process looks at things as the user that it is told to become, and reports what it sees. The process that judges
-// looks at nothing itself: a look may hang for good in a file system that is gone, and only a process can be left behind.
-// Everything that it needs is loaded before it becomes the user, who may not be able to read this program.
+// looks at nothing itself: a look may hang for good in a file system that is gone, and only a process can be left
+// behind. Everything that it needs is loaded before it becomes the user, who may not be able to read this program.
 
 // Node has it, but its types do not.
 type Initgroups = typeof process & { initgroups?(user: string, extraGroup: number): void };

@@ -5,8 +5,8 @@ import { tableOf } from '../terminal/table.ts';
 
 const LOOK_EVERY_MS = 200;
 /**
- * For this long nothing may be held or granted before it is safe: a bot that closes positions makes one urgent call after
- * the other, and nothing is held between two of them.
+ * For this long nothing may be held or granted before it is safe: a bot that closes positions makes one urgent call
+ * after the other, and nothing is held between two of them.
  */
 export const QUIET_MS = 1_000;
 const SHOWN = 10;

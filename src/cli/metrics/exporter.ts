@@ -25,8 +25,8 @@ const KEEP_ALIVE_MS = 90_000;
 const CLOSE_WITHIN_MS = 1_000;
 
 /**
- * Answers GET /metrics with what `scrape` returns; simultaneous scrapes share one. `scrape` must not reject. Rejects with
- * ExitError if it cannot listen.
+ * Answers GET /metrics with what `scrape` returns; simultaneous scrapes share one. `scrape` must not reject. Rejects
+ * with ExitError if it cannot listen.
  */
 export async function startExporter(
   address: ListenAddress,

@@ -5,8 +5,8 @@ import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 const MODE = 0o644;
 
 /**
- * Replaces the file at `path` in one step: a reader finds all of the old text or all of the new. Nothing needs to outlive
- * a power cut, so nothing is synced. Throws ExitError if `path` is not a regular file.
+ * Replaces the file at `path` in one step: a reader finds all of the old text or all of the new. Nothing needs to
+ * outlive a power cut, so nothing is synced. Throws ExitError if `path` is not a regular file.
  */
 export function replaceFile(path: string, text: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });

@@ -1,4 +1,6 @@
-/** What a bot under rehearsal learns from its environment, by the names that the examples and common SDK wrappers read. */
+/**
+ * What a bot under rehearsal learns from its environment, by the names that the examples and common SDK wrappers read.
+ */
 export interface Given {
   readonly socket: string;
   readonly url: string;

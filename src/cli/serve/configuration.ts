@@ -29,7 +29,10 @@ export async function readConfiguration(file: ConfigurationFile | undefined): Pr
   return readPolicyFile(file.path);
 }
 
-/** Returns true only if nothing is there. A link that leads nowhere, or a directory that may not be entered, is a mistake. */
+/**
+ * Returns true only if nothing is there. A link that leads nowhere, or a directory that may not be entered, is a
+ * mistake.
+ */
 function isMissing(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) === undefined;

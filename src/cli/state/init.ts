@@ -30,7 +30,9 @@ export interface InitOptions {
   readonly json: boolean;
 }
 
-/** Writes a first or repaired state while no daemon runs. Keeps whatever can be read of an old one, and never lowers it. */
+/**
+ * Writes a first or repaired state while no daemon runs. Keeps whatever can be read of an old one, and never lowers it.
+ */
 export async function init(options: InitOptions): Promise<void> {
   const { stateDir, runtimeDir } = directories(options);
   const wallMs = systemClock().wallMs();
@@ -145,7 +147,9 @@ function raised(options: InitOptions, before: DurableSequence | undefined, wallM
   return { unit, max, ceiling };
 }
 
-/** Throws ExitError for a ceiling from damaged text that may be part of the damage: one too far ahead spoils its keys. */
+/**
+ * Throws ExitError for a ceiling from damaged text that may be part of the damage: one too far ahead spoils its keys.
+ */
 function checkSalvaged(options: InitOptions, sequences: DurableState['sequences'], wallMs: number): void {
   for (const [name, { unit, ceiling, max }] of Object.entries(sequences)) {
     const leadMs = nonceSpanMs(ceiling - nonceFloorAt(wallMs, unit), unit) ?? 0;

@@ -15,8 +15,8 @@ export interface OfflineChange {
 }
 
 /**
- * Changes the state in `stateDir` while no daemon runs: under its lock, by one durable write. Writes nothing if `decide`
- * returns undefined. Rejects with ExitError.
+ * Changes the state in `stateDir` while no daemon runs: under its lock, by one durable write. Writes nothing if
+ * `decide` returns undefined. Rejects with ExitError.
  */
 export async function changeOffline<Found extends FoundState>(
   stateDir: string,

@@ -9,8 +9,8 @@ import type { Reading } from './reading.ts';
 import { accountSection, laneSection, type Room, SHOWN, sequenceSection } from './sections.ts';
 
 /**
- * Returns what a person needs to see, in this order: what is unusual, who holds and waits, the accounts, the nonces, and
- * which command to run next.
+ * Returns what a person needs to see, in this order: what is unusual, who holds and waits, the accounts, the nonces,
+ * and which command to run next.
  */
 export function screenOf(reading: Reading, room: Room, type: HowToType): string[] {
   const { status, unlistedQuarantined } = reading;

@@ -38,8 +38,8 @@ export function copyOf(program: Program): Program {
 }
 
 /**
- * Copies Node, the package and its dependencies to COPIES_DIR/VERSION, owned by root and readable by all, and returns the
- * copy. Leaves an existing copy alone if it is the same.
+ * Copies Node, the package and its dependencies to COPIES_DIR/VERSION, owned by root and readable by all, and returns
+ * the copy. Leaves an existing copy alone if it is the same.
  */
 export function copyProgram(program: Program): { readonly copy: Program; readonly changed: boolean } {
   const copy = copyOf(program);
@@ -76,7 +76,10 @@ function packageParts(packageDir: string): Part[] {
   return parts;
 }
 
-/** Adds the packages that Node would find, wherever npm has put them: side by side, or below their user if versions differ. */
+/**
+ * Adds the packages that Node would find, wherever npm has put them: side by side, or below their user if versions
+ * differ.
+ */
 function addDependencies(userDir: string, userTo: string, placed: Map<string, string>, parts: Part[]): void {
   const { dependencies = {} } = JSON.parse(readFileSync(join(userDir, 'package.json'), 'utf8')) as {
     dependencies?: Record<string, string>;

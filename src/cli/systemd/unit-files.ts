@@ -13,8 +13,8 @@ export interface InstalledFile {
 }
 
 /**
- * Returns the units and the service's user, filled in for `program`, from the templates of the package `templates`. Throws
- * ExitError for a path that a unit cannot contain.
+ * Returns the units and the service's user, filled in for `program`, from the templates of the package `templates`.
+ * Throws ExitError for a path that a unit cannot contain.
  */
 export function installedFiles(program: Program, templates = program.packageDir): readonly InstalledFile[] {
   const units = UNITS.map((name) => ({ name, path: join(UNIT_DIR, name) }));

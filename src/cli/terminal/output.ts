@@ -34,8 +34,8 @@ export function printError(text: string): void {
 /** Makes sure that a reader of standard error that is slow or gone neither holds up nor ends this process. */
 export function unblockErrors(): void {
   process.stderr.on('error', () => {});
-  // Node writes to pipes and sockets without waiting, but to a terminal only if told so: a stalled ssh, or Ctrl-S, would
-  // stop the process at its next line.
+  // Node writes to pipes and sockets without waiting, but to a terminal only if told so: a stalled ssh, or Ctrl-S,
+  // would stop the process at its next line.
   const terminal = process.stderr as { _handle?: { setBlocking?(blocking: boolean): void } };
   if (process.stderr.isTTY) terminal._handle?.setBlocking?.(false);
 }

@@ -11,9 +11,9 @@ const startOf = (row: number): string => `\u001b[${row + 1};1H`;
 
 /**
  * Returns what to write so that a terminal shows `lines` from its first row on and nothing below them; it needs one row
- * more, on which the cursor rests. `shown` is what the terminal shows now, or undefined if that is not known. A line that
- * stays is not written again, and nothing scrolls: no row is reached by a line break. Each frame leaves the terminal's
- * modes as they were, whatever ends the program.
+ * more, on which the cursor rests. `shown` is what the terminal shows now, or undefined if that is not known. A line
+ * that stays is not written again, and nothing scrolls: no row is reached by a line break. Each frame leaves the
+ * terminal's modes as they were, whatever ends the program.
  */
 export function framePainted(lines: readonly string[], shown: readonly string[] | undefined): string {
   const changed = lines.map((line, row) => (line === shown?.[row] ? '' : startOf(row) + line + ERASE_REST_OF_LINE));

@@ -3,8 +3,8 @@ const NUMBER = /^-?\d+$/;
 const LEAST_CELL = 6;
 
 /**
- * Returns lines of columns, each as wide as its widest cell; the first row is the heading. If a line would be wider than
- * `width`, the widest columns are cut, but never one with numbers in it: a number that is cut is another number.
+ * Returns lines of columns, each as wide as its widest cell; the first row is the heading. If a line would be wider
+ * than `width`, the widest columns are cut, but never one with numbers in it: a number that is cut is another number.
  */
 export function tableOf(rows: readonly (readonly string[])[], width = Number.POSITIVE_INFINITY): string[] {
   const widths = cutWithin(rows, naturalWidths(rows), width);
@@ -50,7 +50,10 @@ function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** Returns the text in lines of at most `width`, broken between words. The first begins with `lead`, the others with `indent`. */
+/**
+ * Returns the text in lines of at most `width`, broken between words. The first begins with `lead`, the others with
+ * `indent`.
+ */
 export function wrapped(text: string, width: number, lead = '', indent = lead): string[] {
   const lines: string[] = [];
   let line = lead;

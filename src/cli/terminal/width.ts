@@ -17,7 +17,9 @@ const MARK = /[\p{Mn}\p{Me}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]/u;
 /** Vowels and final consonants of Hangul, which are drawn into the syllable before them. */
 const JAMO = /[\u1160-\u11ff\ud7b0-\ud7fb]/;
 
-/** Several characters that are one emoji: a keycap, a sign shown as an emoji, one with a skin colour, and joined ones. */
+/**
+ * Several characters that are one emoji: a keycap, a sign shown as an emoji, one with a skin colour, and joined ones.
+ */
 const EMOJI_SEQUENCE =
   /^(?:[\d#*]\ufe0f?\u20e3|(?=\p{Emoji})\p{ExtPict}(?:\ufe0f|\p{EMod})|\p{ExtPict}[\ufe0f\p{EMod}]*\u200d\p{ExtPict})/u;
 
@@ -47,8 +49,8 @@ function widthOfGrapheme(grapheme: string): number {
 }
 
 /**
- * Returns a bot's text as it may be shown: without escape sequences, and without anything that moves the cursor or turns
- * the direction of writing. The protocol lets none of that through; a terminal does not rely on it.
+ * Returns a bot's text as it may be shown: without escape sequences, and without anything that moves the cursor or
+ * turns the direction of writing. The protocol lets none of that through; a terminal does not rely on it.
  */
 export function harmless(text: string): string {
   return stripVTControlCharacters(text).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '?');

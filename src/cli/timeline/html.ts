@@ -13,7 +13,9 @@ export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
 }
 
-/** Returns a value as JSON that neither ends its script element nor begins a comment there, whatever its texts contain. */
+/**
+ * Returns a value as JSON that neither ends its script element nor begins a comment there, whatever its texts contain.
+ */
 export function escapeJson(value: unknown): string {
   return JSON.stringify(value).replaceAll(
     /[<>&\u2028\u2029]/g,

@@ -103,7 +103,9 @@ export function isHappeningWanted(happening: Happening, { fromMs, toMs, accounts
   return happening.kind !== 'started' && happening.atMs >= fromMs && happening.atMs <= toMs && isTheirs;
 }
 
-/** Returns the calls under way at `nowMs` from a status: all holders, and the next waiter of each account and priority. */
+/**
+ * Returns the calls under way at `nowMs` from a status: all holders, and the next waiter of each account and priority.
+ */
 export function underWay({ lanes }: Pick<StatusResult, 'lanes'>, nowMs: number): Call[] {
   return lanes.flatMap(({ holders, waiters }: LaneStatus) => [
     ...holders.map((holder): Call => {

@@ -1,8 +1,8 @@
 import type { Outcome } from '../../terms.ts';
 
 /**
- * What the page's script gets, as JSON. This file imports only types, because the script is compiled for a browser. Calls
- * are columns, which takes the least text, and repeated texts stand once in `texts`. -1 stands for nothing.
+ * What the page's script gets, as JSON. This file imports only types, because the script is compiled for a browser.
+ * Calls are columns, which takes the least text, and repeated texts stand once in `texts`. -1 stands for nothing.
  */
 export interface PageData {
   readonly fromMs: number;

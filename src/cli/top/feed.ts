@@ -9,7 +9,10 @@ export interface Reading {
   readonly calls: readonly EndedCallRecord[];
   /** How many calls the daemon forgot before they were read. */
   readonly missed: number;
-  /** How much of the past it covers: what came since the last reading, everything since the daemon's start, or the last calls. */
+  /**
+   * How much of the past it covers: what came since the last reading, everything since the daemon's start, or the last
+   * calls.
+   */
   readonly past: 'goes on' | 'since its start' | 'last calls';
   readonly opened: OpenedAccount | undefined;
 }

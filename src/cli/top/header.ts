@@ -13,8 +13,8 @@ const MOST_NOTICES = 3;
 const TREND_WORDS_WIDTH = 19;
 
 /**
- * Returns four lines: which daemon this is (it stays the same, so it need not be drawn again), what it does now, how its
- * calls are doing, and how many there were.
+ * Returns four lines: which daemon this is (it stays the same, so it need not be drawn again), what it does now, how
+ * its calls are doing, and how many there were.
  */
 export function header(snapshot: Snapshot, view: View, space: Space): string[] {
   const { status, total, time } = snapshot;

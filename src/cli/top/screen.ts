@@ -35,8 +35,8 @@ const USUAL_COLUMNS = 80;
 const USUAL_ROWS = 24;
 
 /**
- * Takes the alternate screen of the terminal, without cursor, and its keys. However the process ends, except by a signal
- * that it cannot catch, the terminal is given back first: `exit` also comes after an uncaught error.
+ * Takes the alternate screen of the terminal, without cursor, and its keys. However the process ends, except by a
+ * signal that it cannot catch, the terminal is given back first: `exit` also comes after an uncaught error.
  */
 export function openScreen(
   input: ReadStream,

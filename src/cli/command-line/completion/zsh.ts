@@ -1,8 +1,8 @@
 import { allOf, type Takes, type TreeCommand, type TreeOption } from '../command-tree.ts';
 
 /**
- * Returns a script that teaches zsh the command line, either sourced or as a file `_nonced` in a directory of $fpath. It
- * needs nothing else: pressing Tab runs no program.
+ * Returns a script that teaches zsh the command line, either sourced or as a file `_nonced` in a directory of $fpath.
+ * It needs nothing else: pressing Tab runs no program.
  */
 export function zshCompletion(tree: TreeCommand, version: string): string {
   return `#compdef nonced

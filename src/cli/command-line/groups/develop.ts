@@ -7,7 +7,9 @@ import { configOption, jsonOption } from '../shared-options.ts';
 
 const SHELLS = ['bash', 'zsh'];
 
-/** Adds the commands for writing a bot. `whole` makes the whole command line, for the completions and the manual page. */
+/**
+ * Adds the commands for writing a bot. `whole` makes the whole command line, for the completions and the manual page.
+ */
 export function addDevelop(nonced: NoncedCommand, whole: () => NoncedCommand): void {
   nonced
     .command('rehearse')

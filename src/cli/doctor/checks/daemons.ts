@@ -109,7 +109,9 @@ function unheard({ pid, uid, stopped, contained, stateDir, runtimeDir }: Running
   );
 }
 
-/** Returns the process behind a socket: the one that its answer names, or else the directory's, or else the service's. */
+/**
+ * Returns the process behind a socket: the one that its answer names, or else the directory's, or else the service's.
+ */
 export function daemonAt(
   path: string,
   answer: Answer | undefined,

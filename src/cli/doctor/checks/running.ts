@@ -135,7 +135,9 @@ function versionsApart(who: string, theirs: string, daemon: string): Finding | u
   );
 }
 
-/** Returns how many minor versions lie between two: infinitely many between two major ones, or if one cannot be read. */
+/**
+ * Returns how many minor versions lie between two: infinitely many between two major ones, or if one cannot be read.
+ */
 export function minorsApart(one: string, other: string): number {
   const [major, minor] = numbersOf(one);
   const [otherMajor, otherMinor] = numbersOf(other);

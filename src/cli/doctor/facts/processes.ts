@@ -51,7 +51,9 @@ export function unitOf(cgroups: string): UserProcess['unit'] {
   return undefined;
 }
 
-/** Returns one variable of an environment from proc(5). The others may be secrets, and go no further than this function. */
+/**
+ * Returns one variable of an environment from proc(5). The others may be secrets, and go no further than this function.
+ */
 export function variableIn(environment: string, name: string): string | undefined {
   const found = environment.split('\0').find((entry) => entry.startsWith(`${name}=`));
   return found?.slice(name.length + 1) || undefined;

@@ -227,7 +227,10 @@ class Painter {
     }
   }
 
-  /** Draws a span over everything if nothing is known or no daemon ran, in a band above if it concerns all, or in its row. */
+  /**
+   * Draws a span over everything if nothing is known or no daemon ran, in a band above if it concerns all, or in its
+   * row.
+   */
   #paintSpan({ fromMs, toMs, kind, reach }: PageData['spans'][number], view: View): void {
     if (reach === REACH_NONE) return;
     const { context } = this.#ink;
