@@ -2,10 +2,10 @@ import { askOnce } from '../../client/ask.ts';
 import { surroundings } from '../../client/connection/host.ts';
 import { findSocket } from '../../client/connection/socket-path.ts';
 import { formatDuration } from '../../durations.ts';
+import { processText } from '../../process-text.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
 import { type HowToType, howToTypeHere } from '../status/how-to-type.ts';
 import { paint, printJson, printLine } from '../terminal/output.ts';
-import { processText } from '../terminal/process-text.ts';
 import { tableOf } from '../terminal/table.ts';
 
 export interface WhyOptions {

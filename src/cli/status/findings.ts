@@ -1,6 +1,6 @@
 import { formatDuration } from '../../durations.ts';
+import { processText } from '../../process-text.ts';
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
-import { processText } from '../terminal/process-text.ts';
 import { type HowToType, PLAIN } from './how-to-type.ts';
 
 /** 2: look now. 1: look soon. 0: worth knowing, and no reason for an alarm. */

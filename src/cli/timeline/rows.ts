@@ -1,5 +1,5 @@
+import { processText } from '../../process-text.ts';
 import { isUnremarkable } from '../../terms.ts';
-import { processText } from '../terminal/process-text.ts';
 /** Turns calls and events into what is drawn: rows of bars, marks, and spans of time. Pure. */
 import { accountOf, beginMs, type Call, type Happening, type Incident, type Stretch } from './incident.ts';
 import { clockTime } from './times.ts';

@@ -1,4 +1,5 @@
 import { formatDuration } from '../../durations.ts';
+import { processText } from '../../process-text.ts';
 import type { BrokerEvent, ObservedCall } from '../ports.ts';
 
 const DAY_MS = 86_400_000;
@@ -78,8 +79,7 @@ export function subjectOf(event: BrokerEvent): string | undefined {
 
 /** Returns which client made a call and for which account, for a log. */
 export function holderText({ account, holder, pid, label }: ObservedCall): string {
-  const what = label === undefined ? '' : `, ${label}`;
-  return `${holder ?? 'an unnamed client'} (pid ${pid ?? '?'}, ${account}${what})`;
+  return processText(holder ?? 'an unnamed program', pid, account, label);
 }
 
 function clockText({ state, offMs }: BrokerEvent & { kind: 'clock-changed' }): EventText {

@@ -1,5 +1,6 @@
 /** What the verdicts say in several places: about a call, and how many there are. */
 import { formatDuration } from '../../durations.ts';
+import { processText } from '../../process-text.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
 
 export type Parts = readonly (string | undefined)[];
@@ -8,9 +9,7 @@ export const present = (parts: Parts): string[] => parts.filter((part) => part !
 
 /** Returns which program made a call: `grid-bot (pid 4711, place order)`. */
 export function programOf({ holder, pid, label }: GrantedCall): string {
-  const details = present([pid === undefined ? undefined : `pid ${pid}`, label]);
-  const name = holder ?? 'a program without a name';
-  return details.length === 0 ? name : `${name} (${details.join(', ')})`;
+  return processText(holder ?? 'an unnamed program', pid, label);
 }
 
 /** Returns how the lease of a call ended, as a clause. */

@@ -306,7 +306,7 @@ const CASES: readonly Case[] = [
     calls: [rejected(4, { holder: undefined, pid: 9 }), ok(3), rejected(2, { holder: undefined, pid: 9 })],
     kind: 'one-program',
     sure: 'possible',
-    says: ['a program without a name (pid 9)', '1 call of other programs on MASTER was'],
+    says: ['an unnamed program (pid 9)', '1 call of other programs on MASTER was'],
   },
   {
     is: 'one program in a row, and others accepted in between',
