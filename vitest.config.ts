@@ -35,7 +35,7 @@ process.env['NONCED_TESTS_SEED'] ??= String(seedOfCommit());
 // Most tests wait for processes, disks and timers: more workers than cores, or the cores stand idle.
 const WORKERS = 5;
 // Generous, because nothing here measures time and the machine may be busy with something else.
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = process.env['NONCED_TESTS'] === 'long' ? 900_000 : 120_000;
 
 export default defineConfig({
   test: {

@@ -107,7 +107,7 @@ test('orders are never sent twice, whatever goes wrong, and none that was placed
   exchange.injectFault({ kind: 'status', status: 503, carriedOut: true, calls: 2 });
   exchange.injectFault({ kind: 'stall-body', calls: 2 });
   exchange.injectFault({ kind: 'hang', calls: 2 });
-  const report = await runTwo({ orders: true, maxRetries: 3, calls: 5, timeoutMs: 2_000 });
+  const report = await runTwo({ orders: true, maxRetries: 3, calls: 5, timeoutMs: 1_000 });
   const { orders, duplicateOrders } = exchange.report();
   expect(duplicateOrders).toBe(0);
   expect(exchange.report().calls).toBe(20);
