@@ -152,6 +152,32 @@ test('a function that has its result when the process wakes from a stall keeps i
   expect(await call()).toBe('placed');
 });
 
+test.each([
+  ['returns', (): string => 'too late', 'ok'],
+  [
+    'throws',
+    (): string => {
+      throw new Error('too late');
+    },
+    'unknown',
+  ],
+] as const)(
+  'a function that sees the end of its lease and then %s at once is not taken for a success',
+  async (_, end, outcome) => {
+    const { daemon, client, clock } = await connected();
+    const call = client.exclusive((grant) => {
+      clock.stall(9_500);
+      expect(grant.signal.aborted).toBe(true);
+      return end();
+    });
+    const rejected = expect(call).rejects.toMatchObject({ code: 'LEASE_LOST', sent: 'unknown' });
+    (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 10_000 });
+    await rejected;
+    // In the margin before its end, so the lane is free at once.
+    expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome });
+  },
+);
+
 test('a lease is renewed half-way, up to maxHoldMs and no further', async () => {
   const { daemon, client, clock } = await connected();
   const { call } = await running(daemon, client, { maxHoldMs: 18_000 });
