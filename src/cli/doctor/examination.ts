@@ -12,7 +12,7 @@ import { Witness } from './witness.ts';
 
 /** A daemon that has not answered by then will not answer. */
 const ANSWER_WITHIN_MS = 5_000;
-const MOST_OTHERS = 8;
+const MOST_OTHERS = 32;
 
 /** What was given on the command line. */
 export interface Asked {
