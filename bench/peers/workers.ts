@@ -6,7 +6,7 @@ import { find, start, stop } from '../processes.ts';
 
 const PROGRAM = resolve('bench/peers/worker.py');
 
-/** A file under flock(2): read, raised, written anew, synced, renamed, and the directory synced. */
+/** A file under flock(2): read, raised, written again, synced, renamed, and the directory synced. */
 export const file = workerPeer('file', 'file, flock(2), fsync');
 
 /**

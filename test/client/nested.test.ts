@@ -341,7 +341,7 @@ test('a nested call whose signal aborts as its nonce comes is not run', async ()
   expect(await call()).toMatchObject({ code: 'CANCELLED' });
 });
 
-test('after the function has released its grant a call inside it acquires anew', async () => {
+test('after the function has released its grant a call inside it acquires again', async () => {
   const { daemon, client, outer } = await connected();
   const call = await outer(async (grant) => {
     await grant.release('ok');

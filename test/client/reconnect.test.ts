@@ -337,7 +337,7 @@ test('another instance ends everything for good', async () => {
   expect(daemon.clock.timers).toBe(0);
 });
 
-test('without a daemon for connectTimeoutMs what waits is rejected, and a later call tries anew', async () => {
+test('without a daemon for connectTimeoutMs what waits is rejected, and a later call tries again', async () => {
   const { daemon, client, clock } = await connected();
   const acquired = watch(client.acquire());
   await settle();

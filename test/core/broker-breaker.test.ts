@@ -325,7 +325,7 @@ describe('an exchange that is down', () => {
     expect(bot.grant(id).ttlMs).toBe(1_000);
   });
 
-  test('I7: who renews a lease from before it went down loses none of the time that he has', async () => {
+  test('I7: a lease from before it went down loses no time when it is renewed', async () => {
     const machine = await Machine.started({ exclusive: 'account' });
     const bot = machine.connect();
     const { token } = bot.grant(bot.acquire({ account: 'A', ttlMs: 60_000 }));

@@ -75,7 +75,7 @@ describe('a lease', () => {
     },
   );
 
-  test('I7: a renewal lets its time begin anew, with another TTL if asked, and is noted', async () => {
+  test('I7: a renewal lets its time start again, with another TTL if asked, and is noted', async () => {
     const { machine, holder, token } = await withHolder();
     await machine.advance(19_000);
     expect(holder.renew(token)).toBe(20_000);

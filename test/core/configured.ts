@@ -11,7 +11,7 @@ import type { DurableAccount, DurableSequence, DurableState } from '../../src/co
 import type { Unit } from '../../src/terms.ts';
 import { freshState, MAX_NONCE } from './simulation.ts';
 
-/** What an operator might have written, with everything left out that he does not care for. */
+/** What an operator might have written, with everything left out that does not matter. */
 export interface Configuration {
   readonly sequences?: Readonly<Record<string, Unit | SequencePolicy>>;
   readonly accounts?: Readonly<Record<string, Partial<AccountPolicy>>>;

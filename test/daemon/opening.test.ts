@@ -70,7 +70,7 @@ describe('without a state', () => {
     ['lock', 'the lock of an earlier daemon'],
     ['temporaryFiles', 'an unfinished write of an earlier daemon'],
     ['notes', 'left notes in /run/n'],
-  ] as const)('I9: it was lost where there is %s, and is never made anew', (trace, evidence) => {
+  ] as const)('I9: it was lost where there is %s, and is never made again', (trace, evidence) => {
     const refusal = refusalOf(absent({ [trace]: true }));
     expect(refusal.exitCode).toBe(EXIT.config);
     expect(refusal.message).toContain(evidence);

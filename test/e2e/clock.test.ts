@@ -246,7 +246,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
   describe('in another boot', () => {
     let before: bigint;
 
-    /** As if the machine had been started anew after a crash: neither boot id nor notes are those of now. */
+    /** As if the machine had been started again after a crash: neither boot id nor notes are those of now. */
     beforeEach(async () => {
       const running = await start();
       before = await draw(await connect());

@@ -185,7 +185,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
     },
   );
 
-  test('full when a configuration is read anew: nothing is changed, the disk is blamed and not the configuration, and again it works', async () => {
+  test('full when a configuration is read again: nothing is changed, the disk is blamed and not the configuration, and again it works', async () => {
     const place = placeOnSmallDisk('size=64k');
     const config = join(place.dir, 'config.json');
     writeFileSync(config, '{}');
@@ -299,7 +299,7 @@ describe('a state directory that is no longer ours', () => {
     await expect(bot.answer(waiting)).rejects.toThrow('closed before the answer');
   });
 
-  test('made anew with a daemon of its own: the first one exits 70, the second one goes on', async () => {
+  test('made again with a daemon of its own: the first one exits 70, the second one goes on', async () => {
     const place = newPlace();
     const first = await start(place);
     renameSync(place.stateDir, `${place.stateDir}-moved`);

@@ -22,7 +22,7 @@ afterEach(async () => {
   await host.close();
 });
 
-/** A master and his users, with a key each. */
+/** A master and its users, with a key each. */
 function issue(users: readonly string[] = USERS, more = {}): { master: ApiKey; userKeys: ApiKey[] } {
   const [master, ...userKeys] = host.issue(['MASTER', ...users], more);
   if (!master) throw new Error('no master');
@@ -81,7 +81,7 @@ describe('every order of the master is mirrored to everybody, and none is reject
   );
 });
 
-test('a user trades in his own scale, with eight decimals', async () => {
+test('a user trades in a scale of their own, with eight decimals', async () => {
   issue(['USER:alice', 'USER:bob'], { 'USER:bob': { scale: 0.1 } });
   const orders = newOrders();
   const copying = start();

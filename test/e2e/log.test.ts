@@ -162,7 +162,7 @@ describe('what reads it', () => {
 });
 
 describe('nobody reads it', () => {
-  /** More lines at `debug` than whoever does not read them could have in his buffers, and than may wait here. */
+  /** More lines at `debug` than a reader that stands still could have in its buffers, and than may wait here. */
   const CALLS = 4_000;
   const AT_ONCE = 500;
 
@@ -185,7 +185,7 @@ describe('nobody reads it', () => {
     expect((await trader.ask('status'))['totals']).toMatchObject({ leases: 0, grants: CALLS });
   }
 
-  test('a flood of calls goes on while the reader stands still, and he is told how many lines he has missed', async () => {
+  test('a flood of calls goes on while the reader stands still, and it is told how many lines it missed', async () => {
     const place = newPlace();
     const daemon = await started(place, { args: ['--log-level', 'debug'] });
     daemon.child.stderr?.pause();

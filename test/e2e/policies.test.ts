@@ -100,7 +100,7 @@ test('--check-config says what is wrong, with the path of each key, and exits 78
   expect((await runNonced(['serve', '--check-config'])).code).toBe(64);
 });
 
-test('SIGHUP reads the configuration anew; a bad one, or one that does not fit the state, changes nothing and says so', async () => {
+test('SIGHUP reads the configuration again; a bad one, or one that does not fit the state, changes nothing and says so', async () => {
   const running = await started({ exchanges: { default: { pacing: { max: 1, perSecond: 0.001 } } } });
   const client = await bot('bot');
   const pace = async () => (await client.status()).accounts.find(({ account }) => account === 'A')?.pace?.max;

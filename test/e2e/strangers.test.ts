@@ -208,7 +208,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       expect(status?.result).toMatchObject({ exclusive: 'global' });
     });
 
-    test("I5: does nothing with another user's lease, be its token known, nor with his session after a restart", async () => {
+    test("I5: does nothing with another user's lease, even if its token is known, nor with its session after a restart", async () => {
       let daemon = await started();
       const session = '0123456789abcdef'.repeat(2);
       const hello = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'hello', params: { session } });
@@ -244,7 +244,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
         expect(JSON.stringify(why)).not.toMatch(new RegExp(`\\b${token}\\b`));
         await daemon.end('SIGKILL');
         daemon = await started();
-        // The holder does not come back; for 2 s his lane is kept for him all the same.
+        // The holder does not come back; for 2 s its lane is kept all the same.
         expect(await attempts()).toEqual(['LEASE_LOST', 'LEASE_LOST', false, [], 'WAIT_TIMEOUT']);
         // What is noted of the session is no session.
         const hash = /[0-9a-f]{32}/.exec(readFileSync(join(place.runtimeDir, 'leases')).toString('hex'));
@@ -256,7 +256,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       }
     });
 
-    test('has no more requests waiting than the limits let him', async () => {
+    test('has no more requests waiting than the limits allow', async () => {
       await started();
       // One grant and five refusals are answered at once; the others go on waiting until the connection is closed.
       const lines = Array.from({ length: 1_005 }, (_, id) =>
@@ -271,7 +271,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       expect(codes.toSorted()).toEqual([...Array(5).fill('LIMIT'), undefined]);
     });
 
-    test('keeps no daemon from starting by locking a directory that he may only pass through', async () => {
+    test('keeps no daemon from starting by locking a directory that this user may only pass through', async () => {
       chmodSync(place.runtimeDir, 0o2710);
       for (const user of [MEMBER, STRANGER]) {
         expect((await runAs(user, 'flock', '-n', '-x', place.runtimeDir, 'true')).code).not.toBe(0);

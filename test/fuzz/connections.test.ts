@@ -24,7 +24,7 @@ const POLICIES: readonly Policies[] = [
 const account = fc.constantFrom('A', 'B', 'C', 'default');
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
 const ttlMs = maybe(fc.constantFrom(1, 2_500, 60_000));
-/** A lease that somebody was granted, his own or not; or none at all. */
+/** A lease of this connection or of another, or none at all. */
 const token = fc.nat(40);
 const rarely = <T>(usually: fc.Arbitrary<T>, otherwise: fc.Arbitrary<unknown>) =>
   fc.oneof({ weight: 12, arbitrary: usually as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: otherwise });

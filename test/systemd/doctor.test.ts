@@ -42,7 +42,7 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
 
     const stranger = await doctor('stranger');
     expect(stranger.of('group').findings[0]?.commands).toEqual(['sudo usermod -aG nonced stranger']);
-    // Not root, he is told that there is more to see; the files anybody may compare.
+    // A user who is not root is told that there is more to see; anyone may compare the files.
     const alone = await doctor(undefined, { user: 'trader' });
     expect(alone.of('service')).toMatchObject({ mark: 'skipped', says: expect.stringContaining('sudo nonced doctor') });
     expect(alone.of('state')).toMatchObject({ mark: 'skipped', says: expect.stringContaining('sudo nonced doctor') });

@@ -54,7 +54,7 @@ test('concurrent calls of one instance each send the nonce of their own turn', a
   expect(exchange.report()).toMatchObject({ calls: 20, accepted: 20, repeatedNonces: 0, maxInFlightOverall: 1 });
 });
 
-test('the parameters of the caller stay as they are, his nonce is not looked at, nor what he changes while waiting', async () => {
+test('parameters of the caller stay as they are; a nonce in them, and what is changed while the call waits, are ignored', async () => {
   const order = { pair: 'XBTUSD', type: 'buy', ordertype: 'limit', price: '1', volume: '2', nonce: '5' };
   const before = { ...order };
   const frozen = Object.freeze({ ...order });

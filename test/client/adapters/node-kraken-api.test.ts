@@ -71,7 +71,7 @@ test('concurrent calls of one instance, private and public, each send the nonce 
   expect(exchange.report()).toMatchObject({ calls: 15, accepted: 15, repeatedNonces: 0, maxInFlightOverall: 1 });
 });
 
-test('the parameters of the caller stay as they are, and what he changes while waiting is not sent', async () => {
+test('parameters of the caller stay as they are, and what is changed while the call waits is not sent', async () => {
   const order = { pair: 'XBTUSD', type: 'buy', ordertype: 'limit', price: '1', volume: '2', nonce: 'mine' };
   const before = { ...order };
   const frozen = Object.freeze({ ...order });

@@ -173,7 +173,7 @@ class World {
   #objection: unknown;
   /** Calls of one account have been under way beside each other: they may all arrive at once, whatever is done. */
   wasOff = false;
-  /** How often somebody was seen to wait for nothing but his pace. */
+  /** How often a waiter was seen to wait for nothing but its pace. */
   paced = 0;
 
   private constructor(machine: Machine, tight: boolean) {
@@ -464,7 +464,7 @@ function checkWindows({ calls, wasOff }: World): void {
   }
 }
 
-test('pacing is exact: no window is passed, and nobody waits longer than his bucket makes him', async () => {
+test('pacing is exact: no window is passed, and no waiter waits longer than its bucket makes it', async () => {
   const runs = shareOf(1_500);
   const seen = { calls: 0, paced: 0 };
   await fc.assert(

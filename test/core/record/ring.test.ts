@@ -51,7 +51,7 @@ describe('a ring', () => {
     expect(rest.lastSerial).toBe(9);
   });
 
-  test('asked by one who read an earlier daemon lets him go on from here', () => {
+  test('asked by a reader of an earlier daemon, it goes on from here', () => {
     expect(ringOf(5, 3).after(900, 10)).toEqual({ items: [], lastSerial: 3, missed: 0 });
   });
 });

@@ -142,7 +142,7 @@ describe('a configuration', () => {
     ]);
   });
 
-  test('is read anew each time', () => {
+  test('is read again each time', () => {
     expect(policies({ accounts: { A: { pacing: 'kraken-pro' } } }).of('A').pacing).toEqual(PRO);
     expect(policies({}).of('A')).toEqual(DEFAULT);
   });

@@ -257,7 +257,7 @@ describe('the lock directory', () => {
     expect(readFileSync(lockPath(), 'utf8')).toBe('');
   });
 
-  test('of another daemon, in a directory made anew under our path, is not removed by us', () => {
+  test('of another daemon, in a directory made again under our path, is not removed by us', () => {
     const ours = acquire();
     renameSync(stateDir, `${stateDir}-moved`);
     mkdirSync(stateDir, 0o700);

@@ -240,7 +240,7 @@ describe('notes', () => {
     expect(readdirSync(dir)).toEqual([]);
   });
 
-  test('of another capacity are made anew with all accounts, even more than were asked for, and stay complete', () => {
+  test('of another capacity are made again with all accounts, even more than were asked for, and stay complete', () => {
     const { notes } = first();
     for (let n = 1; n <= 8; n++) notes.note(noted(`USER:${n}`));
     const larger = open({ capacity: 16 });
@@ -299,7 +299,7 @@ describe('doubt', () => {
     expect(open({ monotonicMs: 3000 }).found).toEqual({ accounts: [noted('A'), noted('B')], complete: false });
   });
 
-  test('that damage has brought lasts as long, and begins anew with new damage', () => {
+  test('that damage has brought lasts as long, and starts again with new damage', () => {
     first();
     const damage = () => {
       const bytes = readFileSync(notesPath());
@@ -316,7 +316,7 @@ describe('doubt', () => {
     expect(complete(LATER_MS + 5000 + LONGEST_DRAIN_MS)).toBe(true);
   });
 
-  test('is there again if the daemon dies while it makes the notes anew', () => {
+  test('is there again if the daemon dies while it makes the notes again', () => {
     first().notes.note(noted('A'));
     // As a crash leaves it between the writing of the new file and its renaming.
     writeFileSync(join(dir, 'accounts.new'), readFileSync(notesPath()).subarray(0, 300));
@@ -474,7 +474,7 @@ describe('a planted file', () => {
     expect(refusalOf(() => open()).message).toContain('belongs to user 65534');
   });
 
-  test('under the name of the file that is made anew is replaced, not written through', () => {
+  test('under the name of the file that is made again is replaced, not written through', () => {
     const elsewhere = join(dir, 'elsewhere');
     writeFileSync(elsewhere, 'precious');
     symlinkSync(elsewhere, join(dir, 'accounts.new'));

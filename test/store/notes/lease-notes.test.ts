@@ -233,7 +233,7 @@ describe('notes', () => {
     expect(open({ capacity: 4096 }).found).toEqual({ leases: kept.map((token) => lease(token)), damaged: false });
   });
 
-  test('of another capacity are made anew with all leases, even more than were asked for', () => {
+  test('of another capacity are made again with all leases, even more than were asked for', () => {
     const first = open();
     for (let token = 1; token <= 8; token++) first.notes.note(lease(token));
     const larger = open({ capacity: 16 });
@@ -339,7 +339,7 @@ describe('damage', () => {
     expect(reopen(5000 + 600_000)).toMatchObject({ damaged: false, leases: { length: 2 } });
   });
 
-  test('I4: is found again if the daemon dies while it makes the notes anew', () => {
+  test('I4: is found again if the daemon dies while it makes the notes again', () => {
     const damaged = noted();
     damaged[2 * SLOT + 5] = 0xee;
     writeFileSync(notesPath(), damaged);
@@ -386,7 +386,7 @@ describe('a planted file', () => {
     expect(refusalOf(() => open()).message).toContain('belongs to user 65534');
   });
 
-  test('under the name of the file that is made anew is replaced, not written through', () => {
+  test('under the name of the file that is made again is replaced, not written through', () => {
     const elsewhere = join(dir, 'elsewhere');
     writeFileSync(elsewhere, 'precious');
     symlinkSync(elsewhere, join(dir, 'leases.new'));

@@ -312,7 +312,7 @@ describe('ownership', () => {
     mkdirSync(dir);
   });
 
-  test('a directory made anew, even with a copy of the state, ends the daemon with 70', async () => {
+  test('a directory made again, even with a copy of the state, ends the daemon with 70', async () => {
     const store = open();
     await store.write(stateWith());
     const moved = `${dir}-moved`;
