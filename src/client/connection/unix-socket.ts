@@ -1,11 +1,20 @@
 import { createConnection } from 'node:net';
 import type { Transport, TransportEvents } from './connection.ts';
 
-/** A transport over the Unix domain socket at `path`. What is written before it is connected waits. */
+/** An answer is some 60 bytes. A status comes in several parts. */
+const READ_BYTES = 16_384;
+
+/** Returns a transport over the Unix domain socket at `path`. What is written before it is connected waits. */
 export function dialUnixSocket(path: string, events: TransportEvents): Transport {
-  const socket = createConnection(path);
+  // One buffer for everything that is read. Otherwise Node allocates 64 KiB for each answer, and runs a stream on it.
+  const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  const callback = (bytes: number): boolean => {
+    // A copy, because the next read overwrites it and the start of a message may have to wait for the rest.
+    events.received(Buffer.from(buffer.subarray(0, bytes)));
+    return true;
+  };
+  const socket = createConnection({ path, onread: { buffer, callback } });
   let failure: Error | undefined;
-  socket.on('data', (chunk) => events.received(chunk));
   socket.on('error', (error) => {
     failure = error;
   });

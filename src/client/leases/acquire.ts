@@ -4,6 +4,7 @@ import { DEFAULT_ACCOUNT, DEFAULT_PRIORITY, DEFAULT_WAIT_MS } from '../../terms.
 import type { AcquireOptions } from '../api.ts';
 import { type Bounds, Request, type WaitEnd, waitedTooLong } from '../calls/request.ts';
 import { readGrant } from '../connection/answers.ts';
+import type { GrantTerms } from './grant.ts';
 import { type Lease, marginMs, neverBegun } from './lease.ts';
 import { nextNonce } from './lease-request.ts';
 import type { Session } from './session.ts';
@@ -14,11 +15,8 @@ const ANSWER_GRACE_MS = 2_000;
 const UNTIL_THE_LEASE_ENDS: Bounds = { giveUpAtMs: undefined, signal: undefined };
 
 /** What an acquire comes to. */
-export interface Granted {
+export interface Granted extends GrantTerms {
   readonly lease: Lease;
-  readonly nonce: bigint;
-  readonly count: number;
-  readonly waitedMs: number;
 }
 
 /** Returns how long a caller waits for its lease, in milliseconds. */
@@ -36,6 +34,8 @@ export function acquire(session: Session, options: AcquireOptions, ttlMs: number
   const request = new Acquire(session, options, ttlMs);
   return session.ask(request, { giveUpAtMs: request.latestMs, signal: options.signal });
 }
+
+type WireOptions = { -readonly [Name in keyof AcquireOptions]: AcquireOptions[Name] };
 
 /** A wait for a lease, across any number of connections. It never gives its caller a lease without time left. */
 class Acquire extends Request<Granted> {
@@ -69,8 +69,17 @@ class Acquire extends Request<Granted> {
     const { account, key, unit, priority, cost, label, count } = this.#options;
     this.#asked += 1;
     // What is left of the wait, so that a reconnection does not start it again.
-    const waitMs = Math.max(0, Math.ceil(this.#waitUntilMs - nowMs));
-    return { account, key, unit, priority, cost, ttlMs: this.#ttlMs, waitMs, label, count };
+    const params: WireOptions = { waitMs: Math.max(0, Math.ceil(this.#waitUntilMs - nowMs)) };
+    // One by one: most requests have few of them, and the codec looks at each one that is undefined twice.
+    if (account !== undefined) params.account = account;
+    if (key !== undefined) params.key = key;
+    if (unit !== undefined) params.unit = unit;
+    if (priority !== undefined) params.priority = priority;
+    if (cost !== undefined) params.cost = cost;
+    if (this.#ttlMs !== undefined) params.ttlMs = this.#ttlMs;
+    if (label !== undefined) params.label = label;
+    if (count !== undefined) params.count = count;
+    return params;
   }
 
   override accept(result: unknown): boolean {
@@ -85,9 +94,10 @@ class Acquire extends Request<Granted> {
       else this.#askAgain(nowMs);
       return true;
     }
-    const lease = this.#session.hold({ token, account: accountOf(this.#options), ttlMs, endsAtMs });
+    const account = accountOf(this.#options);
+    const lease = this.#session.hold({ token, account, ttlMs, endsAtMs });
     const waitedMs = this.#asked === 1 ? granted.waitedMs : nowMs - this.#startedAtMs;
-    this.succeed({ lease, nonce, count, waitedMs });
+    this.succeed({ lease, nonce, count, account, waitedMs });
     return true;
   }
 
@@ -119,7 +129,8 @@ class Acquire extends Request<Granted> {
     const nowMs = this.#session.clock.monotonicMs();
     const isTooOld = this.#isTooOld(nowMs);
     if (!isTooOld && lease.hasTime()) {
-      this.succeed({ lease, nonce, count: this.#options.count ?? 1, waitedMs: nowMs - this.#startedAtMs });
+      const { account } = lease;
+      this.succeed({ lease, nonce, count: this.#options.count ?? 1, account, waitedMs: nowMs - this.#startedAtMs });
       return;
     }
     this.#session.release(lease, 'unused');

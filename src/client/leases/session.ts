@@ -434,12 +434,8 @@ export class Session implements UplinkEvents {
   /** The daemon has answered message `sentNumber`, so it has read all that went out before it on that connection. */
   #settled(id: RequestId, sentNumber: number): void {
     this.#remove(Number(id));
-    let read = 0;
-    for (const given of this.#givenBack) {
-      if (given.sentNumber === undefined || given.sentNumber > sentNumber) break;
-      read += 1;
-    }
-    if (read > 0) this.#givenBack.splice(0, read);
+    const given = this.#givenBack;
+    while (isAtMost(given[0]?.sentNumber, sentNumber)) given.shift();
     this.#reconsider();
   }
 
@@ -518,6 +514,10 @@ export class Session implements UplinkEvents {
     this.#stop(error);
     this.#endLeases(leaseLost(error.message, { cause: error }));
   }
+}
+
+function isAtMost(number: number | undefined, limit: number): boolean {
+  return number !== undefined && number <= limit;
 }
 
 /** Worth telling at once at the first connection. Later it may be a daemon that is just being restarted. */
