@@ -103,6 +103,9 @@ export class Host {
     }
     this.disk.hit = (step) => this.#hit(step);
     this.memory.hit = () => this.#hit('note');
+    this.memory.torn = (name) => {
+      if (name === 'accounts') this.checker.breakersForgotten();
+    };
     this.network.hit = () => this.#hit('wire');
   }
 

@@ -5,11 +5,13 @@ export const RUNTIME_DIR = '/run/nonced';
 /** Files in memory. They outlive every process, and a reboot removes them. */
 export class SimulatedMemory {
   readonly #files = new Map<string, { bytes: Buffer }>();
-  readonly #opened: { bytes: Buffer }[] = [];
+  readonly #opened: { readonly name: string; readonly file: { bytes: Buffer } }[] = [];
   /** While it is set, a write of a slot is cut short, or fails. */
   trouble: 'short' | 'ENOSPC' | undefined;
   /** Called before a slot is written. Returns false if the process is gone by then. */
   hit: () => boolean = () => true;
+  /** Called when the write of a slot of the file was cut short: what the slot said before is lost too. */
+  torn: (name: string) => void = () => {};
 
   reboot(): void {
     this.#files.clear();
@@ -44,26 +46,28 @@ export class SimulatedMemory {
   readonly steps: SlotFileSteps = {
     open: (path) => {
       const file = this.#files.get(path);
-      return file && { descriptor: this.#open(file), bytes: Buffer.from(file.bytes) };
+      return file && { descriptor: this.#open(path, file), bytes: Buffer.from(file.bytes) };
     },
     make: (path, bytes) => {
       const file = { bytes: Buffer.from(bytes) };
       this.#files.set(path, file);
-      return this.#open(file);
+      return this.#open(path, file);
     },
     writeAt: (descriptor, slot, position) => {
       // A killed process runs on to the end of its turn, and its write seems to succeed.
       if (!this.hit()) return slot.length;
       if (this.trouble === 'ENOSPC') throw Object.assign(new Error('ENOSPC: simulated, write'), { code: 'ENOSPC' });
       const length = this.trouble === 'short' ? slot.length / 2 : slot.length;
-      const file = this.#opened[descriptor];
-      if (file !== undefined) slot.copy(file.bytes, position, 0, length);
+      const opened = this.#opened[descriptor];
+      if (opened === undefined) return length;
+      slot.copy(opened.file.bytes, position, 0, length);
+      if (length < slot.length) this.torn(opened.name);
       return length;
     },
     close: () => {},
   };
 
-  #open(file: { bytes: Buffer }): number {
-    return this.#opened.push(file) - 1;
+  #open(path: string, file: { bytes: Buffer }): number {
+    return this.#opened.push({ name: path.slice(RUNTIME_DIR.length + 1), file }) - 1;
   }
 }
