@@ -104,7 +104,7 @@ export interface Grant extends AsyncDisposable {
    */
   renew(ttlMs?: number): Promise<number>;
   /**
-   * Ends the lease. True if this call ended it; false if it was over already, or if nobody can tell because the daemon
+   * Ends the lease. True if this call ended it; false if it was over already, or if that cannot be told because the daemon
    * went away. Never rejects but for BAD_REQUEST, which ends nothing. Disposing a grant releases it as `unknown` without
    * waiting.
    */

@@ -11,7 +11,7 @@ const LEASE_GRACE_MS = 5_000;
 const BODY_GRACE_MS = 3_000;
 const USUAL_TIMEOUT_MS = 10_000;
 
-const TURN_OVER = 'its turn ended before the answer was whole';
+const LEASE_OVER = 'its lease ended before the answer was whole';
 
 export interface PrivateCall {
   readonly client: Nonced;
@@ -29,7 +29,7 @@ export interface PrivateCall {
 }
 
 /**
- * Makes one attempt of a private call in its turn. Settles as ccxt's `fetch` does, or rejects with a ccxt error that
+ * Makes one attempt of a private call under its lease. Settles as ccxt's `fetch` does, or rejects with a ccxt error that
  * says whether anything was sent.
  */
 export async function callInTurn(call: PrivateCall): Promise<unknown> {
@@ -62,16 +62,16 @@ export async function callInTurn(call: PrivateCall): Promise<unknown> {
     return await client.exclusive(options, make);
   } catch (error) {
     if (!(error instanceof NoncedError)) throw error;
-    throw sent ? neverAnswered(classes, name, TURN_OVER, error) : neverSent(classes, name, unsent(error));
+    throw sent ? neverAnswered(classes, name, LEASE_OVER, error) : neverSent(classes, name, unsent(error));
   }
 }
 
-/** Our own request was never begun, whatever became of the bot's turn around it. */
+/** Our own request was never begun, whatever became of the bot's lease around it. */
 function unsent(error: NoncedError): NoncedError {
   return error.sent === false ? error : new NoncedError(error, { cause: error });
 }
 
-/** Settles as `answer` does, or rejects when it takes too long or the turn is over: ccxt waits for ever for a body. */
+/** Settles as `answer` does, or rejects when it takes too long or the lease is over: ccxt waits for a body for ever. */
 function within(
   clock: Clock,
   limitMs: number,
@@ -80,7 +80,7 @@ function within(
   giveUp: (reason: string) => Error,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const lost = () => reject(giveUp(TURN_OVER));
+    const lost = () => reject(giveUp(LEASE_OVER));
     const timer = clock.after(limitMs, () => reject(giveUp(`no whole answer in ${limitMs} ms`)));
     const done = () => {
       timer.cancel();

@@ -15,7 +15,7 @@ export interface NoncedExchangeOptions {
   readonly account?: string | undefined;
   /** The unit of the key's nonces, where the exchange takes several. It must be that of the daemon's sequence. */
   readonly unit?: Unit | undefined;
-  /** How long a call may wait for its turn. Default 15,000 for orders and cancels, else 30,000. */
+  /** How long a call may wait for its lease. Default 15,000 for orders and cancels, else 30,000. */
   readonly waitMs?: number | undefined;
 }
 
@@ -67,7 +67,7 @@ export function noncedClass(Base: ObjectClass, options: NoncedExchangeOptions, c
         apiKey: () => String(this.apiKey),
         nonceElsewhere: () => {
           if (traits.nonceNumbersMessages) return Number(super.nonce());
-          throw badRequest('nonce() was called outside of sign(), where there is no turn; use client.nonce()');
+          throw badRequest('nonce() was called outside of sign(), where there is no lease; use client.nonce()');
         },
       });
       const signDraft: Sign = (...args) => signing.sign(...args);
@@ -152,7 +152,7 @@ function ownNonce(): NoncedError {
   return badRequest('the exchange was given a nonce() of its own; leave it out, the daemon makes the nonces');
 }
 
-/** They would sign with a clock, on the same key: the next call in its turn would be rejected. */
+/** They would sign with a clock, on the same key: the next call under a lease would be rejected. */
 function refuseStreams(made: ObjectClass, id: string): void {
   const message = `${id}'s private streams sign with nonces of their own; use REST, or a key of their own for them without withNonced`;
   Object.defineProperty(made.prototype, 'authenticate', {

@@ -64,7 +64,7 @@ export function neverSent(classes: ErrorClasses, call: string, cause: NoncedErro
   return because(new classes[CLASS_OF[cause.code]](`${call} was not sent: ${cause.message}`), cause);
 }
 
-/** A call that was sent, or may have been, and whose answer nobody waits for any more. */
+/** A call that was sent, or may have been, and that is not waited for any more. */
 export function neverAnswered(classes: ErrorClasses, call: string, reason: string, cause?: NoncedError): Error {
   const message = `${call} may have been carried out: ${reason}; look on the exchange before you send it again`;
   return because(new classes.RequestTimeout(message), cause);

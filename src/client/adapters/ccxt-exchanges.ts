@@ -37,7 +37,7 @@ export const EXCHANGES: ReadonlyMap<string, ExchangeTraits> = new Map<string, Ex
   ['paymium', { units: ['s'], orders: /^(POST|DELETE) user\/orders/ }],
 ]);
 
-/** Why those that somebody is likely to ask for are not in the list. */
+/** Why exchanges that a user is likely to ask for are not in the list. */
 const REASONS: ReadonlyMap<string, string> = new Map([
   ['krakenfutures', 'Kraken Futures takes calls without a nonce, and ccxt sends none'],
   ...['coinbase', 'coinbaseexchange', 'coinbaseinternational'].map((id): [string, string] => [

@@ -41,10 +41,12 @@ export class Draft {
   sign(nonce: bigint, unit: Unit): SignedRequest {
     // Within an `exclusive` of the bot's the unit is not looked at, and too many digits are taken once and for ever.
     if (unit !== 'counter' && String(nonce).length !== DIGITS[unit]) {
-      throw badRequest(`the turn around this call gave the nonce ${nonce}, which is not in ${unit}; make it outside`);
+      throw badRequest(
+        `the lease around this call came with the nonce ${nonce}, which is not in ${unit}; make this call outside it`,
+      );
     }
     if (this.#keyNow() !== this.key) {
-      throw badRequest('apiKey was changed while the call waited for its turn; use an exchange object for each key');
+      throw badRequest('apiKey was changed while the call waited for its lease; use an exchange object for each key');
     }
     return this.#again(nonce);
   }

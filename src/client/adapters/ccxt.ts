@@ -8,7 +8,7 @@ export type { NoncedExchangeOptions } from './ccxt-class.ts';
 export type ExchangeClass = new (...args: never[]) => Exchange;
 
 /**
- * The same class, whose private REST calls each wait for their account's turn and are signed with the daemon's nonce.
+ * The same class, whose private REST calls each wait for a lease of their account and are signed with the daemon's nonce.
  * Public calls do not touch the daemon. The class is instantiated once, with `{}`, to ask it what it is.
  *
  * Throws a NoncedError BAD_REQUEST for an exchange that wants no increasing nonces, and for a unit that it does not take.

@@ -15,7 +15,7 @@ export interface AdapterOptions {
   readonly account?: string | undefined;
   /** Unit of the nonces. Default `ns`, 19 digits; where the daemon counts in another, calls are refused with UNIT_MISMATCH. */
   readonly unit?: Unit | undefined;
-  /** How long a call may wait for its turn. Default 15,000 for what changes orders, else 30,000. */
+  /** How long a call may wait for its lease. Default 15,000 for what changes orders, else 30,000. */
   readonly waitMs?: number | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface PrivateCall<T> {
   outcomeOfError(error: unknown): Outcome;
 }
 
-/** The body may take longer than the SDK's timeout, which ends at the headers or never; nobody waits longer than this for it. */
+/** The body may take longer than the SDK's timeout, which ends at the headers or never; no call waits longer than this for it. */
 const BODY_MS = 5_000;
 /** So that the call ends by its own deadline, and not by the lease's, which comes up to a second before the lease is over. */
 const SPARE_MS = 2_000;
@@ -55,7 +55,7 @@ export class PrivateCalls {
   }
 
   /**
-   * Waits for the turn and makes the call, once. Settles as the SDK does. Rejects with a NoncedError where there is no
+   * Waits for the lease and makes the call, once. Settles as the SDK does. Rejects with a NoncedError where there is no
    * grant (`sent: false`), and with LEASE_LOST (`sent: 'unknown'`) where no answer has come 5 s after the SDK's timeout
    * or the lease was lost: the call may have arrived, or may still arrive.
    */
@@ -73,7 +73,7 @@ export class PrivateCalls {
         ttlMs: Math.ceil(holdMs) + SPARE_MS,
         outcome: (end) => {
           if (end.ok) return call.outcomeOfResult?.(end.value as T) ?? 'ok';
-          // Of this file or of the lease: nobody knows what became of the call.
+          // Of this file or of the lease: what became of the call is not known.
           return end.error instanceof NoncedError ? 'unsettled' : call.outcomeOfError(end.error);
         },
       },

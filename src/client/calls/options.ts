@@ -19,7 +19,7 @@ interface Kind {
 const TEXT: Kind = { is: (value) => typeof value === 'string', expected: 'a string' };
 const FLAG: Kind = { is: (value) => typeof value === 'boolean', expected: 'true or false' };
 const NUMBER: Kind = { is: (value) => typeof value === 'number' && !Number.isNaN(value), expected: 'a number' };
-/** Never sent as it was given, so nobody else would refuse it. */
+/** Never sent as it was given, so nothing else would refuse it. */
 const DURATION: Kind = { is: (value) => Number.isFinite(value) && Number(value) >= 0, expected: 'milliseconds from 0' };
 const FUNCTION: Kind = { is: (value) => typeof value === 'function', expected: 'a function' };
 const SIGNAL: Kind = { is: isSignal, expected: 'an AbortSignal' };

@@ -90,7 +90,7 @@ function isDuration(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 
-/** Also one that only a newer daemon knows: whoever asks looks for the ones known here. */
+/** Also one that only a newer daemon knows: callers look for the ones known here. */
 function isPolicy(value: unknown): value is ExclusionPolicy {
   return typeof value === 'string';
 }

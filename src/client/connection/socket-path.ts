@@ -76,7 +76,7 @@ function checkedLength(place: SocketPlace): SocketPlace {
 }
 
 /**
- * Throws UNAVAILABLE if the directory of a user's own socket belongs to somebody else, who could then hand out nonces
+ * Throws UNAVAILABLE if the directory of a user's own socket belongs to another user, who could then hand out nonces
  * in our name. A directory that is not there yet passes: connecting will fail by itself.
  */
 export function checkOwner(place: SocketPlace, around: Surroundings): void {

@@ -179,7 +179,7 @@ export class Uplink {
   #failed(reason: Error): void {
     this.#state = { state: 'down' };
     this.#events.down(reason);
-    // Looked at again: whoever heard of it may have closed all, or asked for a connection already.
+    // Looked at again: what heard of it may have closed everything, or asked for a connection already.
     if (this.#state.state === 'down' && this.#events.need() !== 'none') this.#rest();
   }
 

@@ -1,4 +1,4 @@
-/** An AbortSignal that is made when somebody asks for it: most calls end without. */
+/** An AbortSignal that is made when it is first asked for: most calls end without one. */
 export class LossSignal {
   #controller: AbortController | undefined;
   #reason: Error | undefined;

@@ -231,7 +231,7 @@ test('inside an exclusive of the bot a nonce of another unit is not sent', async
   expect(transport.sent).toEqual([]);
 });
 
-test('where the turn around it is lost before the call begins, nothing was sent', async () => {
+test('if the lease around it is lost before the call begins, nothing was sent', async () => {
   const { client, daemon, exchange, grant, transport } = await bench(KRAKEN, { account: 'MASTER' });
   let inner: unknown;
   const done = client.exclusive({ account: 'MASTER' }, async (around) => {
