@@ -1,5 +1,5 @@
 import { NoncedError, type Refusal, refusal } from '../../errors.ts';
-import type { HeldLease } from '../../protocol/messages.ts';
+import { type Codec, type HeldLease, MAX_MESSAGE_BYTES } from '../../protocol/messages.ts';
 
 /** What ends a wait before its answer. */
 export interface Bounds {
@@ -56,6 +56,18 @@ export abstract class Request<T> {
 
   /** Returns the parameters as of `nowMs`. The message leaves out those that are undefined. */
   abstract params(nowMs: number): object;
+
+  /** Returns the message as of `nowMs`, or why there can be none. */
+  encoded(codec: Codec, nowMs: number): Uint8Array | NoncedError {
+    try {
+      const bytes = codec.request(this.id, this.method, this.params(nowMs));
+      if (bytes.length <= MAX_MESSAGE_BYTES) return bytes;
+    } catch (cause) {
+      return new NoncedError(refusal('BAD_REQUEST', `${this.method} was given what cannot be sent`), { cause });
+    }
+    // The daemon would close the connection over it, and over each repetition.
+    return new NoncedError(refusal('TOO_LARGE', `a request is over ${MAX_MESSAGE_BYTES} bytes; shorten its label`));
+  }
 
   /** Takes the daemon's answer. Returns false if it makes no sense. */
   abstract accept(result: unknown): boolean;

@@ -3,6 +3,7 @@ import type { Grant, NextOptions, ReleaseOptions } from '../api.ts';
 import { checkArgument, checkOptions } from '../calls/options.ts';
 import type { Lease } from './lease.ts';
 import { nextNonce, renew } from './lease-request.ts';
+import type { Scope } from './scope.ts';
 import type { Session } from './session.ts';
 
 export interface GrantTerms {
@@ -76,9 +77,9 @@ export class LeaseGrant implements Grant {
 
 /** A grant within another: it has its own nonce and end, and shares the lease. */
 export class NestedGrant extends LeaseGrant {
-  readonly #scope: { readonly signal: AbortSignal };
+  readonly #scope: Scope;
 
-  constructor(session: Session, lease: Lease, terms: GrantTerms, scope: { readonly signal: AbortSignal }) {
+  constructor(session: Session, lease: Lease, terms: GrantTerms, scope: Scope) {
     super(session, lease, terms);
     this.#scope = scope;
   }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import { NoncedError, refusal } from '../../errors.ts';
+import type { Alarm } from './alarm.ts';
 import { LossSignal } from './loss-signal.ts';
 
 const LONGEST_MARGIN_MS = 1_000;
@@ -49,7 +50,7 @@ export class Lease {
   /** How long it was granted for. */
   readonly ttlMs: number;
   readonly #clock: Clock;
-  readonly #wakeBy: (atMs: number) => void;
+  readonly #alarm: Alarm;
   readonly #loss = new LossSignal();
   #watchers: LeaseWatcher[] | undefined;
   #state: LeaseState = LIVE;
@@ -58,16 +59,16 @@ export class Lease {
   #renewal: Renewal | undefined;
   #renewAtMs = Number.POSITIVE_INFINITY;
 
-  /** Calls `wakeBy` whenever it must be looked at sooner than it has said. */
-  constructor({ token, account, ttlMs, endsAtMs }: LeaseTerms, clock: Clock, wakeBy: (atMs: number) => void) {
+  /** The alarm is told whenever `due` must be called sooner. */
+  constructor({ token, account, ttlMs, endsAtMs }: LeaseTerms, clock: Clock, alarm: Alarm) {
     this.token = token;
     this.account = account;
     this.ttlMs = ttlMs;
     this.#clock = clock;
-    this.#wakeBy = wakeBy;
+    this.#alarm = alarm;
     this.#endsAtMs = endsAtMs;
     this.#marginMs = marginMs(ttlMs);
-    wakeBy(this.dueAtMs);
+    alarm.wakeBy(this.dueAtMs);
   }
 
   get state(): LeaseState['state'] {
@@ -127,21 +128,21 @@ export class Lease {
     this.#endsAtMs = endsAtMs;
     this.#marginMs = marginMs(ttlMs);
     this.#planRenewal(ttlMs);
-    this.#wakeBy(this.dueAtMs);
+    this.#alarm.wakeBy(this.dueAtMs);
   }
 
   /** A renewal to `endsAtMs` is on its way. If it shortens the lease, it may have done so before its answer comes. */
   mayEndAt(endsAtMs: number): void {
     if (this.#state.state !== 'live' || endsAtMs >= this.#endsAtMs) return;
     this.#endsAtMs = endsAtMs;
-    this.#wakeBy(this.dueAtMs);
+    this.#alarm.wakeBy(this.dueAtMs);
   }
 
   /** Calls `renew` whenever half of its time is over, until `untilMs`. Whether that helps shows in `extend`. */
   renewUntil(untilMs: number, renew: (ttlMs: number) => void): void {
     this.#renewal = { ttlMs: this.ttlMs, untilMs, renew };
     this.#planRenewal(this.ttlMs);
-    this.#wakeBy(this.dueAtMs);
+    this.#alarm.wakeBy(this.dueAtMs);
   }
 
   /** Does what is due at `nowMs`: ends the lease, or renews it. */
@@ -160,7 +161,7 @@ export class Lease {
       this.#renewAtMs = Number.POSITIVE_INFINITY;
       renew(Math.ceil(Math.min(ttlMs, untilMs - nowMs)));
     }
-    this.#wakeBy(this.dueAtMs);
+    this.#alarm.wakeBy(this.dueAtMs);
   }
 
   /** The daemon no longer has it, or will not by the time anyone looks. */

@@ -1,12 +1,6 @@
 import type { Clock, Timer } from '../../clock.ts';
-import { NoncedError, type Refusal, refusal } from '../../errors.ts';
-import {
-  type Codec,
-  type HeldLease,
-  MAX_MESSAGE_BYTES,
-  type Message,
-  type RequestId,
-} from '../../protocol/messages.ts';
+import { NoncedError, type Refusal } from '../../errors.ts';
+import type { Codec, HeldLease, Message, RequestId } from '../../protocol/messages.ts';
 import type { Outcome } from '../../terms.ts';
 import type { ReleaseOptions } from '../api.ts';
 import { type Bounds, PlainRequest, type Request, type WaitEnd, waitedTooLong } from '../calls/request.ts';
@@ -14,6 +8,8 @@ import { type Greeting, readReleased, readRevoked } from '../connection/answers.
 import type { Connection } from '../connection/connection.ts';
 import { isForbidden, isUnavailable, unavailable } from '../connection/unavailable.ts';
 import { type Need, Uplink, type UplinkEvents, type UplinkPorts } from '../connection/uplink.ts';
+import { Alarm } from './alarm.ts';
+import { GivenBack } from './given-back.ts';
 import { Lease, type LeaseTerms, leaseLost } from './lease.ts';
 
 const LAST_ID = 2 ** 32 - 1;
@@ -21,15 +17,6 @@ const LAST_ID = 2 ** 32 - 1;
 export interface SessionPorts extends UplinkPorts {
   /** How long requests wait without a connection. */
   readonly connectTimeoutMs: number;
-}
-
-/** A lease that was given back by a notification, which has no answer. */
-interface GivenBack {
-  readonly token: bigint;
-  readonly outcome: Outcome;
-  readonly endsAtMs: number;
-  /** The place of the notification among all messages; undefined if there was no connection to send it on. */
-  readonly sentNumber: number | undefined;
 }
 
 /**
@@ -51,7 +38,7 @@ export class Session implements UplinkEvents {
   readonly #leases = new Set<Lease>();
   /** Tokens of leases whose release waits for an answer. */
   readonly #ending = new Set<bigint>();
-  #givenBack: GivenBack[] = [];
+  readonly #givenBack = new GivenBack();
   #opening: { resolve(): void; reject(error: Error): void } | undefined;
   #closed: NoncedError | undefined;
   #lastId = 0;
@@ -60,15 +47,14 @@ export class Session implements UplinkEvents {
   #lastReason: Error | undefined;
   /** Runs while something waits and there is no connection. */
   #outage: Timer | undefined;
-  /** One for all deadlines. It is moved for a sooner one only, and looks in vain if that one has gone by then. */
-  #alarm: Timer | undefined;
-  #alarmAtMs = Number.POSITIVE_INFINITY;
+  readonly #alarm: Alarm;
 
   constructor(ports: SessionPorts) {
     this.clock = ports.clock;
     this.#codec = ports.codec;
     this.#connectTimeoutMs = ports.connectTimeoutMs;
     this.#uplink = new Uplink(ports, this);
+    this.#alarm = new Alarm(ports.clock, () => this.#wake());
   }
 
   get greeting(): Greeting | undefined {
@@ -116,7 +102,7 @@ export class Session implements UplinkEvents {
     const answer = request.begin(bounds, this.#over);
     if (bounds.giveUpAtMs !== undefined && request.wanted) {
       this.#bounded.add(request);
-      this.#wakeBy(request.giveUpAtMs);
+      this.#alarm.wakeBy(request.giveUpAtMs);
     }
     return answer;
   }
@@ -149,7 +135,7 @@ export class Session implements UplinkEvents {
   }
 
   hold(terms: LeaseTerms): Lease {
-    const lease = new Lease(terms, this.clock, this.#wakeBy);
+    const lease = new Lease(terms, this.clock, this.#alarm);
     this.#leases.add(lease);
     return lease;
   }
@@ -180,7 +166,7 @@ export class Session implements UplinkEvents {
   /** Gives back what the daemon granted, whether or not it was ever held here. */
   giveBack(token: bigint, outcome: Outcome, endsAtMs: number): void {
     const sentNumber = this.#notify('release', { token, outcome });
-    this.#givenBack.push({ token, outcome, endsAtMs, sentNumber });
+    this.#givenBack.add({ token, outcome, endsAtMs, sentNumber });
     // Otherwise once it is written: until then the next request may have come.
     if (sentNumber === undefined) this.#reconsider();
   }
@@ -276,10 +262,7 @@ export class Session implements UplinkEvents {
 
   /** Whether the daemon may still hold a lease that was given back. */
   #owes(): boolean {
-    if (this.#givenBack.length === 0) return false;
-    const nowMs = this.clock.monotonicMs();
-    this.#givenBack = this.#givenBack.filter(({ endsAtMs }) => endsAtMs > nowMs);
-    return this.#givenBack.length > 0;
+    return this.#givenBack.mayBeHeld(this.clock.monotonicMs());
   }
 
   /** Looks whether a connection is wanted, and which timers must run. */
@@ -298,7 +281,7 @@ export class Session implements UplinkEvents {
       this.#outage.cancel();
       this.#outage = undefined;
     }
-    if (this.#bounded.size === 0 && this.#leases.size === 0) this.#stopAlarm();
+    if (this.#bounded.size === 0 && this.#leases.size === 0) this.#alarm.stop();
   }
 
   #outageOver(): void {
@@ -309,36 +292,22 @@ export class Session implements UplinkEvents {
       return;
     }
     // The daemon presumes us dead by now, so nothing is owed any more.
-    this.#givenBack = [];
+    this.#givenBack.clear();
     this.#failAll(error);
     // Goes on while a lease is held, and stops otherwise: the next request tries again.
     this.#reconsider();
   }
 
-  readonly #wakeBy = (atMs: number): void => {
-    if (atMs >= this.#alarmAtMs) return;
-    this.#alarm?.cancel();
-    this.#alarmAtMs = atMs;
-    this.#alarm = this.clock.after(atMs - this.clock.monotonicMs(), this.#wake);
-  };
-
-  readonly #wake = (): void => {
-    this.#stopAlarm();
+  #wake(): void {
     const nowMs = this.clock.monotonicMs();
     for (const request of this.#bounded) if (request.giveUpAtMs <= nowMs) request.leave(this.#tooLate(request));
     for (const lease of this.#leases) {
       if (lease.dueAtMs <= nowMs) lease.due(nowMs);
       if (lease.state === 'lost') this.#leases.delete(lease);
     }
-    for (const { giveUpAtMs } of this.#bounded) this.#wakeBy(giveUpAtMs);
-    for (const { dueAtMs } of this.#leases) this.#wakeBy(dueAtMs);
+    for (const { giveUpAtMs } of this.#bounded) this.#alarm.wakeBy(giveUpAtMs);
+    for (const { dueAtMs } of this.#leases) this.#alarm.wakeBy(dueAtMs);
     this.#reconsider();
-  };
-
-  #stopAlarm(): void {
-    this.#alarm?.cancel();
-    this.#alarm = undefined;
-    this.#alarmAtMs = Number.POSITIVE_INFINITY;
   }
 
   #tooLate({ id }: Request<unknown>): NoncedError {
@@ -367,7 +336,7 @@ export class Session implements UplinkEvents {
 
   #sendOn(connection: Connection, request: Request<unknown>): void {
     const nowMs = this.clock.monotonicMs();
-    const bytes = this.#encoded(request, nowMs);
+    const bytes = request.encoded(this.#codec, nowMs);
     if (bytes instanceof NoncedError) {
       this.#remove(request.id);
       request.fail(bytes);
@@ -378,17 +347,6 @@ export class Session implements UplinkEvents {
     this.#sent += 1;
     request.sentAtMs = nowMs;
     request.sentNumber = this.#sent;
-  }
-
-  #encoded(request: Request<unknown>, nowMs: number): Uint8Array | NoncedError {
-    try {
-      const bytes = this.#codec.request(request.id, request.method, request.params(nowMs));
-      if (bytes.length <= MAX_MESSAGE_BYTES) return bytes;
-    } catch (cause) {
-      return new NoncedError(refusal('BAD_REQUEST', `${request.method} was given what cannot be sent`), { cause });
-    }
-    // The daemon would close the connection over it, and over each repetition.
-    return new NoncedError(refusal('TOO_LARGE', `a request is over ${MAX_MESSAGE_BYTES} bytes; shorten its label`));
   }
 
   /** Sends a notification if there is a connection. Returns its place among all messages, or undefined if there is none. */
@@ -431,11 +389,9 @@ export class Session implements UplinkEvents {
     return typeof id === 'number' ? this.#asked.get(id) : undefined;
   }
 
-  /** The daemon has answered message `sentNumber`, so it has read all that went out before it on that connection. */
   #settled(id: RequestId, sentNumber: number): void {
     this.#remove(Number(id));
-    const given = this.#givenBack;
-    while (isAtMost(given[0]?.sentNumber, sentNumber)) given.shift();
+    this.#givenBack.confirm(sentNumber);
     this.#reconsider();
   }
 
@@ -453,9 +409,8 @@ export class Session implements UplinkEvents {
   /** After a reconnection: what the daemon says we hold, as of `asOfMs`, is what we hold. */
   #reconcile(held: readonly HeldLease[], asOfMs: number): void {
     const gone = new Set(this.#leases);
-    const owed = this.#givenBack;
     // What is not listed any more has arrived, or ended by itself.
-    this.#givenBack = [];
+    const owed = this.#givenBack.clear();
     for (const one of held) {
       const endsAtMs = asOfMs + one.ttlMs;
       const lease = this.#leaseOf(one.token);
@@ -497,7 +452,7 @@ export class Session implements UplinkEvents {
   }
 
   #endLeases(error: NoncedError): void {
-    this.#givenBack = [];
+    this.#givenBack.clear();
     for (const lease of [...this.#leases]) this.lost(lease, error);
   }
 
@@ -514,10 +469,6 @@ export class Session implements UplinkEvents {
     this.#stop(error);
     this.#endLeases(leaseLost(error.message, { cause: error }));
   }
-}
-
-function isAtMost(number: number | undefined, limit: number): boolean {
-  return number !== undefined && number <= limit;
 }
 
 /** Worth telling at once at the first connection. Later it may be a daemon that is just being restarted. */
