@@ -47,6 +47,6 @@ test.each([
   const { code, stdout, stderr } = await run(process.execPath, [`--input-type=${kind}`, '--eval', line]);
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
   expect(stderr).toContain(
-    "\nError: the client is now nonced-client: npm install nonced-client; import { connect } from 'nonced-client'\n",
+    "\nError: the client is now the package nonced-client; it is not on the npm registry: make it in a checkout of nonced with npm pack --workspace nonced-client, install the tarball, and import { connect } from 'nonced-client'\n",
   );
 });

@@ -351,7 +351,7 @@ test('set-exclusive switches for good: before and after are printed, and a resta
 
 describe('the names of 0.1', () => {
   const noted = (name: string) =>
-    `nonced: 'nonced ${name}' is now 'nonced state ${name}'; the old name goes in the next version\n`;
+    `nonced: 'nonced ${name}' is now 'nonced state ${name}'; the next version removes the old name\n`;
 
   test('the commands of state work by them, print the same, and say the new name in one line on standard error', async () => {
     const [one, other] = [newPlace(), newPlace()];
@@ -390,7 +390,7 @@ describe('the names of 0.1', () => {
     await eventually('it is written', () => existsSync(callLog) && readFileSync(callLog, 'utf8').includes('KEPT'));
     expect(await other.end('SIGTERM')).toBe(0);
     const renamed = (old: string, current: string) =>
-      `'${old}' is now '${current}'; the old name goes in the next version`;
+      `'${old}' is now '${current}'; the next version removes the old name`;
     expect(other.log().match(/warn: '.*' is now .*/g)).toEqual([
       `warn: ${renamed('NONCED_JOURNAL', 'NONCED_CALL_LOG')}`,
       `warn: ${renamed('--journal-size', '--call-log-size')}`,

@@ -171,7 +171,7 @@ describe.skipIf(cannot !== '')(`nonced doctor, as users of the host${cannot && `
     expect((await runNonced(exec)).code).toBe(64);
     expect((await doctor(['trader', ...viaSocket()])).of('sequences')).toMatchObject({
       mark: 'warning',
-      says: expect.stringContaining('account MASTER draws ns, but programs asked for ms: refused 1 times'),
+      says: expect.stringContaining('account MASTER draws ns, but programs asked for ms: refused once'),
     });
 
     async function status() {

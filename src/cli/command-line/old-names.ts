@@ -10,7 +10,7 @@ export function noteOldName(old: string, current: string): void {
 }
 
 function oldNameText(old: string, current: string): string {
-  return `'${old}' is now '${current}'; the old name goes in the next version`;
+  return `'${old}' is now '${current}'; the next version removes the old name`;
 }
 
 export interface RenamedOptions {

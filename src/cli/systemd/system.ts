@@ -42,12 +42,7 @@ export function mustRun(program: string, args: readonly string[], exitCode = EXI
 
 /** Throws ExitError (69) unless a systemd that is new enough runs the system. */
 export function requireSystemd(): void {
-  if (!existsSync('/run/systemd/system')) {
-    throw new ExitError(
-      EXIT.unavailable,
-      'systemd does not run this system; run "nonced serve" under the supervisor that does',
-    );
-  }
+  requireRunning();
   const version = Number(/^systemd (\d+)/.exec(run('systemctl', ['--version']).stdout)?.[1]);
   if (version >= OLDEST_SYSTEMD) return;
   throw new ExitError(
@@ -56,11 +51,22 @@ export function requireSystemd(): void {
   );
 }
 
+function requireRunning(): void {
+  if (existsSync('/run/systemd/system')) return;
+  throw new ExitError(
+    EXIT.unavailable,
+    'systemd does not run this system; run "nonced serve" under the supervisor that does',
+  );
+}
+
 /** Returns properties of a unit. Throws ExitError if systemd does not answer (without D-Bus it answers only root). */
 export function showUnit(unit: string, properties: readonly string[]): Readonly<Record<string, string>> {
   const asked = properties.map((name) => `--property=${name}`);
   const { code, stdout, stderr } = run('systemctl', ['show', unit, ...asked]);
-  if (code !== 0) throw new ExitError(EXIT.unavailable, `systemd does not answer: ${stderr}; try again as root`);
+  if (code !== 0) {
+    requireRunning();
+    throw new ExitError(EXIT.unavailable, `systemd does not answer: ${stderr}; try again as root`);
+  }
   return Object.fromEntries(
     stdout.split('\n').map((line) => {
       const at = line.indexOf('=');

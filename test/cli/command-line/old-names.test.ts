@@ -29,7 +29,7 @@ async function parsed(args: readonly string[], env: Readonly<Record<string, stri
   return options;
 }
 
-const told = (old: string, current: string) => `'${old}' is now '${current}'; the old name goes in the next version`;
+const told = (old: string, current: string) => `'${old}' is now '${current}'; the next version removes the old name`;
 
 describe('an option that had another name', () => {
   test('is as it was where no old name is used', async () => {

@@ -164,7 +164,7 @@ export function judgeSequences(answer: Answered): Check {
   for (const { account, unit, asked } of answer.refusedUnits) {
     findings.push(
       warning(
-        `account ${account} draws ${unit}, but programs asked for ${asked.unit}: refused ${asked.count} times since the daemon started`,
+        `account ${account} draws ${unit}, but programs asked for ${asked.unit}: refused ${asked.count === 1 ? 'once' : `${asked.count} times`} since the daemon started`,
         'correct the unit in those programs, or let them use the daemon of this key; first read "A one-way door" in the README',
         `nonced why ${quoteForShell(account)}`,
       ),

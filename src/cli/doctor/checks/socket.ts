@@ -35,8 +35,9 @@ export function judgeSocket({ chosen, places, environment, steps }: SocketFacts,
           ),
     );
   }
-  if (last === 'directory' && steps.at(-1)?.path === path) findings.push(notASocket(path, 'a directory'));
-  if (last === 'other') findings.push(notASocket(path, 'not a socket'));
+  if (last === 'directory' && steps.at(-1)?.path === path)
+    findings.push(notASocket(path, 'a directory', isFromEnvironment));
+  if (last === 'other') findings.push(notASocket(path, 'not a socket', isFromEnvironment));
   if (distrust !== undefined) {
     findings.push(failure(distrust, 'see whose it is, and what is in it', `ls -la ${quoteForShell(path)}`));
   }
@@ -62,8 +63,18 @@ export function judgeSocket({ chosen, places, environment, steps }: SocketFacts,
   return judged('socket', `${path}, ${where}`, findings);
 }
 
-function notASocket(path: string, what: string): Finding {
+function notASocket(path: string, what: string, isFromEnvironment: boolean): Finding {
   const quoted = quoteForShell(path);
+  // Under any other name it may be a file that the system needs: a wrong path was given, and nothing is in the way.
+  if (basename(path) !== 'nonced.sock') {
+    return isFromEnvironment
+      ? failure(
+          `$NONCED_SOCKET says ${path}, which is ${what}`,
+          "give it the path of the daemon's socket, or unset it where it is set",
+          'unset NONCED_SOCKET',
+        )
+      : failure(`${path} is ${what}`, "give --socket the path of the daemon's socket, or leave it out");
+  }
   return failure(`${path} is ${what}`, 'move it away, then start the daemon', `sudo mv ${quoted} ${quoted}.old`);
 }
 

@@ -73,6 +73,24 @@ describe('the socket', () => {
     expect(check.findings[0]?.commands).toEqual([`sudo mv ${SERVICE} ${SERVICE}.old`]);
   });
 
+  test.each([
+    ['/tmp', 'a directory', directory('/tmp')],
+    [
+      '/etc/passwd',
+      'not a socket',
+      { path: '/etc/passwd', there: { kind: 'other', uid: 0, gid: 0, mode: 0o644, open: false } } as const,
+    ],
+  ])('that is given as %s is a wrong path, which is not to be moved', (path, what, last) => {
+    const steps = [directory('/'), last];
+    const [named] = judgeSocket(facts({ environment: path, chosen: at(path), steps }), START).findings;
+    expect(named).toMatchObject({
+      fact: `$NONCED_SOCKET says ${path}, which is ${what}`,
+      commands: ['unset NONCED_SOCKET'],
+    });
+    const [given] = judgeSocket(facts({ chosen: at(path), steps }), START).findings;
+    expect(given).toMatchObject({ fact: `${path} is ${what}`, fix: expect.stringContaining('--socket'), commands: [] });
+  });
+
   test('that is not trusted, has too long a path, is relative or is the operator’s, is told so', () => {
     const distrusted = facts({ chosen: { kind: 'place', path: '/tmp/x y/n.sock', distrust: 'not yours' } });
     expect(judgeSocket(distrusted, START)).toMatchObject({ mark: 'failed', says: 'not yours' });
