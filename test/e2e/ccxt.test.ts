@@ -1,15 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import ccxt from 'ccxt';
-import { connect, type Nonced } from 'nonced-client';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { connect } from 'nonced-client';
+import { describe, expect } from 'vitest';
 import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { type CcxtBotOptions, type CcxtBotReport, krakenObject } from '../fixtures/ccxt-bot.ts';
-import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { daemonPerTest } from '../fixtures/daemon-test.ts';
 import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
-import { type Exchange, startExchange } from '../fixtures/exchange.ts';
 import { run } from '../fixtures/shell.ts';
 
 const BOT = resolve('build/test/fixtures/ccxt-bot-process.js');
@@ -21,34 +20,27 @@ const MARKETS = [
   },
 ];
 
-let place: ReturnType<typeof daemonPlace>;
-let daemon: DaemonProcess;
-let exchange: Exchange;
-let keys: ApiKey[];
+const test = daemonPerTest({ exchange: { delayMs: [0, 5] } })
+  .extend('keys', ({ exchange }) => ['MASTER', 'USER:alice'].map((account) => exchange.addKey({ account })))
+  .extend('runBot', ({ place, exchange, keys }) => async (options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> => {
+    const usual = { socket: place.socket, url: exchange.url, keys, calls: 25, publicCalls: 5, timeoutMs: 5_000 };
+    const { code, stdout, stderr } = await run(process.execPath, [BOT, JSON.stringify({ ...usual, ...options })]);
+    if (code !== 0) throw new Error(`the bot ended with ${code}: ${stderr}`);
+    return JSON.parse(stdout) as CcxtBotReport;
+  })
+  // Two processes, each with one object for each of the two keys: four clients that do not know of one another.
+  .extend('runTwo', ({ runBot }) => async (options: Partial<CcxtBotOptions>) => {
+    const reports = await Promise.all([runBot(options), runBot(options)]);
+    return sumOf(reports);
+  })
+  .extend(
+    'grants',
+    ({ status }) =>
+      async () =>
+        (await status()).totals.grants,
+  );
 
-beforeEach(async () => {
-  place = daemonPlace();
-  daemon = await startDaemonProcess(place);
-  exchange = await startExchange({ delayMs: [0, 5] });
-  keys = ['MASTER', 'USER:alice'].map((account) => exchange.addKey({ account }));
-});
-
-afterEach(async () => {
-  await daemon.end('SIGTERM');
-  await exchange.close();
-  place.remove();
-});
-
-async function runBot(options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> {
-  const usual = { socket: place.socket, url: exchange.url, keys, calls: 25, publicCalls: 5, timeoutMs: 5_000 };
-  const { code, stdout, stderr } = await run(process.execPath, [BOT, JSON.stringify({ ...usual, ...options })]);
-  if (code !== 0) throw new Error(`the bot ended with ${code}: ${stderr}`);
-  return JSON.parse(stdout) as CcxtBotReport;
-}
-
-/** Two processes, each with one object for each of the two keys: four clients that do not know of one another. */
-async function runTwo(options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> {
-  const reports = await Promise.all([runBot(options), runBot(options)]);
+function sumOf(reports: readonly CcxtBotReport[]): CcxtBotReport {
   const sum = (of: (report: CcxtBotReport) => number) => reports.reduce((total, report) => total + of(report), 0);
   const texts = new Set(reports.flatMap(({ errors }) => Object.keys(errors)));
   return {
@@ -59,32 +51,35 @@ async function runTwo(options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> 
   };
 }
 
-async function grants(): Promise<number> {
-  await using client = await connect({ socket: place.socket });
-  return (await client.status()).totals.grants;
-}
-
 describe.each(rowsOf([false, true]))('with streams: %s', (streams) => {
-  test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async () => {
+  test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async ({
+    exchange,
+    runTwo,
+    grants,
+  }) => {
     expect(await runTwo({ streams })).toEqual({ accepted: 100, publicAnswers: 20, errors: {}, placed: [] });
     expect(exchange.report()).toMatchObject({ calls: 100, accepted: 100, repeatedNonces: 0, maxInFlightOverall: 1 });
     expect(await grants()).toBe(100);
   });
 
-  test('the same without the adapter is rejected', async () => {
+  test('the same without the adapter is rejected', async ({ runTwo }) => {
     const { accepted, errors } = await runTwo({ streams, socket: undefined });
     expect(accepted).toBeLessThan(90);
     expect(errors['InvalidNonce']).toBe(100 - accepted);
   });
 });
 
-test('with a lane for each account, one call at a time of each key', async () => {
-  await runNonced(['set-exclusive', 'account', '--socket', place.socket]);
+test('with a lane for each account, one call at a time of each key', async ({ nonced, exchange, runTwo }) => {
+  await nonced('set-exclusive', 'account');
   expect(await runTwo({})).toMatchObject({ accepted: 100, errors: {} });
   expect(exchange.report()).toMatchObject({ accepted: 100, maxInFlightPerKey: 1 });
 });
 
-test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each time with a nonce of its own', async () => {
+test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each time with a nonce of its own', async ({
+  exchange,
+  runBot,
+  grants,
+}) => {
   const faults: readonly FaultAction[] = [
     { kind: 'reset' },
     { kind: 'reset', carriedOut: true },
@@ -102,7 +97,10 @@ test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each tim
   expect(await grants()).toBe(calls);
 });
 
-test('orders are never sent twice, whatever goes wrong, and none that was placed is told to have failed for sure', async () => {
+test('orders are never sent twice, whatever goes wrong, and none that was placed is told to have failed for sure', async ({
+  exchange,
+  runTwo,
+}) => {
   exchange.injectFault({ kind: 'reset', carriedOut: true, calls: 2 });
   exchange.injectFault({ kind: 'status', status: 503, carriedOut: true, calls: 2 });
   exchange.injectFault({ kind: 'stall-body', calls: 2 });
@@ -117,7 +115,11 @@ test('orders are never sent twice, whatever goes wrong, and none that was placed
   expect(Object.keys(report.errors).filter((error) => error.includes('sent false'))).toEqual([]);
 });
 
-test('a body that stalls holds the lane no longer than the timeout and 3 s, and the next call goes on', async () => {
+test('a body that stalls holds the lane no longer than the timeout and 3 s, and the next call goes on', async ({
+  place,
+  exchange,
+  keys,
+}) => {
   await using client = await connect({ name: 'stall', socket: place.socket });
   const [key] = keys as [ApiKey];
   const kraken = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, key, client);
@@ -134,7 +136,7 @@ test('a body that stalls holds the lane no longer than the timeout and 3 s, and 
   await failed;
 });
 
-test('an order that timed out is found by its reference', async () => {
+test('an order that timed out is found by its reference', async ({ place, exchange, keys }) => {
   await using client = await connect({ name: 'look', socket: place.socket });
   const [key] = keys as [ApiKey];
   const kraken = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, key, client);
@@ -149,7 +151,7 @@ test('an order that timed out is found by its reference', async () => {
   expect(exchange.report()).toMatchObject({ orders: 1, duplicateOrders: 0 });
 });
 
-test('what its page shows runs as it stands, also where an order got no answer', async () => {
+test('what its page shows runs as it stands, also where an order got no answer', async ({ place, exchange, keys }) => {
   const page = readFileSync('docs/adapters/ccxt.md', 'utf8');
   const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code = '']) => code);
   // ccxt takes its addresses from the object, and the exchange here lists no markets.
@@ -171,17 +173,17 @@ test('what its page shows runs as it stands, also where an order got no answer',
 });
 
 describe('where the daemon refuses or is not there, nothing is sent', () => {
-  let client: Nonced;
-  let kraken: ReturnType<typeof krakenObject>;
+  const refused = test
+    .extend('bot', async ({ place }, { onCleanup }) => {
+      const bot = await connect({ name: 'refused', socket: place.socket, connectTimeoutMs: 200 });
+      onCleanup(() => bot.close());
+      return bot;
+    })
+    .extend('kraken', ({ exchange, keys, bot }) =>
+      krakenObject({ url: exchange.url, timeoutMs: 1_000, maxRetries: 1 }, keys[0] as ApiKey, bot),
+    );
 
-  beforeEach(async () => {
-    client = await connect({ name: 'refused', socket: place.socket, connectTimeoutMs: 200 });
-    kraken = krakenObject({ url: exchange.url, timeoutMs: 1_000, maxRetries: 1 }, keys[0] as ApiKey, client);
-  });
-
-  afterEach(() => client.close());
-
-  test('no daemon: an ExchangeNotAvailable that says so', async () => {
+  refused('no daemon: an ExchangeNotAvailable that says so', async ({ daemon, exchange, kraken }) => {
     await daemon.end('SIGKILL');
     const failed = kraken.request('Balance', 'private', 'POST');
     await expect(failed).rejects.toThrow(ccxt.ExchangeNotAvailable);
@@ -190,24 +192,27 @@ describe('where the daemon refuses or is not there, nothing is sent', () => {
     await kraken.fetchTime();
   });
 
-  test('another unit: an ExchangeError that says so', async () => {
+  refused('another unit: an ExchangeError that says so', async ({ bot }) => {
     const { withNonced } = await import('nonced-client/ccxt');
-    const bitso = new (withNonced(ccxt.bitso, { client }))({ apiKey: 'k', secret: 's' });
+    const bitso = new (withNonced(ccxt.bitso, { client: bot }))({ apiKey: 'k', secret: 's' });
     const failed = bitso.request('balance', 'private', 'GET');
     await expect(failed).rejects.toThrow(ccxt.ExchangeError);
     await expect(failed).rejects.toMatchObject({ cause: { code: 'UNIT_MISMATCH', sent: false } });
   });
 
-  test('two objects on one account in one process, one of them inside an exclusive of the bot', async () => {
-    const second = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, keys[0] as ApiKey, client);
-    await Promise.all([
-      client.exclusive({ account: 'MASTER' }, async () => {
-        await kraken.request('Balance', 'private', 'POST');
-        await kraken.request('OpenOrders', 'private', 'POST');
-      }),
-      ...Array.from({ length: 5 }, () => second.request('Balance', 'private', 'POST')),
-    ]);
-    expect(exchange.report()).toMatchObject({ accepted: 7, invalidNonce: 0, maxInFlightOverall: 1 });
-    expect(await grants()).toBe(6);
-  });
+  refused(
+    'two objects on one account in one process, one of them inside an exclusive of the bot',
+    async ({ exchange, keys, grants, bot, kraken }) => {
+      const second = krakenObject({ url: exchange.url, timeoutMs: 1_000 }, keys[0] as ApiKey, bot);
+      await Promise.all([
+        bot.exclusive({ account: 'MASTER' }, async () => {
+          await kraken.request('Balance', 'private', 'POST');
+          await kraken.request('OpenOrders', 'private', 'POST');
+        }),
+        ...Array.from({ length: 5 }, () => second.request('Balance', 'private', 'POST')),
+      ]);
+      expect(exchange.report()).toMatchObject({ accepted: 7, invalidNonce: 0, maxInFlightOverall: 1 });
+      expect(await grants()).toBe(6);
+    },
+  );
 });

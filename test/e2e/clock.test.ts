@@ -2,18 +2,12 @@ import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { parseState, serialiseState } from '../../src/store/state/state-format.ts';
 import { RELEASED_MS } from '../../src/version.ts';
-import {
-  type DaemonPlace,
-  type DaemonProcess,
-  daemonPlace,
-  runNonced,
-  spawnDaemon,
-  startDaemonProcess,
-} from '../fixtures/daemon-process.ts';
-import { RawConnection } from '../fixtures/raw-connection.ts';
+import { type DaemonPlace, type DaemonProcess, runNonced, spawnDaemon } from '../fixtures/daemon-process.ts';
+import { placePerTest } from '../fixtures/daemon-test.ts';
+import type { RawConnection } from '../fixtures/raw-connection.ts';
 
 /** What to preload, as the faketime program itself would: where it lies differs between machines. */
 const library = /^LD_PRELOAD=(\S+)$/m.exec(
@@ -25,77 +19,58 @@ const SECOND_NS = 1_000_000_000n;
 const MINUTE_NS = 60n * SECOND_NS;
 const HOUR_NS = 60n * MINUTE_NS;
 
-describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
-  let place: DaemonPlace;
-  let daemon: DaemonProcess | undefined;
-  const connections: RawConnection[] = [];
+const clockFile = (place: DaemonPlace) => join(place.dir, 'clock');
 
-  beforeEach(() => {
-    place = daemonPlace();
+/** The wall clock alone is false: the monotonic one and the time since boot stay real. */
+const fakeClock = (place: DaemonPlace) => ({
+  LD_PRELOAD: library ?? '',
+  FAKETIME_TIMESTAMP_FILE: clockFile(place),
+  FAKETIME_NO_CACHE: '1',
+  FAKETIME_DONT_FAKE_MONOTONIC: '1',
+  TZ: 'UTC',
+});
+
+const test = placePerTest()
+  // Steps the daemon's clock: `+3600` seconds from the real one, or a date that then stands still.
+  .extend('setClock', ({ place }) => (at: string) => {
+    writeFileSync(`${clockFile(place)}.new`, at);
+    renameSync(`${clockFile(place)}.new`, clockFile(place));
+  })
+  .extend('begin', ({ place, start, setClock }) => {
     setClock('+0');
-  });
-
-  afterEach(async () => {
-    for (const connection of connections.splice(0)) connection.destroy();
-    await daemon?.end('SIGKILL');
-    daemon = undefined;
-    place.remove();
-  });
-
-  const clockFile = () => join(place.dir, 'clock');
-
-  /** Steps the daemon's clock: `+3600` seconds from the real one, or a date that then stands still. */
-  function setClock(at: string): void {
-    writeFileSync(`${clockFile()}.new`, at);
-    renameSync(`${clockFile()}.new`, clockFile());
-  }
-
-  /** The wall clock alone is false: the monotonic one and the time since boot stay real. */
-  const fakeClock = () => ({
-    LD_PRELOAD: library ?? '',
-    FAKETIME_TIMESTAMP_FILE: clockFile(),
-    FAKETIME_NO_CACHE: '1',
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
-    TZ: 'UTC',
-  });
-
-  async function start(): Promise<DaemonProcess> {
-    daemon = await startDaemonProcess(place, { env: fakeClock() });
-    return daemon;
-  }
-
-  async function refusedStart(): Promise<{ code: unknown; said: string }> {
-    const refused = spawnDaemon(place, { env: fakeClock() });
+    return (): Promise<DaemonProcess> => start({ env: fakeClock(place) });
+  })
+  .extend('refusedStart', ({ place }) => async () => {
+    const refused = spawnDaemon(place, { env: fakeClock(place) });
     const stop = setTimeout(() => refused.child.kill('SIGKILL'), 20_000);
     const code = await refused.ended;
     clearTimeout(stop);
     return { code, said: refused.log() };
-  }
+  });
 
-  async function connect(): Promise<RawConnection> {
-    const connection = await RawConnection.open(place.socket);
-    connections.push(connection);
-    return connection;
-  }
+async function draw(bot: RawConnection): Promise<bigint> {
+  return BigInt(String((await bot.ask('nonce'))['nonce']));
+}
 
-  async function draw(bot: RawConnection): Promise<bigint> {
-    return BigInt(String((await bot.ask('nonce'))['nonce']));
-  }
+async function status(bot: RawConnection) {
+  return (await bot.ask('status')) as unknown as {
+    clock: { state: string; offMs: number };
+    sequences: [{ leadMs: number; last: string }];
+  };
+}
 
-  async function status(bot: RawConnection) {
-    return (await bot.ask('status')) as unknown as {
-      clock: { state: string; offMs: number };
-      sequences: [{ leadMs: number; last: string }];
-    };
-  }
+const realNs = () => BigInt(Date.now()) * 1_000_000n;
+const distance = (a: bigint, b: bigint) => (a > b ? a - b : b - a);
 
-  const nonced = (...args: string[]) => runNonced([...args, '--socket', place.socket]);
-  const realNs = () => BigInt(Date.now()) * 1_000_000n;
-  const distance = (a: bigint, b: bigint) => (a > b ? a - b : b - a);
-
-  test('back by an hour: the sequence goes on from the last nonce, status shows its lead, a warning is logged, I2 I10', async () => {
-    const running = await start();
-    const bot = await connect();
+describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
+  test('back by an hour: the sequence goes on from the last nonce, status shows its lead, a warning is logged, I2 I10', async ({
+    nonced,
+    raw,
+    setClock,
+    begin,
+  }) => {
+    const running = await begin();
+    const bot = await raw();
     const before = await draw(bot);
     setClock('-3600');
     const nonces = [await draw(bot), await draw(bot), await draw(bot)];
@@ -110,17 +85,17 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     await nonced('set-exclusive', 'account');
     await running.says(/warn: sequence default is (1 h 0 min|59 min \d+ s) ahead of the clock/);
     await running.end('SIGKILL');
-    await start();
-    const after = await draw(await connect());
+    await begin();
+    const after = await draw(await raw());
     expect(after).toBeGreaterThan(before + 3n);
     // One reserve at most was skipped by the crash.
     expect(after - before).toBeLessThan(10n * SECOND_NS);
   });
 
-  test('I7: back by an hour: a lease and a wait neither end early nor late', async () => {
-    await start();
-    const holder = await connect();
-    const waiter = await connect();
+  test('I7: back by an hour: a lease and a wait neither end early nor late', async ({ raw, setClock, begin }) => {
+    await begin();
+    const holder = await raw();
+    const waiter = await raw();
     const askedAtMs = performance.now();
     const { token } = await holder.ask('acquire', { ttlMs: 500 });
     const id = waiter.request('acquire', { waitMs: 60_000 });
@@ -133,18 +108,18 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     expect(waitedMs).toBeLessThan(60_000);
   });
 
-  test('I7: forward by half an hour: no lease ends for it', async () => {
-    await start();
-    const holder = await connect();
+  test('I7: forward by half an hour: no lease ends for it', async ({ raw, setClock, begin }) => {
+    await begin();
+    const holder = await raw();
     const { token } = await holder.ask('acquire', { ttlMs: 60_000 });
     setClock('+1800');
     await draw(holder);
     expect(await holder.ask('release', { token })).toEqual({ released: true });
   });
 
-  test('forward by half an hour: it is followed', async () => {
-    await start();
-    const bot = await connect();
+  test('forward by half an hour: it is followed', async ({ nonced, raw, setClock, begin }) => {
+    await begin();
+    const bot = await raw();
     const before = await draw(bot);
     setClock('+1800');
     const after = await draw(bot);
@@ -155,9 +130,13 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     expect(await nonced('status', '--check')).toMatchObject({ code: 0 });
   });
 
-  test('forward in two steps of 45 minutes: the second one is not followed, or a clock could be led away, I10', async () => {
-    await start();
-    const bot = await connect();
+  test('forward in two steps of 45 minutes: the second one is not followed, or a clock could be led away, I10', async ({
+    raw,
+    setClock,
+    begin,
+  }) => {
+    await begin();
+    const bot = await raw();
     setClock('+2700');
     await draw(bot);
     setClock('+5400');
@@ -165,9 +144,14 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     expect((await status(bot)).clock.state).toBe('not-followed');
   });
 
-  test('forward by two hours: not followed, not even by a daemon that is killed and started again, until an operator accepts it, I10', async () => {
-    const running = await start();
-    const bot = await connect();
+  test('forward by two hours: not followed, not even by a daemon that is killed and started again, until an operator accepts it, I10', async ({
+    nonced,
+    raw,
+    setClock,
+    begin,
+  }) => {
+    const running = await begin();
+    const bot = await raw();
     const before = await draw(bot);
     setClock('+7200');
     const after = await draw(bot);
@@ -185,8 +169,8 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     });
 
     await running.end('SIGKILL');
-    const second = await start();
-    const again = await connect();
+    const second = await begin();
+    const again = await raw();
     const restarted = await draw(again);
     expect(restarted).toBeGreaterThan(after);
     expect(distance(restarted, realNs())).toBeLessThan(MINUTE_NS);
@@ -206,15 +190,19 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     expect(await nonced('status', '--check')).toMatchObject({ code: 0 });
 
     await second.end('SIGKILL');
-    await start();
-    const third = await connect();
+    await begin();
+    const third = await raw();
     expect(distance((await draw(third)) - realNs(), 2n * HOUR_NS)).toBeLessThan(MINUTE_NS);
     expect((await status(third)).clock.state).toBe('followed');
   });
 
-  test('forward by two hours and back: it is followed again, and nothing was lost, I2', async () => {
-    const running = await start();
-    const bot = await connect();
+  test('forward by two hours and back: it is followed again, and nothing was lost, I2', async ({
+    raw,
+    setClock,
+    begin,
+  }) => {
+    const running = await begin();
+    const bot = await raw();
     setClock('+7200');
     const before = await draw(bot);
     setClock('+0');
@@ -225,31 +213,35 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
     await running.says('the clock is followed again');
   });
 
-  test('a first start in 1970 is refused with 75, makes no state, and succeeds once the clock is set', async () => {
+  test('a first start in 1970 is refused with 75, makes no state, and succeeds once the clock is set', async ({
+    place,
+    raw,
+    setClock,
+    begin,
+    refusedStart,
+  }) => {
     setClock('@1970-01-01 00:01:00');
     const { code, said } = await refusedStart();
     expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining('1970-01-01T00:01') });
     expect(said).toContain('set it (timedatectl)');
     expect(existsSync(join(place.stateDir, 'state.json'))).toBe(false);
     setClock('+0');
-    await start();
-    expect(distance(await draw(await connect()), realNs())).toBeLessThan(MINUTE_NS);
+    await begin();
+    expect(distance(await draw(await raw()), realNs())).toBeLessThan(MINUTE_NS);
   });
 
-  test('init --floor now in 1970 is refused with 75 as well', async () => {
+  test('init --floor now in 1970 is refused with 75 as well', async ({ place, setClock }) => {
     setClock('@1970-01-01 00:01:00');
-    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir], fakeClock());
+    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir], fakeClock(place));
     expect(init).toMatchObject({ code: 75, stderr: expect.stringContaining('1970-01-01') });
     expect(RELEASED_MS).toBeGreaterThan(0);
   });
 
   describe('in another boot', () => {
-    let before: bigint;
-
-    /** As if the machine had been started again after a crash: neither boot id nor notes are those of now. */
-    beforeEach(async () => {
-      const running = await start();
-      before = await draw(await connect());
+    // As if the machine had been started again after a crash: neither boot id nor notes are those of now.
+    const rebooted = test.extend('before', async ({ place, begin, raw }) => {
+      const running = await begin();
+      const before = await draw(await raw());
       await running.end('SIGKILL');
       const path = join(place.stateDir, 'state.json');
       const parsed = parseState(readFileSync(path));
@@ -259,59 +251,69 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
       const state = { ...parsed.state.state, anchor: { ...anchor, bootId: randomUUID() } };
       writeFileSync(path, serialiseState({ ...parsed.state, state }));
       spawnSync('rm', ['-r', place.runtimeDir]);
+      return before;
     });
 
-    const state = () => readFileSync(join(place.stateDir, 'state.json'), 'utf8');
+    const state = (place: DaemonPlace) => readFileSync(join(place.stateDir, 'state.json'), 'utf8');
 
-    test('2099 is refused with 75, changes no state, and the right clock is served', async () => {
-      const found = state();
-      setClock('@2099-01-01 00:00:00');
-      const { code, said } = await refusedStart();
-      expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining('2099-01-01') });
-      expect(said).toContain('400 days');
-      expect(state()).toBe(found);
-      setClock('+0');
-      await start();
-      const after = await draw(await connect());
-      expect(after).toBeGreaterThan(before);
-      expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
-    });
+    rebooted(
+      '2099 is refused with 75, changes no state, and the right clock is served',
+      async ({ place, raw, setClock, begin, refusedStart, before }) => {
+        const found = state(place);
+        setClock('@2099-01-01 00:00:00');
+        const { code, said } = await refusedStart();
+        expect({ code, said }).toMatchObject({ code: 75, said: expect.stringContaining('2099-01-01') });
+        expect(said).toContain('400 days');
+        expect(state(place)).toBe(found);
+        setClock('+0');
+        await begin();
+        const after = await draw(await raw());
+        expect(after).toBeGreaterThan(before);
+        expect(distance(after, realNs())).toBeLessThan(MINUTE_NS);
+      },
+    );
 
-    test('1970 goes on from the ceiling, says so, and the correction is followed, I2', async () => {
-      const ceiling = BigInt(/"default": \{[^}]*"ceiling": "(\d+)"/.exec(state())?.[1] ?? '0');
-      expect(ceiling).toBeGreaterThan(before);
-      setClock('@1970-01-01 00:01:00');
-      const running = await start();
-      const bot = await connect();
-      const first = await draw(bot);
-      expect(first).toBeGreaterThanOrEqual(ceiling);
-      expect(await draw(bot)).toBe(first + 1n);
-      expect((await status(bot)).clock.state).toBe('behind');
-      await running.says('the clock is behind');
-      expect(await nonced('status', '--check')).toMatchObject({ code: 1 });
-      // The time service arrives: that is no jump ahead but the cure.
-      setClock('+10');
-      const cured = await draw(bot);
-      expect(cured).toBeGreaterThan(first + 1n);
-      expect(distance(cured, realNs())).toBeLessThan(MINUTE_NS);
-      expect((await status(bot)).clock.state).toBe('followed');
-    });
+    rebooted(
+      '1970 goes on from the ceiling, says so, and the correction is followed, I2',
+      async ({ place, nonced, raw, setClock, begin, before }) => {
+        const ceiling = BigInt(/"default": \{[^}]*"ceiling": "(\d+)"/.exec(state(place))?.[1] ?? '0');
+        expect(ceiling).toBeGreaterThan(before);
+        setClock('@1970-01-01 00:01:00');
+        const running = await begin();
+        const bot = await raw();
+        const first = await draw(bot);
+        expect(first).toBeGreaterThanOrEqual(ceiling);
+        expect(await draw(bot)).toBe(first + 1n);
+        expect((await status(bot)).clock.state).toBe('behind');
+        await running.says('the clock is behind');
+        expect(await nonced('status', '--check')).toMatchObject({ code: 1 });
+        // The time service arrives: that is no jump ahead but the cure.
+        setClock('+10');
+        const cured = await draw(bot);
+        expect(cured).toBeGreaterThan(first + 1n);
+        expect(distance(cured, realNs())).toBeLessThan(MINUTE_NS);
+        expect((await status(bot)).clock.state).toBe('followed');
+      },
+    );
 
-    test('1970, and killed there: the next start goes on from the ceiling again, I2 I10', async () => {
-      setClock('@1970-01-01 00:01:00');
-      const running = await start();
-      const first = await draw(await connect());
-      await running.end('SIGKILL');
-      await start();
-      const second = await draw(await connect());
-      expect(second).toBeGreaterThan(first);
-      expect(distance(second, realNs())).toBeLessThan(MINUTE_NS);
-    });
+    rebooted(
+      '1970, and killed there: the next start goes on from the ceiling again, I2 I10',
+      async ({ raw, setClock, begin }) => {
+        setClock('@1970-01-01 00:01:00');
+        const running = await begin();
+        const first = await draw(await raw());
+        await running.end('SIGKILL');
+        await begin();
+        const second = await draw(await raw());
+        expect(second).toBeGreaterThan(first);
+        expect(distance(second, realNs())).toBeLessThan(MINUTE_NS);
+      },
+    );
 
-    test('a year later is believed', async () => {
+    rebooted('a year later is believed', async ({ raw, setClock, begin, before }) => {
       setClock('+31536000');
-      await start();
-      expect((await draw(await connect())) - before).toBeGreaterThan(8000n * HOUR_NS);
+      await begin();
+      expect((await draw(await raw())) - before).toBeGreaterThan(8000n * HOUR_NS);
     });
   });
 });

@@ -1,43 +1,21 @@
-import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { connect, type Nonced } from '../../src/client/index.ts';
+import { expect } from 'vitest';
 import { runBots, startBot } from '../fixtures/bot-processes.ts';
-import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
-import { type Exchange, startExchange } from '../fixtures/exchange.ts';
+import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { krakenCall } from '../fixtures/kraken-client.ts';
-import { RawConnection } from '../fixtures/raw-connection.ts';
 
-const place = daemonPlace();
-let daemon: DaemonProcess;
-let exchange: Exchange;
+const test = daemonPerFile({ exchange: { delayMs: [0, 5] } }).extend(
+  'setExclusive',
+  ({ nonced }) =>
+    async (policy: string) =>
+      expect(await nonced('set-exclusive', policy)).toMatchObject({ code: 0, stderr: '' }),
+);
 
-beforeAll(async () => {
-  daemon = await startDaemonProcess(place);
-});
+test.beforeEach(({ setExclusive }) => setExclusive('global'));
 
-afterAll(async () => {
-  await daemon.end('SIGTERM');
-  await exchange.close();
-  place.remove();
-});
-
-beforeEach(async () => {
-  await exchange?.close();
-  exchange = await startExchange({ delayMs: [0, 5] });
-  await setExclusive('global');
-});
-
-async function setExclusive(policy: string): Promise<void> {
-  const { code, stderr } = await runNonced(['set-exclusive', policy, '--socket', place.socket]);
-  expect(stderr).toBe('');
-  expect(code).toBe(0);
-}
-
-const client = (name: string): Promise<Nonced> => connect({ name, socket: place.socket });
-
-test('I2: a hundred concurrent callers get unique nonces of 19 digits, each greater than those granted before', async () => {
-  await using nonced = await client('hundred');
+test('I2: a hundred concurrent callers get unique nonces of 19 digits, each greater than those granted before', async ({
+  client,
+}) => {
+  const nonced = await client('hundred');
   const granted: bigint[] = [];
   await Promise.all(
     Array.from({ length: 100 }, () =>
@@ -49,9 +27,9 @@ test('I2: a hundred concurrent callers get unique nonces of 19 digits, each grea
   expect(granted.every((nonce, index) => index === 0 || nonce > (granted[index - 1] ?? 0n))).toBe(true);
 });
 
-test('one sequence serves bare nonces and grants of all accounts, over several connections', async () => {
-  await using first = await client('first');
-  await using second = await client('second');
+test('one sequence serves bare nonces and grants of all accounts, over several connections', async ({ client }) => {
+  const first = await client('first');
+  const second = await client('second');
   const drawn: bigint[] = [];
   for (let round = 0; round < 20; round++) {
     drawn.push(await first.nonce({ account: 'A' }));
@@ -62,7 +40,10 @@ test('one sequence serves bare nonces and grants of all accounts, over several c
   expect(drawn.every((nonce, index) => index === 0 || nonce > (drawn[index - 1] ?? 0n))).toBe(true);
 });
 
-test('five accounts with twenty calls each, from five processes, are served one call at a time and none is rejected', async () => {
+test('five accounts with twenty calls each, from five processes, are served one call at a time and none is rejected', async ({
+  place,
+  exchange,
+}) => {
   const bots = Array.from({ length: 5 }, (_, index) => {
     const account = exchange.addKey({ account: `USER:${index}` });
     return {
@@ -80,7 +61,10 @@ test('five accounts with twenty calls each, from five processes, are served one 
   expect(seen).toMatchObject({ calls: 100, accepted: 100, invalidNonce: 0, repeatedNonces: 0, maxInFlightOverall: 1 });
 });
 
-test('processes that share one key are put in order; without the daemon the same calls are rejected', async () => {
+test('processes that share one key are put in order; without the daemon the same calls are rejected', async ({
+  place,
+  exchange,
+}) => {
   const shared = exchange.addKey({ account: 'MASTER' });
   const bot = (index: number, socket: string | undefined) => ({
     name: `bot-${index}`,
@@ -96,7 +80,11 @@ test('processes that share one key are put in order; without the daemon the same
   expect(exchange.report().invalidNonce).toBeGreaterThan(0);
 });
 
-test('under the policy account each account has its own call under way, and never two', async () => {
+test('under the policy account each account has its own call under way, and never two', async ({
+  place,
+  exchange,
+  setExclusive,
+}) => {
   await setExclusive('account');
   const bots = ['A', 'A', 'B', 'B'].map((account, index) => ({ account, index }));
   const keys = { A: exchange.addKey({ account: 'A' }), B: exchange.addKey({ account: 'B' }) };
@@ -115,8 +103,11 @@ test('under the policy account each account has its own call under way, and neve
   expect(seen.maxInFlightOverall).toBe(2);
 });
 
-test('exclusion is switched off and on while calls are made, and nobody who waits is lost', async () => {
-  await using nonced = await client('switching');
+test('exclusion is switched off and on while calls are made, and nobody who waits is lost', async ({
+  client,
+  setExclusive,
+}) => {
+  const nonced = await client('switching');
   const running = Promise.all(
     Array.from({ length: 60 }, (_, index) =>
       nonced.exclusive({ account: `A${index % 3}` }, async (grant) => {
@@ -131,8 +122,11 @@ test('exclusion is switched off and on while calls are made, and nobody who wait
   expect((await nonced.status()).exclusive).toBe('global');
 });
 
-test('status tells the last nonce, how many were issued and at what rate, the uptime and the policy', async () => {
-  await using nonced = await client('statistics');
+test('status tells the last nonce, how many were issued and at what rate, the uptime and the policy', async ({
+  daemon,
+  client,
+}) => {
+  const nonced = await client('statistics');
   const before = await nonced.status();
   const nonce = await nonced.nonce({ count: 10 });
   const after = await nonced.status();
@@ -147,8 +141,12 @@ test('status tells the last nonce, how many were issued and at what rate, the up
   );
 });
 
-test('SIGKILL of a holder frees its lane at once, although its lease would have lasted ten minutes', async () => {
-  await using nonced = await client('survivor');
+test('SIGKILL of a holder frees its lane at once, although its lease would have lasted ten minutes', async ({
+  place,
+  client,
+  exchange,
+}) => {
+  const nonced = await client('survivor');
   const key = exchange.addKey({ account: 'MASTER' });
   exchange.injectFault({ kind: 'hang' });
   const holder = await startBot({
@@ -169,8 +167,8 @@ test('SIGKILL of a holder frees its lane at once, although its lease would have 
   exchange.clearFaults();
 });
 
-test('SIGSTOP of a holder frees its lane when its lease ends, and its late call is told so', async () => {
-  await using nonced = await client('next');
+test('SIGSTOP of a holder frees its lane when its lease ends, and its late call is told so', async ({ client }) => {
+  const nonced = await client('next');
   const holder = await client('holder');
   const grant = await holder.acquire({ account: 'MASTER', ttlMs: 300 });
   const next = await nonced.exclusive({ account: 'MASTER' }, async (later) => later.nonce);
@@ -179,12 +177,11 @@ test('SIGSTOP of a holder frees its lane when its lease ends, and its late call 
   expect(grant.signal.reason).toMatchObject({ code: 'LEASE_LOST' });
   await expect(grant.renew()).rejects.toMatchObject({ code: 'LEASE_LOST' });
   expect(await grant.release()).toBe(false);
-  await holder.close();
 });
 
-test('I7: SIGSTOP and SIGCONT of the daemon end no lease whose renewal had arrived', async () => {
-  const holder = await RawConnection.open(place.socket);
-  const rival = await RawConnection.open(place.socket);
+test('I7: SIGSTOP and SIGCONT of the daemon end no lease whose renewal had arrived', async ({ daemon, raw }) => {
+  const holder = await raw();
+  const rival = await raw();
   const { token } = await holder.ask('acquire', { ttlMs: 1_000 });
   const waiting = rival.request('acquire', { waitMs: 20_000 });
   await expect.poll(async () => ((await holder.ask('status'))['totals'] as { waiting: number }).waiting).toBe(1);
@@ -197,12 +194,13 @@ test('I7: SIGSTOP and SIGCONT of the daemon end no lease whose renewal had arriv
   expect(rival.messages).toEqual([]);
   expect(await holder.ask('release', { token })).toEqual({ released: true });
   expect(await rival.answer(waiting)).toMatchObject({ count: 1 });
-  holder.destroy();
-  rival.destroy();
 });
 
-test('a bot that shares its call with a fresh nonce for a retry, and hands the lane on, is accepted every time', async () => {
-  await using nonced = await client('retrying');
+test('a bot that shares its call with a fresh nonce for a retry, and hands the lane on, is accepted every time', async ({
+  client,
+  exchange,
+}) => {
+  const nonced = await client('retrying');
   const key = exchange.addKey({ account: 'MASTER' });
   const answers = await nonced.exclusive({ account: 'MASTER' }, async (grant) => [
     await krakenCall({ url: exchange.url, ...key }, 'Balance', {}, { nonce: grant.nonce }),
@@ -212,38 +210,4 @@ test('a bot that shares its call with a fresh nonce for a retry, and hands the l
     ),
   ]);
   expect(answers.map((answer) => answer.error)).toEqual([[], [], []]);
-});
-
-test('a daemon that stops cleanly repeats nothing, skips nothing and leaves no socket or lock behind', async () => {
-  const own = daemonPlace();
-  try {
-    const first = await startDaemonProcess(own);
-    const { stdout } = await runNonced(['nonce', '--socket', own.socket]);
-    expect(await first.end('SIGTERM')).toBe(0);
-    const { stdout: inspected } = await runNonced(['state', 'inspect', '--json', '--state-dir', own.stateDir]);
-    expect(JSON.parse(inspected).sequences.default.ceiling).toBe(String(BigInt(stdout) + 1n));
-    expect(readdirSync(own.stateDir)).toEqual(['state.json']);
-    expect(readdirSync(own.runtimeDir).toSorted()).toEqual(['accounts', 'leases']);
-    const second = await startDaemonProcess(own);
-    const { stdout: next } = await runNonced(['nonce', '--socket', own.socket]);
-    expect(BigInt(next)).toBeGreaterThan(BigInt(stdout));
-    second.child.kill('SIGINT');
-    expect(await second.ended).toBe(0);
-  } finally {
-    own.remove();
-  }
-});
-
-test('a daemon that is told to stop twice goes at once', async () => {
-  const own = daemonPlace();
-  try {
-    const twice = await startDaemonProcess(own);
-    const closed = once(twice.child, 'close');
-    twice.child.kill('SIGTERM');
-    twice.child.kill('SIGTERM');
-    const [code, signal] = await closed;
-    expect([0, 1, 'SIGTERM']).toContain(code ?? signal);
-  } finally {
-    own.remove();
-  }
 });

@@ -1,75 +1,49 @@
-import { readFileSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type DaemonPlace, type DaemonProcess, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { describe, expect } from 'vitest';
+import { daemonPerTest } from '../fixtures/daemon-test.ts';
 import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
-import { type Encoding, RawConnection } from '../fixtures/raw-connection.ts';
+import { RawConnection } from '../fixtures/raw-connection.ts';
 
 const CONNECTIONS = 1_024;
 const MEBIBYTE = 1024 * 1024;
 /** How far the daemon's memory may lie above its first afterwards: what the runtime has claimed and not given back. */
 const MEMORY_SLACK = 128 * MEBIBYTE;
 
-let place: DaemonPlace;
-let daemon: DaemonProcess;
-let firstMemory: number;
-const clients: RawConnection[] = [];
-
-beforeEach(async () => {
-  place = daemonPlace();
-  daemon = await startDaemonProcess(place);
-  await served();
-  firstMemory = residentBytes();
-});
-
-afterEach(async () => {
-  for (const connection of clients.splice(0)) connection.destroy();
-  await eventually('nothing is left of the crowd', async () => {
-    const { connections, leases, waiting } = await totals();
-    return connections === 1 && leases === 0 && waiting === 0;
+const test = daemonPerTest()
+  // Another client gets a lease, and gives it back.
+  .extend('served', ({ place }) => async () => {
+    const other = await RawConnection.open(place.socket);
+    const { token } = await other.ask('acquire', { account: 'OTHER' });
+    expect(await other.ask('release', { token })).toEqual({ released: true });
+    other.destroy();
+  })
+  .extend('firstMemory', async ({ daemon, served }) => {
+    await served();
+    return daemon.residentBytes();
   });
-  await served();
-  expect(residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
-  expect(await daemon.end('SIGTERM')).toBe(0);
-  place.remove();
-});
-
-async function client(encoding: Encoding = 'json'): Promise<RawConnection> {
-  const connection = await RawConnection.open(place.socket, encoding);
-  clients.push(connection);
-  return connection;
-}
-
-/** Somebody else gets a turn, and gives it back. */
-async function served(): Promise<void> {
-  const somebody = await RawConnection.open(place.socket);
-  const { token } = await somebody.ask('acquire', { account: 'SOMEBODY' });
-  expect(await somebody.ask('release', { token })).toEqual({ released: true });
-  somebody.destroy();
-}
-
-async function totals(): Promise<Record<'connections' | 'leases' | 'waiting' | 'accounts', number>> {
-  const operator = await RawConnection.open(place.adminSocket);
-  try {
-    return (await operator.ask('status'))['totals'] as Record<
-      'connections' | 'leases' | 'waiting' | 'accounts',
-      number
-    >;
-  } finally {
-    operator.destroy();
-  }
-}
-
-function residentBytes(): number {
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8')) ?? [];
-  return Number(kilobytes) * 1024;
-}
 
 describe.skipIf(process.platform !== 'linux')('a crowd', () => {
-  test('of 1,000 that send a byte a second is no message, no lease and no obstacle, and is answered in the end', async () => {
+  test.beforeEach(({ firstMemory }) => expect(firstMemory).toBeGreaterThan(0));
+
+  test.afterEach(async ({ daemon, raw, served, status, firstMemory }) => {
+    for (const connection of raw.opened) connection.destroy();
+    await eventually('nothing is left of the crowd', async () => {
+      const { connections, leases, waiting } = (await status()).totals;
+      return connections === 1 && leases === 0 && waiting === 0;
+    });
+    await served();
+    expect(daemon.residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
+    expect(await daemon.end('SIGTERM')).toBe(0);
+  });
+
+  test('of 1,000 that send a byte a second is no message, no lease and no obstacle, and is answered in the end', async ({
+    raw,
+    status,
+    served,
+  }) => {
     const drips: { connection: RawConnection; rest: Buffer }[] = [];
     for (let n = 0; n < 1_000; n += 1) {
-      const connection = await client(n % 2 === 0 ? 'json' : 'msgpack');
+      const connection = await raw(n % 2 === 0 ? 'json' : 'msgpack');
       drips.push({ connection, rest: Buffer.from(connection.codec.request(1, 'nonce', { account: 'SLOW' })) });
     }
     for (let second = 0; second < 4; second += 1) {
@@ -78,7 +52,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
         drip.rest = drip.rest.subarray(1);
       }
       await served();
-      expect(await totals()).toMatchObject({ connections: 1_001, leases: 0, waiting: 0 });
+      expect((await status()).totals).toMatchObject({ connections: 1_001, leases: 0, waiting: 0 });
       await new Promise((resolve) => setTimeout(resolve, 1_000));
     }
     expect(drips.every(({ connection }) => connection.messages.length === 0)).toBe(true);
@@ -86,19 +60,23 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     await Promise.all(drips.map(({ connection }) => connection.answer(1)));
   });
 
-  test('of 5,000 connections gets the 1,024 there are; the operator is served, and so is who comes when they have gone', async () => {
+  test('of 5,000 connections gets the 1,024 there are; the operator is served, and so is who comes when they have gone', async ({
+    daemon,
+    raw,
+    status,
+  }) => {
     // The kernel takes in more than the daemon does: those are closed, and nothing is said to them. Where they come
     // faster than they are taken in, the kernel says so, and the bot comes again.
     const batch = 100;
     for (let opened = 0; opened < 5_000; opened += batch) {
       await Promise.all(
-        Array.from({ length: batch }, () => eventually('a connection', () => client().catch(() => undefined))),
+        Array.from({ length: batch }, () => eventually('a connection', () => raw().catch(() => undefined))),
       );
     }
-    const [first, ...others] = clients.slice(0, CONNECTIONS);
-    await Promise.all(clients.slice(CONNECTIONS).map((one) => one.closed()));
-    expect(await totals()).toMatchObject({ connections: CONNECTIONS + 1 });
-    expect(clients.filter(({ messages }) => messages.length > 0)).toEqual([]);
+    const [first, ...others] = raw.opened.slice(0, CONNECTIONS);
+    await Promise.all(raw.opened.slice(CONNECTIONS).map((one) => one.closed()));
+    expect((await status()).totals).toMatchObject({ connections: CONNECTIONS + 1 });
+    expect(raw.opened.filter(({ messages }) => messages.length > 0)).toEqual([]);
     expect(others.filter(({ isClosed }) => isClosed)).toEqual([]);
     expect(await first?.ask('nonce')).toMatchObject({ count: 1 });
     // Its log grows with the powers of two and not with the connections.
@@ -110,10 +88,10 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     ).toBeLessThanOrEqual(13);
   });
 
-  test.each(rowsOf(['json', 'msgpack'] as const))(
+  test.for(rowsOf(['json', 'msgpack'] as const))(
     'one that asks for 100,000 turns in %s without waiting is answered each time, and others have their turn',
-    async (encoding) => {
-      const greedy = await client(encoding);
+    async (encoding, { raw, status }) => {
+      const greedy = await raw(encoding);
       const asked = 100_000;
       const batch = 250;
       const held: string[] = [];
@@ -139,20 +117,20 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
       expect(
         greedy.messages.filter((message) => message.kind === 'error' && message.error.code === 'LIMIT'),
       ).toHaveLength(asked - 1_000);
-      expect(await totals()).toMatchObject({ leases: 1, waiting: 999 });
+      expect((await status()).totals).toMatchObject({ leases: 1, waiting: 999 });
       // Behind 999 others that want the same for longer: who goes away makes room at once.
-      const other = await client();
+      const other = await raw();
       const turn = other.request('acquire');
-      await eventually('it waits too', async () => (await totals()).waiting === 1_000);
+      await eventually('it waits too', async () => (await status()).totals.waiting === 1_000);
       greedy.destroy();
       expect(await other.answer(turn)).toMatchObject({ count: 1 });
     },
   );
 
-  test.each(rowsOf(['json', 'msgpack'] as const))(
+  test.for(rowsOf(['json', 'msgpack'] as const))(
     'of 50 that read nothing of what they ask in %s is cut off, and all others are served meanwhile',
-    async (encoding) => {
-      const deaf = await Promise.all(Array.from({ length: 50 }, () => client(encoding)));
+    async (encoding, { daemon, raw, served, status, firstMemory }) => {
+      const deaf = await Promise.all(Array.from({ length: 50 }, () => raw(encoding)));
       for (const one of deaf) one.pause();
       const chunk = Buffer.concat(
         Array.from({ length: 400 }, (_, id) => Buffer.from(deaf[0]?.codec.request(id, 'status', {}) ?? [])),
@@ -160,9 +138,9 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
       await eventually('all are cut off', async () => {
         for (const one of deaf) if (one.unsentBytes < 65_536) one.send(chunk);
         await served();
-        return (await totals()).connections === 1;
+        return (await status()).totals.connections === 1;
       });
-      expect(residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
+      expect(daemon.residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
     },
   );
 });

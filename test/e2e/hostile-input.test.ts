@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type DaemonPlace, type DaemonProcess, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { describe, expect } from 'vitest';
+import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Encoding, RawConnection, Refused } from '../fixtures/raw-connection.ts';
 
@@ -14,74 +13,51 @@ const MEBIBYTE = 1024 * 1024;
 /** How far the daemon's memory may lie above its first after hostile input: what the runtime has claimed and not given back. */
 const MEMORY_SLACK = 128 * MEBIBYTE;
 
-let place: DaemonPlace;
-let daemon: DaemonProcess;
-let firstMemory: number;
 let lastNonce = 0n;
-/** The connections of one test. */
-const clients: RawConnection[] = [];
 
-beforeAll(async () => {
-  place = daemonPlace();
-  daemon = await startDaemonProcess(place);
-  await serveNext();
-  firstMemory = residentBytes();
-});
-
-afterEach(async () => {
-  for (const connection of clients.splice(0)) connection.destroy();
-  await serveNext();
-  expect(residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
-});
-
-afterAll(async () => {
-  expect(await daemon.end('SIGTERM')).toBe(0);
-  place.remove();
-});
-
-/** A client connected to the bots' socket, gone by the end of the test. */
-async function client(encoding: Encoding = 'json'): Promise<RawConnection> {
-  const connection = await RawConnection.open(place.socket, encoding);
-  clients.push(connection);
-  return connection;
-}
-
-/** The next client is served as if nothing had happened: I2 and I8 hold, and nothing of those before it is left. */
-async function serveNext(): Promise<void> {
-  await eventually('the traces of the clients before are gone', async () => {
-    const { totals } = await status();
-    return totals.connections === 1 && totals.leases === 0 && totals.waiting === 0;
-  });
-  for (const encoding of ENCODINGS) {
-    const connection = await RawConnection.open(place.socket, encoding);
-    for (const method of ['nonce', 'acquire']) {
-      const { nonce, token } = await connection.ask(method);
-      expect(BigInt(nonce as string)).toBeGreaterThan(lastNonce);
-      lastNonce = BigInt(nonce as string);
-      if (token !== undefined) expect(await connection.ask('release', { token })).toEqual({ released: true });
+const test = daemonPerFile()
+  // The next client is served as if nothing had happened: I2 and I8 hold, and nothing of those before it is left.
+  .extend('serveNext', ({ place, status }) => async () => {
+    await eventually('the traces of the clients before are gone', async () => {
+      const { connections, leases, waiting } = (await status()).totals;
+      return connections === 1 && leases === 0 && waiting === 0;
+    });
+    for (const encoding of ENCODINGS) {
+      const connection = await RawConnection.open(place.socket, encoding);
+      for (const method of ['nonce', 'acquire']) {
+        const { nonce, token } = await connection.ask(method);
+        expect(BigInt(nonce as string)).toBeGreaterThan(lastNonce);
+        lastNonce = BigInt(nonce as string);
+        if (token !== undefined) expect(await connection.ask('release', { token })).toEqual({ released: true });
+      }
+      connection.destroy();
     }
-    connection.destroy();
-  }
-}
+  })
+  // Another client is served while the one under test is still there.
+  .extend('serveBeside', ({ place }) => async (encoding: Encoding, method: 'nonce' | 'acquire' = 'acquire') => {
+    const beside = await RawConnection.open(place.socket, encoding);
+    const { nonce } = await beside.ask(method);
+    expect(BigInt(nonce as string)).toBeGreaterThan(lastNonce);
+    beside.destroy();
+  });
 
-interface StatusTotals {
-  readonly totals: { readonly connections: number; readonly leases: number; readonly waiting: number };
-}
+let firstMemory = 0;
 
-/** What the operator's socket says, which no bot can fill up. */
-async function status(): Promise<StatusTotals> {
-  const operator = await RawConnection.open(place.adminSocket);
-  try {
-    return (await operator.ask('status')) as unknown as StatusTotals;
-  } finally {
-    operator.destroy();
-  }
-}
+test.beforeEach(async ({ daemon, serveNext }) => {
+  if (firstMemory > 0) return;
+  await serveNext();
+  firstMemory = daemon.residentBytes();
+});
 
-function residentBytes(): number {
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8')) ?? [];
-  return Number(kilobytes) * 1024;
-}
+test.afterEach(async ({ daemon, raw, serveNext }) => {
+  for (const connection of raw.opened) connection.destroy();
+  await serveNext();
+  expect(daemon.residentBytes()).toBeLessThan(firstMemory + MEMORY_SLACK);
+});
+
+test.afterAll(async ({ daemon }) => {
+  expect(await daemon.end('SIGTERM')).toBe(0);
+});
 
 describe.each(ENCODINGS)('in %s', (encoding) => {
   const wrongParams: readonly (readonly [what: string, method: string, params: unknown])[] = [
@@ -124,8 +100,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     ['a map as the id to cancel', 'cancel', { id: {} }],
   ];
 
-  test('every wrong type, field and number is refused by name, and the connection lives on', async () => {
-    const connection = await client(encoding);
+  test('every wrong type, field and number is refused by name, and the connection lives on', async ({ raw }) => {
+    const connection = await raw(encoding);
     for (const [what, method, params] of wrongParams) {
       const { code, sent, message } = await connection.refusal(connection.request(method, params as object));
       expect([what, code, sent]).toEqual([what, 'BAD_REQUEST', false]);
@@ -136,8 +112,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(connection.messages).toHaveLength(wrongParams.length + 1);
   });
 
-  test('a value that may be a key or a session is never quoted back', async () => {
-    const connection = await client(encoding);
+  test('a value that may be a key or a session is never quoted back', async ({ daemon, raw }) => {
+    const connection = await raw(encoding);
     const secret = 'kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd';
     for (const [method, params] of [
       ['acquire', { key: secret }],
@@ -149,10 +125,10 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(daemon.log()).not.toContain(secret.slice(0, 8));
   });
 
-  test.each(['', 'no-such-method', 'constructor', '__proto__', 'toString', 'hello\n', 'x'.repeat(3000)])(
+  test.for(['', 'no-such-method', 'constructor', '__proto__', 'toString', 'hello\n', 'x'.repeat(3000)])(
     'the method %j is unknown',
-    async (method) => {
-      const connection = await client(encoding);
+    async (method, { raw }) => {
+      const connection = await raw(encoding);
       const refused = await connection.refusal(connection.request(method));
       expect(refused.code).toBe('UNKNOWN_METHOD');
       expect(refused.message.length).toBeLessThan(300);
@@ -160,8 +136,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     },
   );
 
-  test("an operator's methods are forbidden on the bots' socket and change nothing", async () => {
-    const connection = await client(encoding);
+  test("an operator's methods are forbidden on the bots' socket and change nothing", async ({ raw }) => {
+    const connection = await raw(encoding);
     for (const [method, params] of [
       ['advance', { by: '1000000000000', maxLeadMs: Number.MAX_SAFE_INTEGER }],
       ['set-exclusive', { policy: 'off' }],
@@ -171,9 +147,9 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(await connection.ask('status')).toMatchObject({ exclusive: 'global' });
   });
 
-  test("I5: another connection's token renews, releases and draws nothing", async () => {
-    const holder = await client(encoding);
-    const thief = await client(encoding);
+  test("I5: another connection's token renews, releases and draws nothing", async ({ raw }) => {
+    const holder = await raw(encoding);
+    const thief = await raw(encoding);
     const { token } = await holder.ask('acquire');
     await expect(thief.ask('renew', { token })).rejects.toMatchObject({ code: 'LEASE_LOST' });
     await expect(thief.ask('next', { token })).rejects.toMatchObject({ code: 'LEASE_LOST' });
@@ -182,8 +158,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(await holder.ask('release', { token })).toEqual({ released: false });
   });
 
-  test('a message of exactly 4,096 bytes is a message, and one byte more closes the connection', async () => {
-    const connection = await client(encoding);
+  test('a message of exactly 4,096 bytes is a message, and one byte more closes the connection', async ({ raw }) => {
+    const connection = await raw(encoding);
     const whole = messageOfLength(encoding, MAX_MESSAGE_BYTES, 7);
     expect(whole).toHaveLength(MAX_MESSAGE_BYTES);
     connection.send(whole);
@@ -194,8 +170,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(connection.messages).toHaveLength(2);
   });
 
-  test('a message that grows beyond 4,096 bytes closes the connection before its end has come', async () => {
-    const connection = await client(encoding);
+  test('a message that grows beyond 4,096 bytes closes the connection before its end has come', async ({ raw }) => {
+    const connection = await raw(encoding);
     const endless = messageOfLength(encoding, 200_000, 7);
     for (let sent = 0; sent < endless.length && !connection.isClosed; sent += 1000) {
       connection.send(endless.subarray(sent, sent + 1000));
@@ -205,8 +181,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(connection.messages).toMatchObject([{ kind: 'error', error: { code: 'TOO_LARGE' } }]);
   });
 
-  test('half a message and then silence holds up nobody', async () => {
-    const silent = await client(encoding);
+  test('half a message and then silence holds up nobody', async ({ raw, serveBeside }) => {
+    const silent = await raw(encoding);
     const whole = messageOfLength(encoding, 400, 7);
     silent.send(whole.subarray(0, 200));
     await serveBeside(encoding);
@@ -214,8 +190,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(await silent.refusal(7)).toMatchObject({ code: 'BAD_REQUEST' });
   });
 
-  test('half a message and then the end of the connection is dropped', async () => {
-    const connection = await client(encoding);
+  test('half a message and then the end of the connection is dropped', async ({ raw }) => {
+    const connection = await raw(encoding);
     connection.send(messageOfLength(encoding, 400, 7).subarray(0, 200));
     connection.end();
     await connection.closed();
@@ -224,8 +200,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     else expect(connection.messages).toMatchObject([{ error: { code: 'BAD_REQUEST' } }]);
   });
 
-  test('requests that drip in a byte at a time are answered as if they had come whole', async () => {
-    const connection = await client(encoding);
+  test('requests that drip in a byte at a time are answered as if they had come whole', async ({ raw }) => {
+    const connection = await raw(encoding);
     const requests = Buffer.concat(
       [1, 2, 3].map((id) => Buffer.from(connection.codec.request(id, 'nonce', { account: 'MASTER', count: id }))),
     );
@@ -237,9 +213,9 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     for (const id of [1, 2, 3]) expect(Number((await connection.answer(id))['count'])).toBe(id);
   });
 
-  test('an id that is still waiting cannot be used again, and its first request keeps its place', async () => {
-    const holder = await client(encoding);
-    const waiter = await client(encoding);
+  test('an id that is still waiting cannot be used again, and its first request keeps its place', async ({ raw }) => {
+    const holder = await raw(encoding);
+    const waiter = await raw(encoding);
     const { token } = await holder.ask('acquire');
     waiter.request('acquire', {}, 5);
     waiter.request('acquire', {}, 5);
@@ -254,8 +230,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(waiter.messages[2]).toMatchObject({ kind: 'answer', id: 5, result: { count: expect.anything() } });
   });
 
-  test('notifications are never answered, whatever they say', async () => {
-    const connection = await client(encoding);
+  test('notifications are never answered, whatever they say', async ({ raw }) => {
+    const connection = await raw(encoding);
     for (const [method, params] of [
       ['nonce', {}],
       ['acquire', {}],
@@ -272,8 +248,8 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(connection.messages).toHaveLength(1);
   });
 
-  test('an answer to nothing is refused, and the connection lives on', async () => {
-    const connection = await client(encoding);
+  test('an answer to nothing is refused, and the connection lives on', async ({ raw }) => {
+    const connection = await raw(encoding);
     connection.send(connection.codec.answer(3, { nonce: 1 }));
     connection.send(connection.codec.refusal(3, { code: 'LIMIT', message: 'no' }));
     await connection.count(2);
@@ -281,8 +257,10 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(await connection.ask('nonce')).toMatchObject({ count: expect.anything() });
   });
 
-  test('100,000 requests, a thousand and more of them unanswered at any time, are all answered in order, I2', async () => {
-    const connection = await client(encoding);
+  test('100,000 requests, a thousand and more of them unanswered at any time, are all answered in order, I2', async ({
+    raw,
+  }) => {
+    const connection = await raw(encoding);
     const requests = 100_000;
     const batch = 500;
     for (let id = 1; id <= requests; id += batch) {
@@ -303,8 +281,12 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(outOfOrder).toBe(0);
   });
 
-  test('a client that never reads its answers is cut off, and the memory it took comes back', async () => {
-    const deaf = await client(encoding);
+  test('a client that never reads its answers is cut off, and the memory it took comes back', async ({
+    daemon,
+    raw,
+    status,
+  }) => {
+    const deaf = await raw(encoding);
     deaf.pause();
     const bytes = Buffer.concat(
       Array.from({ length: 500 }, (_, index) => Buffer.from(deaf.codec.request(index, 'status', {}))),
@@ -312,16 +294,20 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     let highest = 0;
     await eventually('the daemon closes it', async () => {
       if (deaf.unsentBytes < MEBIBYTE) deaf.send(bytes);
-      highest = Math.max(highest, residentBytes());
+      highest = Math.max(highest, daemon.residentBytes());
       return (await status()).totals.connections === 1;
     });
     expect(highest).toBeLessThan(firstMemory + MEMORY_SLACK);
   });
 
-  test('a connection has 1,000 requests waiting at most, and keeps them when one more is refused', async () => {
-    const holder = await client(encoding);
+  test('a connection has 1,000 requests waiting at most, and keeps them when one more is refused', async ({
+    raw,
+    status,
+    serveBeside,
+  }) => {
+    const holder = await raw(encoding);
     const { token } = await holder.ask('acquire');
-    const greedy = await client(encoding);
+    const greedy = await raw(encoding);
     for (let id = 1; id <= WAITING_PER_CONNECTION; id += 1) greedy.request('acquire', {}, id);
     expect(await greedy.refusal(greedy.request('acquire'))).toMatchObject({ code: 'LIMIT', sent: false });
     expect(greedy.messages).toHaveLength(1);
@@ -346,14 +332,6 @@ function messageOfLength(encoding: Encoding, length: number, id: number): Buffer
   text[0] = 0xdb;
   text.writeUInt32BE(length - head.length - 5, 1);
   return Buffer.concat([head, text]);
-}
-
-/** Another client is served while the one under test is still there. */
-async function serveBeside(encoding: Encoding, method: 'nonce' | 'acquire' = 'acquire'): Promise<void> {
-  const beside = await RawConnection.open(place.socket, encoding);
-  const { nonce } = await beside.ask(method);
-  expect(BigInt(nonce as string)).toBeGreaterThan(lastNonce);
-  beside.destroy();
 }
 
 const INVALID_JSON: readonly (readonly [what: string, line: string, code: number, id: number | string | null])[] = [
@@ -383,18 +361,21 @@ function deep(levels: number): string {
   return `${'['.repeat(levels)}1,1${']'.repeat(levels)}`;
 }
 
-test.each(INVALID_JSON)('a line of JSON with %s is refused with the right number', async (_what, line, code, id) => {
-  const connection = await client();
-  connection.send(`${line}\n`);
-  connection.request('nonce', {}, 9);
-  expect(await connection.answer(9)).toMatchObject({ count: 1 });
-  const [refused, answered] = connection.text.split('\n');
-  expect(JSON.parse(refused ?? '')).toMatchObject({ jsonrpc: '2.0', id, error: { code, data: { sent: false } } });
-  expect(JSON.parse(answered ?? '')).toMatchObject({ jsonrpc: '2.0', id: 9, result: { nonce: expect.any(String) } });
-});
+test.for(INVALID_JSON)(
+  'a line of JSON with %s is refused with the right number',
+  async ([_, line, code, id], { raw }) => {
+    const connection = await raw();
+    connection.send(`${line}\n`);
+    connection.request('nonce', {}, 9);
+    expect(await connection.answer(9)).toMatchObject({ count: 1 });
+    const [refused, answered] = connection.text.split('\n');
+    expect(JSON.parse(refused ?? '')).toMatchObject({ jsonrpc: '2.0', id, error: { code, data: { sent: false } } });
+    expect(JSON.parse(answered ?? '')).toMatchObject({ jsonrpc: '2.0', id: 9, result: { nonce: expect.any(String) } });
+  },
+);
 
-test('a batch after a first request is refused, and none of it is done', async () => {
-  const connection = await client();
+test('a batch after a first request is refused, and none of it is done', async ({ raw }) => {
+  const connection = await raw();
   await connection.ask('status');
   connection.send('[{"jsonrpc":"2.0","id":1,"method":"acquire"},{"jsonrpc":"2.0","id":2,"method":"acquire"}]\n');
   await connection.count(2);
@@ -402,8 +383,8 @@ test('a batch after a first request is refused, and none of it is done', async (
   expect(await connection.ask('status')).toMatchObject({ totals: { leases: 0, waiting: 0 } });
 });
 
-test('empty lines, blanks and carriage returns between lines of JSON are passed over', async () => {
-  const connection = await client();
+test('empty lines, blanks and carriage returns between lines of JSON are passed over', async ({ raw }) => {
+  const connection = await raw();
   connection.send(
     '{"jsonrpc":"2.0","id":1,"method":"nonce"}\r\n\r\n   \n\n\t\n{"jsonrpc":"2.0","id":2,"method":"nonce"}\n',
   );
@@ -434,15 +415,15 @@ const NO_MESSAGES: readonly (readonly [what: string, bytes: Buffer])[] = [
   ['JSON behind a whole message', Buffer.concat([Buffer.from('940001a67374617475739080', 'hex'), Buffer.from('{}\n')])],
 ];
 
-test.each(NO_MESSAGES)('%s is no message: it is answered and the connection closed', async (_what, bytes) => {
-  const connection = await client(bytes[0] === 0x94 ? 'msgpack' : 'json');
+test.for(NO_MESSAGES)('%s is no message: it is answered and the connection closed', async ([_, bytes], { raw }) => {
+  const connection = await raw(bytes[0] === 0x94 ? 'msgpack' : 'json');
   connection.send(bytes);
   await connection.closed();
   expect(connection.messages.at(-1)).toMatchObject({ kind: 'error', error: { code: expect.any(String), sent: false } });
 });
 
-test('binary on a connection that began with JSON closes it after what came before was answered', async () => {
-  const connection = await client();
+test('binary on a connection that began with JSON closes it after what came before was answered', async ({ raw }) => {
+  const connection = await raw();
   connection.send(
     Buffer.concat([Buffer.from('{"jsonrpc":"2.0","id":1,"method":"nonce"}\n'), Buffer.from('940001', 'hex')]),
   );
@@ -471,14 +452,14 @@ const ODD_MSGPACK: readonly (readonly [what: string, hex: string, id: number])[]
   ['text that is no UTF-8 as an account', '940007a56e6f6e63659181a76163636f756e74a2fffe', 7],
 ];
 
-test.each(ODD_MSGPACK)('%s in MessagePack is refused and the connection lives on', async (_what, hex, id) => {
-  const connection = await client('msgpack');
+test.for(ODD_MSGPACK)('%s in MessagePack is refused and the connection lives on', async ([_, hex, id], { raw }) => {
+  const connection = await raw('msgpack');
   connection.send(Buffer.from(hex, 'hex'));
   expect(await connection.refusal(id)).toMatchObject({ code: 'BAD_REQUEST', sent: false });
   expect(await connection.ask('nonce')).toMatchObject({ count: expect.anything() });
 });
 
-test('random bytes after a believable head never end the daemon', async () => {
+test('random bytes after a believable head never end the daemon', async ({ daemon, place }) => {
   let seed = 20_261_122;
   const random = (below: number) => {
     seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
@@ -497,12 +478,15 @@ test('random bytes after a believable head never end the daemon', async () => {
   expect(daemon.child.exitCode).toBeNull();
 });
 
-test('with 10,000 waiting the next one hears LIMIT, whoever asks, and is served once they are gone', async () => {
-  const holder = await client();
+test('with 10,000 waiting the next one hears LIMIT, whoever asks, and is served once they are gone', async ({
+  raw,
+  status,
+}) => {
+  const holder = await raw();
   await holder.ask('acquire', { ttlMs: 600_000 });
   const crowd: RawConnection[] = [];
   for (let index = 0; index < WAITING / WAITING_PER_CONNECTION; index += 1) {
-    const one = await client('msgpack');
+    const one = await raw('msgpack');
     crowd.push(one);
     const bytes = Array.from({ length: WAITING_PER_CONNECTION }, (_, id) =>
       one.codec.request(id + 1, 'acquire', { account: `USER:${index}`, waitMs: 600_000 }),
@@ -510,7 +494,7 @@ test('with 10,000 waiting the next one hears LIMIT, whoever asks, and is served 
     one.send(Buffer.concat(bytes));
   }
   await eventually('all are waiting', async () => (await status()).totals.waiting === WAITING);
-  const late = await client();
+  const late = await raw();
   await expect(late.ask('acquire')).rejects.toBeInstanceOf(Refused);
   expect(late.messages).toMatchObject([{ error: { code: 'LIMIT', sent: false } }]);
   expect(crowd.every((one) => one.messages.length === 0)).toBe(true);
@@ -524,13 +508,13 @@ test('with 10,000 waiting the next one hears LIMIT, whoever asks, and is served 
   expect(await late.answer(id)).toMatchObject({ count: 1 });
 });
 
-test('with 1,000 accounts at work the next one hears LIMIT, and idle ones are forgotten', async () => {
-  const holder = await client();
+test('with 1,000 accounts at work the next one hears LIMIT, and idle ones are forgotten', async ({ raw, status }) => {
+  const holder = await raw();
   await holder.ask('acquire', { account: 'busy-0' });
-  const busy = await client();
+  const busy = await raw();
   for (let index = 1; index < ACCOUNTS; index += 1) busy.request('acquire', { account: `busy-${index}` }, index);
   await eventually('all are waiting', async () => (await status()).totals.waiting === ACCOUNTS - 1);
-  const late = await client();
+  const late = await raw();
   await expect(late.ask('nonce', { account: 'one-more' })).rejects.toMatchObject({ code: 'LIMIT' });
   expect(await late.ask('nonce', { account: 'busy-1' })).toMatchObject({ count: 1 });
   busy.destroy();
@@ -544,18 +528,23 @@ test('with 1,000 accounts at work the next one hears LIMIT, and idle ones are fo
   expect(late.messages.slice(2).every((message) => message.kind === 'answer')).toBe(true);
 });
 
-test("1,024 connections and one more: that one is closed, the others and the operator's socket are served", async () => {
-  while (clients.length < CONNECTIONS) await client();
+test("1,024 connections and one more: that one is closed, the others and the operator's socket are served", async ({
+  daemon,
+  place,
+  raw,
+  status,
+}) => {
+  while (raw.opened.length < CONNECTIONS) await raw();
   const oneMore = await RawConnection.open(place.socket);
   oneMore.request('nonce');
   await oneMore.closed();
   expect(oneMore.messages).toEqual([]);
   expect((await status()).totals.connections).toBe(CONNECTIONS + 1);
-  expect(await clients.at(-1)?.ask('nonce')).toMatchObject({ count: 1 });
+  expect(await raw.opened.at(-1)?.ask('nonce')).toMatchObject({ count: 1 });
   await daemon.says('connections refused');
-  clients.pop()?.destroy();
+  raw.opened.pop()?.destroy();
   await eventually('the place of one that left is free', async () => {
-    const again = await client();
+    const again = await raw();
     return again.ask('nonce').catch(() => undefined);
   });
 });

@@ -1,14 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import {
-  type DaemonPlace,
-  type DaemonProcess,
-  daemonPlace,
-  runNonced,
-  startDaemonProcess,
-} from '../fixtures/daemon-process.ts';
+import { describe, expect } from 'vitest';
+import { runNonced } from '../fixtures/daemon-process.ts';
+import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
-import { RawConnection } from '../fixtures/raw-connection.ts';
 import { hasProgram, shell } from '../fixtures/shell.ts';
 
 const reason = hasProgram('nc') ? '' : ' (skipped: no nc; install netcat-openbsd)';
@@ -22,69 +16,61 @@ interface Line {
   readonly error?: { readonly code: number; readonly message: string; readonly data: { readonly code: string } };
 }
 
-describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
-  let place: DaemonPlace;
-  let daemon: DaemonProcess;
-  const connections: RawConnection[] = [];
-  const talkers: ChildProcess[] = [];
-
-  beforeAll(async () => {
-    place = daemonPlace();
-    // In milliseconds a few thousand nonces use up the reserve, so that later ones must wait for a write.
-    const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir]);
+const test = daemonPerFile({
+  // In milliseconds a few thousand nonces use up the reserve, so that later ones must wait for a write.
+  async prepare({ stateDir }) {
+    const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', stateDir]);
     expect(init).toMatchObject({ code: 0, stderr: '' });
-    daemon = await startDaemonProcess(place);
-  });
-
-  afterEach(async () => {
-    for (const connection of connections.splice(0)) connection.destroy();
-    for (const talker of talkers.splice(0)) talker.kill('SIGKILL');
-    await eventually('everybody has left', async () => (await totals()).connections === 1);
-    expect(await totals()).toMatchObject({ leases: 0, waiting: 0 });
-  });
-
-  afterAll(async () => {
-    expect(await daemon.end('SIGTERM')).toBe(0);
-    place.remove();
-  });
-
-  /** `printf TEXT | nc -N -U SOCKET`, and the lines that come back. */
-  async function say(text: string): Promise<Line[]> {
+  },
+})
+  // `printf TEXT | nc -N -U SOCKET`, and the lines that come back.
+  .extend('say', ({ place }) => async (text: string): Promise<Line[]> => {
     const { code, stdout, stderr } = await shell('printf %b "$TEXT" | timeout 20 nc -N -U "$SOCKET"', {
       TEXT: text,
       SOCKET: place.socket,
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     return lines(stdout);
-  }
-
-  function lines(text: string): Line[] {
-    return text
-      .split('\n')
-      .slice(0, -1)
-      .map((line) => JSON.parse(line) as Line);
-  }
-
-  async function connect(): Promise<RawConnection> {
-    const connection = await RawConnection.open(place.socket);
-    connections.push(connection);
-    return connection;
-  }
-
-  async function totals() {
-    const operator = await RawConnection.open(place.adminSocket);
-    try {
-      const { totals, durability } = (await operator.ask('status')) as {
-        totals: { connections: number; leases: number; waiting: number };
-        durability: { writes: number };
+  })
+  // Starts an nc whose input stays open.
+  .extend('talk', ({ place }, { onCleanup }) => {
+    const talkers: ChildProcess[] = [];
+    onCleanup(() => {
+      for (const talker of talkers) talker.kill('SIGKILL');
+    });
+    return () => {
+      const child = spawn('nc', ['-N', '-U', place.socket], { stdio: ['pipe', 'pipe', 'ignore'] });
+      talkers.push(child);
+      let stdout = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        stdout += text;
+      });
+      return {
+        say: (text: string) => child.stdin.write(`${text}\n`),
+        heard: () => lines(stdout),
+        end: () => child.kill('SIGKILL'),
       };
-      return { ...totals, writes: durability.writes };
-    } finally {
-      operator.destroy();
-    }
-  }
+    };
+  });
 
-  test('the one-liner for the status prints one line of JSON', async () => {
+function lines(text: string): Line[] {
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Line);
+}
+
+describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
+  test.beforeEach(async ({ status }) => {
+    await eventually('the clients of the test before have left', async () => (await status()).totals.connections === 1);
+    expect((await status()).totals).toMatchObject({ leases: 0, waiting: 0 });
+  });
+
+  test.afterAll(async ({ daemon }) => {
+    expect(await daemon.end('SIGTERM')).toBe(0);
+  });
+
+  test('the one-liner for the status prints one line of JSON', async ({ daemon, place }) => {
     const { code, stdout } = await shell(
       `printf '{"jsonrpc":"2.0","id":1,"method":"status"}\\n' | timeout 20 nc -N -U ${place.socket}`,
     );
@@ -94,7 +80,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(more).toEqual([]);
   });
 
-  test('the one-liner for a nonce prints it as a string of digits, and each is higher, I2', async () => {
+  test('the one-liner for a nonce prints it as a string of digits, and each is higher, I2', async ({ say }) => {
     const request = '{"jsonrpc":"2.0","id":1,"method":"nonce","params":{"account":"MASTER"}}\\n';
     const [first] = await say(request);
     const [second] = await say(request);
@@ -102,11 +88,11 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(BigInt(String(second?.result?.['nonce']))).toBeGreaterThan(BigInt(String(first?.result?.['nonce'])));
   });
 
-  test('a last line without its line end is answered', async () => {
+  test('a last line without its line end is answered', async ({ say }) => {
     expect(await say('{"jsonrpc":"2.0","id":1,"method":"nonce"}')).toMatchObject([{ id: 1, result: { count: 1 } }]);
   });
 
-  test('params may be left out, an empty list, an object, or a list of one object', async () => {
+  test('params may be left out, an empty list, an object, or a list of one object', async ({ say }) => {
     const requests = ['', ',"params":[]', ',"params":{}', ',"params":[{}]', ',"params":[{"count":2}]'].map(
       (params, id) => `{"jsonrpc":"2.0","id":${id},"method":"nonce"${params}}`,
     );
@@ -120,20 +106,25 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     ]);
   });
 
-  test('ids come back as they were sent: integers, negative ones, strings, and two that only look alike', async () => {
+  test('ids come back as they were sent: integers, negative ones, strings, and two that only look alike', async ({
+    say,
+  }) => {
     const ids = ['1', '-1', '0', '9007199254740991', '"1"', '"order-7"', '""', '"\u00e9"'];
     const answers = await say(ids.map((id) => `{"jsonrpc":"2.0","id":${id},"method":"nonce"}\\n`).join(''));
     expect(answers.map(({ id }) => JSON.stringify(id))).toEqual(ids);
   });
 
-  test('what is wrong is answered in JSON-RPC, with our code and the fix beside its number', async () => {
+  test('what is wrong is answered in JSON-RPC, with our code and the fix beside its number', async ({ say }) => {
     const [refused] = await say('{"jsonrpc":"2.0","id":1,"method":"nonce","params":{"count":0}}\\n');
     expect(refused?.error).toMatchObject({ code: -32602, data: { code: 'BAD_REQUEST', sent: false } });
     expect(refused?.error?.message).toContain('give a whole number from 1 to 1000');
   });
 
-  test('after a half-close nonces are still answered, also those that need a write of the ceiling, I1', async () => {
-    const { writes } = await totals();
+  test('after a half-close nonces are still answered, also those that need a write of the ceiling, I1', async ({
+    status,
+    say,
+  }) => {
+    const { writes } = (await status()).durability;
     const request = (id: number) => `{"jsonrpc":"2.0","id":${id},"method":"nonce","params":{"count":1000}}\\n`;
     const answers = await say(Array.from({ length: 80 }, (_, id) => request(id)).join(''));
     const nonces = answers.map(({ result }) => BigInt(String(result?.['nonce'])));
@@ -141,46 +132,42 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     for (const [index, nonce] of nonces.entries()) {
       if (index > 0) expect(nonce - (nonces[index - 1] ?? 0n)).toBeGreaterThanOrEqual(1000n);
     }
-    expect((await totals()).writes).toBeGreaterThan(writes);
+    expect((await status()).durability.writes).toBeGreaterThan(writes);
   });
 
-  test('a grant is answered before the half-close ends its lease, and the next one gets the lane at once, I8', async () => {
+  test('a grant is answered before the half-close ends its lease, and the next one gets the lane at once, I8', async ({
+    raw,
+    say,
+  }) => {
     const [grant] = await say('{"jsonrpc":"2.0","id":1,"method":"acquire","params":{"account":"MASTER"}}\\n');
     expect(grant?.result).toMatchObject({ nonce: expect.any(String), token: expect.any(String), ttlMs: 20_000 });
-    const next = await connect();
+    const next = await raw();
     expect(await next.ask('acquire', { waitMs: 0 })).toMatchObject({ count: 1 });
   });
 
-  test('an acquire that must wait is dropped by a half-close, without an answer, and never granted, I6', async () => {
-    const holder = await connect();
+  test('an acquire that must wait is dropped by a half-close, without an answer, and never granted, I6', async ({
+    raw,
+    status,
+    say,
+  }) => {
+    const holder = await raw();
     const { token } = await holder.ask('acquire');
     const answers = await say(
       '{"jsonrpc":"2.0","id":1,"method":"acquire"}\\n{"jsonrpc":"2.0","id":2,"method":"nonce"}\\n',
     );
     expect(answers).toMatchObject([{ id: 2, result: { count: 1 } }]);
-    expect(await totals()).toMatchObject({ leases: 1, waiting: 0 });
+    expect((await status()).totals).toMatchObject({ leases: 1, waiting: 0 });
     await holder.ask('release', { token });
-    expect(await totals()).toMatchObject({ leases: 0, waiting: 0 });
+    expect((await status()).totals).toMatchObject({ leases: 0, waiting: 0 });
   });
 
-  test('a waiting acquire holds the connection of nc open no longer than its input', async () => {
-    const holder = await connect();
+  test('a waiting acquire holds the connection of nc open no longer than its input', async ({ raw, say }) => {
+    const holder = await raw();
     await holder.ask('acquire');
     expect(await say('{"jsonrpc":"2.0","id":1,"method":"acquire"}\\n')).toEqual([]);
   });
 
-  /** An nc whose input stays open, and what it has printed. */
-  function talk(): { say(text: string): void; heard(): Line[] } {
-    const child = spawn('nc', ['-N', '-U', place.socket], { stdio: ['pipe', 'pipe', 'ignore'] });
-    talkers.push(child);
-    let stdout = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    return { say: (text) => child.stdin.write(`${text}\n`), heard: () => lines(stdout) };
-  }
-
-  test('a lease that runs out is told by a revoked line, and then its token is worth nothing, I7', async () => {
+  test('a lease that runs out is told by a revoked line, and then its token is worth nothing, I7', async ({ talk }) => {
     const bot = talk();
     bot.say('{"jsonrpc":"2.0","id":1,"method":"acquire","params":{"ttlMs":100}}');
     const [grant, revoked] = await eventually('it is revoked', () => bot.heard().length === 2 && bot.heard());
@@ -195,13 +182,17 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     ]);
   });
 
-  test('a release as a notification gives the lane to the next waiter and answers nothing', async () => {
+  test('a release as a notification gives the lane to the next waiter and answers nothing', async ({
+    raw,
+    status,
+    talk,
+  }) => {
     const bot = talk();
     bot.say('{"jsonrpc":"2.0","id":1,"method":"acquire"}');
     const [grant] = await eventually('it is granted', () => bot.heard().length === 1 && bot.heard());
-    const waiter = await connect();
+    const waiter = await raw();
     const id = waiter.request('acquire');
-    await eventually('it waits', async () => (await totals()).waiting === 1);
+    await eventually('it waits', async () => (await status()).totals.waiting === 1);
     bot.say(`{"jsonrpc":"2.0","method":"release","params":{"token":"${grant?.result?.['token']}","outcome":"ok"}}`);
     const { nonce } = await waiter.answer(id);
     expect(BigInt(String(nonce))).toBeGreaterThan(BigInt(String(grant?.result?.['nonce'])));
@@ -210,8 +201,11 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(heard[1]?.id).toBe(2);
   });
 
-  test('a cancel answers the acquire it takes back, by its id as it was sent, and leaves the others waiting', async () => {
-    const holder = await connect();
+  test('a cancel answers the acquire it takes back, by its id as it was sent, and leaves the others waiting', async ({
+    raw,
+    talk,
+  }) => {
+    const holder = await raw();
     const { token } = await holder.ask('acquire');
     const bot = talk();
     bot.say('{"jsonrpc":"2.0","id":"1","method":"acquire"}');
@@ -224,13 +218,13 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(heard[1]).toMatchObject({ id: 1, result: { count: 1 } });
   });
 
-  test('killing an nc that holds the call frees the lane at once, I8', async () => {
+  test('killing an nc that holds the call frees the lane at once, I8', async ({ raw, talk }) => {
     const bot = talk();
     bot.say('{"jsonrpc":"2.0","id":1,"method":"acquire","params":{"ttlMs":600000}}');
     await eventually('it is granted', () => bot.heard().length === 1);
-    const waiter = await connect();
+    const waiter = await raw();
     const id = waiter.request('acquire', { waitMs: 600_000 });
-    talkers.pop()?.kill('SIGKILL');
+    bot.end();
     expect(await waiter.answer(id)).toMatchObject({ count: 1 });
   });
 });
