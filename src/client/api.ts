@@ -88,7 +88,8 @@ export interface Grant extends AsyncDisposable {
   readonly waitedMs: number;
   /**
    * Aborts with a NoncedError LEASE_LOST shortly before the lease ends (a tenth of its TTL, at most a second) or as soon
-   * as it is lost. Give it to the HTTP call. A release does not abort it.
+   * as it is lost. Give it to the HTTP call. A release does not abort it. Its `aborted`, `reason` and `throwIfAborted`
+   * look at the clock, so after a stall of the process nothing is sent with it once the lease is over.
    */
   readonly signal: AbortSignal;
   /** Milliseconds until the lease ends, by a clock that never steps; 0 once it is over. */

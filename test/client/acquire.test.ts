@@ -1,4 +1,6 @@
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { settle } from '../fixtures/virtual-clock.ts';
 import { FakeDaemon, outcomeOf, watch } from './fake-daemon.ts';
@@ -208,6 +210,45 @@ test('after a stall of the process the signal has aborted before any timer has f
   clock.stall(1);
   expect(grant.signal).toBe(signal);
   expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' });
+});
+
+test('a signal that was read before a stall has aborted for all that ask it, before any timer has fired', async () => {
+  const { daemon, client, clock } = await connected();
+  const acquired = client.acquire();
+  (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 4_000 });
+  const { signal } = await acquired;
+  clock.stall(3_599);
+  signal.throwIfAborted();
+  expect(signal).toMatchObject({ aborted: false, reason: undefined });
+  clock.stall(1);
+  expect(() => signal.throwIfAborted()).toThrow(expect.objectContaining({ code: 'LEASE_LOST' }));
+  expect(AbortSignal.any([signal]).aborted).toBe(true);
+  expect(signal).toMatchObject({ aborted: true, reason: { code: 'LEASE_LOST' } });
+});
+
+test('fetch sends nothing with a signal that was read before a stall in which the lease ended', async () => {
+  let requests = 0;
+  const server = createServer((_request, response) => {
+    requests += 1;
+    response.end('{}');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    const { daemon, client, clock } = await connected();
+    const acquired = client.acquire();
+    (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 4_000 });
+    const { signal } = await acquired;
+    // The second call finds a connection that was kept open, so that it is written at once.
+    await (await fetch(url, { signal })).text();
+    clock.stall(4_000);
+    await expect(fetch(url, { signal })).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await (await fetch(url)).text();
+    expect(requests).toBe(2);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
 });
 
 test('a signal asked for after the loss has aborted already', async () => {

@@ -51,7 +51,7 @@ export class Lease {
   readonly ttlMs: number;
   readonly #clock: Clock;
   readonly #alarm: Alarm;
-  readonly #loss = new LossSignal();
+  readonly #loss = new LossSignal(() => this.catchUp());
   #watchers: LeaseWatcher[] | undefined;
   #state: LeaseState = LIVE;
   #endsAtMs: number;
@@ -82,7 +82,6 @@ export class Lease {
   }
 
   get signal(): AbortSignal {
-    this.catchUp();
     return this.#loss.signal;
   }
 

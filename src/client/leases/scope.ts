@@ -42,7 +42,7 @@ export class Scope implements LeaseWatcher {
   /** Whether the function of this scope has settled. What it left running is on its own then. */
   ended = false;
   readonly #holds: 'own lease' | 'shared lease';
-  readonly #loss = new LossSignal();
+  readonly #loss = new LossSignal(() => this.lease.catchUp());
   #lost: NoncedError | undefined;
   #reject: ((error: unknown) => void) | undefined;
   /** The nested call that runs, or waits for its nonce. */
@@ -58,7 +58,6 @@ export class Scope implements LeaseWatcher {
 
   /** For a nested call: aborts also when the outer call is done, and the lease with it. */
   get signal(): AbortSignal {
-    this.lease.catchUp();
     return this.#loss.signal;
   }
 
