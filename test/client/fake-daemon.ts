@@ -103,7 +103,7 @@ export class FakeDaemon {
   /** What came in and no test has looked at. */
   heard: Asked[] = [];
   /** `up` takes connections; else each attempt fails with this code. */
-  state: 'up' | 'ENOENT' | 'ECONNREFUSED' | 'EACCES' = 'up';
+  state: 'up' | 'ENOENT' | 'ECONNREFUSED' | 'EACCES' | 'EMFILE' = 'up';
   greeting = { protocol: 1, version: '0.1.0', instance: 'one', epoch: 1, exclusive: 'global', limits: {} };
   /** What `hello` says is held. */
   held: object[] = [];

@@ -503,3 +503,69 @@ test('a lease that is winding down is not revived by a reconnection', async () =
   await clock.advanceSettled(990);
   expect(daemon.line.referenced).toBe(false);
 });
+
+test('a holder that cannot come back for a reason of its own has lost its lease before the lane is given away', async () => {
+  const { daemon, client, clock } = await connected();
+  const { grant } = await holding(daemon, client, 9n, 60_000);
+  const { signal } = grant;
+  daemon.state = 'EMFILE';
+  daemon.line.break();
+  await clock.advanceSettled(1_500);
+  expect(signal.aborted).toBe(false);
+  await clock.advanceSettled(500);
+  expect(signal.reason).toMatchObject({ code: 'LEASE_LOST', sent: 'unknown', cause: { code: 'EMFILE' } });
+  expect(signal.reason.message).toContain('EMFILE');
+  expect(clock.timers).toBe(0);
+});
+
+test('a daemon that closes each connection without an answer is one that the holder cannot come back to', async () => {
+  const { daemon, client, clock } = await connected();
+  const { grant } = await holding(daemon, client, 9n, 60_000);
+  for (let passedMs = 0; passedMs < 2_000; passedMs += 50) {
+    if (daemon.line.open) daemon.line.break();
+    await clock.advanceSettled(50);
+  }
+  expect(grant.signal.reason).toMatchObject({ code: 'LEASE_LOST' });
+});
+
+test('a daemon that is away for longer than its return time loses nobody', async () => {
+  const { daemon, client, clock } = await connected();
+  const { grant, id } = await holding(daemon, client, 9n, 60_000);
+  for (const state of ['ENOENT', 'ECONNREFUSED', 'ENOENT'] as const) {
+    daemon.state = state;
+    if (daemon.line.open) daemon.line.break();
+    await clock.advanceSettled(3_000);
+  }
+  expect(grant.signal.aborted).toBe(false);
+  // The return time counts from when nobody was last seen to be away.
+  daemon.state = 'EMFILE';
+  await clock.advanceSettled(1_500);
+  expect(grant.signal.aborted).toBe(false);
+  daemon.state = 'up';
+  daemon.held = [{ token: 9n, account: 'A', id, ttlMs: 45_000 }];
+  await clock.advanceSettled(250);
+  daemon.greet();
+  await settle();
+  expect(grant.signal.aborted).toBe(false);
+  // And from the beginning, once there was a connection.
+  daemon.state = 'EMFILE';
+  daemon.line.break();
+  await clock.advanceSettled(1_500);
+  expect(grant.signal.aborted).toBe(false);
+});
+
+test('a lease is lost, and what waits goes on waiting', async () => {
+  const { daemon, client, clock } = await connected();
+  const { grant } = await holding(daemon, client, 9n, 60_000);
+  const drawn = watch(client.nonce());
+  await daemon.hear('nonce');
+  daemon.state = 'EMFILE';
+  daemon.line.break();
+  await clock.advanceSettled(2_000);
+  expect(grant.signal.aborted).toBe(true);
+  daemon.state = 'up';
+  await clock.advanceSettled(250);
+  daemon.greet();
+  (await daemon.hear('nonce')).answer({ nonce: 5n, count: 1 });
+  expect(await drawn()).toBe(5n);
+});

@@ -10,6 +10,7 @@ export function surroundings(): Surroundings {
     uid: process.getuid?.() ?? -1,
     temporaryDirectory: tmpdir(),
     exists,
+    isDirectory,
     owner,
   };
 }
@@ -22,6 +23,14 @@ function exists(path: string): boolean {
     // Anything else, EACCES above all, is no proof that nothing is there: connecting will tell what is wrong.
     const code = systemErrorCode(error);
     return code !== 'ENOENT' && code !== 'ENOTDIR';
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }
 

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { NoncedError, refusal } from '../../errors.ts';
 
 /** What Node passes to the kernel; it cuts a longer path short without a word. */
@@ -25,15 +25,20 @@ export interface Surroundings {
   readonly temporaryDirectory: string;
   /** True also where the answer is forbidden: a socket that may not be looked at is there. */
   exists(path: string): boolean;
+  /** Whether a directory is there, or a symbolic link to one. */
+  isDirectory(path: string): boolean;
   /** Undefined where nothing is there. Does not follow a symbolic link. */
   owner(path: string): Owner | undefined;
 }
 
 /**
  * The socket to use: the one asked for, `$NONCED_SOCKET`, the service's, or the user's own; the first there is, else
- * where a daemon of this user would be. Throws UNAVAILABLE for a path over 107 bytes.
+ * where a daemon of this user would be. The path is absolute. Throws UNAVAILABLE for a path over 107 bytes, and for
+ * one that was asked for and is a directory, has quotes or a blank around it, or begins with `unix:`.
  */
 export function findSocket(asked: string | undefined, around: Surroundings): SocketPlace {
+  const explicit = explicitOf(asked, around);
+  if (explicit !== undefined) checkForm(explicit, around);
   const [first, ...others] = socketPlaces(asked, around);
   const found = [first, ...others].find(({ path }) => around.exists(path));
   return checkedLength(found ?? others[0] ?? first);
@@ -44,11 +49,16 @@ export function socketPlaces(
   asked: string | undefined,
   around: Surroundings,
 ): readonly [SocketPlace, ...(readonly SocketPlace[])] {
-  const explicit = asked || around.environment['NONCED_SOCKET'] || undefined;
-  if (explicit !== undefined) return [{ path: explicit, ownDirectory: undefined }];
+  const explicit = explicitOf(asked, around);
+  // Absolute, and once: the process may change its directory, and must find its way back to the same daemon.
+  if (explicit !== undefined) return [{ path: resolve(explicit), ownDirectory: undefined }];
   const service = { path: SERVICE_SOCKET, ownDirectory: undefined };
   // A daemon that root starts is the service's stand-in and binds there too.
   return around.uid === 0 ? [service] : [service, ...ownPlaces(around)];
+}
+
+function explicitOf(asked: string | undefined, around: Surroundings): string | undefined {
+  return asked || around.environment['NONCED_SOCKET'] || undefined;
 }
 
 function ownPlaces(around: Surroundings): SocketPlace[] {
@@ -62,6 +72,26 @@ function ownPlaces(around: Surroundings): SocketPlace[] {
 
 function ownPlace(directory: string): SocketPlace {
   return { path: join(directory, 'nonced.sock'), ownDirectory: directory };
+}
+
+/** Throws UNAVAILABLE for what cannot be a socket's path but is easily written for one, with the path that was meant. */
+function checkForm(given: string, around: Surroundings): void {
+  if (around.isDirectory(given)) {
+    throw notASocket(`${given} is a directory; the socket in it is ${join(given, 'nonced.sock')}`);
+  }
+  if (around.exists(given)) return;
+  const meant = given
+    .trim()
+    .replace(/^(["'])(.*)\1$/, '$2')
+    .replace(/^unix:(\/\/)?/, '')
+    .trim();
+  if (meant === given) return;
+  // Quoted, so that a blank or a carriage return at its end shows.
+  throw notASocket(`${JSON.stringify(given)} is not the path of a socket; write it as ${meant}`);
+}
+
+function notASocket(message: string): NoncedError {
+  return new NoncedError(refusal('UNAVAILABLE', `${message} (NONCED_SOCKET, --socket or the option socket)`));
 }
 
 function checkedLength(place: SocketPlace): SocketPlace {

@@ -9,7 +9,7 @@ import { otherInstance } from './unavailable.ts';
 
 const LONGEST_REST_MS = 1_000;
 /** While something is held or waited for: the daemon keeps a lane closed for 2 s after its restart, and no longer. */
-const LONGEST_BUSY_REST_MS = 250;
+export const LONGEST_BUSY_REST_MS = 250;
 
 export interface UplinkPorts {
   readonly dial: Dial;
@@ -38,8 +38,8 @@ export interface UplinkEvents {
   message(message: Message): void;
   /** What was sent has been written. */
   written(): void;
-  /** There is no connection, or no longer, and this is why. */
-  down(reason: Error): void;
+  /** There is no connection, or no longer, and this is why. The attempt began at `triedAtMs`, if there had been none. */
+  down(reason: Error, triedAtMs: number): void;
   /** Another instance answers: there will be no connection any more. */
   replaced(error: NoncedError): void;
 }
@@ -177,8 +177,9 @@ export class Uplink {
   }
 
   #failed(reason: Error): void {
+    const triedAtMs = this.#state.state === 'greeting' ? this.#state.sentAtMs : this.#ports.clock.monotonicMs();
     this.#state = { state: 'down' };
-    this.#events.down(reason);
+    this.#events.down(reason, triedAtMs);
     // Looked at again: what heard of it may have closed everything, or asked for a connection already.
     if (this.#state.state === 'down' && this.#events.need() !== 'none') this.#rest();
   }

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../clock.ts';
-import { NoncedError, type Refusal } from '../../errors.ts';
+import { NoncedError, type Refusal, systemErrorCode } from '../../errors.ts';
 import type { Codec, HeldLease, Message, RequestId } from '../../protocol/messages.ts';
 import type { Outcome } from '../../terms.ts';
 import type { ReleaseOptions } from '../api.ts';
@@ -11,6 +11,7 @@ import { type Need, Uplink, type UplinkEvents, type UplinkPorts } from '../conne
 import { Alarm } from './alarm.ts';
 import { GivenBack } from './given-back.ts';
 import { Lease, type LeaseTerms, leaseLost } from './lease.ts';
+import { WayBack } from './way-back.ts';
 
 const LAST_ID = 2 ** 32 - 1;
 
@@ -39,6 +40,7 @@ export class Session implements UplinkEvents {
   /** Tokens of leases whose release waits for an answer. */
   readonly #ending = new Set<bigint>();
   readonly #givenBack = new GivenBack();
+  readonly #wayBack = new WayBack();
   #opening: { resolve(): void; reject(error: Error): void } | undefined;
   #closed: NoncedError | undefined;
   #lastId = 0;
@@ -195,6 +197,7 @@ export class Session implements UplinkEvents {
   /** Called by the uplink. */
   up({ held }: Greeting, sentAtMs: number): void {
     this.#lastReason = undefined;
+    this.#wayBack.found();
     this.#reconcile(held, sentAtMs);
     // Not all: some was asked just now, under a lease that was found again.
     for (const request of this.#asked.values()) {
@@ -229,8 +232,9 @@ export class Session implements UplinkEvents {
   }
 
   /** Called by the uplink. */
-  down(reason: Error): void {
+  down(reason: Error, triedAtMs: number): void {
     this.#lastReason = reason;
+    if (this.#wayBack.failed(reason, triedAtMs, this.clock.monotonicMs())) this.#endLeases(noWayBack(reason));
     // If one of these was granted, the next greeting tells.
     for (const id of this.#unwanted) this.#asked.delete(id);
     this.#unwanted.clear();
@@ -469,6 +473,15 @@ export class Session implements UplinkEvents {
     this.#stop(error);
     this.#endLeases(leaseLost(error.message, { cause: error }));
   }
+}
+
+function noWayBack(reason: Error): NoncedError {
+  const why = systemErrorCode(reason) ?? reason.message;
+  return leaseLost(
+    `this process could not come back to the daemon (${why}), which keeps a lane closed for no longer than 2 s; a call ` +
+      'that was sent may have arrived',
+    { cause: reason },
+  );
 }
 
 /** Worth telling at once at the first connection. Later it may be a daemon that is just being restarted. */

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { checkOwner, findSocket, type Owner, type Surroundings } from '../../../src/client/connection/socket-path.ts';
 
@@ -8,6 +9,7 @@ function around(changes: Partial<Surroundings> & { there?: readonly string[] } =
     uid: 1000,
     temporaryDirectory: '/tmp',
     exists: (path) => there.includes(path),
+    isDirectory: () => false,
     owner: () => undefined,
     ...changes,
   };
@@ -62,6 +64,39 @@ test('a path over 107 bytes is refused, for Node would cut it short', () => {
   expect(() => findSocket(`${longest}a`, around())).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }));
   // Bytes, not characters.
   expect(() => findSocket(`/${'ä'.repeat(54)}`, around())).toThrow(/109 bytes/);
+});
+
+test('a relative path is made absolute, so that the daemon is found again after a change of directory', () => {
+  expect(findSocket('nonced.sock', around()).path).toBe(resolve('nonced.sock'));
+  expect(findSocket(undefined, around({ environment: { NONCED_SOCKET: './r/nonced.sock' } })).path).toBe(
+    resolve('r/nonced.sock'),
+  );
+});
+
+test.each([
+  ['/r/nonced.sock ', '"/r/nonced.sock "'],
+  ['/r/nonced.sock\r', '"/r/nonced.sock\\r"'],
+  ['"/r/nonced.sock"', '"\\"/r/nonced.sock\\""'],
+  ["'/r/nonced.sock'", '"\'/r/nonced.sock\'"'],
+  ['unix:///r/nonced.sock', '"unix:///r/nonced.sock"'],
+  ['unix:/r/nonced.sock', '"unix:/r/nonced.sock"'],
+])('%j is refused with the path that was meant', (given, quoted) => {
+  const message = `${quoted} is not the path of a socket; write it as /r/nonced.sock (NONCED_SOCKET, `;
+  expect(() => findSocket(given, around())).toThrow(
+    expect.objectContaining({ code: 'UNAVAILABLE', message: expect.stringContaining(message) }),
+  );
+  expect(() => findSocket(undefined, around({ environment: { NONCED_SOCKET: given } }))).toThrow(/write it as/);
+  // If there is such a file, it was meant.
+  expect(findSocket(given, around({ exists: () => true })).path).toBe(resolve(given));
+});
+
+test('a directory is refused with the socket in it', () => {
+  expect(() => findSocket('/run/nonced', around({ isDirectory: () => true, exists: () => true }))).toThrow(
+    expect.objectContaining({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('/run/nonced is a directory; the socket in it is /run/nonced/nonced.sock'),
+    }),
+  );
 });
 
 const own = { path: '/tmp/nonced-1000/nonced.sock', ownDirectory: '/tmp/nonced-1000' };
