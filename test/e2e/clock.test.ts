@@ -239,7 +239,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
 
   describe('in another boot', () => {
     // As if the machine had been started again after a crash: neither boot id nor notes are those of now.
-    const rebooted = test.extend('before', async ({ place, begin, raw }) => {
+    const rebooted = test.extend('before', { auto: true }, async ({ place, begin, raw }) => {
       const running = await begin();
       const before = await draw(await raw());
       await running.end('SIGKILL');
