@@ -1,73 +1,63 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  type DaemonPlace,
-  type DaemonProcess,
-  daemonPlace,
-  runNonced,
-  spawnDaemon,
-  startDaemonProcess,
-} from '../fixtures/daemon-process.ts';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { type DaemonProcess, runNonced } from '../fixtures/daemon-process.ts';
+import { placePerTest } from '../fixtures/daemon-test.ts';
 import { shareOf } from '../fixtures/effort.ts';
 
 const ROUNDS = shareOf(60);
 const CONTENDERS = 3;
 
-let place: DaemonPlace;
-const started: DaemonProcess[] = [];
+const test = placePerTest();
 
-beforeEach(() => {
-  place = daemonPlace();
-});
-
-afterEach(async () => {
-  await Promise.all(started.splice(0).map((daemon) => daemon.end('SIGKILL')));
-  place.remove();
-});
-
-function keep(daemon: DaemonProcess): DaemonProcess {
-  started.push(daemon);
-  return daemon;
-}
-
-test('the second daemon on a state directory says who holds it, exits 75 and disturbs nothing', async () => {
-  const first = keep(await startDaemonProcess(place));
-  const second = spawnDaemon(place);
+test('the second daemon on a state directory says who holds it, exits 75 and disturbs nothing', async ({
+  place,
+  nonced,
+  start,
+  spawn,
+}) => {
+  const first = await start();
+  const second = spawn();
   expect(await second.ended).toBe(75);
   expect(second.log()).toContain(`pid ${first.pid}`);
   expect(second.log()).toContain(place.socket);
-  const { code, stdout } = await runNonced(['nonce', '--socket', place.socket]);
+  const { code, stdout } = await nonced('nonce');
   expect(code).toBe(0);
   expect(stdout).toMatch(/^\d{19}\n$/);
 });
 
-test('a second daemon with another state directory but the same runtime directory exits 75', async () => {
-  keep(await startDaemonProcess(place));
-  const other = daemonPlace();
-  try {
-    const second = spawnDaemon({ ...other, runtimeDir: place.runtimeDir });
-    expect(await second.ended).toBe(75);
-    expect(second.log()).toContain(place.runtimeDir);
-  } finally {
-    other.remove();
-  }
+test('a second daemon with another state directory but the same runtime directory exits 75', async ({
+  place,
+  start,
+  spawn,
+}) => {
+  await start();
+  const second = spawn({ args: ['--state-dir', join(place.dir, 'other')] });
+  expect(await second.ended).toBe(75);
+  expect(second.log()).toContain(place.runtimeDir);
 });
 
-test('after SIGKILL of the first the second starts at once, although a lock lies there that looks fresh', async () => {
-  const first = keep(await startDaemonProcess(place));
+test('after SIGKILL of the first the second starts at once, although a lock lies there that looks fresh', async ({
+  place,
+  start,
+}) => {
+  const first = await start();
   await first.end('SIGKILL');
-  const second = keep(await startDaemonProcess(place));
+  const second = await start();
   // It waited for no lock to go stale: the first one's was a day away from that.
   expect(second.log()).toContain('is ready');
   const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   expect(JSON.parse(stdout)).toMatchObject({ epoch: 2, pid: second.pid, locked: true });
 });
 
-test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two at once and never none`, async () => {
+test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two at once and never none`, async ({
+  place,
+  spawn,
+}) => {
   const waiting = new Set<DaemonProcess>();
-  const join = () => {
-    const daemon = keep(spawnDaemon(place));
+  const contend = () => {
+    const daemon = spawn();
     waiting.add(daemon);
-    // Whoever has waited for a second gives up with 75.
+    // A contender that has waited for a second gives up with 75.
     void daemon.ended.then(() => waiting.delete(daemon));
   };
   for (let round = 1; round <= ROUNDS; round++) {
@@ -75,7 +65,7 @@ test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two 
     await expect
       .poll(
         () => {
-          while (waiting.size < CONTENDERS) join();
+          while (waiting.size < CONTENDERS) contend();
           const ready = [...waiting].filter((daemon) => daemon.log().includes('is ready'));
           expect(ready.length).toBeLessThanOrEqual(1);
           next = ready[0];

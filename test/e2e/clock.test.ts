@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { parseState, serialiseState } from '../../src/store/state/state-format.ts';
 import { RELEASED_MS } from '../../src/version.ts';
-import { type DaemonPlace, type DaemonProcess, runNonced, spawnDaemon } from '../fixtures/daemon-process.ts';
+import { type DaemonPlace, type DaemonProcess, runNonced } from '../fixtures/daemon-process.ts';
 import { placePerTest } from '../fixtures/daemon-test.ts';
 import type { RawConnection } from '../fixtures/raw-connection.ts';
 
@@ -40,12 +40,9 @@ const test = placePerTest()
     setClock('+0');
     return (): Promise<DaemonProcess> => start({ env: fakeClock(place) });
   })
-  .extend('refusedStart', ({ place }) => async () => {
-    const refused = spawnDaemon(place, { env: fakeClock(place) });
-    const stop = setTimeout(() => refused.child.kill('SIGKILL'), 20_000);
-    const code = await refused.ended;
-    clearTimeout(stop);
-    return { code, said: refused.log() };
+  .extend('refusedStart', ({ place, spawn }) => async () => {
+    const refused = spawn({ env: fakeClock(place) });
+    return { code: await refused.ended, said: refused.log() };
   });
 
 async function draw(bot: RawConnection): Promise<bigint> {

@@ -5,7 +5,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -13,18 +12,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  type DaemonPlace,
-  type DaemonProcess,
-  daemonPlace,
-  NONCED,
-  runNonced,
-  spawnDaemon,
-  startDaemonProcess,
-} from '../fixtures/daemon-process.ts';
+import { describe, expect } from 'vitest';
+import { NONCED, runNonced } from '../fixtures/daemon-process.ts';
+import { placePerTest } from '../fixtures/daemon-test.ts';
 import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { hasProgram, isRoot, type RunResult, run } from '../fixtures/shell.ts';
@@ -93,45 +84,28 @@ const HOLD = `
   setInterval(() => {}, 1000);
 `;
 
-const places: string[] = [];
-const daemons: DaemonProcess[] = [];
-let place: DaemonPlace;
-
-beforeEach(() => {
-  // Whoever it is must be able to pass through to it.
-  const parent = mkdtempSync(join(tmpdir(), 'nonced-users-'));
-  chmodSync(parent, 0o755);
-  places.push(parent);
-  place = daemonPlace(parent);
-  chmodSync(place.dir, 0o755);
+const test = placePerTest()
   // As the README says, for bots of other users; and a state directory that the daemon's user can make its own.
-  mkdirSync(place.stateDir, { mode: 0o700 });
-  chownSync(place.stateDir, OWNER.uid, OWNER.uid);
-  mkdirSync(place.runtimeDir);
-  chownSync(place.runtimeDir, OWNER.uid, GROUP);
-  chmodSync(place.runtimeDir, 0o2750);
-});
-
-afterEach(async () => {
-  for (const daemon of daemons.splice(0)) {
-    if (daemon.child.exitCode === null && daemon.child.signalCode === null) await daemon.end('SIGKILL');
-  }
-  for (const parent of places.splice(0)) rmSync(parent, { recursive: true, force: true });
-});
-
-async function started(wrapper: readonly string[] = []): Promise<DaemonProcess> {
-  const daemon = await startDaemonProcess(place, { wrapper: [...as(OWNER), ...wrapper] });
-  daemons.push(daemon);
-  return daemon;
-}
-
-/** What a daemon that cannot start says, and its exit code. */
-async function refusedStart(): Promise<{ code: number | NodeJS.Signals; said: string }> {
-  const daemon = spawnDaemon(place, { wrapper: as(OWNER) });
-  daemons.push(daemon);
-  const code = await daemon.ended;
-  return { code, said: daemon.log() };
-}
+  .extend('openPlace', { auto: true }, ({ place }) => {
+    chmodSync(place.dir, 0o755);
+    mkdirSync(place.stateDir, { mode: 0o700 });
+    chownSync(place.stateDir, OWNER.uid, OWNER.uid);
+    mkdirSync(place.runtimeDir);
+    chownSync(place.runtimeDir, OWNER.uid, GROUP);
+    chmodSync(place.runtimeDir, 0o2750);
+    return place;
+  })
+  .extend(
+    'started',
+    ({ start }) =>
+      (wrapper: readonly string[] = []) =>
+        start({ wrapper: [...as(OWNER), ...wrapper] }),
+  )
+  // What a daemon that cannot start says, and its exit code.
+  .extend('refusedStart', ({ spawn: spawned }) => async () => {
+    const daemon = spawned({ wrapper: as(OWNER) });
+    return { code: await daemon.ended, said: daemon.log() };
+  });
 
 const cannot = !isRoot
   ? 'only as root: becomes other users'
@@ -144,7 +118,7 @@ const cannot = !isRoot
 
 describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`, () => {
   describe('one who is not in the group', () => {
-    test('is refused by the kernel at both sockets, and told about the group', async () => {
+    test('is refused by the kernel at both sockets, and told about the group', async ({ place, started }) => {
       await started();
       for (const socket of [place.socket, place.adminSocket]) {
         expect(await talk(STRANGER, socket, ['nonce'])).toEqual([{ code: 'EACCES' }]);
@@ -153,7 +127,10 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       expect(refused).toMatchObject({ code: 77, stdout: '', stderr: expect.stringContaining('group') });
     });
 
-    test('is refused by the sockets themselves where the directory lets everybody pass, as under systemd', async () => {
+    test('is refused by the sockets themselves where the directory lets everybody pass, as under systemd', async ({
+      place,
+      started,
+    }) => {
       chmodSync(place.runtimeDir, 0o755);
       await started();
       for (const socket of [place.socket, place.adminSocket]) {
@@ -161,7 +138,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       }
     });
 
-    test('reads nothing of state and notes, and makes nothing in their directories', async () => {
+    test('reads nothing of state and notes, and makes nothing in their directories', async ({ place, started }) => {
       chmodSync(place.runtimeDir, 0o755);
       await started();
       for (const file of [
@@ -189,7 +166,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       ['set-exclusive', { policy: 'off' }],
     ] as const;
 
-    test('is granted calls, and no method of the operator on either socket', async () => {
+    test('is granted calls, and no method of the operator on either socket', async ({ place, started }) => {
       await started();
       const [drawn] = await talk(MEMBER, place.socket, ['nonce']);
       expect(drawn?.result).toMatchObject({ count: 1 });
@@ -208,7 +185,10 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       expect(status?.result).toMatchObject({ exclusive: 'global' });
     });
 
-    test("I5: does nothing with another user's lease, even if its token is known, nor with its session after a restart", async () => {
+    test("I5: does nothing with another user's lease, even if its token is known, nor with its session after a restart", async ({
+      place,
+      started,
+    }) => {
       let daemon = await started();
       const session = '0123456789abcdef'.repeat(2);
       const hello = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'hello', params: { session } });
@@ -256,7 +236,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       }
     });
 
-    test('has no more requests waiting than the limits allow', async () => {
+    test('has no more requests waiting than the limits allow', async ({ place, started }) => {
       await started();
       // One grant and five refusals are answered at once; the others go on waiting until the connection is closed.
       const lines = Array.from({ length: 1_005 }, (_, id) =>
@@ -271,7 +251,10 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       expect(codes.toSorted()).toEqual([...Array(5).fill('LIMIT'), undefined]);
     });
 
-    test('keeps no daemon from starting by locking a directory that this user may only pass through', async () => {
+    test('keeps no daemon from starting by locking a directory that this user may only pass through', async ({
+      place,
+      started,
+    }) => {
       chmodSync(place.runtimeDir, 0o2710);
       for (const user of [MEMBER, STRANGER]) {
         expect((await runAs(user, 'flock', '-n', '-x', place.runtimeDir, 'true')).code).not.toBe(0);
@@ -282,21 +265,26 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
   });
 
   describe('planted in the runtime directory by a member who may write there', () => {
-    let victim: string;
-    beforeEach(() => {
-      chmodSync(place.runtimeDir, 0o2770);
-      victim = join(place.dir, 'victim');
+    const withVictim = test.extend('victim', { auto: true }, ({ openPlace }) => {
+      chmodSync(openPlace.runtimeDir, 0o2770);
+      const victim = join(openPlace.dir, 'victim');
       writeFileSync(victim, 'precious', { mode: 0o600 });
       chownSync(victim, OWNER.uid, OWNER.uid);
+      return victim;
     });
 
     const planted: readonly (readonly [
       what: string,
       name: string,
-      plant: (path: string) => readonly string[],
+      plant: (path: string, victim: string) => readonly string[],
       says: RegExp,
     ])[] = [
-      ['a link for the socket', 'nonced.sock', (path) => ['ln', '-s', victim, path], /is not a socket; move it away/],
+      [
+        'a link for the socket',
+        'nonced.sock',
+        (path, victim) => ['ln', '-s', victim, path],
+        /is not a socket; move it away/,
+      ],
       [
         'a dangling link for the socket',
         'nonced.sock',
@@ -307,11 +295,11 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       [
         "a link for the operator's socket",
         'admin.sock',
-        (path) => ['ln', '-s', victim, path],
+        (path, victim) => ['ln', '-s', victim, path],
         /is not a socket; move it away/,
       ],
       ['a directory for the socket', 'nonced.sock', (path) => ['mkdir', path], /is not a socket; move it away/],
-      ['a link for the notes', 'leases', (path) => ['ln', '-s', victim, path], /is a symbolic link/],
+      ['a link for the notes', 'leases', (path, victim) => ['ln', '-s', victim, path], /is a symbolic link/],
       ['a file for the notes', 'leases', (path) => ['touch', path], /belongs to user|cannot be opened/],
       [
         'a pipe for the notes',
@@ -323,25 +311,31 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       ['a directory for the notes in the making', 'leases.new', (path) => ['mkdir', path], /cannot be written/],
     ];
 
-    test.each(planted)('%s is refused by name, and what it leads to is untouched', async (_what, name, plant, says) => {
-      const path = join(place.runtimeDir, name);
-      expect((await runAs(MEMBER, ...plant(path))).code).toBe(0);
-      const { code, said } = await refusedStart();
-      expect(code, said).toBeOneOf([74, 75, 77, 78]);
-      expect(said).toContain(path);
-      expect(said).toMatch(says);
-      expect(readFileSync(victim, 'utf8')).toBe('precious');
-      expect(statSync(victim)).toMatchObject({ mode: 0o100600, uid: OWNER.uid });
-      expect(lstatSync(path).uid).toBe(MEMBER.uid);
-    });
+    withVictim.for(planted)(
+      '%s is refused by name, and what it leads to is untouched',
+      async ([_, name, plant, says], { place, refusedStart, victim }) => {
+        const path = join(place.runtimeDir, name);
+        expect((await runAs(MEMBER, ...plant(path, victim))).code).toBe(0);
+        const { code, said } = await refusedStart();
+        expect(code, said).toBeOneOf([74, 75, 77, 78]);
+        expect(said).toContain(path);
+        expect(said).toMatch(says);
+        expect(readFileSync(victim, 'utf8')).toBe('precious');
+        expect(statSync(victim)).toMatchObject({ mode: 0o100600, uid: OWNER.uid });
+        expect(lstatSync(path).uid).toBe(MEMBER.uid);
+      },
+    );
 
-    test('a link for the notes in the making is replaced, and what it leads to is untouched', async () => {
-      expect((await runAs(MEMBER, 'ln', '-s', victim, join(place.runtimeDir, 'leases.new'))).code).toBe(0);
-      await started();
-      expect(readFileSync(victim, 'utf8')).toBe('precious');
-    });
+    withVictim(
+      'a link for the notes in the making is replaced, and what it leads to is untouched',
+      async ({ place, started, victim }) => {
+        expect((await runAs(MEMBER, 'ln', '-s', victim, join(place.runtimeDir, 'leases.new'))).code).toBe(0);
+        await started();
+        expect(readFileSync(victim, 'utf8')).toBe('precious');
+      },
+    );
 
-    test('a program that answers on the socket is not taken for a dead one', async () => {
+    withVictim('a program that answers on the socket is not taken for a dead one', async ({ place, refusedStart }) => {
       const listen = `require('node:net').createServer().listen(${JSON.stringify(place.socket)}, () => console.log('listens'))`;
       const [file = '', ...args] = [...as(MEMBER), process.execPath, '-e', listen];
       const squatter = spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'] });
@@ -356,7 +350,10 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
     });
   });
 
-  test('a state directory or file that others may write to, or that leads elsewhere, is refused with the reason', async () => {
+  test('a state directory or file that others may write to, or that leads elsewhere, is refused with the reason', async ({
+    place,
+    refusedStart,
+  }) => {
     const state = join(place.stateDir, 'state.json');
     const make: readonly (readonly [what: string, make: () => void, says: string])[] = [
       ['by its group', () => chmodSync(place.stateDir, 0o770), 'can be written to by its group'],
@@ -393,7 +390,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
 
   test.skipIf(existsSync('/run/nonced/nonced.sock'))(
     'a squatter in the directory for temporary files is trusted neither by the daemon nor by a bot',
-    async () => {
+    async ({ place }) => {
       const temporary = join(place.dir, 'tmp');
       mkdirSync(temporary);
       chmodSync(temporary, 0o1777);
@@ -422,32 +419,35 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
     },
   );
 
-  test.each(rowsOf(['0', '027', '077']))('with a umask of %s every file has the mode it should have', async (umask) => {
-    rmSync(place.stateDir, { recursive: true });
-    rmSync(place.runtimeDir, { recursive: true });
-    chownSync(place.dir, OWNER.uid, OWNER.uid);
-    const daemon = await started(['sh', '-c', `umask ${umask}; exec "$@"`, 'sh']);
-    const modes = (dir: string) =>
-      Object.fromEntries(
-        [
-          ['.', statSync(dir)] as const,
-          ...readdirSync(dir).map((name) => [name, statSync(join(dir, name))] as const),
-        ].map(([name, { mode }]) => [name, (mode & 0o7777).toString(8)]),
-      );
-    expect(modes(place.runtimeDir)).toEqual({
-      '.': '700',
-      'nonced.sock': '660',
-      'admin.sock': '600',
-      leases: '600',
-      accounts: '600',
-    });
-    expect(modes(place.stateDir)).toMatchObject({ '.': '700', 'state.json': '600' });
-    expect(await daemon.end('SIGTERM')).toBe(0);
-    expect(modes(place.stateDir)).toMatchObject({ '.': '700', 'state.json': '600' });
-  });
+  test.for(rowsOf(['0', '027', '077']))(
+    'with a umask of %s every file has the mode it should have',
+    async (umask, { place, started }) => {
+      rmSync(place.stateDir, { recursive: true });
+      rmSync(place.runtimeDir, { recursive: true });
+      chownSync(place.dir, OWNER.uid, OWNER.uid);
+      const daemon = await started(['sh', '-c', `umask ${umask}; exec "$@"`, 'sh']);
+      const modes = (dir: string) =>
+        Object.fromEntries(
+          [
+            ['.', statSync(dir)] as const,
+            ...readdirSync(dir).map((name) => [name, statSync(join(dir, name))] as const),
+          ].map(([name, { mode }]) => [name, (mode & 0o7777).toString(8)]),
+        );
+      expect(modes(place.runtimeDir)).toEqual({
+        '.': '700',
+        'nonced.sock': '660',
+        'admin.sock': '600',
+        leases: '600',
+        accounts: '600',
+      });
+      expect(modes(place.stateDir)).toMatchObject({ '.': '700', 'state.json': '600' });
+      expect(await daemon.end('SIGTERM')).toBe(0);
+      expect(modes(place.stateDir)).toMatchObject({ '.': '700', 'state.json': '600' });
+    },
+  );
 
   // In a state directory that others may look into, they could put something into it, and the next start would be refused.
-  test('with a umask of 0 nobody else may write into the lock directory', async () => {
+  test('with a umask of 0 nobody else may write into the lock directory', async ({ place, started }) => {
     chmodSync(place.stateDir, 0o755);
     await started(['sh', '-c', 'umask 0; exec "$@"', 'sh']);
     expect(statSync(join(place.stateDir, 'state.json.lock')).mode & 0o022).toBe(0);

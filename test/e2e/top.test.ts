@@ -1,51 +1,84 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { connect, type Nonced } from '../../src/client/index.ts';
-import { type DaemonProcess, daemonPlace, NONCED, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect } from 'vitest';
+import { connect } from '../../src/client/index.ts';
+import { NONCED, runNonced } from '../fixtures/daemon-process.ts';
+import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
-import { RawConnection } from '../fixtures/raw-connection.ts';
 import { shell } from '../fixtures/shell.ts';
 import { Terminal, type TerminalOptions, withoutTmux } from '../fixtures/tmux-terminal.ts';
 
-const place = daemonPlace();
-const TOP = `${process.execPath} ${NONCED} top --interval 200ms --socket ${place.socket}`;
-let daemon: DaemonProcess;
-let bot: Nonced;
-let terminal: Terminal;
+const top = (socket: string) => `${process.execPath} ${NONCED} top --interval 200ms --socket ${socket}`;
 
-beforeAll(async () => {
-  daemon = await startDaemonProcess(place);
-  bot = await connect({ name: 'grid-bot', socket: place.socket });
-  for (let n = 0; n < 3; n += 1) await bot.exclusive({ account: 'MASTER', label: 'balance' }, async () => {});
-  await bot.exclusive({ account: 'USER:alice', label: '残高照会', outcome: () => 'unsettled' }, async () => {});
-});
+const test = daemonPerFile()
+  .extend('bot', { scope: 'file', auto: true }, async ({ place }, { onCleanup }) => {
+    const bot = await connect({ name: 'grid-bot', socket: place.socket });
+    onCleanup(() => bot.close());
+    for (let n = 0; n < 3; n += 1) await bot.exclusive({ account: 'MASTER', label: 'balance' }, async () => {});
+    await bot.exclusive({ account: 'USER:alice', label: '残高照会', outcome: () => 'unsettled' }, async () => {});
+    return bot;
+  })
+  // A terminal with a shell in it.
+  .extend(
+    'open',
+    (
+      // biome-ignore lint/correctness/noEmptyPattern: the runner reads from the pattern what a fixture needs
+      {},
+      { onCleanup },
+    ) => {
+      const terminals: Terminal[] = [];
+      onCleanup(() => {
+        for (const terminal of terminals) terminal.end();
+      });
+      return async (options?: TerminalOptions) => {
+        const terminal = new Terminal(options);
+        terminals.push(terminal);
+        await terminal.until(/^[#$]/m);
+        return terminal;
+      };
+    },
+  )
+  // A terminal in which top runs, and after it the line that says how it ended.
+  .extend('opened', ({ place, open }) => async (options?: TerminalOptions, command = top(place.socket)) => {
+    const terminal = await open(options);
+    terminal.type('echo before');
+    await terminal.until(/^before$/m);
+    terminal.type(`${command}; echo ended with $?`);
+    await terminal.until(/q quit/);
+    return terminal;
+  })
+  // A place without a daemon, until one is started.
+  .extend('elsewhere', ({ place, start }) => {
+    const dir = mkdtempSync(join(place.dir, 'elsewhere-'));
+    return {
+      socket: join(dir, 'nonced.sock'),
+      start: () => start({ args: ['--state-dir', join(dir, 'state'), '--runtime-dir', dir] }),
+    };
+  })
+  .extend('signal', ({ place }) => async (name: string) => {
+    const { stdout } = await shell(`pgrep -f -- '^${process.execPath} ${NONCED} top .*${place.socket}'`);
+    const pids = stdout.trim().split('\n').map(Number);
+    expect(pids).toHaveLength(1);
+    process.kill(pids[0] ?? 0, `SIG${name}`);
+  });
 
-afterAll(async () => {
-  await bot.close();
-  await daemon.end('SIGTERM');
-  place.remove();
-});
-
-/** A terminal in which top runs, and after it the line that says how it ended. */
-async function opened(options?: TerminalOptions, command = TOP): Promise<Terminal> {
-  terminal = new Terminal(options);
-  await terminal.until(/^[#$]/m);
-  terminal.type('echo before');
-  await terminal.until(/^before$/m);
-  terminal.type(`${command}; echo ended with $?`);
-  await terminal.until(/q quit/);
-  return terminal;
+/** The shell has its terminal back as it was: the text of before, the cursor, and the echo of what is typed. */
+async function restoredWith(code: number, terminal: Terminal): Promise<void> {
+  await terminal.until(new RegExp(`^before\\n[\\s\\S]*^ended with ${code}$`, 'm'));
+  expect(terminal.state()).toEqual({ cursor: true, other: false });
+  terminal.type('echo "$((20 + 3))"');
+  await terminal.until(/^. echo "\$\(\(20 \+ 3\)\)"\n23$/m);
 }
 
 describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
-  afterEach(() => {
-    terminal.end();
-  });
-
-  test('at 80x24 there is one line for each lane and account, none is wrapped, and the last one says the keys', async () => {
+  test('at 80x24 there is one line for each lane and account, none is wrapped, and the last one says the keys', async ({
+    bot,
+    opened,
+  }) => {
     const grant = await bot.acquire({ account: 'MASTER', label: 'place order' });
-    await opened();
+    const terminal = await opened();
     // Its first picture has no rates yet, for it has asked once.
     const text = await terminal.until((screen) => screen.includes('place order') && /^ {2}MASTER +\d/m.test(screen));
     await grant.release();
@@ -61,8 +94,10 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     expect(terminal.state()).toEqual({ cursor: false, other: true });
   });
 
-  test('at 200x50 there is more, and a change of the size is followed, also by a display that stands still', async () => {
-    await opened({ columns: 200, rows: 50 });
+  test('at 200x50 there is more, and a change of the size is followed, also by a display that stands still', async ({
+    opened,
+  }) => {
+    const terminal = await opened({ columns: 200, rows: 50 });
     await terminal.until(/hold p50 .* last 2 min/);
     expect(terminal.lines()[48]).toMatch(/^q quit/);
     terminal.keys('Space');
@@ -78,8 +113,10 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     await terminal.until(/too small/);
   });
 
-  test('keys sort, filter, open an account, help, pause, and quit; the screen of before is there again', async () => {
-    await opened();
+  test('keys sort, filter, open an account, help, pause, and quit; the screen of before is there again', async ({
+    opened,
+  }) => {
+    const terminal = await opened();
     terminal.keys('s');
     await terminal.until(/s sort: calls/);
     terminal.keys('/', 'a', 'l', 'i');
@@ -97,45 +134,35 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     terminal.keys('Space');
     await terminal.until((text) => !text.includes('paused'));
     terminal.keys('q');
-    await restoredWith(0);
+    await restoredWith(0, terminal);
   });
 
-  /** The shell has its terminal back as it was: the text of before, the cursor, and the echo of what is typed. */
-  async function restoredWith(code: number): Promise<string> {
-    await terminal.until(new RegExp(`^before\\n[\\s\\S]*^ended with ${code}$`, 'm'));
-    expect(terminal.state()).toEqual({ cursor: true, other: false });
-    terminal.type('echo "$((20 + 3))"');
-    return terminal.until(/^. echo "\$\(\(20 \+ 3\)\)"\n23$/m);
-  }
-
-  test.each([
-    ['Ctrl-C', 0, () => terminal.keys('C-c')],
-    ['SIGTERM', 143, () => signalled('TERM')],
-    ['SIGHUP', 129, () => signalled('HUP')],
-  ])('%s gives the terminal back', async (_name, code, end) => {
-    await opened();
-    await end();
-    await restoredWith(code);
+  test('Ctrl-C gives the terminal back', async ({ opened }) => {
+    const terminal = await opened();
+    terminal.keys('C-c');
+    await restoredWith(0, terminal);
   });
 
-  async function signalled(signal: string): Promise<void> {
-    const { stdout } = await shell(`pgrep -f -- '^${process.execPath} ${NONCED} top .*${place.socket}'`);
-    const pids = stdout.trim().split('\n').map(Number);
-    expect(pids).toHaveLength(1);
-    process.kill(pids[0] ?? 0, `SIG${signal}`);
-  }
+  test.for([
+    ['TERM', 143],
+    ['HUP', 129],
+  ] as const)('SIG%s gives the terminal back', async ([name, code], { opened, signal }) => {
+    const terminal = await opened();
+    await signal(name);
+    await restoredWith(code, terminal);
+  });
 
-  test('an uncaught error gives the terminal back, and can be read', async () => {
+  test('an uncaught error gives the terminal back, and can be read', async ({ place, opened, signal }) => {
     const crash = "data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('a-defect'))})";
-    await opened({}, `NODE_OPTIONS="--import=${crash}" ${TOP}`);
-    await signalled('USR2');
+    const terminal = await opened({}, `NODE_OPTIONS="--import=${crash}" ${top(place.socket)}`);
+    await signal('USR2');
     const text = await terminal.until(/ended with \d/);
     expect(text).toContain('Error: a-defect');
-    await restoredWith(1);
+    await restoredWith(1, terminal);
   });
 
-  test('Ctrl-Z gives the terminal back, and fg takes it again', async () => {
-    await opened();
+  test('Ctrl-Z gives the terminal back, and fg takes it again', async ({ opened }) => {
+    const terminal = await opened();
     terminal.keys('C-z');
     await terminal.until(/^before\n[\s\S]*Stopped/m);
     expect(terminal.state()).toEqual({ cursor: true, other: false });
@@ -146,86 +173,72 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     await terminal.until(/^before\n/m);
   });
 
-  test('a daemon that goes and another that comes are told, and it goes on', async () => {
-    await opened();
+  test('a daemon that goes and another that comes are told, and it goes on', async ({ daemon, bot, start, opened }) => {
+    const terminal = await opened();
     await daemon.end('SIGKILL');
     await terminal.until(/^! for .*: no daemon answers at /m);
     expect(terminal.text()).toMatch(/^ {2}MASTER/m);
-    daemon = await startDaemonProcess(place);
+    await start();
     await terminal.until(/^! another daemon has answered for .*, epoch \d+/m);
     await bot.exclusive({ account: 'AFTER' }, async () => {});
     await terminal.until(/^ {2}AFTER/m);
   });
 
-  test('where no daemon is from the start, it says so and waits for one', async () => {
-    const other = daemonPlace();
-    try {
-      await opened({}, TOP.replace(place.socket, other.socket));
-      await terminal.until(/^! for .*: no daemon answers at /m);
-      const late = await startDaemonProcess(other);
-      try {
-        await terminal.until(/no account is in use/);
-      } finally {
-        await late.end('SIGTERM');
-      }
-    } finally {
-      other.remove();
-    }
+  test('where no daemon is from the start, it says so and waits for one', async ({ opened, elsewhere }) => {
+    const terminal = await opened({}, top(elsewhere.socket));
+    await terminal.until(/^! for .*: no daemon answers at /m);
+    await elsewhere.start();
+    await terminal.until(/no account is in use/);
   });
 
-  test('NO_COLOR and a terminal that does not take UTF-8 are respected', async () => {
-    await opened({ env: { NO_COLOR: '1', LANG: 'C' } });
+  test('NO_COLOR and a terminal that does not take UTF-8 are respected', async ({ opened }) => {
+    const terminal = await opened({ env: { NO_COLOR: '1', LANG: 'C' } });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are made of these
     expect(terminal.coloured()).not.toMatch(/\u001b\[[\d;]*m/);
     expect(terminal.text()).toMatch(/up\/down enter: calls/);
   });
 
-  test('wide and combined characters in what bots are called do not move the columns', async () => {
-    const odd = await RawConnection.open(place.socket);
+  test('wide and combined characters in what bots are called do not move the columns', async ({ raw, opened }) => {
+    const odd = await raw();
     await odd.ask('hello', { name: '👩‍🚀e\u0301日本語', pid: 1 });
     const { token } = await odd.ask('acquire', { account: 'MASTER', label: '日本語日本語日本語' });
-    await opened();
+    const terminal = await opened();
     const text = await terminal.until(/日本語日/);
     expect(text).toMatch(/日本語日本… +\d[\d.]* m?s +\d\d\.\d s +- +-$/m);
     expect(text.split('\n')[22]).toMatch(/^q quit/);
     await odd.ask('release', { token });
-    odd.destroy();
   });
 
-  test('a dumb terminal gets a line at each interval', async () => {
-    terminal = new Terminal({ columns: 160 });
-    await terminal.until(/^[#$]/m);
-    terminal.type(`TERM=dumb ${TOP}`);
+  test('a dumb terminal gets a line at each interval', async ({ place, open }) => {
+    const terminal = await open({ columns: 160 });
+    terminal.type(`TERM=dumb ${top(place.socket)}`);
     await terminal.until(/(?:^\d{4}-\S+Z {2}[\d.-]+ calls\/s .* held .* waiting.*\n){2}/m);
     expect(terminal.state()).toEqual({ cursor: true, other: false });
   });
 });
 
 describe('top where there is no terminal', () => {
-  test('prints a line at each interval, and ends when its reader is gone', async () => {
-    const { stdout, stderr, code } = await shell(`${TOP} | head -n 3`);
+  test('prints a line at each interval, and ends when its reader is gone', async ({ place }) => {
+    const { stdout, stderr, code } = await shell(`${top(place.socket)} | head -n 3`);
     expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
     expect(stdout.trimEnd().split('\n')).toHaveLength(3);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
     expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
   });
 
-  test('says that no daemon answers, and goes on when one does', async () => {
-    const other = daemonPlace();
-    const child = spawn(process.execPath, [NONCED, 'top', '--interval', '100ms', '--socket', other.socket]);
+  test('says that no daemon answers, and goes on when one does', async ({ elsewhere }) => {
+    const child = spawn(process.execPath, [NONCED, 'top', '--interval', '100ms', '--socket', elsewhere.socket]);
     let said = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       said += text;
     });
     try {
       await eventually('it says so', () => /no daemon answers/.test(said));
-      const late = await startDaemonProcess(other);
+      await elsewhere.start();
       await eventually('it goes on', () => /calls\/s/.test(said));
-      await late.end('SIGTERM');
     } finally {
       child.kill();
       await once(child, 'close');
-      other.remove();
     }
   });
 
