@@ -175,6 +175,14 @@ export type BrokerEvent =
   | { readonly kind: 'rejected'; readonly call: ObservedCall; readonly before: ObservedCall | undefined }
   | { readonly kind: 'breaker-changed'; readonly account: string; readonly openFor: NotedBreaker['openFor'] }
   | { readonly kind: 'exchange-changed'; readonly exchange: string; readonly isDown: boolean }
+  /** One process alone gets no answer from the exchange and is held back, or gets answers again. */
+  | {
+      readonly kind: 'caller-changed';
+      readonly exchange: string;
+      readonly holder: string | undefined;
+      readonly pid: number | undefined;
+      readonly isHeldBack: boolean;
+    }
   /** The account was known by another API key. */
   | { readonly kind: 'key-changed'; readonly account: string }
   // What an operator has changed.

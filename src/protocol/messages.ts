@@ -222,6 +222,12 @@ export interface StatusResult {
     readonly exchange: string;
     /** How long it has counted as down; null while it answers. */
     readonly downForMs: number | null;
+    /** The processes that alone get no answer, and since when they are held back. Missing before 0.2. */
+    readonly heldBack?: readonly {
+      readonly name: string | null;
+      readonly pid: number | null;
+      readonly forMs: number;
+    }[];
   }[];
   readonly accounts: readonly AccountStatus[];
   readonly lanes: readonly LaneStatus[];

@@ -17,10 +17,10 @@ async function atOnce(machine: Machine, params: Partial<AcquireParams> = {}): Pr
   return answer?.kind === 'refused' ? answer.refusal.code : answer?.kind;
 }
 
-/** Calls that are granted and end at once. */
+/** Calls that are granted and end at once. Each account has a process of its own. */
 async function end(machine: Machine, account: string, ...outcomes: Outcome[]): Promise<void> {
   for (const outcome of outcomes) {
-    const bot = machine.connect();
+    const bot = machine.connect(account);
     const id = bot.acquire({ account });
     await settled();
     bot.release(bot.grant(id).token, false, outcome);
@@ -283,7 +283,7 @@ describe('an exchange that is down', () => {
     await end(machine, 'A', 'unsettled', 'unsettled');
     await end(machine, 'ELSEWHERE', 'ok', 'unsettled', 'unsettled');
     expect(await atOnce(machine, { account: 'A' })).toBe('granted');
-    await end(machine, 'A', 'unsettled');
+    await end(machine, 'B', 'unsettled');
     expect(await atOnce(machine, { account: 'A' })).toBe('EXCHANGE_DOWN');
     expect(await atOnce(machine, { account: 'ELSEWHERE' })).toBe('granted');
   });
@@ -291,7 +291,7 @@ describe('an exchange that is down', () => {
   test('who waits is refused when it goes down, but for the urgent', async () => {
     const machine = await Machine.started({ policies: ELSEWHERE });
     await end(machine, 'A', 'unsettled', 'unsettled');
-    const [holder, bot] = [machine.connect(), machine.connect()];
+    const [holder, bot] = [machine.connect('holder'), machine.connect()];
     const held = holder.acquire({ account: 'A' });
     const ids = [bot.acquire({ account: 'A' }), bot.acquire({ account: 'B', priority: 'background' })];
     const urgent = bot.acquire({ account: 'B', priority: 'urgent' });
@@ -306,7 +306,7 @@ describe('an exchange that is down', () => {
       await machine.advance(4_999);
       expect(await atOnce(machine, { account: 'A' })).toBe('EXCHANGE_DOWN');
       await machine.advance(1);
-      const bot = machine.connect();
+      const bot = machine.connect(round % 2 === 0 ? 'one' : 'other');
       const id = bot.acquire({ account: round % 2 === 0 ? 'A' : 'B', ttlMs: 60_000 });
       await settled();
       expect(bot.grant(id).ttlMs).toBe(5_000);
@@ -329,7 +329,8 @@ describe('an exchange that is down', () => {
     const machine = await Machine.started({ exclusive: 'account' });
     const bot = machine.connect();
     const { token } = bot.grant(bot.acquire({ account: 'A', ttlMs: 60_000 }));
-    await end(machine, 'B', 'unsettled', 'unsettled', 'unsettled');
+    await end(machine, 'B', 'unsettled', 'unsettled');
+    await end(machine, 'C', 'unsettled');
     expect(await atOnce(machine, { account: 'B' })).toBe('EXCHANGE_DOWN');
     await machine.advance(0.25);
     // Rounded down: what is told is never more than what holds.
@@ -510,6 +511,75 @@ describe('one key, one label', () => {
     await atOnce(machine, { account: 'A', key: 'aa' });
     await machine.advance(1);
     expect(await atOnce(machine, { account: 'B', key: 'aa' })).toBe('granted');
+  });
+});
+
+describe('a process that alone gets no answer', () => {
+  test('is held back over all its accounts and connections, with what waits of it, and nobody else is', async () => {
+    const machine = await Machine.started();
+    await end(machine, 'A', 'unavailable', 'unavailable');
+    const [holder, broken, healthy] = [machine.connect('A'), machine.connect('A'), machine.connect('healthy')];
+    const held = holder.acquire({ account: 'A' });
+    await settled();
+    const waiting = [broken.acquire({ account: 'B' }), broken.acquire({ account: 'B', priority: 'urgent' })] as const;
+    const other = healthy.acquire({ account: 'A' });
+    holder.release(holder.grant(held).token, false, 'unavailable');
+    expect(broken.answer(waiting[0])).toMatchObject({
+      refusal: { code: 'EXCHANGE_DOWN', message: expect.stringContaining('only A (pid 4711) gets no answer') },
+    });
+    const { token, ttlMs } = broken.grant(waiting[1]);
+    expect(ttlMs).toBe(5_000);
+    broken.release(token, false, 'unavailable');
+    expect(healthy.grant(other).ttlMs).toBe(20_000);
+    expect(machine.broker.status().exchanges).toMatchObject([
+      { downForMs: null, heldBack: [{ name: 'A', pid: 4711, forMs: 0 }] },
+    ]);
+    healthy.release(healthy.grant(other).token, false, 'ok');
+    await machine.advance(5_000);
+    await end(machine, 'A', 'ok');
+    expect(machine.broker.status().exchanges).toMatchObject([{ downForMs: null, heldBack: [] }]);
+    expect(machine.observed.filter((what) => what === 'caller-changed')).toHaveLength(2);
+  });
+});
+
+describe('a call of which nothing was sent', () => {
+  test('does not use up the probe of a breaker', async () => {
+    const machine = await quarantined();
+    await machine.advance(MINUTE_MS);
+    await end(machine, 'MASTER', 'unused', 'unused');
+    expect(await atOnce(machine)).toBe('granted');
+    expect(await atOnce(machine)).toBe('QUARANTINED');
+  });
+
+  test('nor that of an exchange', async () => {
+    const machine = await Machine.started();
+    await end(machine, 'A', 'unsettled', 'unsettled');
+    await end(machine, 'B', 'unsettled');
+    await machine.advance(5_000);
+    await end(machine, 'A', 'unused', 'unused');
+    expect(await atOnce(machine, { account: 'A' })).toBe('granted');
+    expect(await atOnce(machine, { account: 'A' })).toBe('EXCHANGE_DOWN');
+  });
+
+  test('gives its cost back, and what waits for the bucket goes on at once', async () => {
+    const machine = await Machine.started({ policies: pacedBy(10, 1), exclusive: 'off' });
+    const bot = machine.connect();
+    await machine.advance(60_000);
+    const first = bot.acquire({ cost: 10 });
+    await settled();
+    const second = bot.acquire({ cost: 10 });
+    await settled();
+    expect(bot.answer(second)).toBeUndefined();
+    bot.release(bot.grant(first).token, false, 'unused');
+    await settled();
+    expect(bot.answer(second)?.kind).toBe('granted');
+    // A further nonce may have been sent.
+    bot.release(bot.grant(second).token, false, 'unused');
+    const third = bot.acquire({ cost: 9 });
+    await settled();
+    expect(bot.answer(bot.next(bot.grant(third).token))?.kind).toBe('drawn');
+    bot.release(bot.grant(third).token, false, 'unused');
+    expect(machine.broker.status().accounts).toMatchObject([{ pace: { level: 10 } }]);
   });
 });
 

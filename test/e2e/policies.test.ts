@@ -217,8 +217,9 @@ test('rejected nonces are logged with who held the lane before, and three in a r
 
 test('an exchange that does not answer is left alone, but for urgent calls with short leases', async () => {
   const running = await started({ exchanges: { other: {} }, accounts: { 'O:*': { exchange: 'other' } } });
-  const client = await bot('bot');
-  for (const account of ['A', 'B', 'C']) await call(client, account, 'unsettled');
+  const [client, other] = [await bot('bot'), await bot('other')];
+  for (const account of ['A', 'B']) await call(client, account, 'unsettled');
+  await call(other, 'C', 'unsettled');
   await expect(client.acquire({ account: 'D' })).rejects.toMatchObject({ code: 'EXCHANGE_DOWN', sent: false });
   await running.says('exchange default does not answer');
   await call(client, 'O:1');
@@ -226,6 +227,19 @@ test('an exchange that does not answer is left alone, but for urgent calls with 
   expect(urgent.ttlMs).toBe(5_000);
   await urgent.release('ok');
   await call(client, 'D');
+});
+
+test('one program that alone gets no answer is held back alone, by name', async () => {
+  const running = await started({});
+  const [broken, healthy] = [await bot('broken'), await bot('healthy')];
+  for (const account of ['A', 'B', 'A']) await call(broken, account, 'unavailable');
+  await expect(broken.acquire({ account: 'C' })).rejects.toMatchObject({
+    code: 'EXCHANGE_DOWN',
+    message: expect.stringContaining(`only broken (pid ${process.pid}) gets no answer from the exchange`),
+  });
+  await running.says('gets no answer from exchange default');
+  for (const account of ['A', 'B', 'C']) await call(healthy, account);
+  expect((await nonced('status')).stdout).toContain(`only broken (pid ${process.pid}) has got no answer`);
 });
 
 test("advance --account raises one key's nonces, durably, and nobody else's", async () => {

@@ -33,6 +33,11 @@ export function familiesOf(metrics: MetricsResult, wallMs: number): readonly Fam
       '1 while an exchange counts as down because its last calls got no answer.',
       metrics.status.exchanges.map(({ exchange, downForMs }) => one(flag(downForMs !== null), { exchange })),
     ),
+    gauge(
+      'nonced_exchange_held_back',
+      'Processes that alone get no answer from an exchange, and are held back.',
+      metrics.status.exchanges.map(({ exchange, heldBack = [] }) => one(heldBack.length, { exchange })),
+    ),
     ...ofAccounts(metrics.accounts),
   ];
 }

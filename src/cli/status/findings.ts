@@ -71,8 +71,19 @@ function ofTheDisk({ durability: { state, problem } }: StatusResult, type: HowTo
   }
 }
 
-function ofExchange({ exchange, downForMs }: StatusResult['exchanges'][number], type: HowToType): Finding[] {
-  if (downForMs === null) return [];
+function ofExchange(
+  { exchange, downForMs, heldBack = [] }: StatusResult['exchanges'][number],
+  type: HowToType,
+): Finding[] {
+  if (downForMs === null) {
+    return heldBack.map(({ name, pid, forMs }) =>
+      now(
+        `only ${processText(name, pid)} has got no answer from exchange ${exchange}, for ${formatDuration(forMs)}`,
+        'look at its proxy, DNS and URL first; until it gets one, only its urgent calls and a probe every 5 s go through',
+        type.look('top'),
+      ),
+    );
+  }
   return [
     now(
       `exchange ${exchange} has not answered for ${formatDuration(downForMs)}`,

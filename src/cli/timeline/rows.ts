@@ -212,6 +212,8 @@ function labelOf({ kind, subject, severity, text }: Happening): string {
       return isGood ? `${what} let through` : `${what} quarantined`;
     case 'exchange-changed':
       return isGood ? `exchange ${what} up` : `exchange ${what} down`;
+    case 'caller-changed':
+      return isGood ? 'a program let through' : 'a program held back';
     case 'drain-changed':
       return isGood ? 'drain ended' : 'drain';
     case 'exclusion-changed':

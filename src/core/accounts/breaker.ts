@@ -21,6 +21,12 @@ export interface BreakerRefusal {
   readonly retryAfterMs: number;
 }
 
+/** A call that an open breaker has let through: what was noted before it and after it. */
+export interface BreakerProbe {
+  readonly before: NotedBreaker;
+  readonly after: NotedBreaker;
+}
+
 const CLOSED: NotedBreaker = {
   openFor: undefined,
   openedAtMs: 0,
@@ -73,16 +79,28 @@ export class Breaker {
     return { trouble: openFor, inARow, retryAfterMs: passesAtMs - nowMs };
   }
 
-  /** Counts a call that begins. Returns true if it was a probe, so that others must wait for the next one. */
-  passed(priority: Priority, nowMs: number): boolean {
-    if (!this.isOpen) return false;
+  /** Counts a call that begins. Returns the probe if it was one, so that others must wait for the next one. */
+  passed(priority: Priority, nowMs: number): BreakerProbe | undefined {
+    if (!this.isOpen) return undefined;
+    const before = this.#now;
     const { probeAtMs, probeEveryMs } = this.#now;
     if (probeAtMs <= nowMs) {
       const next = Math.min(2 * probeEveryMs, LONGEST_PROBE_MS);
       this.#now = { ...this.#now, probeAtMs: nowMs + probeEveryMs, probeEveryMs: next };
     }
     if (priority === 'urgent') this.#now = { ...this.#now, urgentAtMs: nowMs + URGENT_EVERY_MS };
-    return true;
+    return { before, after: this.#now };
+  }
+
+  /** Takes back a probe of which nothing was sent, so that the next call is the probe. */
+  takeBack({ before, after }: BreakerProbe): void {
+    const now = this.#now;
+    if (!this.isOpen || now.openedAtMs !== before.openedAtMs) return;
+    // What a later probe has set stays.
+    if (now.probeAtMs === after.probeAtMs) {
+      this.#now = { ...this.#now, probeAtMs: before.probeAtMs, probeEveryMs: before.probeEveryMs };
+    }
+    if (now.urgentAtMs === after.urgentAtMs) this.#now = { ...this.#now, urgentAtMs: before.urgentAtMs };
   }
 
   /** Counts a call that began no earlier than `begunAtMs` and has ended. Returns true if that opened or closed the breaker. */

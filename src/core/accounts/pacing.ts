@@ -16,12 +16,15 @@ export class LeakyBucket {
   #emptyAtMs: number;
   /** What the calls under way cost: those that were let through and have not ended. */
   #underWay: number;
+  /** The calls that began up to then are part of a level that was not counted here, so they cannot be taken out of it. */
+  #toldAtMs: number;
 
   /** `level` is what it holds at `nowMs`, which may be more than `max`. `underWay` is the part of calls that have not ended. */
   constructor(pacing: Pacing, level: number, nowMs: number, underWay = 0) {
     this.pacing = pacing;
     this.#msPerUnit = 1000 / pacing.perSecond;
     this.#underWay = underWay;
+    this.#toldAtMs = underWay > 0 ? nowMs : Number.NEGATIVE_INFINITY;
     this.#emptyAtMs = nowMs + level * this.#msPerUnit;
   }
 
@@ -56,8 +59,23 @@ export class LeakyBucket {
     this.#underWay = Math.max(0, this.#underWay - cost);
   }
 
+  /**
+   * Counts the end of a call of which nothing was sent, and gives back what it cost. That is no subtraction: what has
+   * leaked since it began has leaked from it, too. What is still under way may arrive from now on, so the bucket is no
+   * emptier than that.
+   */
+  givenBack(cost: number, begunAtMs: number, nowMs: number): void {
+    if (begunAtMs <= this.#toldAtMs) {
+      this.ended(cost, nowMs);
+      return;
+    }
+    this.#underWay = Math.max(0, this.#underWay - cost);
+    this.#emptyAtMs = Math.max(this.#emptyAtMs - cost * this.#msPerUnit, nowMs + this.#underWay * this.#msPerUnit);
+  }
+
   /** Fills the bucket, because the exchange says that its own counter is full. */
   fill(nowMs: number): void {
+    this.#toldAtMs = nowMs;
     this.#emptyAtMs = Math.max(this.#emptyAtMs, nowMs + this.pacing.max * this.#msPerUnit);
   }
 }

@@ -1,9 +1,11 @@
 import { formatDuration } from '../../durations.ts';
 import { type Refusal, refusal } from '../../errors.ts';
+import { processText } from '../../process-text.ts';
 import type { Unit } from '../../terms.ts';
 import { describeUnit } from '../nonces/sequence-clock.ts';
 import type { Account } from './account.ts';
 import type { BreakerRefusal } from './breaker.ts';
+import type { ExchangeRefusal } from './exchange.ts';
 import { DEFAULT_EXCHANGE } from './policies.ts';
 
 export function unitMismatch(account: Account, unit: Unit): Refusal {
@@ -43,14 +45,17 @@ export function quarantined(account: string, { trouble, inARow, retryAfterMs }: 
   );
 }
 
-export function exchangeDown(exchange: string, retryAfterMs: number): Refusal {
+export function exchangeDown(exchange: string, { retryAfterMs, only }: ExchangeRefusal): Refusal {
   const which = exchange === DEFAULT_EXCHANGE ? 'the exchange' : `exchange ${exchange}`;
-  return refusal(
-    'EXCHANGE_DOWN',
-    `${which} did not answer the last calls; until it does, only urgent calls and a probe every few seconds are let ` +
-      `through. Ask again in ${formatDuration(retryAfterMs)}`,
-    Math.ceil(retryAfterMs),
-  );
+  const again = `Ask again in ${formatDuration(retryAfterMs)}`;
+  const text =
+    only === undefined
+      ? `${which} did not answer the last calls; until it does, only urgent calls and a probe every few seconds are let ` +
+        `through. ${again}`
+      : `of the programs on this host, only ${processText(only.name, only.pid)} gets no answer from ${which}: look at its ` +
+        'proxy, DNS and URL first. Until it gets one, only its urgent calls and a probe every few seconds are let ' +
+        `through. ${again}`;
+  return refusal('EXCHANGE_DOWN', text, Math.ceil(retryAfterMs));
 }
 
 /** The daemon never waits with a further nonce under a lease, because other requests wait for that lane. */

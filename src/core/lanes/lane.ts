@@ -142,6 +142,14 @@ export class Lane<W extends Queued<W>, L extends Held> implements Deadline {
     this.#ranks[queue.first.priority].ready.reschedule(queue, queue.first.arrival);
   }
 
+  /** Makes the parked queues of an account ready again. */
+  unparkAll(account: object): void {
+    for (const { queues } of Object.values(this.#ranks)) {
+      const queue = queues.get(account);
+      if (queue !== undefined) this.unpark(queue);
+    }
+  }
+
   /** Removes all waiters and returns them. */
   drain(): W[] {
     const waiters = [...this.waiters()];

@@ -73,7 +73,7 @@ export class Admission {
     if (account === undefined) return;
     const { clock, deadlines, lanes } = this.#parts;
     const nowMs = clock.monotonicMs();
-    const refused = this.#refusalOf(account, params, nowMs) ?? this.#room.noRoomFor(client);
+    const refused = this.#refusalOf(client, account, params, nowMs) ?? this.#room.noRoomFor(client);
     if (refused !== undefined) {
       client.peer.refused(id, refused);
       return;
@@ -155,14 +155,19 @@ export class Admission {
   }
 
   /** Returns why an `acquire` of the account is refused at once, if so. */
-  #refusalOf(account: Account, { unit, key, priority, cost }: AcquireParams, nowMs: number): Refusal | undefined {
+  #refusalOf(
+    caller: Client,
+    account: Account,
+    { unit, key, priority, cost }: AcquireParams,
+    nowMs: number,
+  ): Refusal | undefined {
     const { accounts, drain, observer } = this.#parts;
     if (unit !== undefined && unit !== account.sequence.unit) {
       account.refusedUnits = { count: (account.refusedUnits?.count ?? 0) + 1, unit };
       return unitMismatch(account, unit);
     }
     if (drain.isOn && priority !== 'urgent') return DRAINING;
-    const refused = refusalOf(account, priority, cost, nowMs);
+    const refused = refusalOf(account, { caller, priority, cost }, nowMs);
     if (refused !== undefined || key === undefined) return refused;
     const claim = accounts.claim(account, key);
     if (claim?.kind === 'changed') observer.observe({ kind: 'key-changed', account: account.name });

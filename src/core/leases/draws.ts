@@ -64,8 +64,7 @@ export class Draws {
     const nowMs = clock.monotonicMs();
     // Looked at again: while the draw waited, its account may have been paused or used up its pace, and the lease may have
     // moved to another lane.
-    const refused =
-      under === undefined ? bareRefusal(account) : this.#uncovered(under.lease, account, under.cost, nowMs);
+    const refused = under === undefined ? bareRefusal(account) : this.#uncovered(draw, under.lease, under.cost, nowMs);
     if (refused !== undefined) {
       client.peer.refused(id, refused);
       return true;
@@ -94,7 +93,8 @@ export class Draws {
       under.lease.lastNonce = last;
       if (account !== under.lease.account) under.lease.alsoFor = account.name;
       charge(under.lease, account, under.cost);
-      isProbe = pass(account, under.lease.priority, under.cost, nowMs);
+      const { priority } = under.lease;
+      isProbe = pass(account, { caller: client, priority, cost: under.cost }, nowMs) !== undefined;
       if (account.bucket !== undefined || isProbe) accounts.note(account, nowMs);
       if (!phase.isGranting) return false;
     }
@@ -105,11 +105,11 @@ export class Draws {
   }
 
   /** Returns why the lease does not allow a further call of the account now, if so. */
-  #uncovered(lease: Lease, account: Account, cost: number, nowMs: number): Refusal | undefined {
+  #uncovered({ client, account }: Draw, lease: Lease, cost: number, nowMs: number): Refusal | undefined {
     const { lanes, leases } = this.#parts;
     if (!leases.isLive(lease)) return LEASE_LOST;
     if (account !== lease.account && !lanes.covers(lease.lane, account)) return nestedLane(lease, account.name);
-    const judgement = judge(account, lease.priority, cost, nowMs);
+    const judgement = judge(account, { caller: client, priority: lease.priority, cost }, nowMs);
     switch (judgement.kind) {
       case 'open':
         return undefined;
@@ -123,6 +123,7 @@ export class Draws {
 
 /** Adds a call of the account to the lease. Until the lease ends, the account is in use. */
 function charge(lease: Lease, account: Account, cost: number): void {
+  lease.taken = undefined;
   if (account === lease.account) {
     lease.cost += cost;
     return;

@@ -6,7 +6,7 @@
 import type { Refusal } from '../../errors.ts';
 import type { ExclusionPolicy } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
-import { judge, longestTtlMs, pass, refusalOf } from '../accounts/gate.ts';
+import { type Intent, judge, longestTtlMs, pass, refusalOf } from '../accounts/gate.ts';
 import { unitMismatch } from '../accounts/refusals.ts';
 import type { AccountQueue } from '../lanes/account-queue.ts';
 import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
@@ -97,7 +97,7 @@ export class Grants {
 
   /** Whether the chosen waiter's call may begin. If not, the waiter is parked or refused, so that the lane chooses another. */
   mayBegin(lane: LeaseLane, waiter: Waiter, nowMs: number, failure?: Error): boolean {
-    const { account, unit, priority, cost } = waiter;
+    const { account, unit } = waiter;
     if (!account.enlisted) {
       const enlisting = this.#parts.ledger.enlist(account);
       if (enlisting === 'crowded') return this.#room.refuse(waiter, CROWDED);
@@ -112,7 +112,7 @@ export class Grants {
     // Looked at again: all this may have changed while it waited.
     if (unit !== undefined && unit !== account.sequence.unit)
       return this.#room.refuse(waiter, unitMismatch(account, unit));
-    const judgement = judge(account, priority, cost, nowMs);
+    const judgement = judge(account, intentOf(waiter), nowMs);
     switch (judgement.kind) {
       case 'open':
         return true;
@@ -134,8 +134,8 @@ export class Grants {
   /** Refuses the waiters of the accounts that `concerns` names, if their calls may not begin any more. */
   sweep(concerns: (account: Account) => boolean): void {
     const nowMs = this.#parts.clock.monotonicMs();
-    this.#turnAway(({ account, priority, cost }) =>
-      concerns(account) ? refusalOf(account, priority, cost, nowMs) : undefined,
+    this.#turnAway((waiter) =>
+      concerns(waiter.account) ? refusalOf(waiter.account, intentOf(waiter), nowMs) : undefined,
     );
   }
 
@@ -211,7 +211,7 @@ export class Grants {
       this.#room.refuse(waiter, exhausted(account.sequence));
       return true;
     }
-    const ttlMs = Math.min(waiter.ttlMs, longestTtlMs(account));
+    const ttlMs = Math.min(waiter.ttlMs, longestTtlMs(account, client, nowMs));
     const expiresAtMs = nowMs + ttlMs;
     const waitedMs = nowMs - waiter.sinceMs;
     const lease: Lease = {
@@ -229,6 +229,7 @@ export class Grants {
       lastNonce: (drawn.nonce + BigInt(count - 1)) as Nonce,
       alsoFor: undefined,
       cost: waiter.cost,
+      taken: undefined,
       otherCosts: undefined,
       lane,
       client,
@@ -239,8 +240,10 @@ export class Grants {
     };
     // I4: noted before the grant is sent, so that a daemon that dies in between leaves a closed lane, not an open one.
     if (!leases.note(lease)) return false;
-    const isProbe = pass(account, waiter.priority, waiter.cost, nowMs);
-    if (account.bucket !== undefined || isProbe || !accounts.isNoted(account)) accounts.note(account, nowMs);
+    const probe = pass(account, intentOf(waiter), nowMs);
+    lease.taken = { probe };
+    if (account.bucket !== undefined || probe !== undefined || !accounts.isNoted(account))
+      accounts.note(account, nowMs);
     // Looked at again: a note that cannot be written ends everything.
     if (!phase.isGranting) return false;
     lane.granted(waiter, nowMs);
@@ -253,7 +256,11 @@ export class Grants {
     account.usedAtMs = nowMs;
     client.peer.granted(id, { nonce: drawn.nonce, count, token: lease.token, ttlMs, waitedMs });
     observer.granted?.(callOf(lease), count);
-    if (isProbe) this.sweep((other) => other === account || other.exchange === account.exchange);
+    if (probe !== undefined) this.sweep((other) => other === account || other.exchange === account.exchange);
     return true;
   }
+}
+
+function intentOf({ client, priority, cost }: Waiter): Intent {
+  return { caller: client, priority, cost };
 }

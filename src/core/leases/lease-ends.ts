@@ -6,9 +6,10 @@
 import type { Refusal } from '../../errors.ts';
 import type { LeaseEnd, Outcome, RevokeReason } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
-import { ended, longestTtlMs } from '../accounts/gate.ts';
+import type { ExchangeChange } from '../accounts/exchange.ts';
+import { ended, longestTtlMs, type Probe, takeBack } from '../accounts/gate.ts';
 import { SHUTTING_DOWN } from '../nonces/refusals.ts';
-import type { Token } from '../ports.ts';
+import type { BrokerEvent, Token } from '../ports.ts';
 import type { GrantedCall } from '../record/recent-calls.ts';
 import type { BrokerParts } from './broker-parts.ts';
 import { callOf, endedCallOf } from './calls.ts';
@@ -33,7 +34,7 @@ export class LeaseEnds {
     const nowMs = clock.monotonicMs();
     lease.ttlMs = ttlMs ?? lease.ttlMs;
     const asked = nowMs + lease.ttlMs;
-    const allowed = nowMs + longestTtlMs(lease.account);
+    const allowed = nowMs + longestTtlMs(lease.account, client, nowMs);
     // I7: an outage does not shorten a lease that was granted before it, not even when its holder renews it.
     lease.expiresAtMs = Math.min(asked, Math.max(allowed, lease.expiresAtMs));
     // I7: a renewal that is not noted would not count after a restart, so it is not promised.
@@ -52,7 +53,7 @@ export class LeaseEnds {
     }
     if (usedOwnClock) ledger.liftToNow(lease.account.sequence);
     this.end(lease, 'released', outcome, usedOwnClock);
-    this.#learn(lease, outcome);
+    this.#learn(client, lease, outcome);
     this.#grants.pump(lease.lane);
     return true;
   }
@@ -80,7 +81,8 @@ export class LeaseEnds {
     leases.end(lease);
     deadlines.remove(lease);
     lease.account.usedAtMs = nowMs;
-    this.#uncharge(lease.account, lease.cost, nowMs);
+    if (outcome === 'unused' && lease.taken !== undefined) this.#giveBack(lease, lease.taken.probe, nowMs);
+    else this.#uncharge(lease.account, lease.cost, nowMs);
     for (const [account, cost] of lease.otherCosts ?? []) {
       account.leases -= 1;
       this.#uncharge(account, cost, nowMs);
@@ -109,8 +111,20 @@ export class LeaseEnds {
     this.#parts.accounts.note(account, nowMs);
   }
 
+  /** Nothing was sent: what the call had taken is free again. */
+  #giveBack({ account, cost, grantedAtMs, lane }: Lease, probe: Probe | undefined, nowMs: number): void {
+    const { accounts } = this.#parts;
+    if (probe !== undefined) takeBack(account, probe, nowMs);
+    if (account.bucket !== undefined) {
+      account.bucket.givenBack(cost, grantedAtMs, nowMs);
+      // I8: what waits for the bucket may begin sooner now.
+      lane.unparkAll(account);
+    }
+    if (account.bucket !== undefined || probe !== undefined) accounts.note(account, nowMs);
+  }
+
   /** Passes on what the end of a call says about its account and exchange. */
-  #learn(lease: Lease, outcome: Outcome): void {
+  #learn(caller: Client, lease: Lease, outcome: Outcome): void {
     if (outcome === 'unknown' || outcome === 'unused') return;
     const { accounts, clock, observer } = this.#parts;
     const { account } = lease;
@@ -119,22 +133,34 @@ export class LeaseEnds {
     if (outcome === 'ok') account.okAtMs = nowMs;
     if (outcome === 'invalid-nonce') this.#rejected(callOf(lease));
     const before = breaker.noted();
-    const changed = ended(account, outcome, lease.begunAtMs, nowMs);
+    const changed = ended(account, { caller, outcome, begunAtMs: lease.begunAtMs }, nowMs);
     if (breaker.noted() !== before || outcome === 'rate-limited') accounts.note(account, nowMs);
     if (changed.breaker) {
       observer.observe({ kind: 'breaker-changed', account: account.name, openFor: breaker.trouble });
     }
-    if (changed.exchange) {
-      const isDown = exchange.downSinceMs !== undefined;
-      observer.observe({ kind: 'exchange-changed', exchange: exchange.name, isDown });
-    }
-    if (changed.breaker || changed.exchange) {
-      this.#grants.sweep((other) => other === account || (changed.exchange && other.exchange === exchange));
+    if (changed.exchange !== undefined) observer.observe(eventOf(exchange.name, changed.exchange));
+    if (changed.breaker || changed.exchange !== undefined) {
+      this.#grants.sweep(
+        (other) => other === account || (changed.exchange !== undefined && other.exchange === exchange),
+      );
     }
   }
 
   #rejected(call: GrantedCall): void {
     const { observer, recentCalls } = this.#parts;
     observer.observe({ kind: 'rejected', call, before: recentCalls.before(call) });
+  }
+}
+
+function eventOf(exchange: string, change: ExchangeChange): BrokerEvent {
+  switch (change.kind) {
+    case 'down':
+    case 'up':
+      return { kind: 'exchange-changed', exchange, isDown: change.kind === 'down' };
+    case 'held-back':
+    case 'let-through': {
+      const { name, pid } = change.caller;
+      return { kind: 'caller-changed', exchange, holder: name, pid, isHeldBack: change.kind === 'held-back' };
+    }
   }
 }

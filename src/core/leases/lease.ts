@@ -3,6 +3,7 @@
  */
 import type { Priority, Unit } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
+import type { Probe } from '../accounts/gate.ts';
 import type { AccountQueue, Queued } from '../lanes/account-queue.ts';
 import type { Deadline } from '../lanes/deadline-queue.ts';
 import type { Lane } from '../lanes/lane.ts';
@@ -65,6 +66,8 @@ export interface Lease extends Deadline {
   alsoFor: string | undefined;
   /** What the calls of its own account cost. */
   cost: number;
+  /** What its first call has taken, which is given back if nothing was sent; undefined once more than that was drawn. */
+  taken: { readonly probe: Probe | undefined } | undefined;
   /** What the calls of other accounts under it cost; undefined while there are none. */
   otherCosts: Map<Account, number> | undefined;
   lane: LeaseLane;

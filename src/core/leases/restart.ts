@@ -91,6 +91,7 @@ export class Restart {
       lastNonce: undefined,
       alsoFor: undefined,
       cost: 1,
+      taken: undefined,
       otherCosts: undefined,
       lane: lanes.of(account),
       client: undefined,

@@ -44,6 +44,15 @@ export function textOf(event: BrokerEvent): EventText {
       return event.isDown
         ? warn(`exchange ${event.exchange} does not answer: only urgent calls and probes are let through until it does`)
         : info(`exchange ${event.exchange} answers again`);
+    case 'caller-changed': {
+      const who = processText(event.holder, event.pid);
+      return event.isHeldBack
+        ? warn(
+            `only ${who} gets no answer from exchange ${event.exchange}: only its urgent calls and probes are let through ` +
+              'until it does. Look at its proxy, DNS and URL first',
+          )
+        : info(`${who} gets answers from exchange ${event.exchange} again`);
+    }
     case 'key-changed':
       return warn(
         `account ${event.account} has another API key than before; unless the key was replaced, a bot uses the wrong label`,

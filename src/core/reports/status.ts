@@ -33,9 +33,14 @@ export function statusOf(parts: BrokerParts, { waiting, grants, configurationPro
     paused: firstOf(ledger.paused(), (name) => name),
     drainingForMs: drain.sinceMs === undefined ? null : Math.round(nowMs - drain.sinceMs),
     configurationProblem: configurationProblem ?? null,
-    exchanges: firstOf(accounts.exchanges(), ({ name, downSinceMs }) => ({
-      exchange: name,
-      downForMs: downSinceMs === undefined ? null : Math.round(nowMs - downSinceMs),
+    exchanges: firstOf(accounts.exchanges(), (exchange) => ({
+      exchange: exchange.name,
+      downForMs: exchange.downSinceMs === undefined ? null : Math.round(nowMs - exchange.downSinceMs),
+      heldBack: firstOf(exchange.heldBack(nowMs), ({ caller, sinceMs }) => ({
+        name: caller.name ?? null,
+        pid: caller.pid ?? null,
+        forMs: Math.round(nowMs - sinceMs),
+      })),
     })),
     accounts: firstOf(accounts.values(), (account) => statusOfAccount(account, nowMs)),
     lanes: firstOf(lanes.busy(), (lane) => ({

@@ -113,13 +113,14 @@ test('what is wrong is 1: paused, quarantined, draining, down, a configuration t
     paused: ['A', 'GONE'],
     drainingForMs: 0,
     configurationProblem: 'unknown key',
-    exchanges: [{ exchange: 'default', downForMs: 0 }],
+    exchanges: [{ exchange: 'default', downForMs: 0, heldBack: [{ name: 'a', pid: 1, forMs: 0 }] }],
   });
   const ill = textOf({ status, accounts: [accountAnswer('MASTER', { paused: true, quarantined: true })] });
   for (const series of [
     'nonced_draining',
     'nonced_configuration_refused',
     'nonced_exchange_down{exchange="default"}',
+    'nonced_exchange_held_back{exchange="default"}',
     'nonced_account_paused{account="MASTER",exchange="default"}',
     'nonced_account_quarantined{account="MASTER",exchange="default"}',
   ]) {

@@ -35,6 +35,13 @@ const unusual: readonly (readonly [
     { exchanges: [{ exchange: 'kraken', downForMs: 180_000 }] },
   ],
   [
+    'one program that gets no answer',
+    2,
+    /only grid-bot \(pid 7\) has got no answer from exchange kraken, for 3 min 0 s/,
+    /proxy, DNS and URL/,
+    { exchanges: [{ exchange: 'kraken', downForMs: null, heldBack: [{ name: 'grid-bot', pid: 7, forMs: 180_000 }] }] },
+  ],
+  [
     'a quarantined account',
     2,
     /account A is quarantined: its nonces are rejected, the next call is tried in 42.0 s/,

@@ -102,7 +102,7 @@ describe('an open breaker', () => {
         retryAfterMs: 1,
       });
       expect(breaker.refuses('normal', dueMs)).toBeUndefined();
-      expect(breaker.passed('normal', dueMs)).toBe(true);
+      expect(breaker.passed('normal', dueMs)).toBeDefined();
       // The probe is used up.
       expect(breaker.refuses('normal', dueMs)).toBeDefined();
       nowMs = dueMs;
@@ -129,7 +129,7 @@ describe('an open breaker', () => {
   test('an urgent call passes at once and then once in ten seconds, and is no probe before its time', () => {
     const breaker = opened();
     expect(breaker.refuses('urgent', NOW_MS)).toBeUndefined();
-    expect(breaker.passed('urgent', NOW_MS)).toBe(true);
+    expect(breaker.passed('urgent', NOW_MS)).toBeDefined();
     expect(breaker.refuses('urgent', NOW_MS + 9_999)?.retryAfterMs).toBe(1);
     expect(breaker.refuses('urgent', NOW_MS + 10_000)).toBeUndefined();
     breaker.passed('urgent', NOW_MS + 10_000);
@@ -225,5 +225,28 @@ test('a closed breaker refuses nothing and has no probes', () => {
   const breaker = new Breaker();
   told(breaker, times(2, 'invalid-nonce'));
   expect(breaker.refuses('background', NOW_MS)).toBeUndefined();
-  expect(breaker.passed('urgent', NOW_MS)).toBe(false);
+  expect(breaker.passed('urgent', NOW_MS)).toBeUndefined();
+});
+
+test('a probe of which nothing was sent is taken back, unless another has been made since', () => {
+  const breaker = opened();
+  const dueMs = NOW_MS + MINUTE_MS;
+  const probe = breaker.passed('normal', dueMs);
+  if (probe === undefined) throw new Error('no probe');
+  breaker.ended('unsettled', dueMs, dueMs);
+  breaker.takeBack(probe);
+  expect(breaker.refuses('normal', dueMs)).toBeUndefined();
+  // And the next one is due as if this had been the first.
+  breaker.passed('normal', dueMs);
+  expect(breaker.refuses('normal', dueMs)?.retryAfterMs).toBe(2 * MINUTE_MS);
+  breaker.passed('normal', dueMs + 2 * MINUTE_MS);
+  breaker.takeBack(probe);
+  expect(breaker.refuses('normal', dueMs + 2 * MINUTE_MS)).toBeDefined();
+  const urgent = breaker.passed('urgent', dueMs + 2 * MINUTE_MS);
+  expect(breaker.refuses('urgent', dueMs + 2 * MINUTE_MS)).toBeDefined();
+  if (urgent !== undefined) breaker.takeBack(urgent);
+  expect(breaker.refuses('urgent', dueMs + 2 * MINUTE_MS)).toBeUndefined();
+  breaker.close();
+  breaker.takeBack(probe);
+  expect(breaker.isPristine).toBe(true);
 });

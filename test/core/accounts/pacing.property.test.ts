@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { LeakyBucket } from '../../../src/core/accounts/pacing.ts';
 import type { Policies } from '../../../src/core/accounts/policies.ts';
 import type { Token } from '../../../src/core/ports.ts';
 import type { ExclusionPolicy, Outcome, Priority } from '../../../src/terms.ts';
@@ -79,6 +80,7 @@ const step = fc.oneof(
         'ok',
         'ok',
         'unknown',
+        'unused',
         'rate-limited',
         'unsettled',
         'invalid-nonce',
@@ -140,7 +142,7 @@ interface Level {
 interface UnderWay {
   readonly account: string;
   readonly cost: number;
-  /** A guess of the daemon that has found the lease. */
+  /** The daemon may count it or not: a guess from before a restart, or a call of which nothing was sent. */
   readonly adopted?: boolean;
 }
 
@@ -175,6 +177,8 @@ class World {
   wasOff = false;
   /** How often a waiter was seen to wait for nothing but its pace. */
   paced = 0;
+  /** How many calls were given back. */
+  unsent = 0;
 
   private constructor(machine: Machine, tight: boolean) {
     this.machine = machine;
@@ -265,6 +269,17 @@ class World {
     this.#underWay.delete(token);
   }
 
+  /** Nothing was sent: the call was none. What the daemon may still count of it is not said. */
+  #unsent({ token, calls }: Live): void {
+    const [call] = calls;
+    if (call === undefined || calls.length > 1) return;
+    const { least, most } = this.#levelOf(call.account);
+    this.#setLevel(call.account, { least: Math.max(0, least - call.cost), most });
+    this.calls.splice(this.calls.indexOf(call), 1);
+    this.#underWay.set(token, [{ account: call.account, cost: call.cost, adopted: true }]);
+    this.unsent += 1;
+  }
+
   #ask(request: Omit<Request, 'id'>): number {
     const id = ++this.#ids;
     this.#asked.set(id, { ...request, id });
@@ -345,6 +360,7 @@ class World {
         if (lease === undefined) break;
         // Before the broker hears of it, which may let the next call through at once.
         if (what.outcome === 'rate-limited') this.#fill(lease.account);
+        if (what.outcome === 'unused') this.#unsent(lease);
         if (!lease.bot.release(lease.token, false, what.outcome)) throw new Error('a live lease was not released');
         break;
       }
@@ -466,7 +482,7 @@ function checkWindows({ calls, wasOff }: World): void {
 
 test('pacing is exact: no window is passed, and no waiter waits longer than its bucket makes it', async () => {
   const runs = shareOf(1_500);
-  const seen = { calls: 0, paced: 0 };
+  const seen = { calls: 0, paced: 0, unsent: 0 };
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...EXCLUSION),
@@ -485,6 +501,7 @@ test('pacing is exact: no window is passed, and no waiter waits longer than its 
         checkWindows(world);
         seen.calls += world.calls.length;
         seen.paced += world.paced;
+        seen.unsent += world.unsent;
       },
     ),
     { numRuns: runs },
@@ -492,4 +509,85 @@ test('pacing is exact: no window is passed, and no waiter waits longer than its 
   // It says nothing about runs in which nobody is let through, or nobody has to wait.
   expect(seen.calls).toBeGreaterThan(5 * runs);
   expect(seen.paced).toBeGreaterThan(runs);
+  expect(seen.unsent).toBeGreaterThan(runs / 4);
 }, 60_000);
+
+/** A call in a bucket by itself. */
+interface Counted {
+  readonly cost: number;
+  readonly beganAtMs: number;
+  endedAtMs: number | undefined;
+  fate: 'under way' | 'ended' | 'unused';
+}
+
+/**
+ * Returns when a bucket would be empty that had never seen the unused calls, by going through everything again: each
+ * call counts when it began, and once more as late as it can have come.
+ */
+function emptyWithoutUnused(calls: readonly Counted[], fills: readonly number[], pace: Pace): number {
+  const msPerUnit = 1_000 / pace.perSecond;
+  const sent = calls.filter(({ fate }) => fate !== 'unused');
+  const ends = sent.flatMap((call) => (call.endedAtMs === undefined ? [] : [{ atMs: call.endedAtMs, call }]));
+  let latestMs = Number.NEGATIVE_INFINITY;
+  // From each moment on: what was under way then, and what began after it.
+  for (const { beganAtMs } of sent) {
+    const cost = sent.filter((call) => call.beganAtMs >= beganAtMs).reduce((sum, call) => sum + call.cost, 0);
+    latestMs = Math.max(latestMs, beganAtMs + cost * msPerUnit);
+  }
+  for (const { atMs } of ends) {
+    const cost = sent
+      .filter((call) => call.beganAtMs >= atMs || (call.endedAtMs ?? Number.POSITIVE_INFINITY) >= atMs)
+      .reduce((sum, call) => sum + call.cost, 0);
+    latestMs = Math.max(latestMs, atMs + cost * msPerUnit);
+  }
+  for (const atMs of fills) {
+    const cost = sent.filter((call) => call.beganAtMs > atMs).reduce((sum, call) => sum + call.cost, 0);
+    latestMs = Math.max(latestMs, atMs + (pace.max + cost) * msPerUnit);
+  }
+  return latestMs;
+}
+
+test('giving back leaves a bucket no emptier than one that has never seen the call', () => {
+  const pace: Pace = { max: 15, perSecond: 1 };
+  const act = fc.record({
+    do: fc.constantFrom('add', 'add', 'add', 'end', 'give back', 'give back', 'fill'),
+    afterMs: fc.constantFrom(1, 200, 1_000, 9_000, 12_000),
+    cost: fc.constantFrom(0, 1, 3, 10),
+    which: fc.nat(5),
+  });
+  let given = 0;
+  let emptier = 0;
+  fc.assert(
+    fc.property(fc.array(act, { minLength: 4, maxLength: 24, size: 'max' }), (acts) => {
+      const bucket = new LeakyBucket(pace, 0, 0);
+      const calls: Counted[] = [];
+      const fills: number[] = [];
+      let nowMs = 1;
+      for (const { do: what, afterMs, cost: its, which } of acts) {
+        nowMs += afterMs;
+        const underWay = calls.filter(({ fate }) => fate === 'under way');
+        const call = underWay[which % Math.max(1, underWay.length)];
+        if (what === 'add') {
+          bucket.add(its, nowMs);
+          calls.push({ cost: its, beganAtMs: nowMs, endedAtMs: undefined, fate: 'under way' });
+        } else if (what === 'fill') {
+          bucket.fill(nowMs);
+          fills.push(nowMs);
+        } else if (call !== undefined) {
+          const before = bucket.level(nowMs);
+          call.endedAtMs = nowMs;
+          call.fate = what === 'end' ? 'ended' : 'unused';
+          if (what === 'end') bucket.ended(call.cost, nowMs);
+          else bucket.givenBack(call.cost, call.beganAtMs, nowMs);
+          given += what === 'end' ? 0 : 1;
+          if (bucket.level(nowMs) < before) emptier += 1;
+        }
+        const least = Math.max(0, emptyWithoutUnused(calls, fills, pace) - nowMs) / 1_000;
+        expect(bucket.level(nowMs)).toBeGreaterThanOrEqual(least - TOLERANCE);
+      }
+    }),
+    { numRuns: shareOf(2_000) },
+  );
+  expect(given).toBeGreaterThan(0);
+  expect(emptier).toBeGreaterThan(given / 4);
+});

@@ -70,6 +70,25 @@ describe('LeakyBucket', () => {
     expect([bucket.level(NOW_MS + 61_000), bucket.underWay]).toEqual([9.5, 0]);
   });
 
+  test('a call of which nothing was sent gives its cost back, and that is no subtraction', () => {
+    const bucket = new LeakyBucket({ max: 15, perSecond: 1 }, 0, NOW_MS - 1);
+    bucket.add(10, NOW_MS);
+    bucket.add(10, NOW_MS + 10_000);
+    bucket.givenBack(10, NOW_MS, NOW_MS + 10_200);
+    // The second one may arrive only now.
+    expect([bucket.level(NOW_MS + 10_200), bucket.underWay]).toEqual([10, 10]);
+    bucket.givenBack(10, NOW_MS + 10_000, NOW_MS + 10_300);
+    expect([bucket.level(NOW_MS + 10_300), bucket.underWay]).toEqual([0, 0]);
+  });
+
+  test('a call that began before the exchange said that it is full gives nothing back', () => {
+    const bucket = new LeakyBucket(PACING, 0, NOW_MS);
+    bucket.add(5, NOW_MS);
+    bucket.fill(NOW_MS + 1_000);
+    bucket.givenBack(5, NOW_MS, NOW_MS + 2_000);
+    expect([bucket.level(NOW_MS + 2_000), bucket.underWay]).toEqual([14.5, 0]);
+  });
+
   test('a call that ends sooner than the bucket has drained changes nothing', () => {
     const bucket = new LeakyBucket(PACING, 12, NOW_MS);
     bucket.add(2, NOW_MS);

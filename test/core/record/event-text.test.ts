@@ -26,6 +26,16 @@ const EVENTS: readonly (readonly [event: BrokerEvent, severity: string, document
   [{ kind: 'breaker-changed', account: 'A', openFor: undefined }, 'info', 'is no longer quarantined'],
   [{ kind: 'exchange-changed', exchange: 'E', isDown: true }, 'warn', 'does not answer: '],
   [{ kind: 'exchange-changed', exchange: 'E', isDown: false }, 'info', 'answers again'],
+  [
+    { kind: 'caller-changed', exchange: 'E', holder: 'grid', pid: 7, isHeldBack: true },
+    'warn',
+    'gets no answer from exchange E: ',
+  ],
+  [
+    { kind: 'caller-changed', exchange: 'E', holder: 'grid', pid: 7, isHeldBack: false },
+    'info',
+    'gets answers from exchange E again',
+  ],
   [{ kind: 'key-changed', account: 'A' }, 'warn', 'has another API key than before'],
   [{ kind: 'paused', account: 'A' }, 'info', 'an operator has paused account'],
   [{ kind: 'resumed', account: 'A' }, 'info', 'an operator has resumed account'],
