@@ -19,9 +19,13 @@ export const ERROR_CODES = [
   'FORBIDDEN',
   'SHUTTING_DOWN',
   'UNAVAILABLE',
+  'UNSUPPORTED',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** The codes that only clients use. No daemon refuses with them. */
+export const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set(['UNAVAILABLE', 'UNSUPPORTED']);
 
 /** An expected "no": a value inside the daemon, an error object on the wire, a NoncedError in the client. */
 export interface Refusal {

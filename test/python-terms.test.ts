@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ERROR_CODES } from '../src/errors.ts';
-import { MAX_MESSAGE_BYTES } from '../src/protocol/messages.ts';
+import { MAX_MESSAGE_BYTES, PROTOCOL } from '../src/protocol/messages.ts';
+import { ADDITIONS, MINOR } from '../src/protocol/minor.ts';
 import {
   DEFAULT_ACCOUNT,
   DEFAULT_NONCE_WAIT_MS,
@@ -29,6 +30,9 @@ const TERMS = {
   DEFAULT_WAIT_MS,
   DEFAULT_NONCE_WAIT_MS,
   MAX_MESSAGE_BYTES,
+  PROTOCOL,
+  MINOR,
+  ADDITIONS: ADDITIONS.map(({ method, field, since, purpose }) => [method, field ?? null, since, purpose]),
   MAX_TEXT_BYTES,
 };
 

@@ -48,7 +48,8 @@ __all__ = [
 ]
 __version__ = '0.2.0'
 
-# --- Terms. A copy of `src/terms.ts` and of the codes in `src/errors.ts`. test/python-terms.test.ts compares them.
+# --- Terms. A copy of `src/terms.ts`, the codes in `src/errors.ts` and `src/protocol/minor.ts`.
+# test/python-terms.test.ts compares them.
 
 UNITS = ('ns', 'us', 'ms', 's', 'counter')
 PRIORITIES = ('urgent', 'normal', 'background')
@@ -82,6 +83,7 @@ ERROR_CODES = (
     'FORBIDDEN',
     'SHUTTING_DOWN',
     'UNAVAILABLE',
+    'UNSUPPORTED',
 )
 _EXCLUSION_POLICIES = ('global', 'account', 'off')
 _DEFAULT_ACCOUNT = 'default'
@@ -91,6 +93,14 @@ _DEFAULT_TTL_MS = {'urgent': 30_000, 'normal': 20_000, 'background': 10_000}
 _DEFAULT_WAIT_MS = {'urgent': 15_000.0, 'normal': 30_000.0, 'background': 30_000.0}
 _DEFAULT_NONCE_WAIT_MS = 30_000.0
 _MAX_MESSAGE_BYTES = 4096
+_PROTOCOL = 1
+_MINOR = 1
+# Method, field, first minor version that has it, purpose. What `informs` is left out for an older daemon. What `protects`
+# is refused here: left out, the mistake that it guards against would go unnoticed. Without a field, the method is new.
+_ADDITIONS = (
+    ('next', 'unit', 1, 'protects'),
+    ('next', 'key', 1, 'protects'),
+)
 
 _GLOBAL, _ACCOUNT, _OFF = _EXCLUSION_POLICIES
 
@@ -682,6 +692,8 @@ class _Connection:
         self._scanned = 0
         self._pending: Dict[int, _Request] = {}
         self._hello: Tuple[int, float] = (0, 0.0)
+        # What the daemon has told of itself on this connection.
+        self._version, self._minor = '', 0
         # The daemon is shutting down and takes no more requests.
         self._draining = False
         self._trouble: Optional[BaseException] = None
@@ -877,11 +889,18 @@ class _Connection:
         account: Optional[str] = None,
         cost: Optional[float] = None,
         count: Optional[int] = None,
+        key: Optional[str] = None,
+        unit: Optional[str] = None,
         give_up_at: float = float('inf'),
     ) -> int:
         """Draws a further nonce under the lease. Waits while the account is paced, if the lease lasts that long."""
         params = _given(
-            token=str(lease.token), account=None if account == lease.account else account, cost=cost, count=count
+            token=str(lease.token),
+            account=None if account == lease.account else account,
+            key=key,
+            unit=unit,
+            cost=cost,
+            count=count,
         )
         while True:
             lease.must_last()
@@ -1094,7 +1113,12 @@ class _Connection:
                 continue
             now = time.monotonic()
             try:
-                line = _line(id=request.id, method=request.method, params=request.params(now))
+                params = _fitted(self._version, self._minor, request.method, request.params(now))
+                line = _line(id=request.id, method=request.method, params=params)
+            except NoncedError as error:
+                self._pending.pop(request.id)
+                request.refuse(error)
+                return True
             except (ValueError, TypeError) as error:
                 if not _ours(error):
                     raise
@@ -1201,6 +1225,8 @@ class _Connection:
             return
         fields = _fields(message['result'])
         instance, policy = _text(fields.get('instance')), _text(fields.get('exclusive'))
+        # The first release told no minor version.
+        version, minor = _text(fields.get('version')), int(_duration(fields.get('minor', 0)))
         held = fields.get('held')
         if not isinstance(held, list):
             raise _Broken
@@ -1209,6 +1235,7 @@ class _Connection:
         if other is not None:
             self._break(other)
             return
+        self._version, self._minor = version, minor
         self.state = _UP
         self._trouble = None
         self._reconcile(leases, self._hello[1])
@@ -1252,6 +1279,25 @@ class _Connection:
 def _line(**message: Any) -> bytes:
     text = json.dumps({'jsonrpc': '2.0', **message}, separators=(',', ':'), allow_nan=False)
     return text.encode('ascii') + b'\n'
+
+
+def _fitted(version: str, minor: int, method: str, params: Dict[str, Any]) -> Dict[str, Any]:
+    """Returns the parameters without what this daemon does not know. Raises UNSUPPORTED for what cannot be left out."""
+    if minor >= _MINOR:
+        return params
+    fitting = dict(params)
+    for of, field, since, purpose in _ADDITIONS:
+        if of != method or since <= minor or field is not None and field not in fitting:
+            continue
+        if field is None or purpose == 'protects':
+            what = f'`{method}`' if field is None else f'`{field}` of `{method}`'
+            raise NoncedError(
+                'UNSUPPORTED',
+                f'the daemon is {version} (protocol {_PROTOCOL}.{minor}) and does not know {what}; upgrade it first: '
+                'install this version of nonced on the host, then `sudo nonced systemd install`',
+            )
+        del fitting[field]
+    return fitting
 
 
 def _given(**fields: Any) -> Dict[str, Any]:
@@ -1787,8 +1833,7 @@ class Client:
         """Returns a lease of `account`'s lane to be entered with `with`.
 
         Inside another `exclusive` of this client it shares that lease and gets its own nonce, one at a time. An account
-        with another lane is refused with NESTED_LANE. `ttl_ms`, `max_hold_ms`, `key`, `unit` and `label` have no effect
-        then.
+        with another lane is refused with NESTED_LANE. `ttl_ms`, `max_hold_ms` and `label` have no effect then.
 
         Entering it raises what `acquire` raises, and then nothing was sent. A NoncedError that leaves the block has
         `sent` 'unknown': what was sent before it may have arrived.
@@ -2010,7 +2055,15 @@ class Client:
             if not outer.enter(holder, started_at + patience_s):
                 raise _waited_too_long()
             give_up_at = started_at + patience_s + _ANSWER_GRACE_S
-            nonce = lease.connection.draw(lease, account, options['cost'], options['count'], give_up_at)
+            nonce = lease.connection.draw(
+                lease,
+                account,
+                options['cost'],
+                options['count'],
+                key=options['key'],
+                unit=options['unit'],
+                give_up_at=give_up_at,
+            )
             waited_ms = (time.monotonic() - started_at) * 1000
             if options['max_age_ms'] is not None and waited_ms > options['max_age_ms']:
                 raise _waited_too_long()

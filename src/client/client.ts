@@ -136,7 +136,7 @@ export class Client implements Nonced {
     const bounds = { giveUpAtMs: startedAtMs + patienceMs(options), signal: options.signal };
     const { lease } = outer;
     const account = accountOf(options);
-    const { cost, count, maxAgeMs = Number.POSITIVE_INFINITY } = options;
+    const { key, unit, cost, count, maxAgeMs = Number.POSITIVE_INFINITY } = options;
     if (lease.ended !== undefined) throw lease.ended;
     // The policy may have been switched since we heard of it, in either direction: ask before refusing.
     if (account !== lease.account && this.daemon.exclusive !== 'global') {
@@ -145,7 +145,13 @@ export class Client implements Nonced {
       if (policy === 'off') return this.#alone(options, fn);
       if (policy === 'account') throw nestedLane(account, lease.account);
     }
-    const draw = nextNonce(session, lease, { account: account === lease.account ? undefined : account, cost, count });
+    const draw = nextNonce(session, lease, {
+      account: account === lease.account ? undefined : account,
+      key,
+      unit,
+      cost,
+      count,
+    });
     const drawn = session.begin(draw, bounds);
     if (outer.enter(draw)) session.send(draw);
     try {

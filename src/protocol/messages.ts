@@ -34,6 +34,8 @@ export type Request =
       readonly token: number;
       /** Undefined for the lease's own account. */
       readonly account: string | undefined;
+      readonly key: string | undefined;
+      readonly unit: Unit | undefined;
       readonly cost: number;
       readonly count: number;
     }
@@ -123,6 +125,8 @@ export interface Codec {
 
 export interface HelloResult {
   readonly protocol: number;
+  /** Which later fields the daemon knows: see minor.ts. The first release did not tell it. */
+  readonly minor: number;
   readonly version: string;
   readonly instance: string;
   readonly epoch: number;

@@ -119,6 +119,8 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
   next: method<FieldsOf<'next'>>({
     token: required(TOKEN),
     account: optional(ACCOUNT),
+    key: optional(FINGERPRINT),
+    unit: optional(oneOf(UNITS)),
     cost: withDefault(COST, 1),
     count: withDefault(COUNT, 1),
   }),

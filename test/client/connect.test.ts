@@ -18,7 +18,7 @@ test('hello tells name, pid and session, and what the daemon says of itself can 
   expect(hello.params).toEqual({ name: 'test', pid: 7, session: 'f'.repeat(32) });
   hello.answer({ ...daemon.greeting, held: [], motto: 'a field of a newer daemon' });
   await opened;
-  expect(client.daemon).toEqual({ version: '0.1.0', instance: 'one', epoch: 1, exclusive: 'global' });
+  expect(client.daemon).toEqual({ version: '0.2.0', instance: 'one', epoch: 1, exclusive: 'global' });
   expect(client.socket).toBe(SOCKET);
 });
 

@@ -3,6 +3,7 @@ import type { Transport, TransportEvents } from '../../src/client/connection/con
 import type { SessionPorts } from '../../src/client/leases/session.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
+import { MINOR } from '../../src/protocol/minor.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 import { settle, VirtualClock } from '../fixtures/virtual-clock.ts';
 
@@ -104,7 +105,15 @@ export class FakeDaemon {
   heard: Asked[] = [];
   /** `up` takes connections; else each attempt fails with this code. */
   state: 'up' | 'ENOENT' | 'ECONNREFUSED' | 'EACCES' | 'EMFILE' = 'up';
-  greeting = { protocol: 1, version: '0.1.0', instance: 'one', epoch: 1, exclusive: 'global', limits: {} };
+  greeting = {
+    protocol: 1,
+    minor: MINOR,
+    version: '0.2.0',
+    instance: 'one',
+    epoch: 1,
+    exclusive: 'global',
+    limits: {},
+  };
   /** What `hello` says is held. */
   held: object[] = [];
   /** False: `hello` waits for the test. */

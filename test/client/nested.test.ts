@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import type { Grant } from '../../src/client/api.ts';
+import { describe, expect, test } from 'vitest';
+import type { ExclusiveOptions, Grant } from '../../src/client/api.ts';
 import { settle } from '../fixtures/virtual-clock.ts';
 import { deferred } from './deferred.ts';
 import { FakeDaemon, watch } from './fake-daemon.ts';
@@ -373,4 +373,71 @@ test('calls beside each other, not inside, are strangers and both acquire', asyn
   await outer(() => new Promise(() => {}));
   watch(client.exclusive({ account: 'A' }, () => {}));
   expect((await daemon.hear('acquire')).params).toMatchObject({ account: 'A' });
+});
+
+test('a nested call tells its own unit and key, and a refusal of them is its own', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(() =>
+    client.exclusive({ account: 'B', unit: 'ms', key: 'fedcba9876543210' }, () => expect.unreachable()),
+  );
+  const next = await daemon.hear('next');
+  expect(next.params).toEqual({ token: 9n, account: 'B', unit: 'ms', key: 'fedcba9876543210' });
+  next.refuse('UNIT_MISMATCH');
+  expect(await call()).toMatchObject({ code: 'UNIT_MISMATCH' });
+});
+
+describe('with a daemon that tells no minor version', () => {
+  async function withFirstRelease() {
+    const daemon = new FakeDaemon();
+    const { minor: _, ...greeting } = daemon.greeting;
+    daemon.greeting = { ...greeting, version: '0.1.0' } as typeof daemon.greeting;
+    const client = await daemon.connect();
+    const nested = async (options: ExclusiveOptions) => {
+      const call = watch(
+        client.exclusive({ account: 'A', unit: 'ns', key: 'fedcba9876543210' }, () =>
+          client.exclusive(options, ({ nonce }) => nonce),
+        ),
+      );
+      (await daemon.hear('acquire')).grant({ token: 9n });
+      return call;
+    };
+    return { daemon, nested };
+  }
+
+  test.each([{ unit: 'ms' }, { key: 'fedcba9876543210' }] as const)(
+    'a nested call with %j is refused by the client: the daemon would not check it',
+    async (options) => {
+      const { daemon, nested } = await withFirstRelease();
+      const call = await nested(options);
+      expect(await call()).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('0.1.0') });
+      expect(daemon.methods()).toEqual(['release']);
+    },
+  );
+
+  test('a nested call without them goes on as before', async () => {
+    const { daemon, nested } = await withFirstRelease();
+    const call = await nested({ account: 'A' });
+    (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+    expect(await call()).toBe(2n);
+  });
+
+  test('a request that waited for a connection is judged by the daemon that answers then', async () => {
+    const daemon = new FakeDaemon();
+    const client = await daemon.connect();
+    const nested = deferred<() => Promise<unknown>>();
+    watch(
+      client.exclusive({ account: 'A' }, async () => {
+        await settle();
+        nested.resolve(watch(client.exclusive({ account: 'A', unit: 'ms' }, () => expect.unreachable())));
+        return new Promise(() => {});
+      }),
+    );
+    (await daemon.hear('acquire')).grant({ token: 9n });
+    const call = await nested.promise;
+    await daemon.hear('next');
+    daemon.greeting = { ...daemon.greeting, version: '0.1.0', minor: 0 };
+    await daemon.restart([{ token: 9n, account: 'A', id: null, ttlMs: 19_000 }]);
+    expect(await call()).toMatchObject({ code: 'UNSUPPORTED' });
+    expect(daemon.methods()).toEqual([]);
+  });
 });

@@ -506,6 +506,28 @@ describe('one key, one label', () => {
     expect(await atOnce(machine, { account: 'main', key: 'aa' })).toBe('KEY_MISMATCH');
   });
 
+  test('counts for a further nonce too, which a refusal for another reason does not bind to its key', async () => {
+    const machine = await Machine.started();
+    await atOnce(machine, { key: 'aa' });
+    const bot = machine.connect();
+    const id = bot.acquire({ account: 'main' });
+    await settled();
+    const { token } = bot.grant(id);
+    const next = (account: string, key: string) => bot.next(token, account, 1, undefined, 1, { key });
+    expect(bot.code(next('main', 'aa'))).toBe('KEY_MISMATCH');
+    await machine.broker.setPaused('paused', true);
+    expect(bot.code(next('paused', 'bb'))).toBe('PAUSED');
+    for (const [account, key] of [
+      ['main', 'bb'],
+      ['other', 'cc'],
+    ] as const) {
+      const drawn = next(account, key);
+      await settled();
+      expect(bot.answer(drawn)?.kind).toBe('drawn');
+    }
+    expect(bot.code(next('main', 'cc'))).toBe('KEY_MISMATCH');
+  });
+
   test('an account that is forgotten frees its key', async () => {
     const machine = await Machine.started({ limits: { accounts: 1 } });
     await atOnce(machine, { account: 'A', key: 'aa' });

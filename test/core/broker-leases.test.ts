@@ -166,6 +166,20 @@ describe('a lease', () => {
     expect(bot.answer(id)?.kind).toBe('granted');
   });
 
+  test('a further nonce is refused in a unit that the sequence does not have, and the lease goes on', async () => {
+    const machine = await Machine.started();
+    const bot = machine.connect();
+    const id = bot.acquire();
+    await settled();
+    const { token } = bot.grant(id);
+    expect(bot.code(bot.next(token, 'OTHER', 1, undefined, 1, { unit: 'ms' }))).toBe('UNIT_MISMATCH');
+    expect(machine.broker.why('OTHER').refusedUnits).toEqual({ count: 1, unit: 'ms' });
+    const drawn = bot.next(token, 'OTHER', 1, undefined, 1, { unit: 'ns' });
+    await settled();
+    expect(bot.answer(drawn)?.kind).toBe('drawn');
+    expect(bot.release(token)).toBe(true);
+  });
+
   test('a seconds sequence grants a thousand nonces at once after an hour without use', async () => {
     const machine = await Machine.started({ unit: 's' });
     await machine.advance(3_600_000);

@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/clock.ts';
 import { NO_POLICIES, type Policies } from '../../src/core/accounts/policies.ts';
 import { type AcquireParams, Broker, DEFAULT_LIMITS, type Limits, type Resumed } from '../../src/core/broker.ts';
+import type { NextParams } from '../../src/core/leases/admission.ts';
 import type { Client } from '../../src/core/leases/lease.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import { startingState } from '../../src/core/operator/policy-plan.ts';
@@ -211,8 +212,15 @@ export class Bot implements Peer {
     return id;
   }
 
-  next(token: Token, account?: string, count = 1, id: RequestId = ++this.#ids, cost = 1): RequestId {
-    this.#broker.next(this.client, id, { token, account, cost, count });
+  next(
+    token: Token,
+    account?: string,
+    count = 1,
+    id: RequestId = ++this.#ids,
+    cost = 1,
+    told: Partial<NextParams> = {},
+  ): RequestId {
+    this.#broker.next(this.client, id, { token, account, cost, count, key: undefined, unit: undefined, ...told });
     return id;
   }
 

@@ -38,8 +38,16 @@ export const CALLS: readonly { readonly params: Record<string, unknown>; readonl
     },
   },
   {
-    params: { token: TOKEN, account: 'MASTER', cost: 1_000_000, count: 3 },
-    request: { method: 'next', token: Number(TOKEN), account: 'MASTER', cost: 1_000_000, count: 3 },
+    params: { token: TOKEN, account: 'MASTER', key: KEY, unit: 'us', cost: 1_000_000, count: 3 },
+    request: {
+      method: 'next',
+      token: Number(TOKEN),
+      account: 'MASTER',
+      key: KEY,
+      unit: 'us',
+      cost: 1_000_000,
+      count: 3,
+    },
   },
   { params: { token: TOKEN, ttlMs: 1 }, request: { method: 'renew', token: Number(TOKEN), ttlMs: 1 } },
   {

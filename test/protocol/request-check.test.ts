@@ -43,7 +43,7 @@ test.each([
       count: 1,
     },
   ],
-  ['next', { token: TOKEN }, { token: TOKEN, account: undefined, cost: 1, count: 1 }],
+  ['next', { token: TOKEN }, { token: TOKEN, account: undefined, key: undefined, unit: undefined, cost: 1, count: 1 }],
   ['renew', { token: TOKEN }, { token: TOKEN, ttlMs: undefined }],
   ['release', { token: TOKEN }, { token: TOKEN, outcome: 'unknown', usedOwnClock: false }],
   ['status', {}, {}],

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { connect, type ExclusiveOptions } from '../../src/client/index.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -108,6 +109,25 @@ describe.skipIf(cannotBuild !== '')(`clients and daemons of two versions${skippe
       await allIsWell();
     },
   );
+
+  test('a client of this checkout tells a daemon of the last release nothing that it does not know', async () => {
+    await start('the last release');
+    const client = await connect({ socket: place.socket });
+    try {
+      const nested = (options: ExclusiveOptions) =>
+        client.exclusive({ account: 'A', unit: 'ns', key: 'fedcba9876543210', outcome: () => 'ok' }, (outer) =>
+          client.exclusive({ account: 'A', ...options }, (inner) => inner.nonce > outer.nonce),
+        );
+      expect(await nested({ outcome: () => 'ok', label: 'nested' })).toBe(true);
+      await expect(nested({ unit: 'ns' })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+      await daemon.end('SIGKILL');
+      await start('this checkout');
+      expect(await nested({ unit: 'ns', key: 'fedcba9876543210' })).toBe(true);
+      await expect(nested({ unit: 'ms' })).rejects.toMatchObject({ code: 'UNIT_MISMATCH' });
+    } finally {
+      await client.close();
+    }
+  });
 
   test('each daemon goes on with the state and the leases that the other has left', async () => {
     await start('the last release');

@@ -237,7 +237,7 @@ class FakeDaemon:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-HELLO = {'protocol': 1, 'version': '0.1.0', 'instance': 'a' * 32, 'epoch': 1, 'exclusive': 'global', 'held': []}
+HELLO = {'protocol': 1, 'minor': 1, 'version': '0.2.0', 'instance': 'a' * 32, 'epoch': 1, 'exclusive': 'global', 'held': []}
 
 
 class Peer:

@@ -279,6 +279,44 @@ class WireTest(unittest.TestCase):
                 grant.next()
             self.assertEqual(error.exception.code, 'PACED')
 
+    def test_a_nested_block_tells_its_own_unit_and_key(self):
+        said = []
+
+        def serve(peer, _number):
+            peer.greet()
+            peer.grant(peer.expect('acquire'))
+            said.append(drawn := peer.expect('next'))
+            peer.answer(drawn, {'nonce': '9', 'count': 1})
+            peer.until_closed()
+
+        client = self.client(serve)
+        with client.exclusive(unit='ns'), client.exclusive(account='B', unit='ms', key='fedcba9876543210') as grant:
+            self.assertEqual(grant.nonce, 9)
+        expected = {'token': '7', 'account': 'B', 'unit': 'ms', 'key': 'fedcba9876543210'}
+        self.assertEqual(said[0]['params'], expected)
+
+    def test_a_daemon_of_the_first_release_is_not_sent_what_it_does_not_know(self):
+        said = []
+
+        def serve(peer, _number):
+            first_release = {key: value for key, value in HELLO.items() if key != 'minor'}
+            peer.answer(peer.expect('hello'), {**first_release, 'version': '0.1.0'})
+            peer.grant(peer.expect('acquire'))
+            said.append(drawn := peer.expect('next'))
+            peer.answer(drawn, {'nonce': '9', 'count': 1})
+            peer.until_closed()
+
+        client = self.client(serve)
+        with client.exclusive(unit='ns', key='fedcba9876543210') as outer:
+            for options in ({'unit': 'ms'}, {'key': 'fedcba9876543210'}):
+                with self.assertRaises(nonced.NoncedError) as error:
+                    client.exclusive(**options).__enter__()
+                self.assertEqual((error.exception.code, error.exception.sent), ('UNSUPPORTED', False))
+                self.assertIn('0.1.0', error.exception.message)
+            with client.exclusive() as inner:
+                self.assertEqual(inner.token, outer.token)
+        self.assertEqual(said[0]['params'], {'token': '7', 'account': 'default'})
+
     def test_a_grant_whose_answer_got_lost_is_found_by_the_id_of_its_request(self):
         said = []
 

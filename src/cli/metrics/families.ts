@@ -1,4 +1,4 @@
-import { ERROR_CODES } from '../../errors.ts';
+import { CLIENT_CODES, ERROR_CODES } from '../../errors.ts';
 import type {
   AccountMetrics,
   HistogramResult,
@@ -11,8 +11,8 @@ import { type Family, type Sample, valueText } from './exposition.ts';
 
 const DURABILITY_STATES: readonly StatusResult['durability']['state'][] = ['durable', 'slow', 'retrying'];
 const CLOCK_STATES: readonly StatusResult['clock']['state'][] = ['followed', 'not-followed', 'behind'];
-/** The codes of the daemon's refusals. UNAVAILABLE is only used by clients. */
-const REFUSALS: readonly string[] = ERROR_CODES.filter((code) => code !== 'UNAVAILABLE');
+/** The codes of the daemon's refusals. */
+const REFUSALS: readonly string[] = ERROR_CODES.filter((code) => !CLIENT_CODES.has(code));
 
 /** The only family if no daemon answers: no count is made up. */
 export const DOWN: readonly Family[] = [up(0)];

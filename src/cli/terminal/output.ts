@@ -73,6 +73,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
   QUARANTINED: EXIT.tempFail,
   EXCHANGE_DOWN: EXIT.tempFail,
   SHUTTING_DOWN: EXIT.tempFail,
+  UNSUPPORTED: EXIT.tempFail,
 };
 
 export function exitCodeOf(error: unknown): ExitCode {

@@ -57,6 +57,7 @@ const CLASS_OF: Readonly<Record<ErrorCode, ErrorName>> = {
   UNKNOWN_METHOD: 'ExchangeError',
   FORBIDDEN: 'ExchangeError',
   CANCELLED: 'ExchangeError',
+  UNSUPPORTED: 'ExchangeError',
 };
 
 /** A call that was never sent. Its `cause` is the refusal. */

@@ -1,5 +1,6 @@
 import { NoncedError, type Refusal, refusal } from '../../errors.ts';
 import { type Codec, type HeldLease, MAX_MESSAGE_BYTES } from '../../protocol/messages.ts';
+import { type DaemonVersion, fitted, isUnsupported } from '../../protocol/minor.ts';
 
 /** What ends a wait before its answer. */
 export interface Bounds {
@@ -57,10 +58,12 @@ export abstract class Request<T> {
   /** Returns the parameters as of `nowMs`. The message leaves out those that are undefined. */
   abstract params(nowMs: number): object;
 
-  /** Returns the message as of `nowMs`, or why there can be none. */
-  encoded(codec: Codec, nowMs: number): Uint8Array | NoncedError {
+  /** Returns the message as of `nowMs`, or why there can be none: the daemon may be too old for it. */
+  encoded(codec: Codec, daemon: DaemonVersion, nowMs: number): Uint8Array | NoncedError {
     try {
-      const bytes = codec.request(this.id, this.method, this.params(nowMs));
+      const params = fitted(daemon, this.method, this.params(nowMs));
+      if (isUnsupported(params)) return new NoncedError(params);
+      const bytes = codec.request(this.id, this.method, params);
       if (bytes.length <= MAX_MESSAGE_BYTES) return bytes;
     } catch (cause) {
       return new NoncedError(refusal('BAD_REQUEST', `${this.method} was given what cannot be sent`), { cause });

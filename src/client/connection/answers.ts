@@ -40,16 +40,19 @@ export function readRevoked(params: unknown): { readonly token: bigint; readonly
 }
 
 /** What this client needs of the answer to `hello`. */
-export type Greeting = Pick<HelloResult, 'version' | 'instance' | 'epoch' | 'exclusive' | 'held'>;
+export type Greeting = Pick<HelloResult, 'version' | 'minor' | 'instance' | 'epoch' | 'exclusive' | 'held'>;
 
 export function readGreeting(result: unknown): Greeting | undefined {
   if (!isFields(result)) return undefined;
   const { version, instance, exclusive } = result as { [field: string]: unknown };
   const epoch = integer(result['epoch']);
+  // The first release told none.
+  const minor = result['minor'] ?? 0;
   const held = Array.isArray(result['held']) ? result['held'].map(readHeld) : [undefined];
   if (typeof version !== 'string' || typeof instance !== 'string' || !isPolicy(exclusive)) return undefined;
-  if (!isDuration(result['protocol']) || epoch === undefined || !held.every(isDefined)) return undefined;
-  return { version, instance, exclusive, epoch: Number(epoch), held };
+  if (!isDuration(result['protocol']) || !isDuration(minor) || epoch === undefined || !held.every(isDefined))
+    return undefined;
+  return { version, minor, instance, exclusive, epoch: Number(epoch), held };
 }
 
 /** Nonces as bigint, whatever the encoding made of them; all else as it came. */

@@ -1,6 +1,6 @@
 import type { Timer } from '../../clock.ts';
 import { NoncedError, type Refusal } from '../../errors.ts';
-import type { NextOptions } from '../api.ts';
+import type { ExclusiveOptions } from '../api.ts';
 import { type Bounds, Request } from '../calls/request.ts';
 import { readNonce, readTtlMs } from '../connection/answers.ts';
 import { type Lease, type LeaseWatcher, leaseLost } from './lease.ts';
@@ -74,13 +74,16 @@ export class LeaseRequest<T> extends Request<T> implements LeaseWatcher {
   }
 }
 
+/** What `next` tells the daemon, besides the token. */
+export type NextParams = Pick<ExclusiveOptions, 'account' | 'key' | 'unit' | 'cost' | 'count'>;
+
 /** Returns a request for a further nonce. While the account is paced it asks again, if the lease lasts that long. */
 export function nextNonce(
   session: Session,
   lease: Lease,
-  { account, cost, count }: Pick<NextOptions, 'account' | 'cost' | 'count'>,
+  { account, key, unit, cost, count }: NextParams,
 ): LeaseRequest<bigint> {
-  const params = { token: lease.token, account, cost, count };
+  const params = { token: lease.token, account, key, unit, cost, count };
   return new LeaseRequest(
     'next',
     session,

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../clock.ts';
 import { NoncedError, type Refusal, systemErrorCode } from '../../errors.ts';
 import type { Codec, HeldLease, Message, RequestId } from '../../protocol/messages.ts';
+import { type DaemonVersion, fitted, isUnsupported } from '../../protocol/minor.ts';
 import type { Outcome } from '../../terms.ts';
 import type { ReleaseOptions } from '../api.ts';
 import { type Bounds, PlainRequest, type Request, type WaitEnd, waitedTooLong } from '../calls/request.ts';
@@ -14,6 +15,7 @@ import { Lease, type LeaseTerms, leaseLost } from './lease.ts';
 import { WayBack } from './way-back.ts';
 
 const LAST_ID = 2 ** 32 - 1;
+const UNKNOWN_DAEMON: DaemonVersion = { version: 'unknown', minor: 0 };
 
 export interface SessionPorts extends UplinkPorts {
   /** How long requests wait without a connection. */
@@ -333,6 +335,11 @@ export class Session implements UplinkEvents {
     this.#reconsider();
   };
 
+  /** Nothing is sent before a daemon has told its version. */
+  get #daemon(): DaemonVersion {
+    return this.#uplink.greeting ?? UNKNOWN_DAEMON;
+  }
+
   #remove(id: number): void {
     this.#unwanted.delete(id);
     this.#asked.delete(id);
@@ -340,7 +347,7 @@ export class Session implements UplinkEvents {
 
   #sendOn(connection: Connection, request: Request<unknown>): void {
     const nowMs = this.clock.monotonicMs();
-    const bytes = request.encoded(this.#codec, nowMs);
+    const bytes = request.encoded(this.#codec, this.#daemon, nowMs);
     if (bytes instanceof NoncedError) {
       this.#remove(request.id);
       request.fail(bytes);
@@ -357,7 +364,10 @@ export class Session implements UplinkEvents {
   #notify(method: string, params: object): number | undefined {
     const { connection } = this.#uplink;
     if (connection === undefined) return undefined;
-    connection.send(this.#codec.notification(method, params));
+    const fitting = fitted(this.#daemon, method, params);
+    // No caller waits for it, and the daemon has no use for it.
+    if (isUnsupported(fitting)) return undefined;
+    connection.send(this.#codec.notification(method, fitting));
     this.#sent += 1;
     return this.#sent;
   }

@@ -7,12 +7,12 @@ import type { Priority, Unit } from '../../terms.ts';
 import { DEFAULT_TTL_MS, DEFAULT_WAIT_MS } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import { refusalOf } from '../accounts/gate.ts';
-import { keyMismatch, unitMismatch } from '../accounts/refusals.ts';
 import { SHUTTING_DOWN } from '../nonces/refusals.ts';
 import type { RequestId, Token } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';
 import type { Draws } from './draws.ts';
 import type { Grants } from './grants.ts';
+import { refusalOfKey, refusalOfUnit } from './key-and-unit.ts';
 import type { Client, Waiter } from './lease.ts';
 import { CANCELLED, DRAINING, full, LEASE_LOST, waitTimeout } from './refusals.ts';
 import type { WaitingRoom } from './waiting-room.ts';
@@ -38,6 +38,8 @@ export interface NextParams {
   readonly token: Token;
   /** By default the lease's own. */
   readonly account: string | undefined;
+  readonly key: string | undefined;
+  readonly unit: Unit | undefined;
   readonly cost: number;
   readonly count: number;
 }
@@ -117,14 +119,14 @@ export class Admission {
     }
   }
 
-  next(client: Client, id: RequestId, { token, account: name, cost, count }: NextParams): void {
+  next(client: Client, id: RequestId, { token, account: name, key, unit, cost, count }: NextParams): void {
     const lease = this.#parts.leases.own(client, token);
     if (lease === undefined) {
       client.peer.refused(id, LEASE_LOST);
       return;
     }
     const account = this.#admit(client, id, name ?? lease.account.name);
-    if (account !== undefined) this.#draws.draw(client, id, account, count, { lease, cost });
+    if (account !== undefined) this.#draws.draw(client, id, account, count, { lease, key, unit, cost });
   }
 
   cancel(client: Client, id: RequestId): void {
@@ -161,16 +163,9 @@ export class Admission {
     { unit, key, priority, cost }: AcquireParams,
     nowMs: number,
   ): Refusal | undefined {
-    const { accounts, drain, observer } = this.#parts;
-    if (unit !== undefined && unit !== account.sequence.unit) {
-      account.refusedUnits = { count: (account.refusedUnits?.count ?? 0) + 1, unit };
-      return unitMismatch(account, unit);
-    }
-    if (drain.isOn && priority !== 'urgent') return DRAINING;
-    const refused = refusalOf(account, { caller, priority, cost }, nowMs);
-    if (refused !== undefined || key === undefined) return refused;
-    const claim = accounts.claim(account, key);
-    if (claim?.kind === 'changed') observer.observe({ kind: 'key-changed', account: account.name });
-    return claim?.kind === 'taken' ? keyMismatch(account, claim.by) : undefined;
+    const wrongUnit = refusalOfUnit(account, unit);
+    if (wrongUnit !== undefined) return wrongUnit;
+    if (this.#parts.drain.isOn && priority !== 'urgent') return DRAINING;
+    return refusalOf(account, { caller, priority, cost }, nowMs) ?? refusalOfKey(this.#parts, account, key);
   }
 }

@@ -12,7 +12,8 @@ import { CROWDED, exhausted, notDurable } from '../nonces/refusals.ts';
 import type { Nonce, RequestId } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';
 import type { Grants } from './grants.ts';
-import type { Client, Draw, Lease } from './lease.ts';
+import { refusalOfKey, refusalOfUnit } from './key-and-unit.ts';
+import type { Client, Draw, Lease, UnderLease } from './lease.ts';
 import { LEASE_LOST, nestedLane } from './refusals.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -64,7 +65,7 @@ export class Draws {
     const nowMs = clock.monotonicMs();
     // Looked at again: while the draw waited, its account may have been paused or used up its pace, and the lease may have
     // moved to another lane.
-    const refused = under === undefined ? bareRefusal(account) : this.#uncovered(draw, under.lease, under.cost, nowMs);
+    const refused = under === undefined ? bareRefusal(account) : this.#uncovered(draw, under, nowMs);
     if (refused !== undefined) {
       client.peer.refused(id, refused);
       return true;
@@ -105,14 +106,16 @@ export class Draws {
   }
 
   /** Returns why the lease does not allow a further call of the account now, if so. */
-  #uncovered({ client, account }: Draw, lease: Lease, cost: number, nowMs: number): Refusal | undefined {
+  #uncovered({ client, account }: Draw, { lease, key, unit, cost }: UnderLease, nowMs: number): Refusal | undefined {
     const { lanes, leases } = this.#parts;
     if (!leases.isLive(lease)) return LEASE_LOST;
     if (account !== lease.account && !lanes.covers(lease.lane, account)) return nestedLane(lease, account.name);
+    const wrongUnit = refusalOfUnit(account, unit);
+    if (wrongUnit !== undefined) return wrongUnit;
     const judgement = judge(account, { caller: client, priority: lease.priority, cost }, nowMs);
     switch (judgement.kind) {
       case 'open':
-        return undefined;
+        return refusalOfKey(this.#parts, account, key);
       case 'paced':
         return paced(account.name, judgement.untilMs - nowMs);
       case 'refused':

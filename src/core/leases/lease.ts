@@ -42,8 +42,16 @@ export interface Draw {
   readonly id: RequestId;
   readonly account: Account;
   readonly count: number;
-  /** The lease that it draws under, and what the call costs; undefined for a bare nonce. */
-  readonly under: { readonly lease: Lease; readonly cost: number } | undefined;
+  /** Undefined for a bare nonce. */
+  readonly under: UnderLease | undefined;
+}
+
+/** The lease that a further nonce is drawn under, and what its caller says of the call. */
+export interface UnderLease {
+  readonly lease: Lease;
+  readonly key: string | undefined;
+  readonly unit: Unit | undefined;
+  readonly cost: number;
 }
 
 export interface Lease extends Deadline {

@@ -25,6 +25,7 @@ import {
   type StatusResult,
   type WhyResult,
 } from '../../protocol/messages.ts';
+import { MINOR } from '../../protocol/minor.ts';
 import { msgpackRpc } from '../../protocol/msgpack-rpc.ts';
 import { checkRequest, isRefusal } from '../../protocol/request-check.ts';
 import { MAX_COUNT, MAX_TTL_MS, MAX_WAIT_MS, type RevokeReason } from '../../terms.ts';
@@ -289,6 +290,7 @@ export class Connection implements Peer {
     const held = broker.hello(this.#client, name, pid, session === undefined ? undefined : sessionHash(session));
     this.#answer<HelloResult>(id, {
       protocol: PROTOCOL,
+      minor: MINOR,
       version,
       instance,
       epoch,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { expositionOf } from '../../../src/cli/metrics/exposition.ts';
 import { DOWN, familiesOf } from '../../../src/cli/metrics/families.ts';
-import { ERROR_CODES } from '../../../src/errors.ts';
+import { CLIENT_CODES, ERROR_CODES } from '../../../src/errors.ts';
 import type { MetricsResult } from '../../../src/protocol/messages.ts';
 import { accountAnswer, metricsAnswer, statusAnswer } from '../answers.ts';
 import { parseStrictly } from './strict-parser.ts';
@@ -62,7 +62,7 @@ describe('what may come to be has a series from the start', () => {
     const refusals = parseStrictly(text).get('nonced_refusals_total')?.samples ?? new Map<string, number>();
     expect([...refusals].filter(([, count]) => count > 0)).toEqual([['nonced_refusals_total{code="WAIT_TIMEOUT"}', 3]]);
     expect([...refusals.keys()]).toEqual(
-      ERROR_CODES.filter((code) => code !== 'UNAVAILABLE').map((code) => `nonced_refusals_total{code="${code}"}`),
+      ERROR_CODES.filter((code) => !CLIENT_CODES.has(code)).map((code) => `nonced_refusals_total{code="${code}"}`),
     );
   });
 

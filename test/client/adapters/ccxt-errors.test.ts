@@ -60,6 +60,7 @@ const REFUSALS: Readonly<Record<ErrorCode, readonly [name: string, retried: bool
   UNKNOWN_METHOD: ['ExchangeError', false],
   FORBIDDEN: ['ExchangeError', false],
   CANCELLED: ['ExchangeError', false],
+  UNSUPPORTED: ['ExchangeError', false],
 };
 
 test.each(ERROR_CODES)('%s says that nothing was sent, in a class that ccxt retries or not as it should', (code) => {
