@@ -27,6 +27,7 @@ import secrets
 import signal
 import socket
 import stat
+import sys
 import threading
 import time
 import weakref
@@ -134,6 +135,8 @@ _DROPPED_GRANT_S = 30.0
 # How often a nested block checks whether the one before it has ended.
 _NESTED_TICK_S = 0.005
 _LONGEST_REST_S = 0.25
+# How long the daemon keeps a lane closed after its restart, for the holder to come back. docs/protocol.md.
+_RETURN_S = 2.0
 _LONGEST_MARGIN_S = 1.0
 _MARGIN_SHARE = 0.1
 _MOST_IDLE_CONNECTIONS = 16
@@ -206,13 +209,40 @@ class _Place(NamedTuple):
 def _find_socket(asked: Optional[str]) -> _Place:
     explicit = asked if asked is not None else os.environ.get('NONCED_SOCKET') or None
     if explicit is not None:
-        return _checked_length(_Place(explicit, None))
+        _check_form(explicit)
+        # Absolute, and once: the process may change its directory, and must find its way back to the same daemon.
+        return _checked_length(_Place(os.path.abspath(explicit), None))
     service = _Place(_SERVICE_SOCKET, None)
     # A daemon that root starts by hand uses the service's socket too.
     if os.getuid() == 0 or _exists(_SERVICE_SOCKET):
         return service
     own = _own_places()
     return _checked_length(next((place for place in own if _exists(place.path)), own[0]))
+
+
+def _check_form(given: str) -> None:
+    """Raises UNAVAILABLE for what cannot be a socket's path but is easily written for one."""
+    where = '(NONCED_SOCKET or the argument socket)'
+    if os.path.isdir(given):
+        raise NoncedError(
+            'UNAVAILABLE', f'{given} is a directory; the socket in it is {os.path.join(given, "nonced.sock")} {where}'
+        )
+    if _exists(given):
+        return
+    meant = re.sub(r'^unix:(//)?', '', re.sub(r'^(["\'])(.*)\1$', r'\2', given.strip())).strip()
+    if meant != given:
+        # Quoted, so that a blank or a carriage return at its end shows.
+        raise NoncedError('UNAVAILABLE', f'{json.dumps(given)} is not the path of a socket; write it as {meant} {where}')
+
+
+def _program_name() -> str:
+    """Returns what a bot is called that gives itself no name: its program."""
+    path = os.path.abspath((getattr(sys, 'argv', None) or [''])[0] or 'python')
+    directory, file = os.path.split(path)
+    # These say nothing without their directory.
+    if file in ('__main__.py', 'main.py'):
+        file = f'{os.path.basename(directory)}/{file}'
+    return re.sub(r'[^\x20-\x7e]', '?', file)[:64] or 'python'
 
 
 def _own_places() -> List[_Place]:
@@ -278,10 +308,14 @@ def _check_owner(place: _Place) -> None:
     )
 
 
+def _named(trouble: Optional[BaseException]) -> str:
+    return errno.errorcode.get(getattr(trouble, 'errno', None) or 0) or str(trouble or 'no answer in time')
+
+
 def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
     if isinstance(trouble, NoncedError) and trouble.code == 'UNAVAILABLE':
         return trouble
-    name = errno.errorcode.get(getattr(trouble, 'errno', None) or 0)
+    name = _named(trouble)
     if name in ('EACCES', 'EPERM'):
         message = (
             f'may not connect to {path} ({name}); it is for another user or group, see ls -l; as a service: join the '
@@ -293,7 +327,7 @@ def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
             if path.startswith('/run/nonced/')
             else 'start it with `nonced serve`, or say where it is: NONCED_SOCKET'
         )
-        message = f'no daemon answers at {path} ({name or trouble or "no answer in time"}); {hint}'
+        message = f'no daemon answers at {path} ({name}); {hint}'
     return NoncedError('UNAVAILABLE', message)
 
 
@@ -701,6 +735,9 @@ class _Connection:
         self._failures = 0
         self._eager_until = 0.0
         self._try_at = 0.0
+        self._tried_at = 0.0
+        # The last moment at which no daemon can have waited for the holder. None while connected.
+        self._away_at: Optional[float] = None
 
     @property
     def idle(self) -> bool:
@@ -1062,6 +1099,7 @@ class _Connection:
         client = self.client
         if self.spent:
             return
+        self._tried_at = time.monotonic()
         try:
             place = client._place_to_use()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -1089,9 +1127,16 @@ class _Connection:
                 raise _unavailable(client.socket, error) from error
 
     def _break(self, trouble: Optional[BaseException]) -> None:
+        if self.state == _UP:
+            self._tried_at = time.monotonic()
         self.close()
         if trouble is not None:
             self._trouble = trouble
+        if self._no_way_back(trouble) and self.lease is not None:
+            self.lease.lose(
+                f'this process could not come back to the daemon ({_named(trouble)}), which keeps a lane closed for no '
+                'longer than 2 s; a call that was sent may have arrived'
+            )
         for request in self._pending.values():
             request.sent_at = None
         now = time.monotonic()
@@ -1103,6 +1148,18 @@ class _Connection:
         step_s = min(0.005 * 2 ** min(self._failures - 1, 10), longest_s)
         # Half of it random: bots that lost the daemon at the same moment must not all come back at the same moment.
         self._try_at = now + step_s * (0.5 + random.random() / 2)
+
+    def _no_way_back(self, trouble: Optional[BaseException]) -> bool:
+        """Returns whether the holder can no longer count on its lease.
+
+        A daemon that is away ends no lease. But if a connection fails for any other reason, such as no free descriptor, a
+        daemon may be up, and it gives the lane to another caller when its return time is over.
+        """
+        if self._away_at is None or getattr(trouble, 'errno', None) in (errno.ECONNREFUSED, errno.ENOENT):
+            self._away_at = self._tried_at
+            return False
+        # Not later than the daemon: the next attempt may be that long away.
+        return time.monotonic() + _LONGEST_REST_S >= self._away_at + _RETURN_S
 
     def _send_unsent(self) -> bool:
         """Sends what has not been sent on this connection. Returns False if there was nothing to send."""
@@ -1238,6 +1295,7 @@ class _Connection:
         self._version, self._minor = version, minor
         self.state = _UP
         self._trouble = None
+        self._away_at = None
         self._reconcile(leases, self._hello[1])
 
     def _reconcile(self, held: List[_Held], as_of: float) -> None:
@@ -1763,8 +1821,9 @@ class Client:
     """A client of the daemon. Make one for the whole program. Threads and forked children may share it.
 
     `socket` is the path of the daemon's socket. The default is `$NONCED_SOCKET`, then the service's in `/run/nonced`,
-    then the user's own. `name` is what `nonced status` calls this bot. `connect_timeout_ms` is how long callers wait
-    without a daemon. The client connects when it is first needed. Each lease has a connection of its own.
+    then the user's own. `name` is what `nonced status` calls this bot. The default is the file name of its program.
+    `connect_timeout_ms` is how long callers wait without a daemon. The client connects when it is first needed. Each
+    lease has a connection of its own.
     """
 
     def __init__(
@@ -1780,7 +1839,7 @@ class Client:
         if socket is not None and '\0' in socket:
             raise _bad_request('socket has a zero byte; give the path of the socket')
         self._asked = socket
-        self._name = name
+        self._name = _program_name() if name is None else name
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._place: Optional[_Place] = None
         self._instance: Optional[str] = None

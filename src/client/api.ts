@@ -2,7 +2,7 @@ import type { StatusResult } from '../protocol/messages.ts';
 import type { ExclusionPolicy, Outcome, Priority, Unit } from '../terms.ts';
 
 export interface ConnectOptions {
-  /** How this bot is called in `nonced status`: at most 64 bytes. */
+  /** How this bot is called in `nonced status`: at most 64 bytes. Left out: the file name of its program. */
   readonly name?: string | undefined;
   /** Path of the daemon's socket, at most 107 bytes. Left out: `$NONCED_SOCKET`, `/run/nonced`, then the user's own. */
   readonly socket?: string | undefined;
@@ -153,7 +153,7 @@ export interface Nonced extends AsyncDisposable {
   acquire(options?: AcquireOptions): Promise<Grant>;
   /** Draws `count` nonces and answers the first, without any exclusivity: for callers who order their calls themselves. */
   nonce(options?: NonceOptions): Promise<bigint>;
-  /** Who holds what and who waits. Rejects with UNAVAILABLE or WAIT_TIMEOUT. */
+  /** Who holds what and who waits. Rejects with UNAVAILABLE or WAIT_TIMEOUT. `JSON.stringify` writes its nonces as strings. */
   status(): Promise<Status>;
   /** Releases what is held and rejects what waits with CANCELLED. May be called again; resolves once all is handed to the kernel. */
   close(): Promise<void>;

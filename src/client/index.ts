@@ -4,7 +4,7 @@ import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 import type { ConnectOptions, Nonced } from './api.ts';
 import { checkOptions } from './calls/options.ts';
 import { Client } from './client.ts';
-import { surroundings } from './connection/host.ts';
+import { programName, surroundings } from './connection/host.ts';
 import { checkOwner, findSocket } from './connection/socket-path.ts';
 import { dialUnixSocket } from './connection/unix-socket.ts';
 
@@ -41,7 +41,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Nonced> {
     codec: msgpackRpc,
     clock: systemClock(),
     random: Math.random,
-    introduction: { name: options.name, pid: process.pid, session: randomBytes(16).toString('hex') },
+    introduction: { name: options.name ?? programName(), pid: process.pid, session: randomBytes(16).toString('hex') },
     connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
   });
   await client.open(options.signal);

@@ -196,6 +196,8 @@ test('nonces are bigint however they came, and status brings them so too', async
   const sequence = { name: 'default', unit: 'ns', last: 7, ceiling: 1_700_000_000_000_000_000n };
   (await daemon.hear('status')).answer({ version: '2', exclusive: 'off', sequences: [sequence] });
   expect((await status).sequences[0]).toMatchObject({ last: 7n, ceiling: 1_700_000_000_000_000_000n });
+  const printed = JSON.parse(JSON.stringify({ status: await status }));
+  expect(printed.status.sequences[0]).toMatchObject({ last: '7', ceiling: '1700000000000000000' });
   expect(client.daemon.exclusive).toBe('off');
 });
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import json
 import os
 import pickle
 import signal
@@ -438,6 +439,42 @@ class SocketTest(unittest.TestCase):
         told = {'XDG_RUNTIME_DIR': '/run/user/1000'}
         self.assertEqual(self.find(None, told, ['/run/user/1000']), (f'{run}/nonced.sock', run))
         self.assertEqual(self.find(None, told, ['/run/user/1000', f'{own}/nonced.sock']), (f'{own}/nonced.sock', own))
+
+    def test_a_path_is_made_absolute_once(self):
+        self.assertEqual(self.find('r/nonced.sock'), (os.path.abspath('r/nonced.sock'), None))
+
+    def test_what_is_easily_written_for_a_path_is_refused_with_the_path_that_was_meant(self):
+        for given in (
+            '/r/nonced.sock ',
+            '/r/nonced.sock\r',
+            '"/r/nonced.sock"',
+            "'/r/nonced.sock'",
+            'unix:///r/nonced.sock',
+            'unix:/r/nonced.sock',
+        ):
+            with self.subTest(given), self.assertRaises(nonced.NoncedError) as error:
+                self.find(None, {'NONCED_SOCKET': given})
+            self.assertEqual(code_of(error), ('UNAVAILABLE', False))
+            self.assertIn(f'{json.dumps(given)} is not the path of a socket; write it as /r/nonced.sock ', str(error.exception))
+            # If there is such a file, it was meant.
+            self.assertEqual(self.find(given, exists=[given]), (os.path.abspath(given), None))
+        with self.assertRaises(nonced.NoncedError) as error:
+            self.find('/tmp')
+        self.assertIn('/tmp is a directory; the socket in it is /tmp/nonced.sock', str(error.exception))
+
+    def test_a_bot_without_a_name_is_called_by_its_program(self):
+        for argv, name in (
+            (['/opt/bots/grid.py'], 'grid.py'),
+            (['/opt/bots/grid/__main__.py', '-v'], 'grid/__main__.py'),
+            (['/opt/bots/grid/main.py'], 'grid/main.py'),
+            (['-c'], '-c'),
+            ([''], 'python'),
+            (['/opt/b\u00f6t\n.py'], 'b?t?.py'),
+            (['/opt/' + 'a' * 80], 'a' * 64),
+        ):
+            with self.subTest(argv), mock.patch.object(nonced.sys, 'argv', argv):
+                self.assertEqual(nonced.Client('/a')._name, name)
+        self.assertEqual(nonced.Client('/a', 'grid')._name, 'grid')
 
     def test_a_path_that_the_kernel_would_cut_short_is_refused(self):
         with self.assertRaises(nonced.NoncedError) as error:

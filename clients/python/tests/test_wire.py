@@ -1,10 +1,12 @@
 """What the client makes of a daemon that is slow, broken, another one, or gone in the middle of a word."""
 
+import errno
 import json
 import signal
 import threading
 import time
 import unittest
+from unittest import mock
 
 from support import HELLO, WITHIN_S, FakeDaemon, eventually
 
@@ -403,6 +405,42 @@ class WireTest(unittest.TestCase):
             with self.assertRaises(nonced.NoncedError) as error:
                 grant.remaining_s()
             self.assertEqual((error.exception.code, error.exception.sent), ('LEASE_LOST', 'unknown'))
+
+    def test_a_holder_that_cannot_come_back_for_a_reason_of_its_own_has_lost_its_lease(self):
+        go = threading.Event()
+
+        def serve(peer, number):
+            # Later connections are closed without an answer, as by a daemon that has no room.
+            if number == 1:
+                peer.greet()
+                peer.grant(peer.expect('acquire'))
+                go.wait(WITHIN_S)
+
+        with self.client(serve).exclusive() as grant:
+            go.set()
+            eventually('it is lost', lambda: grant._lease.state == 'lost')
+            with self.assertRaises(nonced.NoncedError) as error:
+                grant.check()
+            self.assertEqual((error.exception.code, error.exception.sent), ('LEASE_LOST', 'unknown'))
+            self.assertIn('could not come back to the daemon', error.exception.message)
+
+    def test_a_daemon_that_is_away_for_longer_than_its_return_time_loses_nobody(self):
+        connection = nonced._Connection(nonced.Client('/nowhere'), nonced._here())
+
+        def fails_at(now, trouble):
+            connection._tried_at = now
+            with mock.patch.object(nonced.time, 'monotonic', lambda: now):
+                return connection._no_way_back(trouble)
+
+        away, full = ConnectionRefusedError(errno.ECONNREFUSED, ''), OSError(errno.EMFILE, '')
+        self.assertFalse(fails_at(100, ConnectionError('it closed the connection')))
+        for now in (101, 103, 105, 107):
+            self.assertFalse(fails_at(now, away))
+        self.assertFalse(fails_at(108.5, full))
+        self.assertTrue(fails_at(108.8, full))
+        # A daemon that is seen to be away again has given nothing to another caller.
+        self.assertFalse(fails_at(110, FileNotFoundError(errno.ENOENT, '')))
+        self.assertFalse(fails_at(111.5, full))
 
     def test_another_instance_ends_the_client_and_what_it_holds(self):
         go = threading.Event()

@@ -65,7 +65,14 @@ export function readStatus(result: unknown): StatusResult | undefined {
     return last === undefined || ceiling === undefined ? undefined : { ...sequence, last, ceiling };
   });
   if (!sequences.every(isDefined)) return undefined;
-  return { ...result, sequences } as unknown as StatusResult;
+  return withJson({ ...result, sequences }) as unknown as StatusResult;
+}
+
+/** Makes the object printable by `JSON.stringify`, which throws on a bigint: nonces are written as decimal strings. */
+function withJson(fields: object): object {
+  const toJSON = (): unknown =>
+    JSON.parse(JSON.stringify({ ...fields }, (_key, part) => (typeof part === 'bigint' ? String(part) : part)));
+  return Object.defineProperty(fields, 'toJSON', { value: toJSON });
 }
 
 function readHeld(held: unknown): HeldLease | undefined {

@@ -1,6 +1,8 @@
 import { lstatSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
+import { MAX_TEXT_BYTES } from '../../terms.ts';
 import type { Owner, Surroundings } from './socket-path.ts';
 
 /** This host and this process, for the search of the socket. */
@@ -42,4 +44,14 @@ function owner(path: string): Owner | undefined {
     if (systemErrorCode(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** File names that say nothing without their directory. */
+const GENERIC = /^(index|main)\.[cm]?[jt]s$/;
+
+/** Returns what a bot is called that gives itself no name: its program, so that `nonced status` can tell it from others. */
+export function programName([node = 'node', script = node]: readonly string[] = process.argv): string {
+  const file = basename(script);
+  const name = GENERIC.test(file) ? join(basename(dirname(script)), file) : file;
+  return name.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, MAX_TEXT_BYTES) || 'node';
 }
