@@ -112,6 +112,11 @@ export class Broker {
     return this.#parts.ledger.isOverdue && (this.#room.draws.size > 0 || this.#grants.awaitsWrite);
   }
 
+  /** Whether a write of the state has been under way for over a second. */
+  get isWriteSlow(): boolean {
+    return this.#parts.ledger.isSlow;
+  }
+
   /** The exclusion policy in effect. */
   get exclusive(): ExclusionPolicy {
     return this.#parts.lanes.policy;

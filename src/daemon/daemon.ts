@@ -60,8 +60,8 @@ export interface Daemon {
   follow(policies: Policies): Promise<void>;
   /** To be called when the call log was moved away. Without one it does nothing. */
   reopenCallLog(): void;
-  /** Whether a write of the call log may never end. process.exit() would wait for it. */
-  isCallLogHung(): boolean;
+  /** Whether a write of the state or of the call log may never end. process.exit() would wait for it. */
+  isHung(): boolean;
   /** Notes why a new configuration is not followed: the log and `nonced status` show it. */
   refuse(problem: string): void;
   /** Stops cleanly: grants nothing more, writes the ceilings and the call log, closes the sockets. */
@@ -157,7 +157,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       isHealthy: () => !broker.isOverdue,
       follow: (policies) => authority.follow(policies),
       reopenCallLog: () => callLog?.reopen(),
-      isCallLogHung: () => callLog?.isHung ?? false,
+      isHung: () => broker.isWriteSlow || (callLog?.isHung ?? false),
       refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
         await authority.stop();

@@ -588,8 +588,12 @@ describe('a state that is missing, damaged or too new', () => {
 
 describe.skipIf(withoutStrace !== '')(`a disk that fails its syncs${withoutStrace}`, () => {
   /** From now on every fsync of the daemon fails; with `only`, of that path alone. */
-  async function failSyncs(daemon: DaemonProcess, only?: string): Promise<void> {
-    const inject = ['-f', '-q', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO'];
+  function failSyncs(daemon: DaemonProcess, only?: string): Promise<void> {
+    return injectIntoSyncs('error=EIO', daemon, only);
+  }
+
+  async function injectIntoSyncs(what: string, daemon: DaemonProcess, only?: string): Promise<void> {
+    const inject = ['-f', '-q', '-o', '/dev/null', '-e', 'trace=fsync', '-e', `inject=fsync:${what}`];
     const path = only === undefined ? [] : ['-P', only];
     const strace: ChildProcess = spawn('strace', [...inject, ...path, '-p', String(daemon.pid)], { stdio: 'ignore' });
     cleanup.push(() => strace.kill('SIGKILL'));
@@ -618,6 +622,20 @@ describe.skipIf(withoutStrace !== '')(`a disk that fails its syncs${withoutStrac
       last = await draw(await connect(place), 10, last);
     },
   );
+
+  test('that hang: a stop waits for them, and one that is asked for twice does not: the next daemon may start', async () => {
+    const place = newPlace();
+    const daemon = await start(place);
+    const last = await draw(await connect(place), 10, 0n);
+    await injectIntoSyncs('delay_enter=3600000000', daemon);
+    daemon.child.kill('SIGTERM');
+    await daemon.says('SIGTERM: stopping');
+    daemon.child.kill('SIGTERM');
+    expect(await daemon.ended).toBe('SIGKILL');
+    expect(daemon.log()).toContain('SIGTERM again');
+    await start(place);
+    await draw(await connect(place), 10, last);
+  });
 
   test('at a start: it exits 74 and no client is let in', async () => {
     const place = newPlace();

@@ -80,8 +80,11 @@ export async function serve(options: ServeOptions): Promise<void> {
   const tellSystemd = reportToSystemd(daemon, log, clock);
   let stopping = false;
   const stop = async (signal: string) => {
-    // An operator who asks twice does not want to wait for a disk.
-    if (stopping) process.exit(1);
+    if (stopping) {
+      // Asked twice, it does not wait for a disk. process.exit() would: it joins the thread that hangs in a write.
+      log.warn(`${signal} again: ended before the last write, so the next start skips some seconds of nonces`);
+      kill();
+    }
     stopping = true;
     log.info(`${signal}: stopping`);
     tellSystemd.stopping();
@@ -105,8 +108,15 @@ function logReader(): LogReader {
 
 /** Ends the process, which releases its locks. */
 function end(daemon: Daemon | undefined): never {
-  // A thread that hangs in a write of the call log would keep process.exit() waiting, and every later daemon with it.
-  if (daemon?.isCallLogHung()) process.kill(process.pid, 'SIGKILL');
+  // A thread that hangs in a write would keep process.exit() waiting, and every later daemon with it.
+  if (daemon?.isHung()) kill();
+  process.exit();
+}
+
+/** Ends the process at once, whatever its threads wait for. Its locks go with it and not sooner. */
+function kill(): never {
+  process.kill(process.pid, 'SIGKILL');
+  // Not reached: a process does not survive its own SIGKILL.
   process.exit();
 }
 

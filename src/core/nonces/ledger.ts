@@ -86,6 +86,11 @@ export class Ledger {
     return this.#writingForMs() > HUNG_WRITE_MS;
   }
 
+  /** Whether a write of the state has been under way for over SLOW_WRITE_MS. */
+  get isSlow(): boolean {
+    return this.#writingForMs() >= SLOW_WRITE_MS;
+  }
+
   /** From when the write under way counts as slow, on the monotonic clock; undefined if none is under way. */
   get slowAtMs(): number | undefined {
     const sinceMs = this.#writer.writingSinceMs;
@@ -193,7 +198,7 @@ export class Ledger {
 
   #durability(): 'durable' | 'slow' | 'retrying' {
     if (this.#writer.problem !== undefined) return 'retrying';
-    return this.#writingForMs() >= SLOW_WRITE_MS ? 'slow' : 'durable';
+    return this.isSlow ? 'slow' : 'durable';
   }
 
   #sequence(name: string): NonceSequence {

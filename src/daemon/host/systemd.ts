@@ -50,19 +50,72 @@ export function watchdogMs(variables: Variables, pid: number): number | undefine
   return meantForUs && microseconds > 0 ? microseconds / 1000 : undefined;
 }
 
+/** systemd-notify waits up to 5 s until systemd has read its message. One that takes longer than this never ends. */
+const NOTIFY_WITHIN_MS = 15_000;
+
+/** Sends one message to systemd. Rejects if that failed. */
+export type Notify = (assignments: readonly string[]) => Promise<void>;
+
 /**
- * Tells systemd something, as sd_notify(3) does; without a service manager it does nothing. Node has no datagram
- * sockets, so the program systemd-notify sends it. It runs asynchronously because it waits until systemd has read the
- * message: systemd does not know a sender that is gone by then, and drops its message.
+ * Sends a message as sd_notify(3) does. Node has no datagram sockets, so the program systemd-notify sends it. It runs
+ * asynchronously because it waits until systemd has read the message: systemd does not know a sender that is gone by
+ * then, and drops its message.
  */
-export function notify(variables: Variables, assignments: readonly string[], failed: (error: Error) => void): void {
-  if (!variables['NOTIFY_SOCKET']) return;
-  try {
-    const child = spawn('systemd-notify', [...assignments], { stdio: 'ignore' });
-    child.once('error', failed);
+export function systemdNotify(assignments: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Node throws what it does not report as a failed spawn, such as a lack of memory. Here that rejects.
+    const child = spawn('systemd-notify', [...assignments], {
+      stdio: 'ignore',
+      timeout: NOTIFY_WITHIN_MS,
+      killSignal: 'SIGKILL',
+    });
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`systemd-notify ${code === null ? `was ended by ${signal}` : `exited with ${code}`}`));
+    });
     child.unref();
-  } catch (error) {
-    // Node throws what it does not report as a failed spawn, such as a lack of memory.
-    failed(asError(error));
+  });
+}
+
+/**
+ * Tells systemd something, one message at a time: if systemd is slow, senders must not pile up. What is told meanwhile
+ * becomes one message, with the latest value of each variable. `failed` is called for the first failure of a series.
+ */
+export class SystemdNotifier {
+  readonly #notify: Notify;
+  readonly #failed: (error: Error) => void;
+  readonly #waiting = new Map<string, string>();
+  #isSending = false;
+  #hasFailed = false;
+
+  constructor(notify: Notify, failed: (error: Error) => void) {
+    this.#notify = notify;
+    this.#failed = failed;
+  }
+
+  tell(variables: Readonly<Record<string, string>>): void {
+    for (const [name, value] of Object.entries(variables)) this.#waiting.set(name, value);
+    if (!this.#isSending) void this.#send();
+  }
+
+  async #send(): Promise<void> {
+    this.#isSending = true;
+    while (this.#waiting.size > 0) {
+      const sent = new Map(this.#waiting);
+      this.#waiting.clear();
+      try {
+        await this.#notify([...sent].map(([name, value]) => `${name}=${value}`));
+        this.#hasFailed = false;
+      } catch (error) {
+        if (!this.#hasFailed) this.#failed(asError(error));
+        this.#hasFailed = true;
+        const isNews = this.#waiting.size > 0;
+        // It goes out with the next message: without READY=1, say, systemd would end a daemon that serves.
+        for (const [name, value] of sent) if (!this.#waiting.has(name)) this.#waiting.set(name, value);
+        if (!isNews) break;
+      }
+    }
+    this.#isSending = false;
   }
 }
