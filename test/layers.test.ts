@@ -32,7 +32,8 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
   client: [['api'], ['connection', 'calls'], ['leases'], ['client', 'ask'], ['index'], ['adapters']],
   cli: [
-    ['terminal', 'directories'],
+    ['terminal'],
+    ['directories'],
     ['systemd', 'status', 'state', 'serve', 'drain', 'metrics', 'timeline'],
     ['doctor', 'top', 'rehearsal'],
     ['command-line'],

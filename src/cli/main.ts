@@ -1,8 +1,6 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander';
-import { EXIT } from '../errors.ts';
-import { program } from './command-line/program.ts';
-import { fail } from './terminal/output.ts';
+import { runCommand } from './command-line/program.ts';
+import { Terminal } from './terminal/terminal.ts';
 
 // A reader that stops early, such as head(1), is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -10,10 +8,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-try {
-  await program().parseAsync();
-} catch (error) {
-  // Commander has already said what is wrong; help and version are not errors.
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
-  else fail(error);
-}
+await runCommand(process.argv.slice(2), new Terminal(process));

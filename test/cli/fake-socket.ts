@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { vi } from 'vitest';
+import type { Terminal } from '../../src/cli/terminal/terminal.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
+import { pipe } from '../fixtures/command-line.ts';
+import type { RunResult } from '../fixtures/shell.ts';
 
 /** A socket that gives the same answer to whatever it is asked, or one for each method. */
 export interface FakeSocket {
@@ -47,17 +49,9 @@ export async function fakeSocket(name: string, answer: object | ((method: string
   };
 }
 
-/** What `act` printed on standard output. */
-export async function printed(act: () => Promise<void>): Promise<string> {
-  let text = '';
-  const write = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
-    text += chunk;
-    return true;
-  });
-  try {
-    await act();
-  } finally {
-    write.mockRestore();
-  }
-  return text;
+/** What `act` said. */
+export async function told(act: (terminal: Terminal) => Promise<void>): Promise<RunResult> {
+  const { terminal, result } = pipe();
+  await act(terminal);
+  return result();
 }

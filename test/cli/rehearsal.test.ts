@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { botEnvironment, realExchangeIn } from '../../src/cli/rehearsal/environment.ts';
 import { type RehearsalReport, reportLines } from '../../src/cli/rehearsal/report-text.ts';
+import { UNPAINTED } from '../fixtures/command-line.ts';
 
 const GIVEN = { socket: 's', url: 'u', key: 'k', secret: 'x', keysFile: 'f', keyFile: 'kf', secretFile: 'xf' };
 
@@ -69,7 +70,7 @@ const REPORT: RehearsalReport = {
 };
 
 test('a report without findings says what was looked at', () => {
-  expect(reportLines(REPORT)).toEqual([
+  expect(reportLines(REPORT, UNPAINTED)).toEqual([
     '1 act in 1 min 5 s',
     '',
     'ACT   calls  accepted  rejected  orders twice  no lease  overlaps  longest stall  back after',
@@ -80,18 +81,21 @@ test('a report without findings says what was looked at', () => {
 });
 
 test('a finding is the fact, where it was, and the fix; an act may have had no call, or none after it', () => {
-  const lines = reportLines({
-    ...REPORT,
-    ending: 'gone',
-    restarts: 1,
-    acts: [
-      { ...ACT, act: 'reset', happened: false, recoveredMs: null },
-      { ...ACT, act: 'kill', recoveredMs: null },
-      { ...ACT, act: 'lockout', recoveredMs: null },
-    ],
-    findings: [{ kind: 'ended', count: 1, acts: ['kill'], fact: 'it ended', fix: 'Let it live.' }],
-    notes: ['a note'],
-  });
+  const lines = reportLines(
+    {
+      ...REPORT,
+      ending: 'gone',
+      restarts: 1,
+      acts: [
+        { ...ACT, act: 'reset', happened: false, recoveredMs: null },
+        { ...ACT, act: 'kill', recoveredMs: null },
+        { ...ACT, act: 'lockout', recoveredMs: null },
+      ],
+      findings: [{ kind: 'ended', count: 1, acts: ['kill'], fact: 'it ended', fix: 'Let it live.' }],
+      notes: ['a note'],
+    },
+    UNPAINTED,
+  );
   expect(lines[0]).toBe('3 acts in 1 min 5 s, and then the bot was gone; the bot was started again once');
   expect(lines.slice(3, 6).map((line) => / {2}(\S.*)$/.exec(line.slice(-14))?.[1])).toEqual([
     'no call came',
@@ -103,7 +107,10 @@ test('a finding is the fact, where it was, and the fix; an act may have had no c
 
 test('a long finding is wrapped, with nothing lost', () => {
   const fix = Array.from({ length: 40 }, (_, index) => `word${index}`).join(' ');
-  const lines = reportLines({ ...REPORT, findings: [{ kind: 'ended', count: 1, acts: [], fact: 'it ended', fix }] });
+  const lines = reportLines(
+    { ...REPORT, findings: [{ kind: 'ended', count: 1, acts: [], fact: 'it ended', fix }] },
+    UNPAINTED,
+  );
   const told = lines.slice(lines.indexOf('! it ended') + 1);
   expect(told.length).toBeGreaterThan(1);
   expect(told.every((line) => line.length <= 100 && line.startsWith('  word'))).toBe(true);

@@ -2,7 +2,8 @@ import { afterEach, expect, test } from 'vitest';
 import { linesOf, why } from '../../src/cli/commands/why.ts';
 import { PLAIN } from '../../src/cli/status/how-to-type.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../src/protocol/messages.ts';
-import { type FakeSocket, fakeSocket, printed } from './fake-socket.ts';
+import { UNPAINTED } from '../fixtures/command-line.ts';
+import { type FakeSocket, fakeSocket, told } from './fake-socket.ts';
 
 const call = (over: Partial<WhyCall> = {}): WhyCall => ({
   account: 'MASTER',
@@ -63,7 +64,7 @@ const result = (over: Partial<WhyResult> = {}): WhyResult => ({
 });
 
 test('first come how the account stands and the verdict, with what to do about it', () => {
-  expect(linesOf(result(), 10, PLAIN)).toEqual([
+  expect(linesOf(result(), 10, PLAIN, UNPAINTED)).toEqual([
     'MASTER  sequence default, ns, lead -129 ms, exclusion global, 1 held, 2 waiting',
     '',
     'All is well.',
@@ -78,12 +79,13 @@ test('the verdict says how sure it is', () => {
     }),
     10,
     PLAIN,
+    UNPAINTED,
   );
   expect(lines.slice(2)).toEqual(['foreign-use (likely): Something else.', '  - Find it.', '  - Or not.']);
 });
 
 test('a counter has no lead, and an account that is not in use no sequence yet', () => {
-  const lines = linesOf(result({ unit: 'counter', leadMs: null, held: 0, status: null }), 10, PLAIN);
+  const lines = linesOf(result({ unit: 'counter', leadMs: null, held: 0, status: null }), 10, PLAIN, UNPAINTED);
   expect(lines[0]).toBe('MASTER  counter, exclusion global, 0 held, 0 waiting');
 });
 
@@ -92,7 +94,7 @@ test('the calls are a table, the latest first, with a dash for what is not known
     call({ agoMs: 900, outcome: 'invalid-nonce', late: true, ended: 'expired', heldMs: 20_000, waitedMs: 65_000 }),
     call({ holder: null, pid: null, label: 'close all', nonce: null, priority: 'urgent', outcome: 'unsettled' }),
   ];
-  expect(linesOf(result({ calls }), 10, PLAIN).slice(5)).toEqual([
+  expect(linesOf(result({ calls }), 10, PLAIN, UNPAINTED).slice(5)).toEqual([
     'AGO     holder    pid   label      priority  nonce                waited     held    ended     outcome',
     '900 ms  grid-bot  4711  -          normal    1795365006294000000  1 min 5 s  20.0 s  expired   invalid-nonce (reported late)',
     '12.0 s  -         -     close all  urgent    -                    0 ms       150 ms  released  unsettled',
@@ -101,7 +103,7 @@ test('the calls are a table, the latest first, with a dash for what is not known
 
 test('no more calls are listed than were asked for', () => {
   const calls = Array.from({ length: 20 }, (_, n) => call({ agoMs: n }));
-  const rows = linesOf(result({ calls }), 3, PLAIN).filter((line) => line.includes('grid-bot'));
+  const rows = linesOf(result({ calls }), 3, PLAIN, UNPAINTED).filter((line) => line.includes('grid-bot'));
   expect(rows.map((row) => row.split('  ')[0])).toEqual(['0 ms', '1 ms', '2 ms']);
 });
 
@@ -110,24 +112,24 @@ test('the rejected call and the one before it are told in a line each, an accoun
     call: call({ outcome: 'invalid-nonce', label: 'buy', lastNonce: 1_795_365_006_294_000_003n }),
     before: call({ account: 'USER:alice', holder: null, pid: null, nonce: null, lastNonce: null, agoMs: 61_000 }),
   };
-  expect(linesOf(result({ rejected }), 10, PLAIN).slice(5)).toEqual([
+  expect(linesOf(result({ rejected }), 10, PLAIN, UNPAINTED).slice(5)).toEqual([
     'rejected  1795365006294000000 to 1795365006294000003  grid-bot (pid 4711), buy: released after 150 ms, 12.0 s ago, invalid-nonce',
     'before    a nonce from before the restart  unnamed for USER:alice: released after 150 ms, 1 min 1 s ago, ok',
   ]);
-  expect(linesOf(result({ rejected: { ...rejected, before: null } }), 10, PLAIN).at(-1)).toBe(
+  expect(linesOf(result({ rejected: { ...rejected, before: null } }), 10, PLAIN, UNPAINTED).at(-1)).toBe(
     'before    no earlier call is known',
   );
 });
 
 test('a paused account and an open breaker are said before anything else, with what ends them', () => {
   const stopped = { ...status, paused: true, breaker: { openFor: 'invalid-nonce', probeInMs: 42_000 } } as const;
-  const lines = linesOf(result({ paused: true, status: stopped }), 10, PLAIN);
+  const lines = linesOf(result({ paused: true, status: stopped }), 10, PLAIN, UNPAINTED);
   expect(lines[1]).toBe('! paused: its calls are refused until nonced resume MASTER');
   expect(lines[2]).toBe(
     '! quarantined: its nonces are rejected. Its calls are refused; one is tried in 42.0 s. To end it now: nonced resume MASTER',
   );
   const lockedOut = { ...status, breaker: { openFor: 'locked-out', probeInMs: 0 } } as const;
-  expect(linesOf(result({ status: lockedOut }), 10, PLAIN)[1]).toContain(
+  expect(linesOf(result({ status: lockedOut }), 10, PLAIN, UNPAINTED)[1]).toContain(
     'locked the key out. Its calls are refused; the next one is tried',
   );
 });
@@ -135,15 +137,16 @@ test('a paused account and an open breaker are said before anything else, with w
 test('it asks the socket of the bots, and prints what it is told', async () => {
   daemon = await fakeSocket('nonced.sock', result({ calls: [call()] }));
   const { path } = daemon;
-  const text = await printed(() => why('MASTER', { count: 10, json: false, socket: path }));
+  const { stdout } = await told((terminal) => why('MASTER', { count: 10, json: false, socket: path }, terminal));
   expect(daemon.asked).toEqual([{ method: 'why', params: { account: 'MASTER' } }]);
-  expect(text).toBe(`${linesOf(result({ calls: [call()] }), 10, PLAIN).join('\n')}\n`);
+  expect(stdout).toBe(`${linesOf(result({ calls: [call()] }), 10, PLAIN, UNPAINTED).join('\n')}\n`);
 });
 
 test('--json prints the answer as it came, nonces as strings, and no more calls than were asked for', async () => {
   daemon = await fakeSocket('nonced.sock', result({ calls: [call(), call(), call()] }));
   const { path } = daemon;
-  const answer = JSON.parse(await printed(() => why('MASTER', { count: 2, json: true, socket: path })));
+  const { stdout } = await told((terminal) => why('MASTER', { count: 2, json: true, socket: path }, terminal));
+  const answer = JSON.parse(stdout);
   expect(answer.calls).toHaveLength(2);
   expect(answer).toMatchObject({ account: 'MASTER', rejected: null, calls: [{ nonce: '1795365006294000000' }, {}] });
 });

@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest';
 import { type TreeCommand, treeOf } from '../../src/cli/command-line/command-tree.ts';
 import { program } from '../../src/cli/command-line/program.ts';
+import { Terminal } from '../../src/cli/terminal/terminal.ts';
 import { blocksOf, inlineCodeOf, pages } from './pages.ts';
 
 /** They tell of names that are no longer used. */
 const OF_THE_PAST = new Set(['CHANGELOG.md', 'docs/upgrading.md']);
 
-const tree = treeOf(program());
+const tree = treeOf(program(new Terminal(process)));
 
 test('every nonced command that a page shows is one that there is, with options that it has', () => {
   const shown = pages()

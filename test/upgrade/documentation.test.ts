@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { allOf, treeOf } from '../../src/cli/command-line/command-tree.ts';
 import { program } from '../../src/cli/command-line/program.ts';
+import { Terminal } from '../../src/cli/terminal/terminal.ts';
 import { BUILD_MS, cannotBuild, type Installed, installLastRelease } from './releases.ts';
 
 const skipped = cannotBuild && ` (skipped: ${cannotBuild})`;
@@ -38,7 +39,7 @@ describe.skipIf(cannotBuild !== '')(
   () => {
     let lastRelease: Installed;
     let before: Tree;
-    const now = treeOf(program());
+    const now = treeOf(program(new Terminal(process)));
 
     beforeAll(async () => {
       lastRelease = await installLastRelease();

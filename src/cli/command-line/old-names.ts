@@ -1,12 +1,12 @@
 import { Option } from 'commander';
-import { note } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import type { NoncedCommand } from './nonced-command.ts';
 
 // The names of 0.1 work until 0.3. Each use of one is reported in one line, and no help and no completion lists them.
 
 /** Says on standard error what `old` is called now. */
-export function noteOldName(old: string, current: string): void {
-  note(oldNameText(old, current));
+export function noteOldName(terminal: Terminal, old: string, current: string): void {
+  terminal.note(oldNameText(old, current));
 }
 
 function oldNameText(old: string, current: string): string {

@@ -1,4 +1,7 @@
+import { CommanderError } from 'commander';
+import { EXIT } from '../../errors.ts';
 import { VERSION } from '../../version.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import { addBots } from './groups/bots.ts';
 import { addDevelop } from './groups/develop.ts';
 import { addHost } from './groups/host.ts';
@@ -7,16 +10,31 @@ import { addOperate } from './groups/operate.ts';
 import { addOldState } from './groups/state.ts';
 import { NoncedCommand } from './nonced-command.ts';
 
+/** Runs a command, and prints what went wrong. The exit code is in the terminal. */
+export async function runCommand(args: readonly string[], terminal: Terminal): Promise<void> {
+  try {
+    await program(terminal).parseAsync(args, { from: 'user' });
+  } catch (error) {
+    // Commander has already said what is wrong; help and version are not errors.
+    if (error instanceof CommanderError) terminal.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
+    else terminal.fail(error);
+  }
+}
+
 /**
  * Returns the whole command line, as data: nothing runs before it is parsed. A command's code is loaded when it runs.
  */
-export function program(): NoncedCommand {
+export function program(terminal: Terminal): NoncedCommand {
   const nonced = new NoncedCommand('nonced')
     .description('One strictly increasing nonce, and one call at a time, for every exchange API key of this host.')
     .version(VERSION, '-V, --version')
     .showHelpAfterError('(add --help for what there is)')
     .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'nonced:')) })
+    .configureOutput({
+      writeOut: (text) => terminal.print(text),
+      writeErr: (text) => terminal.say(text),
+      outputError: (text, write) => write(text.replace(/^error:/, 'nonced:')),
+    })
     .exitOverride()
     .enablePositionalOptions()
     .addExamples(
@@ -31,16 +49,16 @@ export function program(): NoncedCommand {
 
   // In the order of the help. A command belongs to the group whose heading was set last.
   nonced.commandsGroup('Bots:');
-  addBots(nonced);
+  addBots(nonced, terminal);
   nonced.commandsGroup('Look:');
-  addLook(nonced);
+  addLook(nonced, terminal);
   nonced.commandsGroup('Operate:');
-  addOperate(nonced);
+  addOperate(nonced, terminal);
   nonced.commandsGroup('Host:');
-  addHost(nonced);
+  addHost(nonced, terminal);
   nonced.commandsGroup('Develop:');
-  addDevelop(nonced, program);
+  addDevelop(nonced, terminal, () => program(terminal));
   nonced.helpCommand(true);
-  addOldState(nonced);
+  addOldState(nonced, terminal);
   return nonced;
 }

@@ -3,7 +3,8 @@ import { connect } from '../../client/index.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { AdvanceResult, WhyResult } from '../../protocol/messages.ts';
 import { NONCES_PER_SECOND, type Unit } from '../../terms.ts';
-import { allowedLeadMs, printJson, printLine } from '../terminal/output.ts';
+import { allowedLeadMs } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface AdvanceOptions {
   readonly to?: bigint | 'now';
@@ -17,7 +18,7 @@ export interface AdvanceOptions {
 }
 
 /** Raises a sequence of the running daemon for good. */
-export async function advance(options: AdvanceOptions): Promise<void> {
+export async function advance(options: AdvanceOptions, terminal: Terminal): Promise<void> {
   const { to, by, sequence, account, yes, force, json, socket } = options;
   if (to === undefined && by === undefined) {
     throw new ExitError(EXIT.usage, 'give how far to raise it: --to NONCE, --to now, or --by 5m');
@@ -31,19 +32,19 @@ export async function advance(options: AdvanceOptions): Promise<void> {
     maxLeadMs: allowedLeadMs(options),
   });
   if (json) {
-    printJson(done);
+    terminal.printJson(done);
     return;
   }
   if (BigInt(done.after) <= BigInt(done.before)) {
-    printLine(`sequence ${done.sequence} (${done.unit}) is already at ${done.before}; nothing was changed`);
+    terminal.printLine(`sequence ${done.sequence} (${done.unit}) is already at ${done.before}; nothing was changed`);
     return;
   }
-  printLine(
+  terminal.printLine(
     `sequence ${done.sequence} (${done.unit}): the next nonce was at least ${done.before}, now it is at least ${done.after}`,
   );
-  printLine('This cannot be undone.');
+  terminal.printLine('This cannot be undone.');
   const accounts = done.accounts.length > 0 ? done.accounts.join(', ') : 'none since the daemon started';
-  printLine(`Accounts that draw from it: ${accounts}`);
+  terminal.printLine(`Accounts that draw from it: ${accounts}`);
 }
 
 /**

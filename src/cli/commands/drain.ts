@@ -5,7 +5,7 @@ import { EXIT, ExitError } from '../../errors.ts';
 import type { ChangeResult, StatusResult } from '../../protocol/messages.ts';
 import { type DrainEnd, holdersOf, linesOf, marksOf, untilQuiet } from '../drain/progress.ts';
 import { readStatus } from '../status/reading.ts';
-import { paint, printJson, printLine, warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface DrainOptions {
   /** Ends the drain. */
@@ -21,31 +21,42 @@ const SAY_AGAIN_MS = 10_000;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** Lets only urgent calls begin, waits until none is under way, and says when the machine can be rebooted. */
-export async function drain({ off, wait, json, socket }: DrainOptions): Promise<void> {
+export async function drain({ off, wait, json, socket }: DrainOptions, terminal: Terminal): Promise<void> {
   const path = adminSocket(socket);
   const change = await askOnce<ChangeResult>(path, 'drain', { draining: !off });
   if (off) {
-    if (json) printJson(change);
-    else printLine(change.before === 'draining' ? 'all calls may begin again' : 'it was not draining');
+    if (json) terminal.printJson(change);
+    else terminal.printLine(change.before === 'draining' ? 'all calls may begin again' : 'it was not draining');
     return;
   }
-  for (const [signal, code] of Object.entries(SIGNALS)) {
-    process.once(signal, () => {
-      warn('the drain stays on; to end it: nonced drain --off');
-      process.exit(code);
-    });
-  }
+  const stopSaying = sayAtSignal(terminal);
   const already = change.before === 'draining' ? ' already' : '';
-  if (!json) printLine(`draining${already}: only urgent calls begin; requests that waited are refused`);
+  if (!json) terminal.printLine(`draining${already}: only urgent calls begin; requests that waited are refused`);
   const clock = systemClock();
-  const busy = json ? () => {} : progress(clock);
-  const end = await untilQuiet({ clock, waitMs: wait, look: () => readStatus(path, clock), busy });
-  if (json) printEnd(change, end);
-  else sayEnd(end);
+  const busy = json ? () => {} : progress(clock, terminal);
+  const look = () => readStatus(path, clock);
+  const end = await untilQuiet({ clock, waitMs: wait, look, busy }).finally(stopSaying);
+  if (json) printEnd(change, end, terminal);
+  else sayEnd(end, terminal);
+}
+
+/** Lets a signal end the process with a word about the drain, until the function that it returns is called. */
+function sayAtSignal(terminal: Terminal): () => void {
+  const handlers = Object.entries(SIGNALS).map(([signal, code]) => {
+    const end = () => {
+      terminal.warn('the drain stays on; to end it: nonced drain --off');
+      process.exit(code);
+    };
+    process.once(signal, end);
+    return () => process.off(signal, end);
+  });
+  return () => {
+    for (const remove of handlers) remove();
+  };
 }
 
 /** Prints what is under way when it has changed, and now and then when it has not. */
-function progress(clock: Clock): (status: StatusResult) => void {
+function progress(clock: Clock, terminal: Terminal): (status: StatusResult) => void {
   let saidAtMs = Number.NEGATIVE_INFINITY;
   let said = '';
   return (status) => {
@@ -55,19 +66,21 @@ function progress(clock: Clock): (status: StatusResult) => void {
     if (marks === said && clock.monotonicMs() - saidAtMs < SAY_AGAIN_MS) return;
     said = marks;
     saidAtMs = clock.monotonicMs();
-    for (const line of linesOf(status)) printLine(line);
+    for (const line of linesOf(status)) terminal.printLine(line);
   };
 }
 
-function sayEnd({ state, waitedMs, status }: DrainEnd): void {
+function sayEnd({ state, waitedMs, status }: DrainEnd, terminal: Terminal): void {
   switch (state) {
     case 'safe':
-      printLine(paint('green', 'safe to reboot: no call is under way'));
-      printLine('An urgent call may still begin, and programs that draw bare nonces are not seen: stop those first.');
-      printLine('The restart ends the drain. To end it without one: nonced drain --off');
+      terminal.printLine(terminal.paint('green', 'safe to reboot: no call is under way'));
+      terminal.printLine(
+        'An urgent call may still begin, and programs that draw bare nonces are not seen: stop those first.',
+      );
+      terminal.printLine('The restart ends the drain. To end it without one: nonced drain --off');
       return;
     case 'busy':
-      for (const line of linesOf(status)) printLine(line);
+      for (const line of linesOf(status)) terminal.printLine(line);
       throw new ExitError(
         EXIT.tempFail,
         `still busy after ${formatDuration(waitedMs)}: do not reboot yet. The drain stays on; to go on waiting: nonced ` +
@@ -82,8 +95,8 @@ function sayEnd({ state, waitedMs, status }: DrainEnd): void {
   }
 }
 
-function printEnd(change: ChangeResult, { state, waitedMs, status }: DrainEnd): void {
+function printEnd(change: ChangeResult, { state, waitedMs, status }: DrainEnd, terminal: Terminal): void {
   const { leases, waiting } = status.totals;
-  printJson({ ...change, state, waitedMs, leases, waiting, holders: holdersOf(status) });
-  if (state !== 'safe') process.exitCode = EXIT.tempFail;
+  terminal.printJson({ ...change, state, waitedMs, leases, waiting, holders: holdersOf(status) });
+  if (state !== 'safe') terminal.exitCode = EXIT.tempFail;
 }

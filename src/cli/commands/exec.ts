@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
 import { NONCES_PER_SECOND, type Priority, type Unit } from '../../terms.ts';
-import { warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface ExecOptions {
   readonly account: string;
@@ -16,6 +16,11 @@ export interface ExecOptions {
   readonly ownClock: boolean;
   readonly label?: string;
   readonly socket?: string;
+}
+
+interface Around {
+  readonly clock: Clock;
+  readonly terminal: Terminal;
 }
 
 const KILL_AFTER_MS = 5_000;
@@ -31,7 +36,7 @@ const PASSED_ON: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'S
 const FROM_THE_TERMINAL: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
 
 /** Runs `command` while it holds the account's exclusive call, and exits as the command does. */
-export async function exec(command: readonly string[], options: ExecOptions): Promise<void> {
+export async function exec(command: readonly string[], options: ExecOptions, terminal: Terminal): Promise<void> {
   const clock = systemClock();
   const client = await connect({ name: `nonced exec`, socket: options.socket });
   try {
@@ -39,11 +44,11 @@ export async function exec(command: readonly string[], options: ExecOptions): Pr
     const grant = await acquire(client, options, unit, clock);
     let exitCode: number;
     try {
-      exitCode = await run(command, grant, options, clock);
+      exitCode = await run(command, grant, options, { clock, terminal });
     } finally {
       await grant.release('unknown', { usedOwnClock: options.ownClock });
     }
-    process.exitCode = exitCode;
+    terminal.exitCode = exitCode;
   } finally {
     await client.close();
   }
@@ -94,20 +99,25 @@ function nonceTimeMs(nonce: bigint, unit: Unit): number {
 }
 
 /** Runs the program under the lease and returns its exit code. */
-async function run(command: readonly string[], grant: Grant, options: ExecOptions, clock: Clock): Promise<number> {
+async function run(
+  command: readonly string[],
+  grant: Grant,
+  options: ExecOptions,
+  { clock, terminal }: Around,
+): Promise<number> {
   const [file = '', ...args] = command;
   // Before the program runs: a signal in between would end only us, and the program would go on without its lease.
   const stopPassing = passSignalsOn((signal) => child.kill(signal));
   const child = spawn(file, args, {
     stdio: 'inherit',
-    env: { ...process.env, NONCED_NONCE: String(grant.nonce), NONCED_ACCOUNT: grant.account },
+    env: { ...terminal.env, NONCED_NONCE: String(grant.nonce), NONCED_ACCOUNT: grant.account },
   });
-  const ended = childEnd(child);
-  const stopRenewing = keepRenewed(grant, options.maxHold, clock);
+  const ended = childEnd(child, terminal);
+  const stopRenewing = keepRenewed(grant, options.maxHold, { clock, terminal });
   let overdue = false;
   let kill = clock.after(options.maxHold, () => {
     overdue = true;
-    warn(`${file} has held the call for ${formatDuration(options.maxHold)} (--max-hold); ending it`);
+    terminal.warn(`${file} has held the call for ${formatDuration(options.maxHold)} (--max-hold); ending it`);
     child.kill('SIGTERM');
     kill = clock.after(KILL_AFTER_MS, () => child.kill('SIGKILL'));
   });
@@ -121,13 +131,15 @@ async function run(command: readonly string[], grant: Grant, options: ExecOption
   }
 }
 
-function childEnd(child: ChildProcess): Promise<number> {
+function childEnd(child: ChildProcess, terminal: Terminal): Promise<number> {
   return new Promise((resolve) => {
     child.once('error', (error) => {
       // A failed kill is reported here too. Only a program that never ran has no pid.
       if (child.pid !== undefined) return;
       const notFound = systemErrorCode(error) === 'ENOENT';
-      warn(notFound ? `${child.spawnfile}: no such program` : `${child.spawnfile} cannot be run: ${error.message}`);
+      terminal.warn(
+        notFound ? `${child.spawnfile}: no such program` : `${child.spawnfile} cannot be run: ${error.message}`,
+      );
       resolve(notFound ? NOT_FOUND : NOT_EXECUTABLE);
     });
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
@@ -138,11 +150,11 @@ function childEnd(child: ChildProcess): Promise<number> {
  * Renews the lease until `maxHoldMs` and the grace before the kill are over. A lost lease is only a warning: the
  * program goes on.
  */
-function keepRenewed(grant: Grant, maxHoldMs: number, clock: Clock): () => void {
+function keepRenewed(grant: Grant, maxHoldMs: number, { clock, terminal }: Around): () => void {
   const untilMs = clock.monotonicMs() + maxHoldMs + KILL_AFTER_MS;
   let stopped = false;
   const lost = () => {
-    if (!stopped) warn('the lease was lost: another program may be calling with this key now');
+    if (!stopped) terminal.warn('the lease was lost: another program may be calling with this key now');
   };
   grant.signal.addEventListener('abort', lost);
   const renewSoon = () =>

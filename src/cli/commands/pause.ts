@@ -1,6 +1,6 @@
 import { adminSocket, askOnce } from '../../client/ask.ts';
 import type { PauseResult } from '../../protocol/messages.ts';
-import { printJson, printLine, warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface PauseOptions {
   readonly json: boolean;
@@ -8,40 +8,40 @@ export interface PauseOptions {
 }
 
 /** Refuses all calls of an account until it is resumed, also after restarts. */
-export async function pause(account: string, { json, socket }: PauseOptions): Promise<void> {
+export async function pause(account: string, { json, socket }: PauseOptions, terminal: Terminal): Promise<void> {
   const change = await askOnce<PauseResult>(adminSocket(socket), 'pause', { account });
   if (json) {
-    printJson(change);
+    terminal.printJson(change);
     return;
   }
-  warnIfUnknown(account, change);
+  warnIfUnknown(account, change, terminal);
   if (change.before === change.after) {
-    printLine(`${account} is already paused; nothing was changed`);
+    terminal.printLine(`${account} is already paused; nothing was changed`);
   } else {
-    printLine(`${account}: ${change.before} -> ${change.after}`);
-    printLine('Its new and waiting calls are refused with PAUSED. Calls under way go on.');
+    terminal.printLine(`${account}: ${change.before} -> ${change.after}`);
+    terminal.printLine('Its new and waiting calls are refused with PAUSED. Calls under way go on.');
   }
-  printLine(`It stays paused, also after restarts, until: nonced resume ${account}`);
+  terminal.printLine(`It stays paused, also after restarts, until: nonced resume ${account}`);
 }
 
 /** Ends the pause of an account, and closes its circuit breaker. */
-export async function resume(account: string, { json, socket }: PauseOptions): Promise<void> {
+export async function resume(account: string, { json, socket }: PauseOptions, terminal: Terminal): Promise<void> {
   const change = await askOnce<PauseResult>(adminSocket(socket), 'resume-account', { account });
   if (json) {
-    printJson(change);
+    terminal.printJson(change);
     return;
   }
-  warnIfUnknown(account, change);
-  printLine(
+  warnIfUnknown(account, change, terminal);
+  terminal.printLine(
     change.before === change.after ? `${account} was not paused` : `${account}: ${change.before} -> ${change.after}`,
   );
-  printLine('Its circuit breaker is closed, too: the next call goes to the exchange.');
+  terminal.printLine('Its circuit breaker is closed, too: the next call goes to the exchange.');
 }
 
 /** Warns of a label that may be misspelt: the account that was meant would go on trading. */
-function warnIfUnknown(account: string, { isKnown }: PauseResult): void {
+function warnIfUnknown(account: string, { isKnown }: PauseResult, terminal: Terminal): void {
   if (!isKnown)
-    warn(
+    terminal.warn(
       `account ${account} has never drawn a nonce here: check the label; \`nonced status\` lists the accounts that did`,
     );
 }

@@ -9,7 +9,7 @@ import type { ExclusionPolicy, Unit } from '../../terms.ts';
 import { realExchangeIn } from '../rehearsal/environment.ts';
 import { runRehearsal } from '../rehearsal/rehearsal.ts';
 import { type RehearsalReport, reportLines } from '../rehearsal/report-text.ts';
-import { printJson, printLine, warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface RehearseOptions {
   readonly acts: readonly ActName[];
@@ -34,7 +34,11 @@ const RESTART_AFTER_MS = 1_000;
 const LAST_LINES = 10;
 
 /** Runs a bot against an exchange and a daemon of its own, makes both fail, and reports what the bot did. */
-export async function rehearse(command: readonly string[], options: RehearseOptions): Promise<void> {
+export async function rehearse(
+  command: readonly string[],
+  options: RehearseOptions,
+  terminal: Terminal,
+): Promise<void> {
   const real = realExchangeIn(command);
   if (real !== undefined) {
     throw new ExitError(
@@ -63,16 +67,16 @@ export async function rehearse(command: readonly string[], options: RehearseOpti
       {
         dir,
         clock,
-        variables: process.env,
+        variables: terminal.env,
         ...untilSignal(),
-        say: (text) => process.stderr.write(`${formatDuration(clock.monotonicMs() - startMs).padStart(10)}  ${text}\n`),
+        say: (text) => terminal.say(`${formatDuration(clock.monotonicMs() - startMs).padStart(10)}  ${text}\n`),
       },
     );
-    if (json) printJson(keep ? { ...report, dir } : report);
-    else print(report, join(dir, 'bot.log'));
-    process.exitCode = report.findings.length > 0 ? FINDINGS : report.ending === 'interrupted' ? INTERRUPTED : 0;
+    if (json) terminal.printJson(keep ? { ...report, dir } : report);
+    else print(report, join(dir, 'bot.log'), terminal);
+    terminal.exitCode = report.findings.length > 0 ? FINDINGS : report.ending === 'interrupted' ? INTERRUPTED : 0;
   } finally {
-    if (keep) warn(`kept: ${dir}`);
+    if (keep) terminal.warn(`kept: ${dir}`);
     else rmSync(dir, { recursive: true, force: true });
   }
 }
@@ -99,15 +103,15 @@ function untilSignal(): { readonly interrupt: AbortSignal; readonly kill: AbortS
   return { interrupt: interrupt.signal, kill: kill.signal };
 }
 
-function print(report: RehearsalReport, botLog: string): void {
-  for (const line of reportLines(report)) printLine(line);
+function print(report: RehearsalReport, botLog: string, terminal: Terminal): void {
+  for (const line of reportLines(report, terminal.paint)) terminal.printLine(line);
   if (!report.findings.some(({ kind }) => kind === 'ended' || kind === 'no-call' || kind === 'not-recovered')) return;
   // Nothing that the bot has printed may control the terminal.
   const said = readFileSync(botLog, 'utf8')
     .replaceAll(/[^\P{C}\n\t]/gu, '?')
     .trimEnd();
   if (said === '') return;
-  printLine();
-  printLine('The last lines that the bot printed:');
-  for (const line of said.split('\n').slice(-LAST_LINES)) printLine(`  ${line}`);
+  terminal.printLine();
+  terminal.printLine('The last lines that the bot printed:');
+  for (const line of said.split('\n').slice(-LAST_LINES)) terminal.printLine(`  ${line}`);
 }

@@ -11,7 +11,8 @@ import type { RenamedOptions } from '../command-line/old-names.ts';
 import { directories } from '../directories.ts';
 import { type ConfigurationFile, configurationFile, problemsOf, readConfiguration } from '../serve/configuration.ts';
 import { reportToSystemd } from '../serve/systemd-report.ts';
-import { describe, exitCodeOf, note, printError, printLine, unblockErrors } from '../terminal/output.ts';
+import { describe, exitCodeOf, unblockErrors } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface ServeOptions extends RenamedOptions {
   readonly stateDir?: string;
@@ -26,12 +27,12 @@ export interface ServeOptions extends RenamedOptions {
 }
 
 /** Runs the daemon until it is told to stop. If it cannot start, it logs why and sets the exit code. */
-export async function serve(options: ServeOptions): Promise<void> {
+export async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
   const { stateDir, runtimeDir, separate, logLevel, logFormat, callLog, callLogSize, oldNames } = options;
-  const file = configurationFile(options.config);
+  const file = configurationFile(options.config, terminal.env);
   if (options.checkConfig) {
-    for (const text of oldNames) note(text);
-    await checkConfiguration(file, directories({ stateDir, runtimeDir }).stateDir);
+    for (const text of oldNames) terminal.note(text);
+    await checkConfiguration(file, directories({ stateDir, runtimeDir }, terminal.env).stateDir, terminal);
     return;
   }
   // No other user may write to what a library creates in our directories.
@@ -46,11 +47,11 @@ export async function serve(options: ServeOptions): Promise<void> {
     wallMs: clock.wallMs,
   });
   for (const text of oldNames) log.warn(text);
-  const found = directories({ stateDir, runtimeDir });
+  const found = directories({ stateDir, runtimeDir }, terminal.env);
   // To the log, so that an alert on its severity sees it.
   const failed = (error: unknown) => {
     log.error(describe(error));
-    process.exitCode = exitCodeOf(error);
+    terminal.exitCode = exitCodeOf(error);
   };
   let started: Daemon | undefined;
   try {
@@ -89,7 +90,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     log.info(`${signal}: stopping`);
     tellSystemd.stopping();
     await daemon.stop();
-    process.exitCode = 0;
+    terminal.exitCode = 0;
     end(daemon);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
@@ -134,17 +135,21 @@ async function reload(daemon: Daemon, file: ConfigurationFile, log: Log): Promis
   }
 }
 
-async function checkConfiguration(file: ConfigurationFile | undefined, stateDir: string): Promise<void> {
+async function checkConfiguration(
+  file: ConfigurationFile | undefined,
+  stateDir: string,
+  terminal: Terminal,
+): Promise<void> {
   if (file === undefined) throw new ExitError(EXIT.usage, 'name the configuration: --config FILE');
   const { problems, unseen } = await problemsOf(file, stateDir, systemClock().wallMs());
   if (problems.length === 0) {
-    printLine(
+    terminal.printLine(
       unseen === undefined
         ? `${file.path} is valid and fits the state in ${stateDir}`
         : `${file.path} is valid. Whether it fits the state in ${stateDir} is not known: ${unseen}`,
     );
     return;
   }
-  for (const problem of problems) printError(problem);
-  process.exitCode = EXIT.config;
+  for (const problem of problems) terminal.printError(problem);
+  terminal.exitCode = EXIT.config;
 }

@@ -1,6 +1,6 @@
 import { adminSocket, askOnce } from '../../client/ask.ts';
 import type { ChangeResult } from '../../protocol/messages.ts';
-import { printJson, printLine } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface SetExclusiveOptions {
   readonly json: boolean;
@@ -8,8 +8,12 @@ export interface SetExclusiveOptions {
 }
 
 /** Switches the exclusion policy of the running daemon for good. */
-export async function setExclusive(policy: string, { json, socket }: SetExclusiveOptions): Promise<void> {
+export async function setExclusive(
+  policy: string,
+  { json, socket }: SetExclusiveOptions,
+  terminal: Terminal,
+): Promise<void> {
   const change = await askOnce<ChangeResult>(adminSocket(socket), 'set-exclusive', { policy });
-  if (json) printJson(change);
-  else printLine(`exclusion policy: ${change.before} -> ${change.after}`);
+  if (json) terminal.printJson(change);
+  else terminal.printLine(`exclusion policy: ${change.before} -> ${change.after}`);
 }

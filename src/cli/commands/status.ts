@@ -4,7 +4,8 @@ import { CHECK, type CheckResult, checkOf, headOf } from '../status/check-line.t
 import { howToTypeHere } from '../status/how-to-type.ts';
 import { isNotPermitted, read, readStatus, readWhole, trustedSocket } from '../status/reading.ts';
 import { screenOf } from '../status/screen.ts';
-import { describe, printJson, printLine } from '../terminal/output.ts';
+import { describe } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface StatusOptions {
   readonly json: boolean;
@@ -17,22 +18,22 @@ export interface StatusOptions {
 }
 
 /** Shows what the daemon is doing, or with `check` prints a line and sets an exit code for monitoring. */
-export async function status(options: StatusOptions): Promise<void> {
+export async function status(options: StatusOptions, terminal: Terminal): Promise<void> {
   const { socket, all, watch } = options;
   if (watch !== undefined) throw new ExitError(EXIT.usage, '--watch is gone; run nonced top instead');
   const clock = systemClock();
-  if (options.check) await check(socket, clock);
-  else if (options.json) printJson(await readStatus(trustedSocket(socket), clock));
-  else await showStatus(socket, all, clock);
+  if (options.check) await check(socket, clock, terminal);
+  else if (options.json) terminal.printJson(await readStatus(trustedSocket(socket), clock));
+  else await showStatus(socket, all, clock, terminal);
 }
 
-async function showStatus(socket: string | undefined, all: boolean, clock: Clock): Promise<void> {
-  const type = howToTypeHere(socket);
+async function showStatus(socket: string | undefined, all: boolean, clock: Clock, terminal: Terminal): Promise<void> {
+  const { columns, paint, env } = terminal;
+  const type = howToTypeHere(socket, env);
   const reading = await read(trustedSocket(socket), clock).catch((error: unknown) => {
     throw withNext(error, type.look('doctor'));
   });
-  const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
-  for (const line of screenOf(reading, { width, all }, type)) printLine(line);
+  for (const line of screenOf(reading, { width: columns, all, paint }, type)) terminal.printLine(line);
 }
 
 /** Returns the error; if it says that no daemon answers, with the command that finds out why. */
@@ -42,7 +43,7 @@ function withNext(error: unknown, next: string): unknown {
   return new NoncedError(refusal('UNAVAILABLE', message), { cause: error.cause });
 }
 
-async function check(socket: string | undefined, clock: Clock): Promise<void> {
+async function check(socket: string | undefined, clock: Clock, terminal: Terminal): Promise<void> {
   let found: { readonly result: CheckResult; readonly line: string };
   try {
     found = checkOf(await readWhole(trustedSocket(socket), clock));
@@ -52,6 +53,6 @@ async function check(socket: string | undefined, clock: Clock): Promise<void> {
     found = { result, line: headOf(result, describe(error)) };
   }
   // Monitoring reads standard output.
-  printLine(found.line);
-  process.exitCode = CHECK[found.result];
+  terminal.printLine(found.line);
+  terminal.exitCode = CHECK[found.result];
 }

@@ -31,7 +31,7 @@ import {
 } from '../systemd/service-user.ts';
 import { isActive, mustRun, requireSystemd, run, showUnit } from '../systemd/system.ts';
 import { installedFiles, installedProgram, removeFiles, writeFiles } from '../systemd/unit-files.ts';
-import { printJson, printLine, warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface InstallOptions {
   readonly copy: boolean;
@@ -42,7 +42,7 @@ export interface InstallOptions {
 }
 
 /** Makes nonced a service, or brings the installed one up to this version. Throws ExitError, with the fix. */
-export function install(options: InstallOptions): void {
+export function install(options: InstallOptions, terminal: Terminal): void {
   const { copy, json } = options;
   requireRoot('installing a service', ['systemd', 'install', ...(copy ? ['--copy'] : [])]);
   requireSystemd();
@@ -61,7 +61,7 @@ export function install(options: InstallOptions): void {
   mkdirSync(CONFIG_DIR, { recursive: true });
   mustRun('systemd-sysusers', [SYSUSERS_FILE]);
   const user = serviceUser();
-  refuseUnusable(program, user);
+  refuseUnusable(program, user, terminal);
   const state = ensureState(program, user, options, before !== undefined);
   refuseUnfit(program, user);
 
@@ -78,15 +78,15 @@ export function install(options: InstallOptions): void {
   start(restarted && !socketsChanged ? 'restart' : 'start');
 
   if (json) {
-    printJson({ ...program, copied, changed, state, restarted, previous: previousProgram() ?? null });
+    terminal.printJson({ ...program, copied, changed, state, restarted, previous: previousProgram() ?? null });
     return;
   }
-  printLine(`nonced ${program.version} is a service: ${program.node} ${mainFile(program.packageDir)}`);
+  terminal.printLine(`nonced ${program.version} is a service: ${program.node} ${mainFile(program.packageDir)}`);
   const news = [...changed, ...(copied ? [program.packageDir] : [])];
-  printLine(news.length > 0 ? `written: ${news.join(', ')}` : 'nothing had to change');
-  if (restarted) printLine('restarted; bots keep the leases that they hold');
-  if (state !== 'kept') printLine(state);
-  printLine('A bot may connect once its user is in the group: usermod -aG nonced USER; then restart the bot.');
+  terminal.printLine(news.length > 0 ? `written: ${news.join(', ')}` : 'nothing had to change');
+  if (restarted) terminal.printLine('restarted; bots keep the leases that they hold');
+  if (state !== 'kept') terminal.printLine(state);
+  terminal.printLine('A bot may connect once its user is in the group: usermod -aG nonced USER; then restart the bot.');
 }
 
 function isSame(one: Program, other: Program): boolean {
@@ -123,7 +123,7 @@ function ensureState(program: Program, user: ServiceUser, options: InstallOption
 }
 
 /** Removes the service. The state stays: without it, no nonce can be known to be new. */
-export function uninstall({ json }: { readonly json: boolean }): void {
+export function uninstall({ json }: { readonly json: boolean }, terminal: Terminal): void {
   requireRoot('removing a service', ['systemd', 'uninstall']);
   requireSystemd();
   const unitFiles = UNITS.map((name) => join(UNIT_DIR, name)).filter((path) => existsSync(path));
@@ -145,25 +145,27 @@ export function uninstall({ json }: { readonly json: boolean }): void {
   if (existsSync(CONFIG_DIR) && readdirSync(CONFIG_DIR).length === 0) rmdirSync(CONFIG_DIR);
   const stateStays = existsSync(STATE_DIR);
   if (json) {
-    printJson({ removed, stateKept: stateStays ? STATE_DIR : null });
+    terminal.printJson({ removed, stateKept: stateStays ? STATE_DIR : null });
     return;
   }
-  printLine(removed.length > 0 ? `removed: ${removed.join(', ')}` : 'no service is installed');
+  terminal.printLine(removed.length > 0 ? `removed: ${removed.join(', ')}` : 'no service is installed');
   if (stateStays) {
-    printLine(`${STATE_DIR} stays, with the user and group nonced: without it, nonces could be repeated.`);
-    printLine('Delete it only if none of its keys will be used again: rm -r /var/lib/nonced && userdel nonced');
+    terminal.printLine(`${STATE_DIR} stays, with the user and group nonced: without it, nonces could be repeated.`);
+    terminal.printLine(
+      'Delete it only if none of its keys will be used again: rm -r /var/lib/nonced && userdel nonced',
+    );
   }
 }
 
 /** Prints the files as `install` would write them. */
-export function print({ copy }: { readonly copy: boolean }): void {
+export function print({ copy }: { readonly copy: boolean }, terminal: Terminal): void {
   const own = thisProgram();
   for (const { path, text } of installedFiles(copy ? copyOf(own) : own, own.packageDir))
-    printLine(`# ${path}\n${text}`);
+    terminal.printLine(`# ${path}\n${text}`);
 }
 
 /** Goes back to what was installed before, by that version's own `install`. A second time it goes forward again. */
-export function rollback({ json }: { readonly json: boolean }): void {
+export function rollback({ json }: { readonly json: boolean }, terminal: Terminal): void {
   requireRoot('going back to the previous version', ['systemd', 'rollback']);
   requireSystemd();
   const [current, previous] = [installedProgram(), previousProgram()];
@@ -179,12 +181,12 @@ export function rollback({ json }: { readonly json: boolean }): void {
   }
   const { code, stdout, stderr } = run(previous.node, [mainFile(previous.packageDir), 'systemd', 'install', '--json']);
   if (code !== 0) throw new ExitError(code as typeof EXIT.config, stderr.replace(/^nonced: /, ''));
-  if (json) printLine(stdout);
-  else printLine(`nonced ${current?.version ?? '?'} -> ${previous.version}, at ${previous.packageDir}`);
+  if (json) terminal.printLine(stdout);
+  else terminal.printLine(`nonced ${current?.version ?? '?'} -> ${previous.version}, at ${previous.packageDir}`);
 }
 
 /** Shows what is installed and how it is doing. Exits with 69 if bots would find no daemon. */
-export function status({ json }: { readonly json: boolean }): void {
+export function status({ json }: { readonly json: boolean }, terminal: Terminal): void {
   const program = installedProgram();
   const units = UNITS.map((name) => {
     const { ActiveState, SubState, UnitFileState, StatusText, NRestarts } = showUnit(name, [
@@ -207,24 +209,31 @@ export function status({ json }: { readonly json: boolean }): void {
   const previous = previousProgram();
   // As long as the sockets listen, a bot that connects starts the daemon.
   const served = units.filter(({ name }) => name !== SERVICE).every(({ active }) => active === 'active');
-  if (!served) process.exitCode = EXIT.unavailable;
+  if (!served) terminal.exitCode = EXIT.unavailable;
   if (json) {
-    printJson({ installed: program ?? null, usable, served, units, stateDir: STATE_DIR, previous: previous ?? null });
+    terminal.printJson({
+      installed: program ?? null,
+      usable,
+      served,
+      units,
+      stateDir: STATE_DIR,
+      previous: previous ?? null,
+    });
     return;
   }
   if (program === undefined) {
-    printLine('no service is installed; to install one: sudo nonced systemd install');
+    terminal.printLine('no service is installed; to install one: sudo nonced systemd install');
     return;
   }
-  printLine(`nonced ${program.version}: ${program.node} ${mainFile(program.packageDir)}`);
-  if (!usable) warn('that program is gone, or is another version now; run: sudo nonced systemd install');
+  terminal.printLine(`nonced ${program.version}: ${program.node} ${mainFile(program.packageDir)}`);
+  if (!usable) terminal.warn('that program is gone, or is another version now; run: sudo nonced systemd install');
   for (const { name, active, detail, enabled, says, restarts } of units) {
     const notes = [
       enabled ? undefined : 'NOT ENABLED: it will not start at boot',
       restarts ? `${restarts} restarts` : undefined,
       says,
     ];
-    printLine(
+    terminal.printLine(
       `${name.padEnd(20)} ${active} (${detail})${notes
         .filter(Boolean)
         .map((note) => `; ${note}`)
@@ -233,7 +242,7 @@ export function status({ json }: { readonly json: boolean }): void {
   }
   if (previous !== undefined) {
     const gone = isStillThere(previous) ? '' : ' (no longer there)';
-    printLine(
+    terminal.printLine(
       `previous: nonced ${previous.version} in ${previous.packageDir}${gone}; to go back: sudo nonced systemd rollback`,
     );
   }

@@ -5,7 +5,7 @@ import { findSocket } from '../../client/connection/socket-path.ts';
 import { systemClock } from '../../clock.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { RenamedOptions } from '../command-line/old-names.ts';
-import { note, printJson, warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import { readAssets } from '../timeline/assets.ts';
 import { fromCallLog } from '../timeline/call-log-source.ts';
 import type { Incident, Wanted } from '../timeline/incident.ts';
@@ -28,10 +28,10 @@ export interface TimelineOptions extends RenamedOptions {
 /**
  * Writes a page that shows who waited, who held a lease and what went wrong, from the daemon's memory or a call log.
  */
-export async function timeline(options: TimelineOptions): Promise<void> {
+export async function timeline(options: TimelineOptions, terminal: Terminal): Promise<void> {
   const { by, output, json, oldNames } = options;
-  for (const text of oldNames) note(text);
-  if (output === undefined && !json && process.stdout.isTTY) {
+  for (const text of oldNames) terminal.note(text);
+  if (output === undefined && !json && terminal.isInteractive) {
     throw new ExitError(EXIT.usage, 'the output is an HTML page; write it to a file: nonced timeline -o incident.html');
   }
   const clock = systemClock();
@@ -43,10 +43,10 @@ export async function timeline(options: TimelineOptions): Promise<void> {
       ? await fromMemory(socket, wanted, wallMs)
       : await fromCallLog({ path: resolve(options.callLog), socket, wanted, wallMs });
   // On standard error too: the first question about an empty page is whether it was the right time.
-  for (const { text } of incident.gaps) warn(text);
-  for (const note of incident.notes) warn(note);
-  if (json) printJson(forScripts(incident));
-  else if (output === undefined) process.stdout.write(renderPage(incident, by, readAssets()));
+  for (const { text } of incident.gaps) terminal.warn(text);
+  for (const note of incident.notes) terminal.warn(note);
+  if (json) terminal.printJson(forScripts(incident));
+  else if (output === undefined) terminal.print(renderPage(incident, by, readAssets()));
   else writePage(output, renderPage(incident, by, readAssets()));
 }
 

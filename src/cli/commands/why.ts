@@ -5,8 +5,8 @@ import { formatDuration } from '../../durations.ts';
 import { processText } from '../../process-text.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
 import { type HowToType, howToTypeHere } from '../status/how-to-type.ts';
-import { paint, printJson, printLine } from '../terminal/output.ts';
 import { tableOf } from '../terminal/table.ts';
+import type { Paint, Terminal } from '../terminal/terminal.ts';
 
 export interface WhyOptions {
   /** How many calls to list; the daemon returns at most 100. */
@@ -16,17 +16,19 @@ export interface WhyOptions {
 }
 
 /** Shows an account's last calls, and the probable cause of a rejected nonce. */
-export async function why(account: string, { count, json, socket }: WhyOptions): Promise<void> {
+export async function why(account: string, { count, json, socket }: WhyOptions, terminal: Terminal): Promise<void> {
   const path = findSocket(socket, surroundings()).path;
   const result = await askOnce<WhyResult>(path, 'why', { account });
-  if (json) printJson({ ...result, calls: result.calls.slice(0, count) });
-  else for (const line of linesOf(result, count, howToTypeHere(socket))) printLine(line);
+  if (json) terminal.printJson({ ...result, calls: result.calls.slice(0, count) });
+  else
+    for (const line of linesOf(result, count, howToTypeHere(socket, terminal.env), terminal.paint))
+      terminal.printLine(line);
 }
 
 /**
  * Returns what a person reads: the state of the account, the verdict, the rejected call, and the last `count` calls.
  */
-export function linesOf(result: WhyResult, count: number, type: HowToType): string[] {
+export function linesOf(result: WhyResult, count: number, type: HowToType, paint: Paint): string[] {
   const { account, exclusive, unit, leadMs, held, paused, status, calls, rejected, verdict } = result;
   const sequence = status === null ? '' : `sequence ${status.sequence}, `;
   const lead = leadMs === null ? '' : `, lead ${formatDuration(leadMs)}`;
@@ -39,7 +41,7 @@ export function linesOf(result: WhyResult, count: number, type: HowToType): stri
   }
   const breaker = status?.breaker ?? null;
   if (breaker !== null) lines.push(paint('yellow', `! ${breakerText(breaker, type.operate(`resume ${account}`))}`));
-  lines.push('', verdictLine(verdict));
+  lines.push('', verdictLine(verdict, paint));
   for (const fix of verdict.fixes) lines.push(`  - ${fix}`);
   if (rejected !== null) {
     lines.push('', `rejected  ${told(rejected.call, account)}`);
@@ -75,7 +77,7 @@ function rowOf(call: WhyCall): string[] {
   ];
 }
 
-function verdictLine({ kind, sure, text }: WhyResult['verdict']): string {
+function verdictLine({ kind, sure, text }: WhyResult['verdict'], paint: Paint): string {
   return kind === 'none' ? paint('bold', text) : `${paint('red', `${kind} (${sure}):`)} ${text}`;
 }
 

@@ -1,6 +1,7 @@
 import { SERVICE_SOCKET } from '../../client/connection/socket-path.ts';
 import { directories } from '../directories.ts';
 import { SERVICE, STATE_DIR } from '../systemd/places.ts';
+import type { Host } from '../terminal/terminal.ts';
 import { daemonAt, daemonSocket, type OtherSocket } from './checks/daemons.ts';
 import type { StoragePlace } from './checks/storage.ts';
 import type { Answer } from './facts/answer.ts';
@@ -18,6 +19,7 @@ const MOST_OTHERS = 32;
 export interface Asked {
   readonly socket: string | undefined;
   readonly stateDir: string | undefined;
+  readonly env: Host['env'];
 }
 
 /** What is seen independently of any other look. */
@@ -116,11 +118,11 @@ function placeOf(surface: Surface, heard: Answer | undefined, asked: Asked): Sto
   const isService = service?.installation !== undefined && !isElsewhere;
   const platform = factsOf(surface.host)?.platform ?? process.platform;
   const found = (dir: string) => ({ dir, isService, platform });
-  if (asked.stateDir !== undefined) return found(directories({ stateDir: asked.stateDir }).stateDir);
+  if (asked.stateDir !== undefined) return found(directories({ stateDir: asked.stateDir }, asked.env).stateDir);
   const daemon = path === undefined ? undefined : daemonAt(path, heard, factsOf(surface.daemons), service);
   if (daemon?.stateDir !== undefined) return found(daemon.stateDir);
   if (isService) return found(STATE_DIR);
-  return surface.subject.other === undefined ? found(directories({}).stateDir) : undefined;
+  return surface.subject.other === undefined ? found(directories({}, asked.env).stateDir) : undefined;
 }
 
 async function lookAtStorage(

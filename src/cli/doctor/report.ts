@@ -1,4 +1,4 @@
-import { paint } from '../terminal/output.ts';
+import type { Paint } from '../terminal/terminal.ts';
 import type { Check, Finding, Mark } from './finding.ts';
 
 const WORD: Readonly<Record<Mark, string>> = { ok: 'ok', skipped: 'skipped', warning: 'warning', failed: 'FAILED' };
@@ -8,23 +8,23 @@ const NAME_WIDTH = 9;
 const INDENT = ' '.repeat(MARK_WIDTH + 2 + NAME_WIDTH + 2);
 
 /** Returns a line for each check, with the cure below it if it found something, and a count at the end. */
-export function linesOf(checks: readonly Check[]): string[] {
+export function linesOf(checks: readonly Check[], paint: Paint): string[] {
   const width = Math.max(...checks.map(({ check }) => check.length), NAME_WIDTH);
   const lines = checks.flatMap((check) => {
-    if (check.findings.length === 0) return [headLine(check.mark, check.check.padEnd(width), check.says)];
+    if (check.findings.length === 0) return [headLine(check.mark, check.check.padEnd(width), check.says, paint)];
     return check.findings.flatMap((finding, index) => [
-      headLine(finding.mark, (index === 0 ? check.check : '').padEnd(width), finding.fact),
-      ...cureOf(finding),
+      headLine(finding.mark, (index === 0 ? check.check : '').padEnd(width), finding.fact, paint),
+      ...cureOf(finding, paint),
     ]);
   });
   return [...lines, '', countOf(checks)];
 }
 
-function headLine(mark: Mark, name: string, text: string): string {
+function headLine(mark: Mark, name: string, text: string, paint: Paint): string {
   return `${paint(STYLE[mark], WORD[mark].padEnd(MARK_WIDTH))}  ${name}  ${printable(text)}`;
 }
 
-function cureOf({ fix, commands }: Finding): string[] {
+function cureOf({ fix, commands }: Finding, paint: Paint): string[] {
   return [`${INDENT}${fix}`, ...commands.map((command) => `${INDENT}  ${paint('bold', printable(command))}`)];
 }
 

@@ -2,8 +2,8 @@ import { formatDuration } from '../../durations.ts';
 import { mustRecover } from '../../rehearsal/acts.ts';
 import type { Finding } from '../../rehearsal/findings.ts';
 import type { ActReport } from '../../rehearsal/judge.ts';
-import { paint } from '../terminal/output.ts';
 import { tableOf, wrapped } from '../terminal/table.ts';
+import type { Paint } from '../terminal/terminal.ts';
 
 export interface RehearsalReport {
   /** `interrupted` by a signal; `gone`: the bot had ended; `unheard`: no call came. */
@@ -26,14 +26,15 @@ const ENDINGS: Readonly<Record<RehearsalReport['ending'], string>> = {
 };
 
 /** Returns the report for people: one screen. */
-export function reportLines({ ending, durationMs, acts, findings, notes, restarts }: RehearsalReport): string[] {
+export function reportLines(report: RehearsalReport, paint: Paint): string[] {
+  const { ending, durationMs, acts, notes, restarts } = report;
   const again = restarts === 0 ? '' : `; the bot was started again ${restarts === 1 ? 'once' : `${restarts} times`}`;
   const lines = [
     `${acts.length} act${acts.length === 1 ? '' : 's'} in ${formatDuration(durationMs)}${ENDINGS[ending]}${again}`,
   ];
   if (acts.length > 0) lines.push('', ...actTable(acts));
   if (notes.length > 0) lines.push('', ...notes.map((note) => `note: ${note}`));
-  lines.push('', ...verdictLines(acts, findings, ending));
+  lines.push('', ...verdictLines(report, paint));
   return lines;
 }
 
@@ -55,11 +56,7 @@ function backAfter({ act, happened, recoveredMs }: ActReport): string {
   return mustRecover(act) ? 'never' : '-';
 }
 
-function verdictLines(
-  acts: readonly ActReport[],
-  findings: readonly Finding[],
-  ending: RehearsalReport['ending'],
-): string[] {
+function verdictLines({ acts, findings, ending }: RehearsalReport, paint: Paint): string[] {
   if (findings.length === 0) {
     const seen = acts.reduce((sum, { calls }) => sum + calls, 0);
     return [

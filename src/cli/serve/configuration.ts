@@ -7,6 +7,7 @@ import type { DurableState } from '../../core/ports.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { stateCommand } from '../../store/directories.ts';
 import { readStateFile } from '../../store/state/state-file.ts';
+import type { Host } from '../terminal/terminal.ts';
 
 /** Where the configuration is. The service's file may be missing: then nothing is configured. */
 export interface ConfigurationFile {
@@ -15,9 +16,9 @@ export interface ConfigurationFile {
 }
 
 /** Returns the file that was asked for, or else the service's, or else undefined. */
-export function configurationFile(asked: string | undefined): ConfigurationFile | undefined {
+export function configurationFile(asked: string | undefined, env: Host['env']): ConfigurationFile | undefined {
   if (asked !== undefined) return { path: asked, mayBeMissing: false };
-  const directory = process.env['CONFIGURATION_DIRECTORY'];
+  const directory = env['CONFIGURATION_DIRECTORY'];
   return directory ? { path: join(directory, 'config.json'), mayBeMissing: true } : undefined;
 }
 

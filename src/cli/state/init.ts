@@ -16,7 +16,8 @@ import { parseState } from '../../store/state/state-format.ts';
 import type { Unit } from '../../terms.ts';
 import { RELEASED_MS } from '../../version.ts';
 import { directories } from '../directories.ts';
-import { allowedLeadMs, printJson, printLine } from '../terminal/output.ts';
+import { allowedLeadMs } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import { changeOffline } from './offline-state.ts';
 
 export interface InitOptions {
@@ -33,8 +34,8 @@ export interface InitOptions {
 /**
  * Writes a first or repaired state while no daemon runs. Keeps whatever can be read of an old one, and never lowers it.
  */
-export async function init(options: InitOptions): Promise<void> {
-  const { stateDir, runtimeDir } = directories(options);
+export async function init(options: InitOptions, terminal: Terminal): Promise<void> {
+  const { stateDir, runtimeDir } = directories(options, terminal.env);
   const wallMs = systemClock().wallMs();
   if (options.floor === 'now' && wallMs < RELEASED_MS) {
     throw new ExitError(
@@ -80,7 +81,7 @@ export async function init(options: InitOptions): Promise<void> {
       machine: known?.machine ?? readMachine(),
       retiredAtMs: known?.retiredAtMs,
     };
-    return { identity, state, done: () => report(options, stateDir, found.kind, sequence) };
+    return { identity, state, done: () => report(options, stateDir, found.kind, sequence, terminal) };
   });
 }
 
@@ -168,13 +169,14 @@ function report(
   stateDir: string,
   found: 'absent' | 'state' | 'salvaged',
   { unit, ceiling }: DurableSequence,
+  terminal: Terminal,
 ): void {
   const now = nonceFloorAt(systemClock().wallMs(), unit);
   const begins = ceiling > now ? ceiling : now;
   if (json) {
-    printJson({ stateDir, found, sequence: name, unit, floor: ceiling });
+    terminal.printJson({ stateDir, found, sequence: name, unit, floor: ceiling });
     return;
   }
   const did = { absent: 'made a new state', state: 'kept the state', salvaged: 'repaired the damaged state' }[found];
-  printLine(`${did} in ${stateDir}: sequence ${name}, ${describeUnit(unit)}, begins at ${begins}`);
+  terminal.printLine(`${did} in ${stateDir}: sequence ${name}, ${describeUnit(unit)}, begins at ${begins}`);
 }

@@ -3,7 +3,7 @@ import { stateCommand } from '../../store/directories.ts';
 import { isLocked } from '../../store/lock/lock-probe.ts';
 import { readStateFile } from '../../store/state/state-file.ts';
 import { directories } from '../directories.ts';
-import { paint, printJson, printLine } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export interface InspectOptions {
   readonly stateDir?: string;
@@ -11,8 +11,8 @@ export interface InspectOptions {
 }
 
 /** Checks the state file and prints it. Needs no daemon and changes nothing. */
-export function inspect({ stateDir, json }: InspectOptions): void {
-  const dir = directories({ stateDir }).stateDir;
+export function inspect({ stateDir, json }: InspectOptions, terminal: Terminal): void {
+  const dir = directories({ stateDir }, terminal.env).stateDir;
   const reading = readStateFile(dir, 'anyone');
   if (reading.kind === 'absent') {
     throw new ExitError(
@@ -23,7 +23,7 @@ export function inspect({ stateDir, json }: InspectOptions): void {
   const { state, instance, epoch, pid, socket, retiredAtMs } = reading.state;
   const locked = isLocked(dir);
   if (json) {
-    printJson({
+    terminal.printJson({
       stateDir: dir,
       instance,
       epoch,
@@ -37,19 +37,19 @@ export function inspect({ stateDir, json }: InspectOptions): void {
     });
     return;
   }
-  printLine(`${paint('bold', dir)}: whole, checksum ok`);
-  printLine(`instance ${instance}, epoch ${epoch}, exclusion ${state.exclusive}`);
-  printLine(
+  terminal.printLine(`${terminal.paint('bold', dir)}: whole, checksum ok`);
+  terminal.printLine(`instance ${instance}, epoch ${epoch}, exclusion ${state.exclusive}`);
+  terminal.printLine(
     locked
       ? `locked: a daemon is running (pid ${pid}, socket ${socket})`
       : `not locked: no daemon is running (last written by pid ${pid}, for socket ${socket})`,
   );
   if (retiredAtMs !== undefined) {
-    printLine(`retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`);
+    terminal.printLine(`retired on ${new Date(retiredAtMs).toISOString()}: no daemon starts with it`);
   }
   for (const [name, { unit, ceiling, max }] of Object.entries(state.sequences)) {
-    printLine(`sequence ${name} (${unit}): ceiling ${ceiling}, max ${max}`);
+    terminal.printLine(`sequence ${name} (${unit}): ceiling ${ceiling}, max ${max}`);
   }
   const paused = [...state.accounts].filter(([, account]) => account.paused).map(([name]) => name);
-  printLine(`${state.accounts.size} accounts${paused.length > 0 ? `; paused: ${paused.join(', ')}` : ''}`);
+  terminal.printLine(`${state.accounts.size} accounts${paused.length > 0 ? `; paused: ${paused.join(', ')}` : ''}`);
 }

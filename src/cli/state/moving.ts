@@ -7,7 +7,7 @@ import { EXIT, ExitError } from '../../errors.ts';
 import { readStateFile, STATE_FILE } from '../../store/state/state-file.ts';
 import type { StateFileContents } from '../../store/state/state-format.ts';
 import { directories } from '../directories.ts';
-import { printLine } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import { changeOffline } from './offline-state.ts';
 
 export interface MovingOptions {
@@ -15,12 +15,14 @@ export interface MovingOptions {
 }
 
 /** Gives up the authority of this host. Leaves a tombstone, with which no daemon starts. */
-export async function retire(options: MovingOptions): Promise<void> {
-  const { stateDir } = directories(options);
+export async function retire(options: MovingOptions, terminal: Terminal): Promise<void> {
+  const { stateDir } = directories(options, terminal.env);
   await changeOffline(stateDir, readStateFile, (found) => {
     const { state, ...identity } = stateOf(found, stateDir);
     if (identity.retiredAtMs !== undefined) {
-      printLine(`the state in ${stateDir} was already retired, on ${new Date(identity.retiredAtMs).toISOString()}`);
+      terminal.printLine(
+        `the state in ${stateDir} was already retired, on ${new Date(identity.retiredAtMs).toISOString()}`,
+      );
       return undefined;
     }
     const machine = readMachine();
@@ -35,8 +37,8 @@ export async function retire(options: MovingOptions): Promise<void> {
       identity: { ...identity, retiredAtMs: systemClock().wallMs() },
       state,
       done() {
-        printLine(`retired the state in ${stateDir}: no daemon starts with it any more.`);
-        printLine(`Now copy ${join(stateDir, STATE_FILE)} to the new host and run there: nonced state adopt`);
+        terminal.printLine(`retired the state in ${stateDir}: no daemon starts with it any more.`);
+        terminal.printLine(`Now copy ${join(stateDir, STATE_FILE)} to the new host and run there: nonced state adopt`);
       },
     };
   });
@@ -49,8 +51,8 @@ export interface AdoptOptions extends MovingOptions {
 }
 
 /** Takes over on this host the authority of a state that was copied here. */
-export async function adopt({ force, counterFloor, ...options }: AdoptOptions): Promise<void> {
-  const { stateDir } = directories(options);
+export async function adopt({ force, counterFloor, ...options }: AdoptOptions, terminal: Terminal): Promise<void> {
+  const { stateDir } = directories(options, terminal.env);
   const machine = readMachine();
   const wallMs = systemClock().wallMs();
   await changeOffline(stateDir, readStateFile, (found) => {
@@ -58,7 +60,7 @@ export async function adopt({ force, counterFloor, ...options }: AdoptOptions): 
     const isForeign = identity.machine !== undefined && machine !== undefined && identity.machine !== machine;
     const isRetired = identity.retiredAtMs !== undefined;
     if (!isForeign && !isRetired) {
-      printLine(`the state in ${stateDir} already belongs to this host; nothing was changed`);
+      terminal.printLine(`the state in ${stateDir} already belongs to this host; nothing was changed`);
       return undefined;
     }
     // Retired here and copied nowhere, or not retired there: only an operator can know.
@@ -69,7 +71,7 @@ export async function adopt({ force, counterFloor, ...options }: AdoptOptions): 
       identity: { ...identity, machine, retiredAtMs: undefined },
       // Readings of another machine's clocks mean nothing here.
       state: { ...state, sequences: raised, anchor: undefined },
-      done: () => printLine(`adopted the state in ${stateDir}: the daemon can be started here.`),
+      done: () => terminal.printLine(`adopted the state in ${stateDir}: the daemon can be started here.`),
     };
   });
 }

@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import { adminSocket } from '../../client/ask.ts';
 import { systemErrorCode } from '../../errors.ts';
 import { quoteForShell } from '../terminal/shell-word.ts';
+import type { Host } from '../terminal/terminal.ts';
 
 /** How the reader of a message types a command, so that it reaches the same daemon and is permitted. */
 export interface HowToType {
@@ -35,10 +36,10 @@ export function howToType({ asked, fromEnvironment, isOperator }: Reader): HowTo
 }
 
 /** Returns the same for the user of this process, who gave `asked` as the socket. */
-export function howToTypeHere(asked: string | undefined): HowToType {
+export function howToTypeHere(asked: string | undefined, env: Host['env']): HowToType {
   return howToType({
     asked,
-    fromEnvironment: process.env['NONCED_SOCKET'],
+    fromEnvironment: env['NONCED_SOCKET'],
     isOperator: mayWrite(adminSocket(asked)),
   });
 }

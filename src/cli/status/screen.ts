@@ -1,7 +1,7 @@
 import { formatDuration } from '../../durations.ts';
 import type { StatusResult } from '../../protocol/messages.ts';
-import { paint } from '../terminal/output.ts';
 import { wrapped } from '../terminal/table.ts';
+import type { Paint } from '../terminal/terminal.ts';
 import { type Finding, findings } from './findings.ts';
 import { foreignWaits } from './foreign-waits.ts';
 import type { HowToType } from './how-to-type.ts';
@@ -21,19 +21,19 @@ export function screenOf(reading: Reading, room: Room, type: HowToType): string[
     accountSection(status, room),
     foreignLines(reading, room, type),
     sequenceSection(status, room),
-    [nextLine(found, type)],
+    [nextLine(found, type, room.paint)],
   ];
   return sections.filter((lines) => lines.length > 0).flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]));
 }
 
 /** Returns the command that shows more of the worst finding. */
-function nextLine(found: readonly Finding[], type: HowToType): string {
+function nextLine(found: readonly Finding[], type: HowToType, paint: Paint): string {
   const next = found.find((finding) => finding.next !== undefined)?.next;
   if (next !== undefined) return `next: ${paint('bold', next)}`;
   return paint('dim', `next: ${type.look('top')} (live), ${type.look('doctor')} (if a bot gets no nonces)`);
 }
 
-function titleOf(status: StatusResult, { width }: Room): string[] {
+function titleOf(status: StatusResult, { width, paint }: Room): string[] {
   const { version, pid, uptimeMs, epoch, exclusive, totals, durability } = status;
   const title = `${paint('bold', `nonced ${version}`)}  pid ${pid}, up ${formatDuration(uptimeMs)}, epoch ${epoch}, `;
   const counts =
@@ -44,7 +44,7 @@ function titleOf(status: StatusResult, { width }: Room): string[] {
 
 const STYLE = ['dim', 'yellow', 'red'] as const;
 
-function findingLines(found: readonly Finding[], { width, all }: Room): string[] {
+function findingLines(found: readonly Finding[], { width, all, paint }: Room): string[] {
   if (found.length === 0) return [paint('green', 'nothing unusual')];
   const shown = found.slice(0, all ? found.length : SHOWN);
   const lines = shown.flatMap(({ severity, text, todo }) => {

@@ -1,13 +1,14 @@
 import { formatDuration } from '../../durations.ts';
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
-import { paint } from '../terminal/output.ts';
 import { tableOf, tableWithin } from '../terminal/table.ts';
+import type { Paint } from '../terminal/terminal.ts';
 
 /** The room that a section of the screen has. */
 export interface Room {
   readonly width: number;
   /** Leave nothing out. */
   readonly all: boolean;
+  readonly paint: Paint;
 }
 
 /** Returns how wide a table may be: as wide as it needs if nothing may be left out. */
@@ -19,13 +20,14 @@ export const SHOWN = 12;
 const SHOWN_IN_A_LANE = 5;
 
 /** Shows the holders and waiters of each lane, the lane with the longest wait first. */
-export function laneSection({ lanes }: StatusResult, { width, all }: Room): string[] {
+export function laneSection({ lanes }: StatusResult, room: Room): string[] {
+  const { all } = room;
   if (lanes.length === 0) return ['No call is under way or waiting.'];
   const byWait = [...lanes].sort((a, b) => b.oldestWaitMs - a.oldestWaitMs);
   const shown = byWait.slice(0, all ? byWait.length : SHOWN);
   const heading = ['LANE', '', 'account', 'process', 'pid', 'label', 'for', ''];
-  const table = tableOf([heading, ...shown.flatMap((lane) => rowsOf(lane, all))], roomOf({ width, all }));
-  return [...headed(table), ...more(byWait.length - shown.length, 'lanes', all)];
+  const table = tableOf([heading, ...shown.flatMap((lane) => rowsOf(lane, all))], roomOf(room));
+  return [...headed(table, room.paint), ...more(byWait.length - shown.length, 'lanes', all)];
 }
 
 function rowsOf({ lane, holders, waiting, waiters }: LaneStatus, all: boolean): string[][] {
@@ -78,14 +80,15 @@ const ACCOUNT_COLUMNS: readonly (readonly [title: string, cellOf: (account: Acco
 const LEAST_COLUMNS = 6;
 
 /** Shows the accounts: first those in trouble, then those that were used last. */
-export function accountSection({ accounts, totals }: StatusResult, { width, all }: Room): string[] {
+export function accountSection({ accounts, totals }: StatusResult, room: Room): string[] {
+  const { all, paint } = room;
   if (accounts.length === 0) return [];
   const byInterest = [...accounts].sort((a, b) => interestOf(b) - interestOf(a) || a.idleMs - b.idleMs);
   const shown = byInterest.slice(0, all ? byInterest.length : SHOWN);
   const columns = ACCOUNT_COLUMNS.filter(([, cellOf]) => shown.some((each) => cellOf(each) !== NOTHING));
   const rowsOfCells = shown.map((each) => columns.map(([, cellOf]) => cellOf(each)));
-  const table = tableWithin([columns.map(([name]) => name), ...rowsOfCells], roomOf({ width, all }), LEAST_COLUMNS);
-  const [title = '', ...rows] = headed(table);
+  const table = tableWithin([columns.map(([name]) => name), ...rowsOfCells], roomOf(room), LEAST_COLUMNS);
+  const [title = '', ...rows] = headed(table, paint);
   const painted = rows.map((row, index) => (isStopped(shown[index]) ? paint('red', row) : row));
   // The daemon lists a hundred accounts, and says how many there are.
   return [title, ...painted, ...more(totals.accounts - shown.length, 'accounts', all)];
@@ -113,7 +116,7 @@ function paceText(pace: AccountStatus['pace']): string {
 }
 
 /** Shows where the nonces are. */
-export function sequenceSection({ sequences }: StatusResult, { width }: Room): string[] {
+export function sequenceSection({ sequences }: StatusResult, { width, paint }: Room): string[] {
   if (sequences.length === 0) return [];
   const rows = sequences.map(({ name, unit, last, ceiling, leadMs, issued }) => [
     name,
@@ -123,10 +126,10 @@ export function sequenceSection({ sequences }: StatusResult, { width }: Room): s
     leadMs === null ? '-' : formatDuration(leadMs),
     String(issued),
   ]);
-  return headed(tableOf([['SEQUENCE', 'unit', 'last', 'ceiling', 'lead', 'issued'], ...rows], width));
+  return headed(tableOf([['SEQUENCE', 'unit', 'last', 'ceiling', 'lead', 'issued'], ...rows], width), paint);
 }
 
-function headed([heading = '', ...rows]: readonly string[]): string[] {
+function headed([heading = '', ...rows]: readonly string[], paint: Paint): string[] {
   return [paint('dim', heading), ...rows];
 }
 

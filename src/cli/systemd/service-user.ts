@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { EXIT, ExitError } from '../../errors.ts';
-import { warn } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import { CONFIG_FILE, STATE_DIR, USER } from './places.ts';
 import { mainFile, type Program } from './program.ts';
 import { mustRun, run } from './system.ts';
@@ -26,7 +26,7 @@ export function makeDirectoryFor({ uid, gid }: ServiceUser, path: string): void 
 }
 
 /** Throws ExitError if that user cannot run the program, and warns if any user but root could change it. */
-export function refuseUnusable(program: Program, user: ServiceUser): void {
+export function refuseUnusable(program: Program, user: ServiceUser, terminal: Terminal): void {
   const main = mainFile(program.packageDir);
   const { code, stdout, stderr } = run(program.node, [main, '--version'], user);
   if (code !== 0 || stdout !== program.version) {
@@ -40,7 +40,7 @@ export function refuseUnusable(program: Program, user: ServiceUser): void {
   for (const path of [program.node, main]) {
     const { uid, mode } = statSync(path);
     if (uid === 0 && (mode & 0o022) === 0) continue;
-    warn(`user ${uid} can change ${path}, and so what the service runs; with --copy it belongs to root alone`);
+    terminal.warn(`user ${uid} can change ${path}, and so what the service runs; with --copy it belongs to root alone`);
   }
 }
 

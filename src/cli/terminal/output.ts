@@ -1,35 +1,4 @@
-import { styleText } from 'node:util';
 import { type ErrorCode, EXIT, type ExitCode, ExitError, NoncedError, systemErrorCode } from '../../errors.ts';
-
-type Style = Parameters<typeof styleText>[0];
-
-/** Returns the text in colour if `stream` is a terminal and NO_COLOR is not set. */
-export function paint(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
-  return stream.isTTY && !process.env['NO_COLOR'] ? styleText(style, text) : text;
-}
-
-export function printLine(text = ''): void {
-  process.stdout.write(`${text}\n`);
-}
-
-/** Prints nonces as decimal strings: 19 digits are more than a JSON number keeps. */
-export function printJson(value: unknown): void {
-  printLine(JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part), 2));
-}
-
-// Every message on standard error begins with the program's name: it may stand among those of other programs.
-
-export function note(text: string): void {
-  process.stderr.write(`nonced: ${text}\n`);
-}
-
-export function warn(text: string): void {
-  process.stderr.write(`nonced: ${paint('yellow', 'warning:', process.stderr)} ${text}\n`);
-}
-
-export function printError(text: string): void {
-  process.stderr.write(`${paint('red', 'nonced:', process.stderr)} ${text}\n`);
-}
 
 /** Makes sure that a reader of standard error that is slow or gone neither holds up nor ends this process. */
 export function unblockErrors(): void {
@@ -38,12 +7,6 @@ export function unblockErrors(): void {
   // would stop the process at its next line.
   const terminal = process.stderr as { _handle?: { setBlocking?(blocking: boolean): void } };
   if (process.stderr.isTTY) terminal._handle?.setBlocking?.(false);
-}
-
-/** Prints what went wrong and sets the exit code for it. */
-export function fail(error: unknown): void {
-  process.exitCode = exitCodeOf(error);
-  printError(describe(error));
 }
 
 /** Returns the message of an expected error, and the stack of a defect. */

@@ -1,12 +1,13 @@
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { NoncedError } from '../../errors.ts';
-import { describe, paint } from '../terminal/output.ts';
+import { describe } from '../terminal/output.ts';
 import { type Ask, Feed } from './feed.ts';
 import { ASCII, UNICODE } from './glyphs.ts';
 import { linesOf } from './layout.ts';
 import { listed } from './overview-page.ts';
 import { openScreen } from './screen.ts';
 import { type Snapshot, Watch } from './snapshot.ts';
+import type { Paint } from './space.ts';
 import { FIRST_VIEW, type Key, press, type View } from './view.ts';
 
 export interface LiveOptions {
@@ -14,10 +15,11 @@ export interface LiveOptions {
   readonly intervalMs: number;
   /** Whether the terminal takes UTF-8. */
   readonly isUnicode: boolean;
+  readonly paint: Paint;
 }
 
 /** Shows what the daemon does until it is told to quit, and then ends the process. Rejects with a defect. */
-export async function showLive({ ask, intervalMs, isUnicode }: LiveOptions): Promise<never> {
+export async function showLive({ ask, intervalMs, isUnicode, paint }: LiveOptions): Promise<never> {
   const clock = systemClock();
   const feed = new Feed(ask);
   const watch = new Watch();

@@ -2,13 +2,14 @@ import { systemClock } from '../../clock.ts';
 import { formatDuration } from '../../durations.ts';
 import { NoncedError } from '../../errors.ts';
 import { findings } from '../status/findings.ts';
-import { describe, printLine } from '../terminal/output.ts';
+import { describe } from '../terminal/output.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 import { type Ask, Feed } from './feed.ts';
 import type { Percentiles } from './history.ts';
 import { type Snapshot, Watch } from './snapshot.ts';
 
 /** Prints a line at each interval until it is told to end, for output that is not a terminal. Rejects with a defect. */
-export async function printLines(ask: Ask, intervalMs: number): Promise<never> {
+export async function printLines(ask: Ask, intervalMs: number, terminal: Terminal): Promise<never> {
   const clock = systemClock();
   const feed = new Feed(ask);
   const watch = new Watch();
@@ -20,7 +21,7 @@ export async function printLines(ask: Ask, intervalMs: number): Promise<never> {
       watch.heardNothing(describe(error), clock.monotonicMs());
     }
     const time = new Date(clock.wallMs()).toISOString();
-    printLine(lineOf(watch.snapshot(clock.monotonicMs(), time)));
+    terminal.printLine(lineOf(watch.snapshot(clock.monotonicMs(), time)));
     await new Promise<void>((resolve) => clock.after(intervalMs, resolve));
   }
 }

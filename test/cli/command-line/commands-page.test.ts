@@ -3,8 +3,9 @@ import { expect, test } from 'vitest';
 import { allOf, treeOf } from '../../../src/cli/command-line/command-tree.ts';
 import { commandsPage } from '../../../src/cli/command-line/commands-page.ts';
 import { program } from '../../../src/cli/command-line/program.ts';
+import { Terminal } from '../../../src/cli/terminal/terminal.ts';
 
-const tree = treeOf(program());
+const tree = treeOf(program(new Terminal(process)));
 
 test('docs/commands.md is what the command line is now', () => {
   const page = readFileSync('docs/commands.md', 'utf8');

@@ -7,10 +7,11 @@ import { allOf, treeOf } from '../../../src/cli/command-line/command-tree.ts';
 import { bashCompletion } from '../../../src/cli/command-line/completion/bash.ts';
 import { zshCompletion } from '../../../src/cli/command-line/completion/zsh.ts';
 import { program } from '../../../src/cli/command-line/program.ts';
+import { Terminal } from '../../../src/cli/terminal/terminal.ts';
 import { hasProgram } from '../../fixtures/shell.ts';
 import { cannotType, typedWords } from './typed-line.ts';
 
-const tree = treeOf(program());
+const tree = treeOf(program(new Terminal(process)));
 const scripts = { bash: bashCompletion(tree, '0.0.0'), zsh: zshCompletion(tree, '0.0.0') };
 
 let dir: string;

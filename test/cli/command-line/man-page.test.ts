@@ -4,11 +4,12 @@ import { allOf, treeOf } from '../../../src/cli/command-line/command-tree.ts';
 import { manPage } from '../../../src/cli/command-line/man-page.ts';
 import { NoncedCommand } from '../../../src/cli/command-line/nonced-command.ts';
 import { program } from '../../../src/cli/command-line/program.ts';
+import { Terminal } from '../../../src/cli/terminal/terminal.ts';
 import { EXIT } from '../../../src/errors.ts';
 import { RELEASED_MS, VERSION } from '../../../src/version.ts';
 import { hasProgram } from '../../fixtures/shell.ts';
 
-const tree = treeOf(program());
+const tree = treeOf(program(new Terminal(process)));
 const page = manPage(tree, VERSION, RELEASED_MS);
 
 /** The page as a person reads it, on one endless line per paragraph; fails on any warning. */
@@ -42,7 +43,7 @@ test.skipIf(withoutGroff !== '')(`the page has every command, option, example an
     }
   }
   for (const code of Object.values(EXIT)) expect(text).toMatch(new RegExp(`^ {7}${code} +[A-Z]`, 'm'));
-  for (const { envVar, hidden } of program().commands.flatMap(({ options }) => options)) {
+  for (const { envVar, hidden } of program(new Terminal(process)).commands.flatMap(({ options }) => options)) {
     if (envVar !== undefined && !hidden) expect(text).toMatch(new RegExp(`^ {7}${envVar}$`, 'm'));
   }
 });
@@ -71,7 +72,7 @@ test.skipIf(withoutMan !== '')(`man shows the page without a warning${withoutMan
 });
 
 test('the page is the same whenever it is made, and dated by the version', () => {
-  expect(manPage(treeOf(program()), VERSION, RELEASED_MS)).toBe(page);
+  expect(manPage(treeOf(program(new Terminal(process))), VERSION, RELEASED_MS)).toBe(page);
   expect(page).toMatch(/^\.TH NONCED 1 2026-11-01 "nonced /);
 });
 

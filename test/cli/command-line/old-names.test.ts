@@ -7,6 +7,7 @@ import { manPage } from '../../../src/cli/command-line/man-page.ts';
 import { NoncedCommand } from '../../../src/cli/command-line/nonced-command.ts';
 import { addRenamed } from '../../../src/cli/command-line/old-names.ts';
 import { program } from '../../../src/cli/command-line/program.ts';
+import { Terminal } from '../../../src/cli/terminal/terminal.ts';
 
 const OLD_OPTIONS = ['--journal', '--journal-size', 'NONCED_JOURNAL', 'NONCED_JOURNAL_SIZE', '--watch'];
 
@@ -61,13 +62,13 @@ describe('an option that had another name', () => {
 });
 
 test('no old name is in a help, the manual page or a completion', () => {
-  const tree = treeOf(program());
+  const tree = treeOf(program(new Terminal(process)));
   const listed = (command: Command): Command[] => [
     command,
     ...command.createHelp().visibleCommands(command).flatMap(listed),
   ];
   const texts = [
-    ...listed(program()).map((command) => command.helpInformation()),
+    ...listed(program(new Terminal(process))).map((command) => command.helpInformation()),
     manPage(tree, '0.0.0', 0),
     bashCompletion(tree, '0.0.0'),
     zshCompletion(tree, '0.0.0'),
@@ -76,6 +77,6 @@ test('no old name is in a help, the manual page or a completion', () => {
   for (const text of texts) for (const old of OLD_OPTIONS) expect(text).not.toMatch(new RegExp(`${old}\\b`));
   for (const old of ['inspect', 'init', 'retire', 'adopt']) {
     for (const text of texts) expect(text).not.toMatch(new RegExp(`nonced ${old}\\b`));
-    expect(program().helpInformation()).not.toMatch(new RegExp(`^ *${old}\\b`, 'm'));
+    expect(program(new Terminal(process)).helpInformation()).not.toMatch(new RegExp(`^ *${old}\\b`, 'm'));
   }
 });

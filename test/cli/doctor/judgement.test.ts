@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { CHECKS, type Check, failure, judged, severityOf, skipped, warning } from '../../../src/cli/doctor/finding.ts';
 import { type Evidence, judge } from '../../../src/cli/doctor/judgement.ts';
 import { linesOf } from '../../../src/cli/doctor/report.ts';
+import { UNPAINTED } from '../../fixtures/command-line.ts';
 
 const late = { kind: 'unseen', why: 'nothing came back within 8 s' } as const;
 const nothing: Evidence = {
@@ -75,7 +76,7 @@ describe('a check', () => {
   });
 
   test('cannot make a terminal do anything, whatever a path or an answer holds', () => {
-    const [line] = linesOf([judged('disk', 'red \u001b[31m\nnext')]);
+    const [line] = linesOf([judged('disk', 'red \u001b[31m\nnext')], UNPAINTED);
     expect(line).toBe('ok       disk       red \uFFFD[31m\uFFFDnext');
   });
 
@@ -85,7 +86,7 @@ describe('a check', () => {
       judged('disk', '', [now, soon]),
       skipped('state', 'not here'),
     ];
-    expect(linesOf(checks)).toEqual([
+    expect(linesOf(checks, UNPAINTED)).toEqual([
       'ok       platform   Linux',
       'FAILED   disk       now',
       '                    do that',

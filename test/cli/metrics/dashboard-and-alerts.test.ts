@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { program } from '../../../src/cli/command-line/program.ts';
 import { expositionOf } from '../../../src/cli/metrics/exposition.ts';
 import { familiesOf } from '../../../src/cli/metrics/families.ts';
+import { Terminal } from '../../../src/cli/terminal/terminal.ts';
 import { accountAnswer, metricsAnswer } from '../answers.ts';
 import { parseStrictly } from './strict-parser.ts';
 
@@ -88,7 +89,7 @@ const rules = alerts
   .map((text) => ({ name: text.split('\n')[0] ?? '', text }));
 
 test('each alert has a severity, and says what is so and what to type: a command that there is', () => {
-  const known = program().commands.map((command) => command.name());
+  const known = program(new Terminal(process)).commands.map((command) => command.name());
   for (const { name, text } of rules) {
     expect(text, name).toMatch(/severity: (page|ticket) }/);
     for (const annotation of ['summary', 'description', 'command']) {

@@ -3,9 +3,10 @@ import { howToType, PLAIN } from '../../../src/cli/status/how-to-type.ts';
 import type { Reading } from '../../../src/cli/status/reading.ts';
 import { screenOf } from '../../../src/cli/status/screen.ts';
 import type { StatusResult } from '../../../src/protocol/messages.ts';
+import { UNPAINTED } from '../../fixtures/command-line.ts';
 import { accountOf, endedOf, holderOf, laneOf, sequenceOf, statusOf, waiterOf } from './statuses.ts';
 
-const WIDE = { width: Number.POSITIVE_INFINITY, all: false };
+const WIDE = { width: Number.POSITIVE_INFINITY, all: false, paint: UNPAINTED };
 
 function reading(over: Partial<StatusResult> = {}, rest: Partial<Reading> = {}): Reading {
   return { status: statusOf(over), calls: [], unlistedQuarantined: [], ...rest };
@@ -85,7 +86,7 @@ test('of a hundred accounts those in trouble are shown, then those that were use
 
 test('all of them are with --all, and how many the daemon does not list', () => {
   const totals = { ...statusOf().totals, accounts: 140 };
-  const lines = screen({ accounts: many, totals }, { width: 80, all: true });
+  const lines = screen({ accounts: many, totals }, { ...WIDE, width: 80, all: true });
   for (const { account } of many) expect(lines.some((line) => line.startsWith(`${account} `))).toBe(true);
   expect(lines.at(-3)).toBe('and 40 more accounts');
 });
@@ -109,7 +110,7 @@ test('of many findings, lanes, holders and waiters some are shown, and how many 
   expect(lines.filter((line) => line.startsWith('USER:u')).map((line) => line.split(' ')[0])).toEqual(
     Array.from({ length: 12 }, (_, n) => `USER:u${29 - n}`),
   );
-  expect(screen({ lanes }, { width: 80, all: true }).join('\n')).not.toContain('and ');
+  expect(screen({ lanes }, { ...WIDE, width: 80, all: true }).join('\n')).not.toContain('and ');
 });
 
 test('it fits a terminal of 80 columns, however long the names are', () => {
@@ -132,7 +133,7 @@ test('it fits a terminal of 80 columns, however long the names are', () => {
       pace: { level: 20, max: 20, perSecond: 1, nextFreeMs: 1_000 },
     }),
   ];
-  const lines = screen({ lanes, accounts, sequences: [sequenceOf({ name: long('s') })] }, { width: 80, all: false });
+  const lines = screen({ lanes, accounts, sequences: [sequenceOf({ name: long('s') })] }, { ...WIDE, width: 80 });
   const words = lines.filter((line) => line.length > 80 && !/^(! | {2})/.test(line));
   expect(words).toEqual([]);
   expect(lines.join('\n')).toContain('2147483647');

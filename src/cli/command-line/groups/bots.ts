@@ -1,11 +1,12 @@
 import { Option } from 'commander';
 import { DEFAULT_PRIORITY, PRIORITIES, UNITS } from '../../../terms.ts';
+import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { parseCount, parseDuration } from '../option-values.ts';
 import { accountOption, socketOption } from '../shared-options.ts';
 
 /** Adds the commands that a bot or a script calls. */
-export function addBots(nonced: NoncedCommand): void {
+export function addBots(nonced: NoncedCommand, terminal: Terminal): void {
   nonced
     .command('exec')
     .description(
@@ -33,7 +34,7 @@ export function addBots(nonced: NoncedCommand): void {
       ['nonced exec --account MASTER -- sh -c \'echo "$NONCED_NONCE"\''],
       ['nonced exec --account MASTER --own-clock --max-hold 30s -- kraken balance'],
     )
-    .action(async (command, options) => (await import('../../commands/exec.ts')).exec(command, options));
+    .action(async (command, options) => (await import('../../commands/exec.ts')).exec(command, options, terminal));
 
   nonced
     .command('nonce')
@@ -42,5 +43,5 @@ export function addBots(nonced: NoncedCommand): void {
     .option('-n, --count <n>', 'print this many consecutive nonces, one a line', parseCount, 1)
     .addOption(socketOption())
     .addExamples(['nonced nonce'], ['nonced nonce --account USER:alice --count 3'])
-    .action(async (options) => (await import('../../commands/nonce.ts')).nonce(options));
+    .action(async (options) => (await import('../../commands/nonce.ts')).nonce(options, terminal));
 }

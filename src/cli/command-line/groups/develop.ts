@@ -1,6 +1,7 @@
 import { Argument, Option } from 'commander';
 import { ACTS } from '../../../rehearsal/acts.ts';
 import { EXCLUSION_POLICIES, UNITS } from '../../../terms.ts';
+import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { parseAccounts, parseActs, parseDuration, parseScale, parseWords } from '../option-values.ts';
 import { configOption, jsonOption } from '../shared-options.ts';
@@ -10,7 +11,7 @@ const SHELLS = ['bash', 'zsh'];
 /**
  * Adds the commands for writing a bot. `whole` makes the whole command line, for the completions and the manual page.
  */
-export function addDevelop(nonced: NoncedCommand, whole: () => NoncedCommand): void {
+export function addDevelop(nonced: NoncedCommand, terminal: Terminal, whole: () => NoncedCommand): void {
   nonced
     .command('rehearse')
     .description('run your bot against an exchange and a daemon of its own that fail on purpose; report what it did')
@@ -70,7 +71,9 @@ A BOT THAT IGNORES THE ADDRESS CALLS THE REAL EXCHANGE, and if it reads its real
 a file, it does so with that key.
 
 Exits with 0 if nothing was wrong, and with 1 if there are findings.`)
-    .action(async (command, options) => (await import('../../commands/rehearse.ts')).rehearse(command, options));
+    .action(async (command, options) =>
+      (await import('../../commands/rehearse.ts')).rehearse(command, options, terminal),
+    );
 
   nonced
     .command('completion')
@@ -81,12 +84,12 @@ Exits with 0 if nothing was wrong, and with 1 if there are findings.`)
       ['source <(nonced completion bash)', 'a line for ~/.bashrc'],
       ['source <(nonced completion zsh)', 'a line for ~/.zshrc, after compinit'],
     )
-    .action(async (shell) => (await import('../../commands/completion.ts')).completion(shell, whole()));
+    .action(async (shell) => (await import('../../commands/completion.ts')).completion(shell, whole(), terminal));
 
   nonced
     .command('man', { hidden: true })
     .description('print the source of the manual page')
     .option('--markdown', 'print docs/commands.md', false)
     .addExamples(['nonced man | man -l -'])
-    .action(async (options) => (await import('../../commands/man.ts')).man(whole(), options));
+    .action(async (options) => (await import('../../commands/man.ts')).man(whole(), options, terminal));
 }

@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import { UNITS } from '../../../terms.ts';
+import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { addRenamed } from '../old-names.ts';
 import { parseCallLogSize } from '../option-values.ts';
@@ -7,13 +8,13 @@ import { configOption, jsonOption, runtimeDirOption, stateDirOption } from '../s
 import { addState } from './state.ts';
 
 /** Adds the commands that make a host the authority over its nonces. */
-export function addHost(nonced: NoncedCommand): void {
-  addServe(nonced);
-  addState(nonced);
-  addSystemd(nonced);
+export function addHost(nonced: NoncedCommand, terminal: Terminal): void {
+  addServe(nonced, terminal);
+  addState(nonced, terminal);
+  addSystemd(nonced, terminal);
 }
 
-function addServe(nonced: NoncedCommand): void {
+function addServe(nonced: NoncedCommand, terminal: Terminal): void {
   const serve = nonced
     .command('serve')
     .description('run the daemon')
@@ -56,10 +57,10 @@ function addServe(nonced: NoncedCommand): void {
     )
     .addNotes(`SIGHUP reads the configuration again. A bad one changes nothing, and the log says what is
 wrong with it. SIGHUP also opens the call log again, so that the file can be moved away.`)
-    .action(async (options) => (await import('../../commands/serve.ts')).serve(options));
+    .action(async (options) => (await import('../../commands/serve.ts')).serve(options, terminal));
 }
 
-function addSystemd(nonced: NoncedCommand): void {
+function addSystemd(nonced: NoncedCommand, terminal: Terminal): void {
   const systemd = nonced
     .command('systemd')
     .description('make nonced a systemd service of this host')
@@ -83,33 +84,33 @@ function addSystemd(nonced: NoncedCommand): void {
       ['sudo nonced systemd install --unit ms', 'for keys that sign with milliseconds (13 digits)'],
       ['sudo nonced systemd install --copy', 'if Node lies under /home (nvm), or is upgraded without asking'],
     )
-    .action(async (options) => (await import('../../commands/systemd.ts')).install(options));
+    .action(async (options) => (await import('../../commands/systemd.ts')).install(options, terminal));
 
   systemd
     .command('uninstall')
     .description('stop the service and remove all but its state')
     .addOption(jsonOption())
     .addExamples(['sudo nonced systemd uninstall'])
-    .action(async (options) => (await import('../../commands/systemd.ts')).uninstall(options));
+    .action(async (options) => (await import('../../commands/systemd.ts')).uninstall(options, terminal));
 
   systemd
     .command('status')
     .description('show what is installed and how it is doing; exit with 69 if bots would find no daemon')
     .addOption(jsonOption())
     .addExamples(['nonced systemd status'], ['nonced systemd status --json'])
-    .action(async (options) => (await import('../../commands/systemd.ts')).status(options));
+    .action(async (options) => (await import('../../commands/systemd.ts')).status(options, terminal));
 
   systemd
     .command('print')
     .description('print the files that install would write')
     .addOption(copy('as with install --copy'))
     .addExamples(['nonced systemd print'])
-    .action(async (options) => (await import('../../commands/systemd.ts')).print(options));
+    .action(async (options) => (await import('../../commands/systemd.ts')).print(options, terminal));
 
   systemd
     .command('rollback')
     .description('go back to the version that was installed before; again, and it goes forward again')
     .addOption(jsonOption())
     .addExamples(['sudo nonced systemd rollback'])
-    .action(async (options) => (await import('../../commands/systemd.ts')).rollback(options));
+    .action(async (options) => (await import('../../commands/systemd.ts')).rollback(options, terminal));
 }

@@ -1,11 +1,12 @@
 import { Option } from 'commander';
+import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { addRenamed } from '../old-names.ts';
 import { parseInterval, parseListed, parseMoment } from '../option-values.ts';
 import { accountArgument, jsonOption, socketOption, stateDirOption } from '../shared-options.ts';
 
 /** Adds the commands that show what happens and why. None of them changes anything. */
-export function addLook(nonced: NoncedCommand): void {
+export function addLook(nonced: NoncedCommand, terminal: Terminal): void {
   nonced
     .command('status')
     .description('show what is unusual and what to do about it, who holds what, who waits, and where the nonces are')
@@ -26,7 +27,7 @@ export function addLook(nonced: NoncedCommand): void {
       ['nonced status --json'],
       ['nonced status --check', 'for Nagios, Icinga and others'],
     )
-    .action(async (options) => (await import('../../commands/status.ts')).status(options));
+    .action(async (options) => (await import('../../commands/status.ts')).status(options, terminal));
 
   nonced
     .command('top')
@@ -35,7 +36,7 @@ export function addLook(nonced: NoncedCommand): void {
     .addOption(socketOption())
     .addExamples(['nonced top'], ['nonced top --interval 5s | tee top.log'])
     .addNotes('Press h in it to see what the keys do.')
-    .action(async (options) => (await import('../../commands/top.ts')).top(options));
+    .action(async (options) => (await import('../../commands/top.ts')).top(options, terminal));
 
   nonced
     .command('why')
@@ -45,7 +46,7 @@ export function addLook(nonced: NoncedCommand): void {
     .addOption(jsonOption())
     .addOption(socketOption())
     .addExamples(['nonced why MASTER'], ['nonced why MASTER -n 100 --json'])
-    .action(async (account, options) => (await import('../../commands/why.ts')).why(account, options));
+    .action(async (account, options) => (await import('../../commands/why.ts')).why(account, options, terminal));
 
   const timeline = nonced
     .command('timeline')
@@ -76,7 +77,7 @@ export function addLook(nonced: NoncedCommand): void {
     )
     .addNotes(`The daemon remembers the last 1,000 calls since it started; a call log holds more.
 The page needs no network.`)
-    .action(async (options) => (await import('../../commands/timeline.ts')).timeline(options));
+    .action(async (options) => (await import('../../commands/timeline.ts')).timeline(options, terminal));
 
   nonced
     .command('metrics')
@@ -93,7 +94,7 @@ The page needs no network.`)
       ['nonced metrics --listen /run/nonced-metrics.sock'],
     )
     .addNotes('docs/metrics.md explains every metric, and comes with a dashboard and alerts.')
-    .action(async (options) => (await import('../../commands/metrics.ts')).metrics(options));
+    .action(async (options) => (await import('../../commands/metrics.ts')).metrics(options, terminal));
 
   nonced
     .command('doctor')
@@ -107,5 +108,5 @@ The page needs no network.`)
     .addExamples(['nonced doctor', 'as you'], ['sudo nonced doctor trader', 'as the user whose bot fails'])
     .addNotes(`Exits with 0 (all is well), 1 (warnings), 2 (something is broken), or 77 if testing
 as that user needs root.`)
-    .action(async (user, options) => (await import('../../commands/doctor.ts')).doctor(user, options));
+    .action(async (user, options) => (await import('../../commands/doctor.ts')).doctor(user, options, terminal));
 }

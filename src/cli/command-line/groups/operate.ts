@@ -1,11 +1,12 @@
 import { Argument, Option } from 'commander';
 import { EXCLUSION_POLICIES } from '../../../terms.ts';
+import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { parseDuration, parseNonce, parseSequence, parseSpan } from '../option-values.ts';
 import { accountArgument, jsonOption, socketOption } from '../shared-options.ts';
 
 /** Adds the commands that change the running daemon, through its operator's socket. */
-export function addOperate(nonced: NoncedCommand): void {
+export function addOperate(nonced: NoncedCommand, terminal: Terminal): void {
   nonced
     .command('pause')
     .description('refuse all calls of an account until it is resumed, also after a restart (operator)')
@@ -13,7 +14,7 @@ export function addOperate(nonced: NoncedCommand): void {
     .addOption(jsonOption())
     .addOption(socketOption())
     .addExamples(['nonced pause USER:alice'])
-    .action(async (account, options) => (await import('../../commands/pause.ts')).pause(account, options));
+    .action(async (account, options) => (await import('../../commands/pause.ts')).pause(account, options, terminal));
 
   nonced
     .command('resume')
@@ -22,7 +23,7 @@ export function addOperate(nonced: NoncedCommand): void {
     .addOption(jsonOption())
     .addOption(socketOption())
     .addExamples(['nonced resume USER:alice'])
-    .action(async (account, options) => (await import('../../commands/pause.ts')).resume(account, options));
+    .action(async (account, options) => (await import('../../commands/pause.ts')).resume(account, options, terminal));
 
   nonced
     .command('drain')
@@ -32,7 +33,7 @@ export function addOperate(nonced: NoncedCommand): void {
     .addOption(jsonOption())
     .addOption(socketOption())
     .addExamples(['nonced drain --wait 2m && systemctl reboot'], ['nonced drain --off'])
-    .action(async (options) => (await import('../../commands/drain.ts')).drain(options));
+    .action(async (options) => (await import('../../commands/drain.ts')).drain(options, terminal));
 
   nonced
     .command('advance')
@@ -62,7 +63,7 @@ export function addOperate(nonced: NoncedCommand): void {
       ['nonced advance --to now', 'the clock jumped, and it is right'],
       ['nonced advance --by 5m', 'every account on the default sequence'],
     )
-    .action(async (options) => (await import('../../commands/advance.ts')).advance(options));
+    .action(async (options) => (await import('../../commands/advance.ts')).advance(options, terminal));
 
   nonced
     .command('set-exclusive')
@@ -73,5 +74,7 @@ export function addOperate(nonced: NoncedCommand): void {
     .addOption(jsonOption())
     .addOption(socketOption())
     .addExamples(['nonced set-exclusive account'])
-    .action(async (policy, options) => (await import('../../commands/set-exclusive.ts')).setExclusive(policy, options));
+    .action(async (policy, options) =>
+      (await import('../../commands/set-exclusive.ts')).setExclusive(policy, options, terminal),
+    );
 }

@@ -1,12 +1,13 @@
 import { Option } from 'commander';
 import { UNITS } from '../../../terms.ts';
+import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { noteOldName } from '../old-names.ts';
 import { parseCounter, parseNonce, parseSequence } from '../option-values.ts';
 import { jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
 
 /** Adds the commands that work on the state while no daemon runs. */
-export function addState(nonced: NoncedCommand): void {
+export function addState(nonced: NoncedCommand, terminal: Terminal): void {
   const state = nonced
     .command('state')
     .description('read the state of this host, create or repair it, or move it to another host')
@@ -16,28 +17,28 @@ export function addState(nonced: NoncedCommand): void {
       ['nonced state retire', 'on the old host: give up its authority'],
       ['nonced state adopt', 'on the new host: take it over'],
     );
-  addStateCommands(state, false);
+  addStateCommands(state, terminal, false);
 }
 
 /** Adds the same commands under their names of 0.1. Each says what it is called now, and none is listed. */
-export function addOldState(nonced: NoncedCommand): void {
+export function addOldState(nonced: NoncedCommand, terminal: Terminal): void {
   const others = new Set(nonced.commands);
-  addStateCommands(nonced, true);
+  addStateCommands(nonced, terminal, true);
   for (const command of nonced.commands) {
     if (others.has(command)) continue;
     const name = command.name();
-    command.hook('preAction', () => noteOldName(`nonced ${name}`, `nonced state ${name}`));
+    command.hook('preAction', () => noteOldName(terminal, `nonced ${name}`, `nonced state ${name}`));
   }
 }
 
-function addStateCommands(parent: NoncedCommand, hidden: boolean): void {
+function addStateCommands(parent: NoncedCommand, terminal: Terminal, hidden: boolean): void {
   parent
     .command('inspect', { hidden })
     .description('read the state file without a daemon')
     .addOption(stateDirOption())
     .addOption(jsonOption())
     .addExamples(['nonced state inspect'], ['sudo -u nonced nonced state inspect --state-dir /var/lib/nonced'])
-    .action(async (options) => (await import('../../state/inspect.ts')).inspect(options));
+    .action(async (options) => (await import('../../state/inspect.ts')).inspect(options, terminal));
 
   parent
     .command('init', { hidden })
@@ -59,14 +60,14 @@ function addStateCommands(parent: NoncedCommand, hidden: boolean): void {
       ['nonced state init --floor now --unit ms', 'a first state for keys that sign with milliseconds'],
       ['nonced state init --floor 1790000000000000000', 'raise or repair a state while no daemon runs'],
     )
-    .action(async (options) => (await import('../../state/init.ts')).init(options));
+    .action(async (options) => (await import('../../state/init.ts')).init(options, terminal));
 
   parent
     .command('retire', { hidden })
     .description('give up the authority of this host, to move it to another')
     .addOption(stateDirOption())
     .addExamples(['nonced state retire --state-dir /var/lib/nonced'])
-    .action(async (options) => (await import('../../state/moving.ts')).retire(options));
+    .action(async (options) => (await import('../../state/moving.ts')).retire(options, terminal));
 
   parent
     .command('adopt', { hidden })
@@ -75,5 +76,5 @@ function addStateCommands(parent: NoncedCommand, hidden: boolean): void {
     .option('--force', 'although the other host was not retired: it is gone for good', false)
     .addOption(new Option('--counter-floor <n>', 'with --force: where counters go on').argParser(parseCounter))
     .addExamples(['nonced state adopt --state-dir /var/lib/nonced'])
-    .action(async (options) => (await import('../../state/moving.ts')).adopt(options));
+    .action(async (options) => (await import('../../state/moving.ts')).adopt(options, terminal));
 }
