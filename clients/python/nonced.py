@@ -110,6 +110,13 @@ T = TypeVar('T')
 _log = logging.getLogger('nonced')
 
 _SERVICE_SOCKET = '/run/nonced/nonced.sock'
+# One of these is there if a service is installed, whether or not it runs.
+_SERVICE_UNIT_FILES = (
+    '/etc/systemd/system/nonced.service',
+    '/usr/local/lib/systemd/system/nonced.service',
+    '/usr/lib/systemd/system/nonced.service',
+    '/lib/systemd/system/nonced.service',
+)
 # The kernel's limit, without the byte that ends the path.
 _MAX_PATH_BYTES = 107
 # Only the answer to `status` comes near this. It lists at most a hundred of a kind.
@@ -213,11 +220,16 @@ def _find_socket(asked: Optional[str]) -> _Place:
         # Absolute, and once: the process may change its directory, and must find its way back to the same daemon.
         return _checked_length(_Place(os.path.abspath(explicit), None))
     service = _Place(_SERVICE_SOCKET, None)
-    # A daemon that root starts by hand uses the service's socket too.
-    if os.getuid() == 0 or _exists(_SERVICE_SOCKET):
+    # A daemon that root starts by hand uses the service's socket too. And while an installed service is down, a daemon of
+    # the user's own would be a second authority for the same keys.
+    if os.getuid() == 0 or _exists(_SERVICE_SOCKET) or any(map(_exists, _SERVICE_UNIT_FILES)):
         return service
     own = _own_places()
-    return _checked_length(next((place for place in own if _exists(place.path)), own[0]))
+    found = next((place for place in own if _exists(place.path)), None)
+    if found is None and _exists(os.path.dirname(_SERVICE_SOCKET)):
+        # In a container, the directory of the host's service is all that there is to see of it while it is down.
+        return service
+    return _checked_length(found or own[0])
 
 
 def _check_form(given: str) -> None:
@@ -323,7 +335,7 @@ def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
         )
     else:
         hint = (
-            'start it with `systemctl start nonced`'
+            'find out why with `sudo nonced doctor`, and start it with `sudo systemctl start nonced`'
             if path.startswith('/run/nonced/')
             else 'start it with `nonced serve`, or say where it is: NONCED_SOCKET'
         )

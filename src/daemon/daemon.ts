@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { NO_POLICIES, type Policies } from '../core/accounts/policies.ts';
 import { EXIT, ExitError } from '../errors.ts';
+import { isServiceInstalled, SERVICE_RUNTIME_DIR, SERVICE_SOCKET } from '../service-places.ts';
 import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
 import { acquireInstanceLock } from '../store/lock/instance-lock.ts';
 import { leftovers, readStateFile, sweepOrphans } from '../store/state/state-file.ts';
 import { type StateFileSteps, stepsOnDisk } from '../store/state/state-steps.ts';
 import { openAuthority } from './authority.ts';
-import { ADMIN_SOCKET, BOT_SOCKET, SERVICE_RUNTIME_DIR } from './host/directories.ts';
+import { ADMIN_SOCKET, BOT_SOCKET } from './host/directories.ts';
 import { readBootId, readMachine } from './host/machine.ts';
 import { NO_SOCKETS, type PassedSockets } from './host/systemd.ts';
 import { CallLog, type CallLogPlace } from './log/call-log.ts';
@@ -174,12 +175,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
 /** Refuses to start beside the service: two authorities for one key are worse than none. */
 async function refuseBesideService({ runtimeDir, separate }: DaemonOptions): Promise<void> {
-  const service = join(SERVICE_RUNTIME_DIR, BOT_SOCKET);
-  if (separate || runtimeDir === SERVICE_RUNTIME_DIR || !existsSync(service) || !(await answers(service))) return;
+  if (separate || runtimeDir === SERVICE_RUNTIME_DIR) return;
+  if (existsSync(SERVICE_SOCKET) && (await answers(SERVICE_SOCKET))) {
+    throw new ExitError(
+      EXIT.tempFail,
+      `the service answers on ${SERVICE_SOCKET}, and two daemons for one key are worse than none; use the service, ` +
+        'or add --separate if no key is used with both',
+    );
+  }
+  if (!isServiceInstalled(existsSync)) return;
   throw new ExitError(
-    EXIT.tempFail,
-    `the service answers on ${service}, and two daemons for one key are worse than none; use the service, ` +
-      'or add --separate if no key is used with both',
+    EXIT.config,
+    'nonced is installed as a service on this host, and two daemons for one key are worse than none; find out why the ' +
+      'service is down with `sudo nonced doctor`, and start it with `sudo systemctl start nonced`, or add --separate ' +
+      'if no key is used with both',
   );
 }
 

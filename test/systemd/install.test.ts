@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { UNITS } from '../../src/cli/systemd/places.ts';
 import { VERSION } from '../../src/version.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { addUsers, install, nextNonce, nonced, STATE_FILE } from './installed.ts';
@@ -189,6 +190,22 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     await machine.must(nonced('systemd', 'rollback'));
     expect(await running()).toBe(VERSION);
     expect(await nextNonce(machine)).toBeGreaterThan(before);
+  });
+
+  test('while the service is stopped, there is no second authority: neither a client nor serve makes one', async () => {
+    const first = await nextNonce(machine, 'trader');
+    await machine.must(['systemctl', 'stop', ...UNITS]);
+    const refused = await machine.run(nonced('nonce'), { user: 'trader' });
+    expect(refused).toMatchObject({ code: 69, stdout: '' });
+    expect(refused.stderr).toContain('/run/nonced/nonced.sock');
+    const command = /start it with `(.*?)`/.exec(refused.stderr)?.[1] ?? '';
+    expect(command).toBe('sudo systemctl start nonced');
+    const served = await machine.run(nonced('serve'), { user: 'trader' });
+    expect(served.code).toBe(78);
+    expect(served.stderr).toContain(`\`${command}\``);
+    await machine.must(command.replace('sudo ', '').split(' '));
+    await eventually('it is active', async () => (await machine.property('ActiveState')) === 'active');
+    expect(await nextNonce(machine, 'trader')).toBeGreaterThan(first);
   });
 
   test('a damaged state ends in failed with the reason, once, although a bot goes on connecting, and is repaired by hand', async () => {

@@ -437,6 +437,11 @@ class SocketTest(unittest.TestCase):
         self.assertEqual(self.find(exists=['/run/user/1000']), (f'{own}/nonced.sock', own))
         self.assertEqual(self.find(exists=['/run/user/1000', f'{run}/nonced.sock']), (f'{run}/nonced.sock', run))
         told = {'XDG_RUNTIME_DIR': '/run/user/1000'}
+        unit = '/etc/systemd/system/nonced.service'
+        self.assertEqual(self.find(None, told, ['/run/user/1000', f'{run}/nonced.sock', unit]), (service, None))
+        self.assertEqual(self.find(None, told, ['/run/user/1000', '/run/nonced']), (service, None))
+        both = ['/run/user/1000', '/run/nonced', f'{run}/nonced.sock']
+        self.assertEqual(self.find(None, told, both), (f'{run}/nonced.sock', run))
         self.assertEqual(self.find(None, told, ['/run/user/1000']), (f'{run}/nonced.sock', run))
         self.assertEqual(self.find(None, told, ['/run/user/1000', f'{own}/nonced.sock']), (f'{own}/nonced.sock', own))
 

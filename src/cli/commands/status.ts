@@ -38,7 +38,10 @@ async function showStatus(socket: string | undefined, all: boolean, clock: Clock
 
 /** Returns the error; if it says that no daemon answers, with the command that finds out why. */
 function withNext(error: unknown, next: string): unknown {
-  if (!(error instanceof NoncedError && error.code === 'UNAVAILABLE')) return error;
+  // Some say so themselves.
+  if (!(error instanceof NoncedError && error.code === 'UNAVAILABLE') || error.message.includes('nonced doctor')) {
+    return error;
+  }
   const message = `${error.message}; to see what is wrong: ${next}`;
   return new NoncedError(refusal('UNAVAILABLE', message), { cause: error.cause });
 }

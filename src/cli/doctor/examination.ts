@@ -1,4 +1,4 @@
-import { SERVICE_SOCKET } from '../../client/connection/socket-path.ts';
+import { SERVICE_SOCKET } from '../../service-places.ts';
 import { directories } from '../directories.ts';
 import { SERVICE, STATE_DIR } from '../systemd/places.ts';
 import type { Host } from '../terminal/terminal.ts';

@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path';
 import { NoncedError, refusal } from '../../errors.ts';
+import { isServiceInstalled, SERVICE_RUNTIME_DIR, SERVICE_SOCKET } from '../../service-places.ts';
 
 /** What Node passes to the kernel; it cuts a longer path short without a word. */
 const MAX_PATH_BYTES = 107;
-export const SERVICE_SOCKET = '/run/nonced/nonced.sock';
 
 /** Where to connect to. */
 export interface SocketPlace {
@@ -41,7 +41,9 @@ export function findSocket(asked: string | undefined, around: Surroundings): Soc
   if (explicit !== undefined) checkForm(explicit, around);
   const [first, ...others] = socketPlaces(asked, around);
   const found = [first, ...others].find(({ path }) => around.exists(path));
-  return checkedLength(found ?? others[0] ?? first);
+  // In a container, the directory of the host's service is all that there is to see of it while it is down.
+  const expected = around.exists(SERVICE_RUNTIME_DIR) ? first : others[0];
+  return checkedLength(found ?? expected ?? first);
 }
 
 /** Where findSocket looks, in its order. */
@@ -53,8 +55,9 @@ export function socketPlaces(
   // Absolute, and once: the process may change its directory, and must find its way back to the same daemon.
   if (explicit !== undefined) return [{ path: resolve(explicit), ownDirectory: undefined }];
   const service = { path: SERVICE_SOCKET, ownDirectory: undefined };
-  // A daemon that root starts is the service's stand-in and binds there too.
-  return around.uid === 0 ? [service] : [service, ...ownPlaces(around)];
+  // A daemon that root starts is the service's stand-in and binds there too. And while an installed service is down, a
+  // daemon of the user's own would be a second authority for the same keys.
+  return around.uid === 0 || isServiceInstalled(around.exists) ? [service] : [service, ...ownPlaces(around)];
 }
 
 function explicitOf(asked: string | undefined, around: Surroundings): string | undefined {

@@ -1,4 +1,5 @@
 import { NoncedError, refusal, systemErrorCode } from '../../errors.ts';
+import { SERVICE_RUNTIME_DIR } from '../../service-places.ts';
 
 /** No daemon answers at `path`; `reason` is what the last attempt failed of. */
 export function unavailable(path: string, reason: Error | undefined): NoncedError {
@@ -11,8 +12,8 @@ export function unavailable(path: string, reason: Error | undefined): NoncedErro
 }
 
 function startHint(path: string): string {
-  return path.startsWith('/run/nonced/')
-    ? 'start it with `systemctl start nonced`, or say where it is: NONCED_SOCKET, --socket'
+  return path.startsWith(`${SERVICE_RUNTIME_DIR}/`)
+    ? 'find out why with `sudo nonced doctor`, and start it with `sudo systemctl start nonced`'
     : 'start it with `nonced serve`, or say where it is: NONCED_SOCKET, --socket';
 }
 

@@ -1,10 +1,9 @@
 import { join } from 'node:path';
+import { SERVICE_RUNTIME_DIR } from '../../service-places.ts';
 import { SERVICE_STATE_DIR } from '../../store/directories.ts';
 
 /** Node silently cuts a longer socket path short. */
 export const MAX_SOCKET_PATH_BYTES = 107;
-/** Where the service has its sockets. Clients look here first. */
-export const SERVICE_RUNTIME_DIR = '/run/nonced';
 
 export const BOT_SOCKET = 'nonced.sock';
 export const ADMIN_SOCKET = 'admin.sock';

@@ -34,6 +34,22 @@ test("the service's socket goes before the user's own", () => {
   expect(findSocket(undefined, around({ environment: XDG, there })).path).toBe(SERVICE);
 });
 
+test.each(['/etc/systemd/system/nonced.service', '/usr/lib/systemd/system/nonced.service'])(
+  "while a service with %s is down, a daemon of the user's own is no second authority",
+  (unit) => {
+    const there = [unit, '/run/user/1000', '/run/user/1000/nonced/nonced.sock'];
+    expect(findSocket(undefined, around({ environment: XDG, there })).path).toBe(SERVICE);
+  },
+);
+
+test("in a container, the directory of the host's service says that there is one", () => {
+  const there = ['/run/nonced', '/run/user/1000'];
+  expect(findSocket(undefined, around({ environment: XDG, there })).path).toBe(SERVICE);
+  // It is left behind by a daemon that root once started too, and says nothing against one that is there.
+  const own = '/run/user/1000/nonced/nonced.sock';
+  expect(findSocket(undefined, around({ environment: XDG, there: [...there, own] })).path).toBe(own);
+});
+
 test("without a service it is the user's own below $XDG_RUNTIME_DIR", () => {
   expect(findSocket(undefined, around({ environment: XDG, there: ['/run/user/1000'] }))).toEqual({
     path: '/run/user/1000/nonced/nonced.sock',

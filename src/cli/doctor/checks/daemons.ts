@@ -1,4 +1,4 @@
-import { SERVICE_SOCKET } from '../../../client/connection/socket-path.ts';
+import { SERVICE_SOCKET } from '../../../service-places.ts';
 import { quoteForShell } from '../../terminal/shell-word.ts';
 import type { Answer, Answered } from '../facts/answer.ts';
 import type { DaemonFacts, RunningDaemon } from '../facts/daemons.ts';

@@ -1,5 +1,5 @@
 import { basename, isAbsolute } from 'node:path';
-import { SERVICE_SOCKET } from '../../../client/connection/socket-path.ts';
+import { SERVICE_SOCKET } from '../../../service-places.ts';
 import { quoteForShell } from '../../terminal/shell-word.ts';
 import { nameOf } from '../facts/names.ts';
 import type { SocketFacts, Step } from '../facts/socket.ts';
