@@ -11,7 +11,7 @@ async function connected() {
   return { daemon, client, clock: daemon.clock };
 }
 
-test('acquire sends what it was given and answers the grant', async () => {
+test('acquire sends what it was given and returns the grant', async () => {
   const { daemon, client } = await connected();
   const acquired = client.acquire({
     account: 'USER:alice',
@@ -126,7 +126,7 @@ test('a grant that a stalled process reads too late is given back and asked for 
   expect(await acquired()).toMatchObject({ token: 10n });
 });
 
-test('the time that the daemon let a caller wait is no part of its lease', async () => {
+test('the time that a caller waited is not part of its lease', async () => {
   const { daemon, client, clock } = await connected();
   const acquired = client.acquire({ ttlMs: 10_000 });
   const asked = await daemon.hear('acquire');
@@ -162,7 +162,7 @@ test('a grant older than maxAgeMs is given back and rejected with WAIT_TIMEOUT',
   expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'unused' });
 });
 
-test('nobody waits longer than maxAgeMs for a grant that would be refused', async () => {
+test('no call waits longer than maxAgeMs for a grant that would be refused', async () => {
   const { client, clock } = await connected();
   const acquired = watch(client.acquire({ maxAgeMs: 2_000 }));
   await clock.advanceSettled(2_000);
@@ -292,7 +292,7 @@ test('renew moves the end from when it was sent, and next draws under the lease'
   expect(await next).toBe(77n);
 });
 
-test('a renewal that shortens the lease counts from when it is sent, for its answer may get lost', async () => {
+test('a renewal that shortens the lease counts from when it is sent, because its answer may get lost', async () => {
   const { daemon, client } = await connected();
   const acquired = client.acquire();
   (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 10_000 });
@@ -386,7 +386,7 @@ test('a release can tell that the call used a nonce of its own clock', async () 
   expect((await daemon.hear('release')).params).toEqual({ token: 1n, outcome: 'unknown', usedOwnClock: true });
 });
 
-test('a release that nobody answers is false in the end, and rejects only for a mistake of the caller', async () => {
+test('a release that is never answered returns false in the end, and rejects only for a mistake of the caller', async () => {
   const { daemon, client, clock } = await connected();
   const acquired = Promise.all([client.acquire(), client.acquire()]);
   (await daemon.hear('acquire')).grant({ token: 1n });

@@ -57,7 +57,7 @@ test('a daemon that takes the connection and never answers counts as none', asyn
   expect(daemon.line.open).toBe(false);
 });
 
-test('EACCES is told at once, with the group to join', async () => {
+test('EACCES is reported at once, with the group to join', async () => {
   const daemon = new FakeDaemon();
   daemon.state = 'EACCES';
   const opened = watch(new Client(daemon.ports()).open(undefined));
@@ -106,7 +106,7 @@ test('a signal ends the wait for a daemon with CANCELLED and its reason', async 
   expect(daemon.clock.timers).toBe(0);
 });
 
-test('a hello that is wrong for ever is told at once, one that the daemon is too busy for is tried again', async () => {
+test('a hello that stays wrong is reported at once; one that the daemon is too busy for is tried again', async () => {
   const daemon = new FakeDaemon();
   const wrong = watch(new Client(daemon.ports()).open(undefined));
   (await daemon.hear('hello')).refuse('BAD_REQUEST');
@@ -135,7 +135,7 @@ test('an idle client does not keep the process alive, one that waits or holds do
   expect(daemon.clock.timers).toBe(0);
 });
 
-test('who waits keeps the process alive, whatever was cancelled before', async () => {
+test('a call that waits keeps the process alive, even if others were cancelled before', async () => {
   const { daemon, client } = await connected();
   const controller = new AbortController();
   watch(client.acquire({ signal: controller.signal }));
@@ -201,7 +201,7 @@ test('nonces are bigint however they came, and status brings them so too', async
   expect(client.daemon.exclusive).toBe('off');
 });
 
-test('a nonce that is not answered in time is WAIT_TIMEOUT, and its late answer is nobody’s', async () => {
+test('a nonce that is not answered in time is WAIT_TIMEOUT, and its late answer is dropped', async () => {
   const daemon = new FakeDaemon();
   const client = await daemon.connect();
   const drawn = watch(client.nonce({ waitMs: 100 }));
@@ -230,7 +230,7 @@ test('one timer serves all deadlines, whichever is the soonest', async () => {
   expect(daemon.clock.timers).toBe(0);
 });
 
-test('what is sent in one turn goes out in one write', async () => {
+test('what is sent in one turn of the event loop goes out in one write', async () => {
   const daemon = new FakeDaemon();
   const client = await daemon.connect();
   const before = daemon.line.writes;
@@ -240,7 +240,7 @@ test('what is sent in one turn goes out in one write', async () => {
   expect(daemon.line.writes - before).toBe(1);
 });
 
-test('a request too long for the daemon is refused here, for it would break each connection', async () => {
+test('a request too long for the daemon is refused here, because it would break each connection', async () => {
   const daemon = new FakeDaemon();
   const client = await daemon.connect();
   expect(await outcomeOf(client.acquire({ label: 'x'.repeat(5_000) }))).toMatchObject({ code: 'TOO_LARGE' });

@@ -26,7 +26,7 @@ async function running(daemon: FakeDaemon, client: Client, options = {}, grant =
   return { work, call, signal };
 }
 
-test('exclusive runs the function with a grant, answers its result, and releases as ok', async () => {
+test('exclusive runs the function with a grant, returns its result, and releases as ok', async () => {
   const { daemon, client } = await connected();
   const call = client.exclusive({ account: 'A' }, async (grant) => `signed ${grant.nonce}`);
   const asked = await daemon.hear('acquire');
@@ -40,7 +40,7 @@ test('exclusive runs the function with a grant, answers its result, and releases
   expect(daemon.line.referenced).toBe(false);
 });
 
-test('options may be left out, and a function that answers at once or throws at once is as good', async () => {
+test('options may be left out, and the function may return or throw synchronously', async () => {
   const { daemon, client } = await connected();
   const call = client.exclusive(({ nonce }) => nonce);
   (await daemon.hear('acquire')).grant({ token: 1n, nonce: 3n });
@@ -95,7 +95,7 @@ test('exclusive rejects a margin before the lease ends though the function hangs
   await clock.advanceSettled(8_999);
   expect(await call()).toBe('pending');
   await clock.advanceSettled(1);
-  // The call had begun: nobody knows whether it arrived.
+  // The call had begun, so it may or may not have arrived.
   expect(await call()).toMatchObject({ code: 'LEASE_LOST', sent: 'unknown' });
   expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' });
   await clock.advanceSettled(1_000);
@@ -162,7 +162,7 @@ test.each([
     'unknown',
   ],
 ] as const)(
-  'a function that sees the end of its lease and then %s at once is not taken for a success',
+  'a function that sees the end of its lease and then %s at once does not count as a success',
   async (_, end, outcome) => {
     const { daemon, client, clock } = await connected();
     const call = client.exclusive((grant) => {

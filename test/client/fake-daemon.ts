@@ -192,7 +192,7 @@ export class FakeDaemon {
   }
 }
 
-/** Looks at a promise without waiting for it: answers what it has come to by then, its value or error, or `pending`. */
+/** Looks at a promise without waiting for it. Returns what it has come to by then: its value, its error, or `pending`. */
 export function watch(promise: Promise<unknown>): () => Promise<unknown> {
   let outcome: unknown = 'pending';
   promise.then(

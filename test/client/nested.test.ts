@@ -99,7 +99,7 @@ test('a nested call that throws lets the next one in', async () => {
   expect(await call()).toMatchObject([{ status: 'rejected' }, { value: 'two' }]);
 });
 
-test('a nested call that is refused, cancelled or too late for its turn lets the others in', async () => {
+test('a nested call that is refused, cancelled or too late lets the others in', async () => {
   const { daemon, client, clock, outer } = await connected();
   const controller = new AbortController();
   const first = deferred();
@@ -129,7 +129,7 @@ test('a nested call that is refused, cancelled or too late for its turn lets the
   ]);
 });
 
-test('maxAgeMs counts the wait for the turn too', async () => {
+test('maxAgeMs counts the wait for the call before it too', async () => {
   const { daemon, client, clock, outer } = await connected();
   const call = await outer(() => client.exclusive({ account: 'A', maxAgeMs: 500 }, () => expect.unreachable()));
   const next = await daemon.hear('next');
@@ -161,7 +161,7 @@ test('a policy that became global since it was heard of lets the accounts share'
   expect(await call()).toBe(2n);
 });
 
-test('a policy that became account is told by the daemon, whose answer decides', async () => {
+test('if the policy has become account, the daemon says so, and its answer decides', async () => {
   const { daemon, client, outer } = await connected('global');
   const call = await outer(() => client.exclusive({ account: 'B' }, () => expect.unreachable()));
   (await daemon.hear('next')).refuse('NESTED_LANE');
@@ -274,7 +274,7 @@ test('a call of another client in between neither shares the lease nor hides it'
   expect(await call()).toEqual({ between: 77n, inner: 9n });
 });
 
-test('a straggler of a nested call shares with the outermost one and waits for its turn there', async () => {
+test('a straggler of a nested call shares the lease of the outermost call, and queues there', async () => {
   const { daemon, client, outer } = await connected();
   const later = deferred();
   const sibling = deferred();

@@ -98,7 +98,7 @@ test('an acquire that was cancelled is not asked again', async () => {
   expect(await kept()).toBe('pending');
 });
 
-test('one that is cancelled while there is no connection is not asked at all', async () => {
+test('one that is cancelled while there is no connection is never sent', async () => {
   const { daemon, client } = await connected();
   const controller = new AbortController();
   daemon.line.break();
@@ -302,7 +302,7 @@ test('a lost grant with no time left is given back and asked for again', async (
   expect((await daemon.hear('acquire')).id).toBe(id);
 });
 
-test('what is held and nobody here wants any more is given back, and not as unused: its release may have been given up on', async () => {
+test('a held lease that no call here wants any more is given back, and not as unused: its release may have been given up on', async () => {
   const { daemon, client } = await connected();
   const controller = new AbortController();
   watch(client.acquire({ account: 'A', signal: controller.signal }));
@@ -376,7 +376,7 @@ test('a holder goes on looking for the daemon until its lease ends, never restin
   expect(clock.timers).toBe(0);
 });
 
-test('who gives up while there is no daemon hears UNAVAILABLE and not WAIT_TIMEOUT', async () => {
+test('a call that gives up while there is no daemon rejects with UNAVAILABLE and not WAIT_TIMEOUT', async () => {
   const { daemon, client, clock } = await connected();
   const drawn = watch(client.nonce({ waitMs: 1_000 }));
   daemon.state = 'ENOENT';
@@ -386,9 +386,9 @@ test('who gives up while there is no daemon hears UNAVAILABLE and not WAIT_TIMEO
 });
 
 test.each([
-  ['bytes that are no message', Uint8Array.of(0xc1)],
+  ['bytes that are not a message', Uint8Array.of(0xc1)],
   ['a request', Uint8Array.of(0x94, 0, 1, 0xa1, 0x78, 0x90)],
-  ['an array that is no message', Uint8Array.of(0x93, 9, 9, 9)],
+  ['an array that is not a message', Uint8Array.of(0x93, 9, 9, 9)],
 ])('%s from the daemon break the connection, and the callers only wait longer', async (_what, bytes) => {
   const { daemon, client, clock } = await connected();
   const drawn = watch(client.nonce());
@@ -429,7 +429,7 @@ test('a hello that makes no sense is tried again after a rest', async () => {
   expect(rests).toEqual([5, 10, 10, 10]);
 });
 
-test('answers to nobody and notifications of a newer daemon are passed over', async () => {
+test('answers to unknown requests and notifications of a newer daemon are ignored', async () => {
   const { daemon, client } = await connected();
   const drawn = client.nonce();
   const asked = await daemon.hear('nonce');
@@ -453,7 +453,7 @@ test('a connection that was of use is tried for again at once when it breaks', a
   }
 });
 
-test('an attempt that nobody waits for any more is given up, and does not keep the process alive', async () => {
+test('an attempt that no call waits for any more is given up, and does not keep the process alive', async () => {
   const { daemon, client, clock } = await connected();
   const controller = new AbortController();
   daemon.line.break();
@@ -528,7 +528,7 @@ test('a daemon that closes each connection without an answer is one that the hol
   expect(grant.signal.reason).toMatchObject({ code: 'LEASE_LOST' });
 });
 
-test('a daemon that is away for longer than its return time loses nobody', async () => {
+test('a daemon that is away for longer than its return time loses no client', async () => {
   const { daemon, client, clock } = await connected();
   const { grant, id } = await holding(daemon, client, 9n, 60_000);
   for (const state of ['ENOENT', 'ECONNREFUSED', 'ENOENT'] as const) {
@@ -537,7 +537,7 @@ test('a daemon that is away for longer than its return time loses nobody', async
     await clock.advanceSettled(3_000);
   }
   expect(grant.signal.aborted).toBe(false);
-  // The return time counts from when nobody was last seen to be away.
+  // The return time counts from when no client was last seen to be away.
   daemon.state = 'EMFILE';
   await clock.advanceSettled(1_500);
   expect(grant.signal.aborted).toBe(false);

@@ -14,7 +14,7 @@ const HOUR_MS = 3_600_000;
 const NS_PER_MS = 1_000_000n;
 const DIGITS: Readonly<Record<Unit, number>> = { ns: 19, us: 16, ms: 13, s: 10, counter: 0 };
 
-/** Draws a bare nonce, however many writes that takes; throws where it is refused. */
+/** Draws a bare nonce, however many writes that takes. Throws if it is refused. */
 async function draw(machine: Machine, account: string, count = 1): Promise<Nonce> {
   const bot = machine.connect();
   const id = bot.nonce(account, count);
@@ -41,7 +41,7 @@ async function land(machine: Machine): Promise<void> {
 const sequenceOf = (machine: Machine, account: string): string | undefined =>
   machine.broker.status().accounts.find((one) => one.account === account)?.sequence;
 
-describe('I2: an account that nobody has drawn for', () => {
+describe('I2: an account that has not drawn yet', () => {
   test('is granted once it is durable which sequence it draws from, and not before', async () => {
     const machine = await Machine.started({ state: stateWith() });
     machine.store.held = true;
@@ -61,7 +61,7 @@ describe('I2: an account that nobody has drawn for', () => {
     expect([...machine.store.durable.accounts.keys()].sort()).toEqual(['MASTER', 'USER:alice', 'USER:bob']);
   });
 
-  test('waits for that write alone: the others of its lane pass it while it hangs, whatever their priority', async () => {
+  test('waits for that write alone: the others of its lane pass it while it hangs, at any priority', async () => {
     const machine = await Machine.started({ state: stateWith({ accounts: { KNOWN: 'default' } }) });
     await draw(machine, 'KNOWN');
     machine.store.held = true;
@@ -105,7 +105,7 @@ describe('I2: an account that nobody has drawn for', () => {
     expect((await draw(machine, 'MASTER')) > 0n).toBe(true);
   });
 
-  test('is refused NOT_DURABLE where the write fails, and tries again with the next one', async () => {
+  test('is refused NOT_DURABLE if the write fails, and tries again with the next one', async () => {
     const machine = await Machine.started({ state: stateWith() });
     machine.store.failing = noSpace();
     const bot = machine.connect();
@@ -128,7 +128,7 @@ describe('I2: an account that nobody has drawn for', () => {
     const held = bot.acquire({ account: 'KNOWN' });
     const known = bot.acquire({ account: 'KNOWN' });
     await settled();
-    // Whose turn it is not anyway hears of the disk when it is.
+    // A waiter that is not next is told of the disk when it is.
     expect([bot.answer(fresh), bot.answer(held)?.kind, bot.answer(known)]).toEqual([undefined, 'granted', undefined]);
     bot.release(bot.grant(held).token);
     bot.release(bot.grant(known).token);
@@ -173,7 +173,7 @@ describe('I2: an account that nobody has drawn for', () => {
     ]);
   });
 
-  test('I8: a switch of what is exclusive meanwhile loses nobody who waits to be enlisted', async () => {
+  test('I8: a switch of the policy meanwhile loses no waiter that is to be enlisted', async () => {
     for (const to of ['account', 'off'] as const) {
       const machine = await Machine.started({ state: stateWith() });
       machine.store.held = true;
@@ -233,7 +233,7 @@ describe('I2: an account that nobody has drawn for', () => {
     expect(machine.store.writes - before).toBeLessThan(8);
   });
 
-  test('a daemon whose disk hangs while only new accounts wait for it is no use to anybody', async () => {
+  test('a daemon whose disk hangs is overdue even if only new accounts wait for it', async () => {
     const machine = await Machine.started({ state: stateWith() });
     machine.store.held = true;
     machine.connect().acquire({ waitMs: 60_000 });
@@ -288,7 +288,7 @@ describe('past 4,096 accounts', () => {
     return { machine, last };
   }
 
-  test('I2: whoever has drawn as one of many never draws lower, wherever a configuration sends it', async () => {
+  test('I2: an account that has drawn as one of many never draws lower, whatever sequence it is configured to use', async () => {
     const { machine, last } = await sentElsewhere();
     await machine.broker.follow(LATE);
     const bot = machine.connect();
@@ -297,7 +297,7 @@ describe('past 4,096 accounts', () => {
     if (bot.code(id) === undefined) expect(bot.drew(id)).toBeGreaterThan(last);
   });
 
-  test('I2: also where it has been paused and resumed', async () => {
+  test('I2: also after it was paused and resumed', async () => {
     const { machine, last } = await sentElsewhere();
     await machine.broker.setPaused('late', true);
     await machine.broker.setPaused('late', false);
@@ -308,7 +308,7 @@ describe('past 4,096 accounts', () => {
     if (bot.code(id) === undefined) expect(bot.drew(id)).toBeGreaterThan(last);
   });
 
-  test('I2: and also where it is given a sequence of its own', async () => {
+  test('I2: also if it gets a sequence of its own', async () => {
     const { machine, last } = await sentElsewhere();
     await machine.broker.follow(LATE);
     await machine.broker.advance({ account: 'late', target: { kind: 'by', nonces: 1n }, maxLeadMs: HOUR_MS });
@@ -326,7 +326,7 @@ describe('past 4,096 accounts', () => {
     expect((await draw(machine, 'later')) - last).toBeLessThan(by);
   });
 
-  test('I2: a configuration that moves everybody moves nobody who is not told apart', async () => {
+  test('I2: a configuration that moves all accounts does not move those that are not told apart', async () => {
     const { machine } = await sentElsewhere();
     await machine.broker.follow(configured({ sequences: { alt: 'ns' }, accounts: { '*': { sequence: 'alt' } } }));
     expect(machine.store.durable.accounts.get('*')).toEqual({ sequence: 'default', paused: false });
@@ -380,7 +380,7 @@ for (const [how, change] of Object.entries(CHANGES)) {
       }
     });
 
-    test('one that stays has its nonces from where it has had them, and who is left behind is not raised', async () => {
+    test('one that stays draws from the same sequence as before, and those left behind are not raised', async () => {
       const state = stateWith({ sequences: { alt: 'us' }, accounts: { MASTER: 'default' } });
       const machine = await Machine.started({ state });
       const first = await draw(machine, 'MASTER');
@@ -404,7 +404,7 @@ for (const [how, change] of Object.entries(CHANGES)) {
       expect((await draw(machine, 'USER:alice')) - first).toBeLessThan(by);
     });
 
-    test('an account stays where the other would have to be lifted by over a minute', async () => {
+    test('an account stays if the other sequence would have to be lifted by over a minute', async () => {
       const ahead = nonceFloorAt(BEGIN_MS, 'ns') + 70_000n * NS_PER_MS;
       const state = stateWith({
         sequences: { ahead: { unit: 'ns', ceiling: ahead, max: MAX_NONCE } },
@@ -446,7 +446,7 @@ for (const [how, change] of Object.entries(CHANGES)) {
 }
 
 describe('follow', () => {
-  test('is refused, and changes nothing, where a unit differs or a new one is unknown', async () => {
+  test('is refused, and changes nothing, if a unit differs or a new one is unknown', async () => {
     const machine = await Machine.started({ state: stateWith() });
     await draw(machine, 'MASTER');
     const before = machine.store.durable;
@@ -458,7 +458,7 @@ describe('follow', () => {
     expect(machine.broker.status().accounts[0]).toMatchObject({ exchange: 'default', pace: null });
   });
 
-  test('tells who stays where it is', async () => {
+  test('names the accounts that stay', async () => {
     const state = stateWith({ sequences: { alt: 'us' }, accounts: { MASTER: 'default' } });
     const machine = await Machine.started({ state });
     expect(await machine.broker.follow(onAlt('us'))).toEqual({ kept: [expect.stringContaining('account MASTER')] });
@@ -499,7 +499,7 @@ describe('follow', () => {
     expect(sequenceOf(machine, 'MASTER')).toBe('alt');
   });
 
-  test('I2: also where a write of the ceiling was under way before, which raised what it had drawn from', async () => {
+  test('I2: also if a write of the ceiling under way had raised what it had drawn from', async () => {
     const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
     await draw(machine, 'MASTER');
     machine.store.held = true;
@@ -522,7 +522,7 @@ describe('follow', () => {
     expect(sequenceOf(machine, 'MASTER')).toBe('alt');
   });
 
-  test('I2: a crash while it is being written, landed or not, leads nobody down', async () => {
+  test('I2: a crash while it is being written, landed or not, leads no account down', async () => {
     for (const lands of [false, true]) {
       for (const configuredAfter of [onAlt(), configured({})]) {
         const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
@@ -542,7 +542,7 @@ describe('follow', () => {
   test('an account that is waiting to be enlisted goes where the new configuration sends it', async () => {
     const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' } }) });
     machine.store.held = true;
-    // A write for somebody else is under way when MASTER asks, and when the configuration changes.
+    // A write for another account is under way when MASTER asks, and when the configuration changes.
     void machine.broker.setPaused('USER:bob', true);
     const bot = machine.connect();
     const ids = [bot.acquire({ ttlMs: 60_000 }), bot.nonce('MASTER')] as const;
@@ -556,7 +556,7 @@ describe('follow', () => {
     expect(String(bot.drew(ids[1]))).toHaveLength(DIGITS.us);
   });
 
-  test('an account that asks while the change is being written goes where it sends it', async () => {
+  test('an account that asks while the change is being written goes where the change sends it', async () => {
     const machine = await Machine.started({ state: stateWith({ sequences: { alt: 'us' } }) });
     machine.store.held = true;
     const followed = machine.broker.follow(onAlt('us'));
@@ -600,7 +600,7 @@ describe('follow', () => {
     expect(other.answer(ids[0] ?? 0)?.kind).toBe('granted');
   });
 
-  test('I6: nobody loses its place by it', async () => {
+  test('I6: no waiter loses its place by it', async () => {
     const machine = await Machine.started();
     const holder = machine.connect('holder');
     const held = holder.acquire();
@@ -748,7 +748,7 @@ describe('advance with an account', () => {
     }
   });
 
-  test('I2: an own sequence is the account’s also where a repair of the state has lost who draws from it', async () => {
+  test('I2: an own sequence is the account’s even if a repair of the state has lost which account draws from it', async () => {
     const ahead = nonceFloorAt(BEGIN_MS, 'ns') + TEN_MINUTES;
     const own = { unit: 'ns', ceiling: ahead, max: MAX_NONCE } as const;
     const state = stateWith({ sequences: { [ownSequenceOf('MASTER')]: own } });
@@ -924,7 +924,7 @@ test('I1, I2: no configuration, advance, failed write or crash leads an account 
     ),
     { numRuns: runs },
   );
-  // It says nothing where nobody draws, or nobody is moved.
+  // Runs in which no account draws, or none is moved, would prove nothing.
   expect(drawn).toBeGreaterThan(3 * runs);
   expect(moved).toBeGreaterThan(runs / 8);
 }, 60_000);

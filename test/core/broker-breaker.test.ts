@@ -52,7 +52,7 @@ describe('the circuit breaker of an account', () => {
     expect(machine.observed.filter((what) => what === 'breaker-changed')).toHaveLength(1);
   });
 
-  test('what is still waiting is refused too, and nobody else, when it opens', async () => {
+  test('when it opens, waiters of the account are refused too, and no others', async () => {
     const machine = await Machine.started();
     await end(machine, 'MASTER', 'invalid-nonce', 'invalid-nonce');
     const [holder, waiter] = [machine.connect(), machine.connect()];
@@ -125,7 +125,7 @@ describe('the circuit breaker of an account', () => {
     expect(await atOnce(machine)).toBe('QUARANTINED');
   });
 
-  test('nor does it where the daemon was restarted in between', async () => {
+  test('nor does it if the daemon was restarted in between', async () => {
     const machine = await Machine.started({ exclusive: 'off' });
     const bot = machine.connect('bot', 'session');
     const early = bot.grant(bot.acquire()).token;
@@ -288,7 +288,7 @@ describe('an exchange that is down', () => {
     expect(await atOnce(machine, { account: 'ELSEWHERE' })).toBe('granted');
   });
 
-  test('who waits is refused when it goes down, but for the urgent', async () => {
+  test('waiters are refused when it goes down, except the urgent ones', async () => {
     const machine = await Machine.started({ policies: ELSEWHERE });
     await end(machine, 'A', 'unsettled', 'unsettled');
     const [holder, bot] = [machine.connect('holder'), machine.connect()];
@@ -333,7 +333,7 @@ describe('an exchange that is down', () => {
     await end(machine, 'C', 'unsettled');
     expect(await atOnce(machine, { account: 'B' })).toBe('EXCHANGE_DOWN');
     await machine.advance(0.25);
-    // Rounded down: what is told is never more than what holds.
+    // Rounded down: never more than the bucket really has.
     expect(bot.renew(token)).toBe(59_999);
     await machine.advance(59_999.5);
     expect(bot.revokedTokens).toEqual([]);
@@ -404,7 +404,7 @@ describe('pause', () => {
     expect(bot.answer(bot.next(alice))?.kind).toBe('drawn');
   });
 
-  test('is durable before it is answered, over crashes and reboots and for an account that nobody has used yet', async () => {
+  test('is durable before it is answered, over crashes and reboots, and for an account that was never used', async () => {
     const machine = await Machine.started({ state: stateWith() });
     await machine.broker.setPaused('MASTER', true);
     expect(machine.store.durable.accounts.get('MASTER')).toEqual({ sequence: undefined, paused: true });
@@ -417,7 +417,7 @@ describe('pause', () => {
     expect(await atOnce(machine)).toBe('granted');
   });
 
-  test('is in effect only once it is durable, and a write that fails pauses nobody', async () => {
+  test('is in effect only once it is durable, and a write that fails pauses no account', async () => {
     const machine = await Machine.started();
     machine.store.held = true;
     const paused = machine.broker.setPaused('MASTER', true);
@@ -481,7 +481,7 @@ describe('one key, one label', () => {
     expect(machine.observed).not.toContain('key-changed');
   });
 
-  test('two keys in turn under one label are told of once, and not with every call', async () => {
+  test('two keys that alternate under one label are reported once, and not with every call', async () => {
     const machine = await Machine.started();
     for (let n = 0; n < 20; n += 1) expect(await atOnce(machine, { key: n % 2 === 0 ? 'aa' : 'bb' })).toBe('granted');
     expect(machine.observed.filter((what) => what === 'key-changed')).toHaveLength(1);

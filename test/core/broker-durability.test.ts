@@ -137,7 +137,7 @@ describe('after a failure for good', () => {
     expect(await machine.broker.setExclusive('off')).toMatchObject({ code: 'SHUTTING_DOWN' });
   });
 
-  test('I7: a renewal that cannot be noted is not promised, for it would not count after a restart', async () => {
+  test('I7: a renewal that cannot be noted is not promised, because it would not count after a restart', async () => {
     const machine = await Machine.started();
     const bot = machine.connect('bot', 's1');
     const id = bot.acquire();
@@ -160,7 +160,7 @@ describe('after a failure for good', () => {
     expect(machine.observed).toContain('failed');
   });
 
-  test('operators hear of it, whether their change was being written or waited for its turn', async () => {
+  test('operators are told, whether their change was being written or was queued', async () => {
     const machine = await Machine.started();
     machine.store.held = true;
     const changes = [machine.broker.setExclusive('off'), machine.broker.setExclusive('account')];

@@ -3,7 +3,7 @@ import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
 import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
 import { type Bot, Machine, settled } from './simulation.ts';
 
-/** A machine on which somebody holds the one lane. */
+/** A machine on which a client holds the one lane. */
 async function withHolder(priority: Priority = 'normal', exclusive: ExclusionPolicy = 'global') {
   const machine = await Machine.started({ exclusive });
   const holder = machine.connect('holder');
@@ -59,7 +59,7 @@ describe('a lease', () => {
     ['normal', 20_000],
     ['background', 10_000],
   ] as const)(
-    'I7: of priority %s ends after %i ms, is told so, and the next waiter is granted',
+    'I7: of priority %s ends after %i ms, its holder is told, and the next waiter is granted',
     async (priority, ttlMs) => {
       const { machine, holder, token } = await withHolder(priority);
       await machine.advance(ttlMs - 5_000);
@@ -257,7 +257,7 @@ describe('waiters', () => {
     expect(normal.code(ids[1])).toBe('WAIT_TIMEOUT');
   });
 
-  test('waitMs 0 is answered at once: granted where the lane is free, else refused', async () => {
+  test('waitMs 0 is answered at once: granted if the lane is free, else refused', async () => {
     const { machine, holder, token } = await withHolder();
     const bot = machine.connect();
     expect(bot.code(bot.acquire({ waitMs: 0 }))).toBe('WAIT_TIMEOUT');
@@ -295,7 +295,7 @@ describe('waiters', () => {
     expect(ids.map((id) => bot.answer(id)?.kind)).toEqual(['granted', 'granted']);
   });
 
-  test('a write that hangs for a second is done without: whoever waited for it is granted from the durable ceiling', async () => {
+  test('the broker does without a write that hangs for a second: its waiters are granted from the durable ceiling', async () => {
     const machine = await Machine.started();
     await machine.advance(60_000);
     machine.store.held = true;
@@ -312,7 +312,7 @@ describe('waiters', () => {
     expect(patient.answer(ids[1])?.kind).toBe('granted');
   });
 
-  test('writes that take longer than the reserve lasts hold up nobody for ever', async () => {
+  test('writes that take longer than the reserve lasts hold up no waiter for ever', async () => {
     const machine = await Machine.started();
     await machine.advance(60_000);
     machine.store.held = true;
@@ -345,7 +345,7 @@ describe('waiters', () => {
     expect(hasty.code(hasty.acquire({ waitMs: 0 }))).toBe('WAIT_TIMEOUT');
   });
 
-  test('I6: who has cancelled is answered CANCELLED and never granted', async () => {
+  test('I6: a waiter that cancels is answered CANCELLED and never granted', async () => {
     const { machine, holder, token } = await withHolder();
     const [a, b] = [machine.connect('a'), machine.connect('b')];
     const ids = [a.acquire(), b.acquire()] as const;
@@ -432,7 +432,7 @@ describe('preemption', () => {
     expect(holder.revokedTokens).toEqual([{ token, reason: 'preempted' }]);
   });
 
-  test('at once, where it has been held for longer already', async () => {
+  test('at once, if it has been held for longer already', async () => {
     const { machine, holder } = await withHolder('background');
     await machine.advance(5_000);
     const exit = machine.connect('exit');
@@ -464,7 +464,7 @@ describe('preemption', () => {
     },
   );
 
-  test.each(['normal', 'background'] as const)('I7: a waiter of priority %s ends nobody', async (priority) => {
+  test.each(['normal', 'background'] as const)('I7: a waiter of priority %s ends no lease', async (priority) => {
     const { machine, holder } = await withHolder('background');
     const other = machine.connect('other');
     other.acquire({ priority });
@@ -541,7 +541,7 @@ describe('next', () => {
     expect(holder.answer(holder.next(token, 'MASTER'))?.kind).toBe('drawn');
   });
 
-  test('is refused after its lease has ended, also where it ended while a ceiling was written', async () => {
+  test('is refused after its lease has ended, also if it ended during a write of the ceiling', async () => {
     const { machine, holder, token } = await withHolder();
     await machine.advance(10_000);
     machine.store.held = true;

@@ -7,7 +7,7 @@ import { type Bot, Machine, settled } from './simulation.ts';
 /** Two calls at once, and then one each 500 ms. */
 const PACE = { max: 2, perSecond: 2 };
 
-/** Acquires and releases at once; throws where it is not granted at once. */
+/** Acquires and releases at once. Throws if it is not granted at once. */
 function call(bot: Bot, account: string, cost = 1): void {
   bot.release(bot.grant(bot.acquire({ account, cost })).token);
 }
@@ -61,7 +61,7 @@ describe('pacing', () => {
     expect(bot.revokedTokens).toEqual([]);
   });
 
-  test('a paced waiter holds up nobody else of its lane, who came before or after it', async () => {
+  test('a paced waiter holds up no other waiter of its lane, before or after it', async () => {
     const { machine, bot } = await exhausted();
     const paced = bot.acquire();
     const other = machine.connect('other');
@@ -98,7 +98,7 @@ describe('pacing', () => {
     expect([bot.answer(paced)?.kind, others.answer(later)?.kind]).toEqual(['granted', undefined]);
   });
 
-  test('I6: nobody of the same account and priority passes it over, however cheap', async () => {
+  test('I6: no waiter of the same account and priority passes it, however cheap', async () => {
     const { machine, bot } = await exhausted();
     const dear = bot.acquire({ cost: 2 });
     const cheap = bot.acquire({ cost: 0 });
@@ -260,7 +260,7 @@ describe('a call that takes long', () => {
   const SLOW = { max: 2, perSecond: 1 };
 
   for (const how of ['released', 'expired', 'disconnected'] as const) {
-    test(`counts as of its end, for that is how late it may have arrived, also where it is ${how}`, async () => {
+    test(`counts as of its end, because it may have arrived that late, also if it is ${how}`, async () => {
       const machine = await Machine.started({ policies: pacing('MASTER', SLOW) });
       const [slow, bot] = [machine.connect(), machine.connect()];
       const { token } = slow.grant(slow.acquire({ cost: 2, ttlMs: 9_000 }));
@@ -491,7 +491,7 @@ describe('across a restart', () => {
     expect(await atOnce(machine, { cost: 0 })).toBe('granted');
   });
 
-  test('a pacing that a restart begins with counts as full: the exchange has counted what nobody else has', async () => {
+  test('a pacing that a restart begins with counts as full: only the exchange has counted what came before', async () => {
     const machine = await Machine.started();
     const bot = machine.connect();
     for (let n = 0; n < 20; n += 1) call(bot, 'MASTER');
@@ -546,14 +546,14 @@ describe('another configuration while it runs', () => {
     expect(await atOnce(machine)).toBe('WAIT_TIMEOUT');
   });
 
-  test('that ends the pacing lets everybody go who waited for it', async () => {
+  test('that ends the pacing grants all that waited for it', async () => {
     const { machine, bot } = await exhausted('off');
     const ids = [bot.acquire(), bot.acquire({ cost: 2 })];
     await machine.broker.follow(configured({}));
     expect(ids.map((id) => bot.answer(id)?.kind)).toEqual(['granted', 'granted']);
   });
 
-  test('with a smaller bucket refuses those who wait for more than it will ever hold', async () => {
+  test('with a smaller bucket refuses the waiters that want more than it will ever hold', async () => {
     const { machine, bot } = await exhausted();
     const ids = [bot.acquire({ cost: 2 }), bot.acquire({ cost: 1 })] as const;
     await machine.broker.follow(pacing('MASTER', { max: 1, perSecond: 1 }));
@@ -585,7 +585,7 @@ describe('with waiters that are paced, a switch of what is exclusive', () => {
     }
   }
 
-  test('cancel, timeout and disconnect still find those who were paced before it', async () => {
+  test('cancel, timeout and disconnect still find the waiters that were paced before it', async () => {
     const { machine, bot } = await exhausted();
     const gone = machine.connect('gone');
     gone.acquire();

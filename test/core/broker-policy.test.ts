@@ -15,7 +15,7 @@ describe('the exclusion policy', () => {
     expect(ids.map((id) => bot.answer(id)?.kind)).toEqual(['granted', 'granted', 'granted', undefined]);
   });
 
-  test('off: everybody is granted at once, with a token and a TTL all the same', async () => {
+  test('off: every request is granted at once, with a token and a TTL all the same', async () => {
     const machine = await Machine.started({ exclusive: 'off' });
     const bot = machine.connect();
     const ids = [1, 2, 3].map(() => bot.acquire());
@@ -28,7 +28,7 @@ describe('the exclusion policy', () => {
 
   for (const from of POLICIES) {
     for (const to of POLICIES) {
-      test(`I4, I6: from ${from} to ${to} live leases stay, nobody loses its place, and it is durable`, async () => {
+      test(`I4, I6: from ${from} to ${to} live leases stay, no waiter loses its place, and the change is durable`, async () => {
         const machine = await Machine.started({ exclusive: from });
         const holders = ACCOUNTS.slice(0, 2).map((account) => {
           const bot = machine.connect(`holder of ${account}`);
@@ -45,9 +45,9 @@ describe('the exclusion policy', () => {
         await settled();
         expect(machine.broker.exclusive).toBe(to);
         expect(machine.store.durable.exclusive).toBe(to);
-        // Whoever was granted before keeps its lease.
+        // What was granted before keeps its lease.
         for (const { bot, id } of before) expect(bot.renew(bot.grant(id).token)).toBe(20_000);
-        // Whoever has been granted by the switch has a lane to itself, or the lanes are off.
+        // Each lease that the switch has granted has a lane to itself, or the lanes are off.
         const since = granted().filter((one) => !before.includes(one));
         if (to === 'global') expect(since).toEqual([]);
         if (to === 'account') {
@@ -226,7 +226,7 @@ describe('advance', () => {
 });
 
 describe('status', () => {
-  test('tells who holds what and who waits, and never a token', async () => {
+  test('shows the holders and the waiters, and never a token', async () => {
     const machine = await Machine.started();
     const [holder, waiter] = [machine.connect('copy-trader'), machine.connect()];
     const id = holder.acquire({ label: 'close position' });

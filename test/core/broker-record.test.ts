@@ -31,7 +31,7 @@ describe('the calls that a program reads', () => {
     expect(first.calls[0]).not.toHaveProperty('token');
   });
 
-  test('are of one account where one is asked for', async () => {
+  test('are of one account if one is asked for', async () => {
     const machine = await Machine.started();
     for (const account of ['A', 'B', 'A']) await call(machine, account, 'ok');
     const page = machine.broker.calls({ after: undefined, limit: 10, account: 'B' });
@@ -116,7 +116,7 @@ describe('the counts that a program reads', () => {
   });
 });
 
-test('status names the first of each account and priority that waits, the longest waiter first, and who is paced', async () => {
+test('status names the first waiter of each account and priority, the longest waiter first, and the paced ones', async () => {
   const machine = await Machine.started({ policies: pacing('A', { max: 1, perSecond: 0.01 }) });
   const ask = async (account: string, priority: Priority) => {
     const bot = machine.connect();
@@ -149,7 +149,7 @@ test('status names the first of each account and priority that waits, the longes
 });
 
 describe('a drain', () => {
-  test('turns away whoever waits or asks and is not urgent, and touches no call under way', async () => {
+  test('refuses every request and waiter that is not urgent, and touches no call under way', async () => {
     const machine = await Machine.started();
     const holder = machine.connect();
     const held = holder.acquire();

@@ -44,7 +44,7 @@ describe('after a crash', () => {
     expect(machine.connect('bot', 's1').resumed).toHaveLength(1);
   });
 
-  test('I5: tokens rise above those of noted leases, also where a backup of the state has forgotten them', async () => {
+  test('I5: tokens rise above those of noted leases, even if a backup of the state has forgotten them', async () => {
     const machine = await Machine.started();
     const backup = machine.store.durable;
     const bot = machine.connect('bot', 's1');
@@ -97,7 +97,7 @@ describe('after a crash', () => {
     expect(back.release(token)).toBe(true);
   });
 
-  test('a lease whose client told no session is nobody’s, and its lane opens after two seconds', async () => {
+  test('a lease whose client told no session cannot be taken up, and its lane opens after two seconds', async () => {
     const machine = await Machine.started();
     machine.connect('shell').acquire();
     await settled();
@@ -198,7 +198,7 @@ describe('after a crash', () => {
     await settled();
     Object.assign(machine.limits, { accounts: 2 });
     await machine.crashAndRestart();
-    // The lease of account three could not be taken up; now there is room for somebody else to ask for its lane.
+    // The lease of account three could not be taken up; now there is room for another client to ask for its lane.
     const one = machine.connect('bot', 'one');
     one.release(one.resumed[0]?.token ?? (0 as Token));
     const bot = machine.connect();
@@ -219,7 +219,7 @@ describe('after a crash', () => {
   });
 
   test.each([
-    ['and nobody heard of it', true],
+    ['and no client heard of it', true],
     ['and was lost', false],
   ])('I1, I2: a write was under way %s: the next daemon begins at what is durable', async (_, lands) => {
     const machine = await Machine.started();

@@ -9,7 +9,7 @@ async function countingWithHungDisk(): Promise<Machine> {
   return machine;
 }
 
-test('a hung disk is no reason to end a daemon that grants below its durable ceiling all the same', async () => {
+test('a hung disk is not a reason to end a daemon that still grants below its durable ceiling', async () => {
   const machine = await Machine.started();
   await machine.advance(60_000);
   machine.store.held = true;
@@ -25,7 +25,7 @@ test('a hung disk is no reason to end a daemon that grants below its durable cei
   expect(machine.broker.status().durability.state).toBe('slow');
 });
 
-test('a hung disk that somebody waits for for over ten seconds is one', async () => {
+test('a hung disk that a request waits for for over ten seconds is one', async () => {
   const machine = await countingWithHungDisk();
   machine.connect().acquire({ count: 1_000 });
   await machine.advance(9_900);
@@ -34,7 +34,7 @@ test('a hung disk that somebody waits for for over ten seconds is one', async ()
   expect(machine.broker.isOverdue).toBe(true);
 });
 
-test('I8: when the one whose turn it was takes back what is more than durable, the next one is served', async () => {
+test('I8: when the first waiter cancels a request above the durable ceiling, the next one is served', async () => {
   const machine = await countingWithHungDisk();
   const [greedy, modest] = [machine.connect(), machine.connect()];
   const large = greedy.acquire({ count: 1_000 });
@@ -71,7 +71,7 @@ test('a bare nonce that a step of the clock leaves waiting after one write is no
   expect(bot.answer(id)?.kind).toBe('drawn');
 });
 
-test('the moment at which a write counts as slow is the same for the timer and for the sequences, whatever the rounding', async () => {
+test('the moment at which a write counts as slow is the same for the timer and for the sequences, despite rounding', async () => {
   for (let fraction = 0; fraction < 100; fraction++) {
     const machine = await Machine.started();
     // Where doubles lose a bit: 2^20 ms.
@@ -84,7 +84,7 @@ test('the moment at which a write counts as slow is the same for the timer and f
   }
 });
 
-test('tokens that are used up are said to be, and nobody waits for them', async () => {
+test('tokens that are used up are reported as such, and no request waits for them', async () => {
   const fresh = freshState(Date.UTC(2026, 5, 1));
   const usedUp = { unit: 'us', ceiling: 2n ** 53n, max: 2n ** 53n - 1n } as const;
   const machine = await Machine.started({ state: { ...fresh, sequences: { ...fresh.sequences, '#tokens': usedUp } } });

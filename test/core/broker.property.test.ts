@@ -166,7 +166,7 @@ class World {
         break;
       }
       case 'release': {
-        // Mostly what somebody holds, by its holder.
+        // Mostly a lease that is held, by its holder.
         const holder = what.which < 18 ? this.bots.find(({ client }) => client.leases.size > 0) : undefined;
         const by = holder ?? this.bot(what.bot);
         const token = holder === undefined ? this.token(what.which) : [...holder.client.leases][0]?.token;
@@ -253,7 +253,7 @@ class World {
     this.machine.broker.expire();
   }
 
-  /** The disk is well, and more time passes than anybody may wait. */
+  /** The disk is well, and more time passes than any waiter may wait. */
   async finish(): Promise<void> {
     const { machine } = this;
     machine.store.failing = undefined;
@@ -267,7 +267,7 @@ class World {
 
 const runs = { numRuns: shareOf(10_000) };
 
-test('I1 to I8, I10: hold whatever clients, disk, clock and crashes do, in whatever order', async () => {
+test('I1 to I8, I10: hold for clients, disk, clock and crashes in any order', async () => {
   let grants = 0;
   await fc.assert(
     fc.asyncProperty(
@@ -289,7 +289,7 @@ test('I1 to I8, I10: hold whatever clients, disk, clock and crashes do, in whate
   expect(grants).toBeGreaterThan(5 * runs.numRuns);
 });
 
-test('I6: a crowd in one lane is granted by priority and arrival but for the aged share, whoever leaves it meanwhile', async () => {
+test('I6: a crowd in one lane is granted by priority and arrival but for the aged share, even if waiters leave meanwhile', async () => {
   const crowdStep = fc.oneof(
     {
       weight: 6,

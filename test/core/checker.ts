@@ -128,7 +128,7 @@ export class Checker {
   renewed(bot: Bot, token: Token, ttlMs: number | undefined, answer: unknown): void {
     const lease = this.#live.get(token);
     const isHolder = lease !== undefined && lease.bot === bot;
-    // I5, I7: a lease that has not been ended can be renewed by its holder, and by nobody else.
+    // I5, I7: a lease that has not been ended can be renewed by its holder, and by no other client.
     check((typeof answer === 'number') === isHolder, 'I5, I7: renewed by its holder, and by nobody else');
     if (lease === undefined || !isHolder) return;
     lease.ttlMs = ttlMs ?? lease.ttlMs;
@@ -136,7 +136,7 @@ export class Checker {
     lease.expiresAtMs = this.#nowMs + lease.ttlMs;
   }
 
-  /** To be called before the release, which may grant the lane to the next; answers what it must answer. */
+  /** Returns what the release must answer. Call it before the release, which may grant the lane to the next. */
   releases(bot: Bot, token: Token): boolean {
     const isHolder = this.#live.get(token)?.bot === bot;
     if (isHolder) this.#live.delete(token);
@@ -334,7 +334,7 @@ export class Checker {
         ({ priority }) => priority === 'urgent',
       );
       check(urgent, 'preempted for an urgent waiter');
-      // Several may be ended for one urgent waiter, and it is granted before the rest of this turn.
+      // Several may be ended for one urgent waiter, which is granted before the rest of this step.
       if (lane !== undefined) this.#preemptable = this.#inLine(lane);
     }
     this.#live.delete(token);

@@ -32,11 +32,11 @@ export function configured({ sequences = {}, accounts = {}, others = {} }: Confi
   };
 }
 
-/** Everybody has the same bucket. */
+/** All accounts have the same bucket. */
 export const pacedBy = (max: number, perSecond: number): Policies =>
   configured({ others: { pacing: { max, perSecond } } });
 
-/** One account is paced, and nobody else. */
+/** One account is paced, and no other. */
 export const pacing = (account: string, of: Pacing): Policies =>
   configured({ accounts: { [account]: { pacing: of } } });
 

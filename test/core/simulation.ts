@@ -39,7 +39,7 @@ export function freshState(wallMs: number, unit: Unit = 'ns', exclusive: Exclusi
       default: { unit, ceiling: nonceFloorAt(wallMs, unit), max: MAX_NONCE },
       '#tokens': { unit: 'us', ceiling: nonceFloorAt(wallMs, 'us'), max: 2n ** 53n - 1n },
     },
-    // Everybody has drawn already, so that the first grant of an account waits for no write.
+    // All accounts have drawn already, so that the first grant of an account waits for no write.
     accounts: new Map([['*', { sequence: 'default', paused: false }]]),
     exclusive,
     anchor: undefined,
@@ -79,7 +79,7 @@ export class SimulatedStore implements StateStore {
       const pending = { state, settle };
       this.pending = pending;
       if (this.held) return;
-      // Never in the same turn: nothing that the broker does until then may rely on it.
+      // Never in the same turn of the event loop: nothing that the broker does until then may rely on it.
       queueMicrotask(() => {
         if (this.pending === pending) this.settle();
       });
@@ -114,7 +114,7 @@ export class SimulatedStore implements StateStore {
     this.tookMs = () => tookMs;
   }
 
-  /** The process is killed; a write under way may have landed without anybody hearing of it. */
+  /** Kills the process. A write under way may have landed unnoticed. */
   die(lands: boolean): void {
     if (lands && this.pending !== undefined) this.durable = this.pending.state;
     this.pending = undefined;
@@ -247,7 +247,7 @@ export class Bot implements Peer {
     return answers[0];
   }
 
-  /** What the request was granted; throws where it was not. */
+  /** Returns what the request was granted. Throws if it was not. */
   grant(id: RequestId): Grant {
     const answer = this.answer(id);
     if (answer?.kind !== 'granted') throw new Error(`request ${id} was not granted: ${describe(answer)}`);
@@ -271,14 +271,14 @@ export class Bot implements Peer {
     this.#machine.hear({ kind: 'revoked', bot: this, token, reason });
   }
 
-  /** The nonce the request was answered with; throws where it was not. */
+  /** Returns the nonce that the request was answered with. Throws if it was not. */
   drew(id: RequestId): Nonce {
     const answer = this.answer(id);
     if (answer?.kind !== 'drawn') throw new Error(`request ${id} drew nothing: ${describe(answer)}`);
     return answer.nonce;
   }
 
-  /** The code the request was refused with; undefined where it was answered otherwise or not at all. */
+  /** Returns the code that the request was refused with; undefined if it was answered otherwise or not at all. */
   code(id: RequestId): ErrorCode | undefined {
     const answer = this.answer(id);
     return answer?.kind === 'refused' ? answer.refusal.code : undefined;

@@ -52,7 +52,7 @@ class Reign {
     return this.#daemon;
   }
 
-  /** Starts the next one, after whatever happened to the last, and draws a nonce, which must lie above all before. */
+  /** Starts the next one, however the last one ended, and draws a nonce, which must lie above all before. */
   async next(killedBefore: string): Promise<DaemonProcess> {
     this.#daemon = await startDaemonProcess(this.place, OPTIONS);
     const connection = await RawConnection.open(this.place.socket);
@@ -141,7 +141,7 @@ test.concurrent(
     const reign = new Reign(context, place);
     const gate = new StartGate(place.dir);
 
-    /** A start that is traced from its lock on, up to its end or to where it can be connected to. */
+    /** A start that is traced from its lock on, up to its end or until clients can connect. */
     const tracedStart = async (killAt?: Call): Promise<{ daemon: DaemonProcess; tracer: Tracer }> => {
       gate.close();
       const daemon = reign.spawn(gate.env);

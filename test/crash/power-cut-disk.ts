@@ -72,7 +72,7 @@ export class Disk {
     return join(this.#dir, 'disk');
   }
 
-  /** Copies what the disk holds at this moment, without anything being synced, and answers the copy. */
+  /** Copies what the disk holds at this moment, without a sync, and returns the copy. */
   async copyOfNow(): Promise<string> {
     this.#copies += 1;
     const copy = join(this.#dir, `copy-${this.#copies}`);
@@ -129,7 +129,7 @@ export class Disk {
   }
 }
 
-/** Stops a process between two of its system calls; whatever it has asked of the disk is finished then. */
+/** Stops a process between two of its system calls; all that it has asked of the disk is finished then. */
 export async function freeze(pid: number): Promise<void> {
   process.kill(pid, 'SIGSTOP');
   await eventually('the process to stop', () =>

@@ -53,7 +53,7 @@ async function start(place: DaemonPlace, program = NONCED): Promise<DaemonProces
   return daemon;
 }
 
-/** Draws nonces and answers the last one. */
+/** Draws nonces and returns the last one. */
 async function draw(connection: RawConnection, method: 'nonce' | 'acquire', count = 1): Promise<bigint> {
   const { nonce, token } = await connection.ask(method, { account: 'MASTER', count });
   if (method === 'acquire') connection.notify('release', { token });
@@ -122,7 +122,7 @@ async function cutWhileGranting(
   };
   const nonces = Array.from({ length: CONNECTIONS }, () => grant('nonce'));
   const grants = Promise.all([grant('acquire'), ...nonces]);
-  // Where something else fails first, nobody is left to look at it.
+  // If something else fails first, nothing awaits it any more.
   grants.catch(() => {});
 
   const made: { copy: string; answered: bigint }[] = [];
@@ -132,7 +132,7 @@ async function cutWhileGranting(
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
     await freeze(daemon.pid);
     const copy = await disk.copyOfNow();
-    // Whatever it had sent before it froze was answered.
+    // All that it had sent before it froze was answered.
     await settled(() => highest);
     made.push({ copy, answered: highest });
     daemon.child.kill('SIGCONT');

@@ -128,7 +128,7 @@ describe('its judge', () => {
   const held = drawn({ asked: 0, t: 1, nonce: 0, token: 1 });
   const second = drawn({ who: 'b', asked: 2, t: 10, nonce: 1, token: 2 });
 
-  test('finds nothing wrong with turns that follow each other', () => {
+  test('finds nothing wrong with leases that follow each other', () => {
     expect(found(held, told({ t: 9, who: 'a', k: 'releasing', token: '1' }), second)).toEqual([]);
   });
 
@@ -220,7 +220,7 @@ describe('its judge', () => {
       'whose accounts have lanes of their own',
       [told({ t: -1, k: 'switched', policy: 'account' }), held, { ...second, account: 'USER:a' } as Told],
     ],
-    ['where a switch was under way', [told({ t: -2, k: 'switching', policy: 'off' }), held, second]],
+    ['while a switch was under way', [told({ t: -2, k: 'switching', policy: 'off' }), held, second]],
     ['whose first holder was killed', [held, told({ t: 5, k: 'client-ends', client: 'a' }), second]],
     ['whose first lease had run out', [drawn({ asked: 0, t: 1, nonce: 0, token: 1, endsAt: 5 }), second]],
     [

@@ -70,7 +70,7 @@ describe('without a state', () => {
     ['lock', 'the lock of an earlier daemon'],
     ['temporaryFiles', 'an unfinished write of an earlier daemon'],
     ['notes', 'left notes in /run/n'],
-  ] as const)('I9: it was lost where there is %s, and is never made again', (trace, evidence) => {
+  ] as const)('I9: it was lost if there is %s, and is never made again', (trace, evidence) => {
     const refusal = refusalOf(absent({ [trace]: true }));
     expect(refusal.exitCode).toBe(EXIT.config);
     expect(refusal.message).toContain(evidence);
@@ -82,7 +82,7 @@ describe('without a state', () => {
     expect(openingFor(absent({}, { wallMs: RELEASED_MS })).isFirst).toBe(true);
   });
 
-  test('a lost state is a loss whatever the clock says', () => {
+  test('a lost state is a loss at any clock', () => {
     expect(refusalOf(absent({ lock: true }, { wallMs: 0 })).exitCode).toBe(EXIT.config);
   });
 
@@ -135,7 +135,7 @@ describe('with a state', () => {
     expect(refusal.message).toContain('nonced state init --sequence second --unit ms --floor now --state-dir /state');
   });
 
-  test('an account that cannot move without being led down stays, and an operator is told', () => {
+  test('an account that cannot move without being led down stays, and this is logged', () => {
     const { sequences, ...others } = freshState('ns', NOW_MS);
     const far = { unit: 'ns', ceiling: nonceFloorAt(NOW_MS + 3_600_000, 'ns'), max: MAX_NONCE } as const;
     const accounts = new Map([['A', { sequence: 'far', paused: false }]]);

@@ -96,7 +96,7 @@ function drawnRun({ column, text, style }: Run, row: number): string {
   const top = MARGIN + row * LINE_HEIGHT;
   if ([...text].every((character) => BARS.includes(character))) return bars([...text], x, top, style);
   const weight = style.bold ? ' font-weight="bold"' : '';
-  // Whatever font it is: the columns stay where they are.
+  // The columns stay where they are in any font.
   const length = `textLength="${text.length * CELL_WIDTH}" lengthAdjust="spacingAndGlyphs"`;
   return `<text x="${x}" y="${top + BASE_LINE}" fill="${fill(style)}"${weight} ${length}>${escaped(text)}</text>`;
 }

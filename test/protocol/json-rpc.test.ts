@@ -77,7 +77,7 @@ describe('standard error numbers', () => {
     expect(errorTo(line)).toMatchObject({ jsonrpc: '2.0', id, error: { code, data: { sent: false } } });
   });
 
-  test('a batch is told that there are none', () => {
+  test('a batch is refused with the reason', () => {
     expect(errorTo('[]').error.message).toContain('not a batch');
   });
 

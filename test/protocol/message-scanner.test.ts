@@ -336,7 +336,7 @@ describe('JSON', () => {
     expect(linesOf('{1\n{2\r\n\n\r\n  \t\n{3\r', '\n{4\n')).toEqual(['{1', '{2', '{3', '{4']);
   });
 
-  test('a line that begins otherwise than with a brace is a frame, for the codec to answer', () => {
+  test('a line that does not begin with a brace is a frame, and the codec answers it', () => {
     expect(linesOf('{}\n[{}]\nstatus\n')).toEqual(['{}', '[{}]', 'status']);
   });
 
@@ -365,7 +365,7 @@ describe('JSON', () => {
     }
   });
 
-  test('nothing, or blanks, at the end of the stream are no line', () => {
+  test('nothing, or blanks, at the end of the stream is not a line', () => {
     for (const rest of ['', ' ', '\r']) {
       const scanner = scannerOf();
       framesOf(scanner, [text(`{}\n${rest}`)]);

@@ -40,7 +40,7 @@ describe('on the wire', () => {
     expect(plain.unpack(bare)).toEqual([1, 0, { code: 'LIMIT', message: 'full', sent: false }, null]);
   });
 
-  test('a bigint is a 64-bit integer, signed where it fits', () => {
+  test('a bigint is a 64-bit integer, signed if it fits', () => {
     expect(hexOf(msgpackRpc.answer(1, { n: 2n ** 63n - 1n }))).toContain('a16ed37fffffffffffffff');
     expect(hexOf(msgpackRpc.answer(1, { n: 2n ** 63n }))).toContain('a16ecf8000000000000000');
     expect(hexOf(msgpackRpc.answer(1, { n: 2n ** 64n - 1n }))).toContain('a16ecfffffffffffffffff');
@@ -50,7 +50,7 @@ describe('on the wire', () => {
     expect(hexOf(msgpackRpc.answer(1, {}))).toBe('940101c080');
   });
 
-  test('a field that is undefined is left out, for it would be an extension type', () => {
+  test('a field that is undefined is left out, because it would be an extension type', () => {
     expect(hexOf(msgpackRpc.request(1, 'x', { a: undefined, b: null }))).toBe('940001a1789181a162c0');
   });
 
@@ -113,12 +113,12 @@ describe('decoding', () => {
     ['an id that is text', [0, 'a', 'status', []], undefined],
     ['an id that is nil', [0, null, 'status', []], undefined],
     ['a request of three', [0, 7, 'status'], 7],
-    ['a method that is no text', [0, 7, 5, []], 7],
-    ['params that are no list', [0, 7, 'status', {}], 7],
+    ['a method that is not text', [0, 7, 5, []], 7],
+    ['params that are not a list', [0, 7, 'status', {}], 7],
     ['params that are nil', [0, 7, 'status', null], 7],
     ['a notification of four', [2, 'status', [], 1], undefined],
-    ['a notification whose method is no text', [2, 5, []], undefined],
-    ['a notification whose params are no list', [2, 'status', {}], undefined],
+    ['a notification whose method is not text', [2, 5, []], undefined],
+    ['a notification whose params are not a list', [2, 'status', {}], undefined],
     ['an answer without an id', [1, null, null, {}], undefined],
     ['an answer of three', [1, 7, null], 7],
     ['an unknown type', [3, 7, 'status', []], undefined],
@@ -129,7 +129,7 @@ describe('decoding', () => {
     expect(read).toHaveProperty('id', id);
   });
 
-  test('frames that are no message are malformed too, without a throw', () => {
+  test('frames that are not a message are malformed too, without a throw', () => {
     for (const hex of ['', '00', 'c1', '80', 'a161', '94 00 01 a1 78 91 81 90 c0', '94 00']) {
       expect(msgpackRpc.decode(bytes(hex)), hex).toMatchObject({ kind: 'malformed', id: undefined });
     }
@@ -189,7 +189,7 @@ describe('errors of another daemon', () => {
     expect(decoded(1, 1, error, null)).toMatchObject({ kind: 'error', error: { code: 'BAD_REQUEST', message } });
   });
 
-  test('a retryAfterMs that is no duration is dropped', () => {
+  test('a retryAfterMs that is not a duration is dropped', () => {
     for (const retryAfterMs of [-1, Number.NaN, 'soon', null, Number.POSITIVE_INFINITY]) {
       expect(decoded(1, 1, { code: 'PACED', message: 'm', retryAfterMs }, null)).toEqual({
         kind: 'error',

@@ -63,7 +63,7 @@ test('params may be left out altogether, and may not be anything but a map', () 
   }
 });
 
-test('an account that is left out is named after the fingerprint, where there is one', () => {
+test('an account that is left out is named after the fingerprint, if there is one', () => {
   const key = '0123456789abcdef';
   expect(accepted('acquire', { key })).toMatchObject({ account: `key:${key}`, key });
   expect(accepted('acquire', { key, account: 'A' })).toMatchObject({ account: 'A', key });
@@ -206,7 +206,7 @@ describe('values', () => {
     expect(accepted('renew', { token: '9007199254740991' })).toMatchObject({ token: 2 ** 53 - 1 });
   });
 
-  test('a key or a session that is wrong is never quoted, for it may be a real one', () => {
+  test('a key or a session that is wrong is never quoted, because it may be a real one', () => {
     const secret = 'SECRETSECRETSECRET';
     expect(refusedMessage('acquire', { key: secret })).not.toContain('SECRET');
     expect(refusedMessage('hello', { session: secret })).not.toContain('SECRET');
@@ -228,7 +228,7 @@ describe('advance', () => {
   });
 });
 
-test('whatever comes in, a refusal is one short, printable line', () => {
+test('for any input, a refusal is one short, printable line', () => {
   const anything = fc.anything({ withBigInt: true, withTypedArray: true, maxDepth: 2 });
   const params = fc.dictionary(
     fc.oneof(fc.constantFrom('account', 'cost', 'token', 'label', 'to'), fc.string()),
@@ -249,14 +249,14 @@ test('whatever comes in, a refusal is one short, printable line', () => {
   );
 });
 
-test('a quoted value that is no text is told by its kind, and numbers as they are', () => {
+test('a quoted value that is not text is named by its kind, and numbers as they are', () => {
   const values = [-0, 1.5, 7n, null, undefined, true, {}, [1], new Uint8Array(3)];
   const told = ['-0', '1.5', '7', 'null', 'undefined', 'true', 'a map', 'a list', 'binary'];
   expect(values.map(quote)).toEqual(told);
   expect(quote(10n ** 100n)).toHaveLength(40);
 });
 
-test('a quoted text is cut to 40 characters and made printable, even where the cut splits a pair', () => {
+test('a quoted text is cut to 40 characters and made printable, even if the cut splits a pair', () => {
   expect(quote('a\n\u202e\x1bb')).toBe("'a???b'");
   expect(quote('x'.repeat(4000))).toBe(`'${'x'.repeat(40)}…'`);
   expect(quote(`${'x'.repeat(39)}👍`)).toBe(`'${'x'.repeat(39)}?…'`);

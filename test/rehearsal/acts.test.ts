@@ -92,7 +92,7 @@ describe('an act', () => {
     expect(played.endMs).toBeGreaterThanOrEqual((hung?.arrivedAtMs ?? 0) + 700 + TIMING.settleMs);
   });
 
-  test('hits an order where the bot places any', async () => {
+  test('hits an order if the bot places any', async () => {
     const { stage, calls } = staged({ places: true });
     await playAct('reset', stage, TIMING);
     expect(calls.find(({ fault }) => fault === 'reset-body')).toMatchObject({ method: 'AddOrder' });
@@ -120,7 +120,7 @@ describe('the first call', () => {
     expect(stage.nowMs()).toBe(9_000);
   });
 
-  test('is given up soon where turns are given and nothing comes', async () => {
+  test('is given up soon if leases are granted and no call comes', async () => {
     const { stage } = staged({ everyMs: 1e9 });
     expect(await firstCall(stage, 9_000, () => (stage.nowMs() > 1_000 ? 3 : 0))).toBe(false);
     expect(stage.nowMs()).toBeLessThan(3_100);

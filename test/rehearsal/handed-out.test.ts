@@ -15,7 +15,7 @@ function logOf(tell: (observer: ReturnType<typeof observerOf>) => void): string 
 
 const CALL = { account: 'MASTER', holder: 'bot', pid: 7, label: undefined };
 
-test('every nonce that the log names was handed out, singly or several at once, in turns or without', () => {
+test('every nonce that the log names was handed out, singly or several at once, with leases or without', () => {
   const handedOut = new HandedOut(
     logOf((observer) => {
       observer.granted?.({ ...CALL, nonce: 10n as Nonce }, 1);

@@ -29,7 +29,7 @@ function judged(calls: readonly WitnessedCall[], more: Partial<Evidence> = {}) {
   return { acts, findings, kinds: findings.map(({ kind }) => kind), notes: notesOf(evidence, acts) };
 }
 
-test('calls one after the other, with nonces that were handed out, are no finding', () => {
+test('calls one after the other, with nonces that were handed out, are not a finding', () => {
   const { acts, findings, notes } = judged([called(100), called(400), called(3_000), called(4_000)]);
   expect(findings).toEqual([]);
   expect(acts).toMatchObject([
@@ -76,7 +76,7 @@ test('a call that its client gave up may be seen to end a little late, and no la
   expect(judged([hung(500), called(200), called(3_000)]).kinds).toEqual(['overlaps']);
 });
 
-test('a hang that nobody ended but the rehearsal is a call without end', () => {
+test('a hang that only the rehearsal ended is a call without end', () => {
   const hung = called(0, { fault: 'hang', completedAtMs: 900 });
   expect(judged([hung, called(3_000)]).findings).toMatchObject([{ kind: 'endless', acts: ['calm'] }]);
 });
@@ -88,7 +88,7 @@ test('calling on through a lockout is found out, three calls of a key being forg
   expect(judged([...locked, after]).findings).toMatchObject([{ kind: 'calledOn', count: 2 }]);
 });
 
-test('orders that are sent twice are told by what the bot calls them', () => {
+test('orders that are sent twice are found by what the bot calls them', () => {
   const calls = [ordered(0, 'cl_ord_id mine'), ordered(2_000, 'cl_ord_id mine')];
   expect(judged(calls).findings).toMatchObject([
     { kind: 'ordersTwice', fact: expect.stringContaining('cl_ord_id mine') },
@@ -106,7 +106,7 @@ test('a bot that is not accepted any more after an act has not recovered, but fo
   expect(notes).toContainEqual('no call came that could go wrong in: kill; give it longer (--limit)');
 });
 
-test('ends of the bot are a finding where it failed, and a note where it was done', () => {
+test('ends of the bot are a finding if it failed, and a note if it was done', () => {
   const calls = [called(0), called(3_000)];
   const ends = [
     { atMs: 2_000, code: 3 } as const,

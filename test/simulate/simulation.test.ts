@@ -25,7 +25,7 @@ describe('the whole of it, simulated: core, protocol, connections, store and cli
   test('a seed comes to the same history each time', async () => {
     for (const seed of [3, 17, 856, 1_741]) {
       const first = (await run(scenarioOf(seed))).history();
-      // Another one in between, for whatever it might leave behind.
+      // Another one in between, in case it leaves something behind.
       await run(scenarioOf(seed + 1));
       expect((await run(scenarioOf(seed))).history()).toEqual(first);
     }
@@ -71,7 +71,7 @@ describe('a failing history', () => {
   const call = (atMs: number): Step => ({ atMs, kind: 'nonce', bot: 0, account: 'MASTER', count: 1 });
 
   test('is shrunk to the steps that it takes', { timeout: 60_000 }, async () => {
-    // A state that nobody brings back: the checker holds it against the daemon that it never serves again.
+    // A state that is never brought back: the checker holds it against the daemon that it never serves again.
     const scenario: Scenario = {
       ...scenarioOf(1),
       bots: 1,

@@ -31,9 +31,9 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     };
   }
 
-  test('an installed service is well, for a member of the group and for nobody else', async () => {
+  test('an installed service is well, for a member of the group and for no other user', async () => {
     const { checks, of } = await doctor('trader');
-    // The box is not like a host in these: its disk is a layer over another, and nobody keeps its clock.
+    // The box is not like a host in these: its disk is a layer over another, and nothing keeps its clock.
     const mine = checks.filter(({ check }) => !['platform', 'disk', 'clock'].includes(check));
     expect(mine.filter(({ mark }) => mark !== 'ok')).toEqual([]);
     expect(of('service').says).toBe('nonced.service is active, never restarted');
@@ -53,7 +53,7 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     await machine.must(['systemctl', 'stop', 'nonced.service']);
     const { of } = await doctor('trader');
     expect(of('service').says).toContain('starts it for the first bot');
-    // Who is not root hears nothing of systemd here, and sees that there is no daemon.
+    // Without root there is no word of systemd here, and it shows that there is no daemon.
     for (const look of [of, (await doctor(undefined, { user: 'trader' })).of]) {
       expect(look('answer')).toMatchObject({ mark: 'skipped', says: expect.stringContaining('changes nothing') });
     }
@@ -61,7 +61,7 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     await machine.must(['systemctl', 'start', 'nonced.service']);
   });
 
-  test('a drop-in is named, and is a warning where it sets what the daemon relies on', async () => {
+  test('a drop-in is named, and is a warning if it sets what the daemon relies on', async () => {
     await machine.dropIn('more', '[Service]\nLimitNOFILE=8192\n');
     const path = '/run/systemd/system/nonced.service.d/more.conf';
     expect((await doctor()).of('units')).toMatchObject({ mark: 'ok', says: expect.stringContaining(`with ${path}`) });
@@ -73,7 +73,7 @@ describe.skipIf(cannotBoot !== '')(`nonced doctor under systemd${skipped}`, () =
     await machine.removeDropIns();
   });
 
-  test('units that an older version wrote, or somebody has edited, or that were not read since', async () => {
+  test('units that an older version wrote, that were edited, or that were not read since', async () => {
     await machine.must(['cp', '-a', UNIT, '/opt/nonced.service']);
     await machine.must(['cp', '-r', PACKAGE, '/opt/older']);
     await machine.must(['sed', '-i', `s/"version": "${VERSION}"/"version": "0.0.9"/`, '/opt/older/package.json']);

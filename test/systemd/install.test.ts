@@ -36,14 +36,14 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     expect(verified.stderr.split('\n').filter((line) => line.includes('nonced'))).toEqual([]);
   });
 
-  test('is told by systemctl status, in words, how it is doing', async () => {
+  test('says in systemctl status how it is doing', async () => {
     await nextNonce(machine);
     const status = async () => (await machine.run(['systemctl', 'status', '--no-pager', 'nonced'])).stdout;
     expect(await status()).toMatch(/Status: "\d+ accounts, .* waiting, .* last nonce: default/);
     expect(await status()).toContain('is ready');
   });
 
-  test('members of the group connect, and nobody else does', async () => {
+  test('members of the group can connect, and no other user', async () => {
     const first = await nextNonce(machine, 'trader');
     expect(await nextNonce(machine, 'nonced')).toBeGreaterThan(first);
     expect(await nextNonce(machine, 'root')).toBeGreaterThan(first);
@@ -63,7 +63,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
     }
   });
 
-  test('state, notes and sockets can be read by nobody else', async () => {
+  test('no other user can read state, notes and sockets', async () => {
     const modes = await machine.must([
       'stat',
       '-c',
@@ -274,7 +274,7 @@ describe.skipIf(cannotBoot !== '')(`nonced systemd install${skipped}`, () => {
 
   test('after a reboot it is there again, with an empty runtime directory and higher nonces', async () => {
     const before = await nextNonce(machine);
-    // Held by a process that dies with the machine: nobody waits for its lease.
+    // Held by a process that dies with the machine: nothing waits for its lease.
     const held = machine.run(nonced('exec', '--max-hold', '600s', '--', 'sleep', '600'), { user: 'trader' });
     const leases = async () =>
       (JSON.parse(await machine.must(nonced('status', '--json'))) as { totals: { leases: number } }).totals.leases;

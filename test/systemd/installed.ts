@@ -14,7 +14,7 @@ export const nonced = (...args: string[]): string[] => [
   ...args,
 ];
 
-/** Installs the checkout's build as a service, with a copy, and answers what it said. */
+/** Installs the checkout's build as a service, with a copy, and returns what it printed. */
 export function install(machine: Machine, ...args: string[]): Promise<string> {
   return machine.must([process.execPath, NONCED, 'systemd', 'install', '--copy', ...args]);
 }

@@ -72,7 +72,7 @@ describe.skipIf(cannotBoot !== '')(`the service under load and in trouble${skipp
     await underLoad(30, 4, () => machine.must(['systemctl', 'restart', 'nonced.service']));
   });
 
-  test('I4: a lease that is held over a kill goes on, and nobody is granted beside it', async () => {
+  test('I4: a lease that is held over a kill goes on, and no other call is granted beside it', async () => {
     const holder = await client('holder');
     const rival = await client('rival');
     try {
@@ -131,7 +131,7 @@ describe.skipIf(cannotBoot !== '')(`the service under load and in trouble${skipp
     }
   });
 
-  test('a healthy daemon that nobody uses is let live by its watchdog', async () => {
+  test('the watchdog does not end a healthy daemon that is idle', async () => {
     await machine.dropIn('watchdog', '[Service]\nWatchdogSec=3s\n');
     await machine.must(['systemctl', 'restart', 'nonced.service']);
     const [pid, fedAt] = [await machine.property('MainPID'), await machine.property('WatchdogTimestampMonotonic')];

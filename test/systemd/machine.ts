@@ -9,7 +9,7 @@ import { hasProgram, isRoot } from '../fixtures/shell.ts';
 const BOX = resolve('test/systemd/box');
 const OLDEST_SYSTEMD = 250;
 
-/** Why no machine can be booted here; empty where one can. */
+/** Why no machine can be booted here; empty if one can. */
 export const cannotBoot = reason();
 
 function reason(): string {
@@ -78,7 +78,7 @@ export class Machine {
     return `/proc/${this.#init}/root${inside}`;
   }
 
-  /** Runs a program in the machine, as a user of it with that user's groups, and answers what it said. */
+  /** Runs a program in the machine, as a user of it with that user's groups, and returns what it printed. */
   async run(command: readonly string[], { user = 'root' }: { readonly user?: string } = {}): Promise<Ran> {
     const as = user === 'root' ? [] : ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--init-groups', '--'];
     const child = spawn('nsenter', ['-t', String(this.#init), '-a', '--wd=/', '--', ...as, ...command], {
@@ -96,7 +96,7 @@ export class Machine {
     return { code: code ?? -1, stdout: stdout.trim(), stderr: stderr.trim() };
   }
 
-  /** Runs what must succeed, and answers its standard output. Rejects with what it said otherwise. */
+  /** Runs what must succeed, and returns its standard output. Otherwise rejects with what it printed. */
   async must(command: readonly string[], options?: { readonly user?: string }): Promise<string> {
     const { code, stdout, stderr } = await this.run(command, options);
     if (code !== 0) throw new Error(`${command.join(' ')} exits ${code}: ${stderr || stdout}`);

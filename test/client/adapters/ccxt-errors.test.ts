@@ -183,7 +183,7 @@ test.each<[name: string, message: string, Outcome]>([
   expect(outcomeOfError('mercado', classes, new ErrorClass(message))).toBe(outcome);
 });
 
-test('what is no error of ccxt says nothing about the exchange', () => {
+test('an error that is not from ccxt says nothing about the exchange', () => {
   expect(outcomeOfError('kraken', classes, new TypeError('{"error":"broken"'))).toBe('unknown');
   expect(outcomeOfError('kraken', classes, 'a string')).toBe('unknown');
 });

@@ -75,7 +75,7 @@ test.each(IDS)("%s is one of ccxt's, and its usual unit is the one that ccxt mak
   expect(traits(id).units).toContain(digits === 13 ? 'ms' : 's');
 });
 
-test.each(IDS)('%s: ccxt asks for a nonce where the call is private, and nowhere else', (id) => {
+test.each(IDS)('%s: ccxt asks for a nonce if the call is private, and only then', (id) => {
   const asking = new Set(privateOf(id).map(({ api }) => String(api)));
   for (const api of asking) expect(api).toMatch(/private/i);
   expect(asking.size).toBeGreaterThan(0);

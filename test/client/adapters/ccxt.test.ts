@@ -271,7 +271,7 @@ test('closing the client while a call is under way ends it as a timeout, while i
   await expect(begun).rejects.toThrow(ccxt.RequestTimeout);
 });
 
-test('a nonce() of the bot is refused, wherever it comes from', async () => {
+test('a nonce() of the bot is refused in every form', async () => {
   const { Adapted, exchange } = await bench(KRAKEN);
   const own = () => 5;
   expect(() => new Adapted({ nonce: own })).toThrow('nonce() of its own');
@@ -326,7 +326,7 @@ test('a derived class may put its own around sign and fetch, and what it is give
   expect(transport.sent[0]?.body).toBe(`nonce=${NONCE}&otp=1`);
 });
 
-test('sign and fetch that a bot assigns later are used, within the turn', async () => {
+test('sign and fetch that a bot assigns later are used, within the lease', async () => {
   const { exchange, grant, transport } = await bench(KRAKEN);
   const { sign } = new KRAKEN(CREDENTIALS);
   const seen: unknown[] = [];
@@ -347,7 +347,7 @@ test('sign and fetch that a bot assigns later are used, within the turn', async 
   expect(transport.sent).toEqual([]);
 });
 
-test('sign and fetch one after the other, as a bot may do it, take a turn too', async () => {
+test('sign and fetch one after the other, as a bot may do it, take a lease too', async () => {
   const { exchange, grant, transport } = await bench(KRAKEN);
   const { url, method, headers, body } = exchange.sign('Balance', 'private', 'POST', {});
   await exchange.fetch2('Time', 'public', 'GET', {});
@@ -357,7 +357,7 @@ test('sign and fetch one after the other, as a bot may do it, take a turn too', 
   expect(nonceIn(transport.sent[1]?.body)).toBe(String(NONCE));
 });
 
-test('what sign answers by itself bears a nonce that no exchange takes', async () => {
+test('a request that is signed outside of a call has a nonce that no exchange accepts', async () => {
   const { exchange } = await bench(KRAKEN);
   expect(exchange.sign('Balance', 'private', 'POST', {}).body).toBe('nonce=0');
 });

@@ -28,7 +28,7 @@ function bot(settings: object = {}, { key: publicKey, secret }: { key: string; s
   return new NoncedClient(publicKey, secret, { url: exchange.url, ...settings });
 }
 
-test('a private call takes one turn and arrives with exactly the granted 19 digits', async () => {
+test('a private call takes one lease and arrives with exactly the granted 19 digits', async () => {
   expect(await bot().api('Balance')).toMatchObject({ result: { ZUSD: '100000.0000' } });
   expect(exchange.ledger().map(({ nonce, verdict }) => [nonce, verdict])).toEqual([
     [String(daemon.turns[0]?.nonce), 'accepted'],
@@ -38,7 +38,7 @@ test('a private call takes one turn and arrives with exactly the granted 19 digi
   expect(daemon.outcomes).toEqual(['ok']);
 });
 
-test('public calls take no turn', async () => {
+test('public calls take no lease', async () => {
   const kraken = bot();
   expect(await kraken.api('Time')).toHaveProperty('result.unixtime');
   expect(await kraken.publicMethod('SystemStatus', {})).toHaveProperty('result.status', 'online');
@@ -47,7 +47,7 @@ test('public calls take no turn', async () => {
   expect(exchange.report().calls).toBe(0);
 });
 
-test('concurrent calls of one instance each send the nonce of their own turn', async () => {
+test('concurrent calls of one instance each send the nonce of their own lease', async () => {
   const kraken = bot();
   await Promise.all(Array.from({ length: 20 }, (_, index) => kraken.api('OpenOrders', { userref: index })));
   expect(exchange.ledger().map(({ nonce }) => nonce)).toEqual(daemon.turns.map(({ nonce }) => String(nonce)));
@@ -69,7 +69,7 @@ test('parameters of the caller stay as they are; a nonce in them, and what is ch
 });
 
 describe('a callback', () => {
-  test('is called once with the answer, wherever it stands among the arguments', async () => {
+  test('is called once with the answer, at whichever position it is passed', async () => {
     const kraken = bot();
     const callback = vi.fn();
     await kraken.api('Balance', callback);
@@ -89,7 +89,7 @@ describe('a callback', () => {
     expect(callback.mock.calls).toEqual([[error, null]]);
   });
 
-  test('hears of an error also where nobody looks at the promise', async () => {
+  test('gets the error even if nothing awaits the promise', async () => {
     const unhandled = vi.fn();
     process.on('unhandledRejection', unhandled);
     const error = await new Promise<Error | null>((resolve) => void bot().api('CancelOrder', {}, resolve));
@@ -104,7 +104,7 @@ test.each([
   ['no key', { key: undefined, secret: 'c2VjcmV0' }],
   ['no secret', { key: 'key', secret: undefined }],
   ['an empty key', { key: '', secret: 'c2VjcmV0' }],
-])('with %s a private call is refused, takes no turn, and nothing is sent', async (_, identity) => {
+])('with %s a private call is refused, takes no lease, and nothing is sent', async (_, identity) => {
   const callback = vi.fn();
   const call = bot({}, identity as never as ApiKey).api('Balance', {}, callback);
   await expect(call).rejects.toMatchObject({ code: 'BAD_REQUEST', sent: false });
@@ -118,7 +118,7 @@ test('a method that the SDK does not know is refused as before', () => {
   expect(daemon.turns).toEqual([]);
 });
 
-test('a class of the caller keeps its own methods, and what is no class is refused', async () => {
+test('a class of the caller keeps its own methods, and anything that is not a class is refused', async () => {
   class Mine extends KrakenClient {
     funds() {
       return this.api('Balance');
@@ -144,21 +144,21 @@ describe('how a call ended', () => {
     ['unsettled', { kind: 'reset' }],
     ['unsettled', { kind: 'hang' }],
     ['unsettled', { kind: 'stall-body' }],
-  ] as const)('is told as %s after %o, and the call is not made again', async (outcome, fault) => {
+  ] as const)('is reported as %s after %o, and the call is not made again', async (outcome, fault) => {
     exchange.injectFault(fault);
-    // Only what never answers is waited for: on a busy machine an answer may take longer than any short timeout.
+    // Only a call without an answer gets a short timeout: on a busy machine an answer may take longer.
     const timeout = fault.kind === 'hang' || fault.kind === 'stall-body' ? 1_000 : 60_000;
     await expect(bot({ timeout }).api('Balance')).rejects.toThrow();
     expect(daemon.outcomes).toEqual([outcome]);
     expect(exchange.report().calls).toBe(1);
   });
 
-  test('is told as ok where Kraken refuses the order and not the nonce', async () => {
+  test('is reported as ok if Kraken refuses the order and not the nonce', async () => {
     await expect(bot().api('CancelOrder', { txid: 'none' })).rejects.toThrow('Order:Unknown order');
     expect(daemon.outcomes).toEqual(['ok']);
   });
 
-  test('is told as unavailable where nobody listens', async () => {
+  test('is reported as unavailable if nothing listens', async () => {
     await exchange.close();
     await expect(bot().api('Balance')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     expect(daemon.outcomes).toEqual(['unavailable']);

@@ -39,7 +39,7 @@ test('the daemon is told what the call is and the fingerprint of the key, never 
   expect(JSON.stringify(daemon.turns[0]?.options)).not.toContain('abc');
 });
 
-test('the granted digits arrive exactly, and a call that is answered ends its turn and its timer', async () => {
+test('the granted digits arrive exactly, and a call that is answered ends its lease and its timer', async () => {
   const { daemon, clock, calls } = setUp({ unit: 'us' });
   const nonce = await calls.make(call(async (given) => given));
   expect(nonce).toBe(String(daemon.turns[0]?.nonce));
@@ -48,7 +48,7 @@ test('the granted digits arrive exactly, and a call that is answered ends its tu
   expect(clock.timers).toBe(0);
 });
 
-test('a call that never settles gives its turn back 5 s after the timeout of the SDK, as unsettled', async () => {
+test('a call that never settles gives its lease back 5 s after the timeout of the SDK, as unsettled', async () => {
   const { daemon, clock, calls } = setUp();
   const ended = vi.fn();
   const made = calls.make(call(never)).catch(ended);

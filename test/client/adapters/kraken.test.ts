@@ -83,7 +83,7 @@ describe('outcome of an answer', () => {
     expect(outcomeOfErrors([])).toBe('ok');
   });
 
-  test('of several errors the worst one counts, wherever it stands', () => {
+  test('of several errors the worst one counts, at whichever position', () => {
     expect(outcomeOfErrors(['EOrder:Insufficient funds', 'EAPI:Invalid nonce'])).toBe('invalid-nonce');
     expect(outcomeOfErrors(['EAPI:Invalid nonce', 'EGeneral:Temporary lockout'])).toBe('locked-out');
     expect(outcomeOfErrors(['EGeneral:Internal error', 'EService:Unavailable'])).toBe('unavailable');

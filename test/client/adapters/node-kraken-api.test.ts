@@ -28,7 +28,7 @@ function bot(settings: object = {}): Kraken {
   return new NoncedKraken({ ...key, ...settings });
 }
 
-test('a private call takes one turn and arrives with exactly the granted 19 digits', async () => {
+test('a private call takes one lease and arrives with exactly the granted 19 digits', async () => {
   expect(await bot().balance()).toMatchObject({ ZUSD: '100000.0000' });
   expect(exchange.ledger().map(({ nonce, verdict }) => [nonce, verdict])).toEqual([
     [String(daemon.turns[0]?.nonce), 'accepted'],
@@ -38,7 +38,7 @@ test('a private call takes one turn and arrives with exactly the granted 19 digi
   expect(daemon.outcomes).toEqual(['ok']);
 });
 
-test('public calls take no turn, with and without parameters', async () => {
+test('public calls take no lease, with and without parameters', async () => {
   const kraken = bot();
   expect(await kraken.time()).toHaveProperty('unixtime');
   expect(await kraken.systemStatus()).toMatchObject({ status: 'online' });
@@ -61,7 +61,7 @@ test('a nonce is offered to the SDK for the one request that it was granted for,
   expect(ask?.()).toBe('0');
 });
 
-test('concurrent calls of one instance, private and public, each send the nonce of their own turn', async () => {
+test('concurrent calls of one instance, private and public, each send the nonce of their own lease', async () => {
   const kraken = bot();
   const calls = Array.from({ length: 20 }, (_, index) =>
     index % 4 === 3 ? kraken.request('Time', { n: index }) : kraken.openOrders({ userref: index }),
@@ -101,7 +101,7 @@ test('a one-time password goes with the call', async () => {
   expect(exchange.report().accepted).toBe(1);
 });
 
-test('without a key a private call is refused by the SDK, and takes no turn', async () => {
+test('without a key a private call is refused by the SDK, and takes no lease', async () => {
   const kraken = new (withNonced(Kraken, { client: daemon.client }))();
   await expect(kraken.balance()).rejects.toBeInstanceOf(Kraken.SettingsError);
   expect(await kraken.time()).toHaveProperty('unixtime');
@@ -121,7 +121,7 @@ test('a class of the caller keeps its own methods, and the class its errors', as
   expect(daemon.turns).toHaveLength(1);
 });
 
-test('a nonce generator of the caller, and what is no class, are refused', () => {
+test('a nonce generator of the caller, and anything that is not a class, is refused', () => {
   expect(() => bot({ gennonce: () => 1 })).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   const module = { Kraken } as unknown as typeof Kraken;
   expect(() => withNonced(module, { client: daemon.client })).toThrow(/no class/);
@@ -138,27 +138,27 @@ describe('how a call ended', () => {
     ['unknown', { kind: 'status', status: 403 }],
     ['unsettled', { kind: 'reset' }],
     ['unsettled', { kind: 'hang' }],
-  ] as const)('is told as %s after %o, and the call is not made again', async (outcome, fault) => {
+  ] as const)('is reported as %s after %o, and the call is not made again', async (outcome, fault) => {
     exchange.injectFault(fault);
-    // Only what never answers is waited for: on a busy machine an answer may take longer than any short timeout.
+    // Only a call without an answer gets a short timeout: on a busy machine an answer may take longer.
     const timeout = fault.kind === 'hang' ? 1_000 : 60_000;
     await expect(bot({ timeout }).balance()).rejects.toThrow();
     expect(daemon.outcomes).toEqual([outcome]);
     expect(exchange.report().calls).toBe(1);
   });
 
-  test('is told as ok where Kraken refuses the order and not the nonce', async () => {
+  test('is reported as ok if Kraken refuses the order and not the nonce', async () => {
     await expect(bot().cancelOrder({ txid: 'none' })).rejects.toThrow('EOrder:Unknown order');
     expect(daemon.outcomes).toEqual(['ok']);
   });
 
-  test('is told as unavailable where nobody listens', async () => {
+  test('is reported as unavailable if nothing listens', async () => {
     await exchange.close();
     await expect(bot().balance()).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     expect(daemon.outcomes).toEqual(['unavailable']);
   });
 
-  test('is told as unknown where nothing could be sent', async () => {
+  test('is reported as unknown if nothing could be sent', async () => {
     await expect(bot().request('Balance', null, 'private', 'hex' as 'utf8')).rejects.toThrow('encoding');
     expect(daemon.outcomes).toEqual(['unknown']);
   });

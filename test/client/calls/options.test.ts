@@ -175,7 +175,7 @@ test('a getter that throws rejects', async () => {
 });
 
 test.each(['okay', 5, null, Promise.resolve('ok')])(
-  'an outcome hook that answers %o is no word, and least of all ok',
+  'an outcome hook that returns %o says nothing, and least of all ok',
   async (told) => {
     const { daemon, client } = await connected();
     const call = client.exclusive({ outcome: () => told as 'ok' }, () => 'placed');

@@ -133,6 +133,6 @@ test.each([
   );
 });
 
-test('where an administrator or the caller vouches for the place nobody asks whose it is', () => {
+test('if an administrator or the caller names the place, its owner is not checked', () => {
   checkOwner({ path: SERVICE, ownDirectory: undefined }, around({ owner: () => ({ ...mine, uid: 0 }) }));
 });

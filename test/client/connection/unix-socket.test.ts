@@ -51,7 +51,7 @@ test('what is written before it is connected goes out, and a close waits for it'
   expect(reason).toBeUndefined();
 });
 
-test('a socket that is not there is told with the code of the system', async () => {
+test('a socket that is not there is reported with the error code of the system', async () => {
   const { bytes, reason } = await dialled(join(dir, 'none.sock'));
   expect(bytes).toHaveLength(0);
   expect(reason).toMatchObject({ code: 'ENOENT' });

@@ -94,7 +94,7 @@ test('it rests for up to a second while only a release is owed, and never over 2
   expect(clock.timers).toBe(0);
 });
 
-test('another instance is told once, and no connection is made any more', async () => {
+test('another instance is reported once, and no further connection is made', async () => {
   const { daemon, listener, up, clock } = uplink('busy');
   await settle();
   daemon.greet();

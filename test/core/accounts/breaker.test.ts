@@ -50,7 +50,7 @@ describe('a breaker opens', () => {
     expect(changes.indexOf(true)).toBe(16);
   });
 
-  test('not at the fifth where the first of them lies twenty calls back', () => {
+  test('not at the fifth if the first of them lies twenty calls back', () => {
     const breaker = new Breaker();
     const four = [0, 1, 2, 3].flatMap((): Outcome[] => ['invalid-nonce', 'ok', 'ok', 'ok']);
     told(breaker, [...four, ...times(4, 'ok'), 'invalid-nonce']);
@@ -74,7 +74,7 @@ describe('a breaker opens', () => {
     expect(breaker.isPristine).toBe(true);
   });
 
-  test('an accepted call ends a row also where the rejected ones have left the last twenty', () => {
+  test('an accepted call ends a row even if the rejected ones have left the last twenty', () => {
     const breaker = new Breaker();
     told(breaker, ['invalid-nonce', ...times(20, 'unsettled'), 'ok']);
     expect(breaker.inARow).toBe(0);

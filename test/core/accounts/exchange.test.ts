@@ -28,7 +28,7 @@ describe('an exchange', () => {
     expect(exchange.refuses(C, 'normal', NOW_MS)).toEqual({ retryAfterMs: 5_000, only: undefined });
   });
 
-  test('whatever answer lies between them ends the row', () => {
+  test('any answer between them ends the row', () => {
     for (const answer of ['ok', 'invalid-nonce', 'rate-limited', 'locked-out'] as const) {
       const exchange = new Exchange('default');
       told(exchange, A, 'unsettled', 'unsettled');

@@ -153,7 +153,7 @@ interface Live {
   readonly calls: Call[];
 }
 
-/** What went through, by the answers alone; and by simple sums, how full each bucket must be. */
+/** Knows what went through, by the answers alone, and by simple sums how full each bucket must be. */
 class World {
   readonly machine: Machine;
   readonly calls: Call[] = [];
@@ -173,7 +173,7 @@ class World {
   #ids = 0;
   #turns = 0;
   #objection: unknown;
-  /** Calls of one account have been under way beside each other: they may all arrive at once, whatever is done. */
+  /** Calls of one account have been under way beside each other: they may all arrive at once. */
   wasOff = false;
   /** How often a waiter was seen to wait for nothing but its pace. */
   paced = 0;
@@ -311,7 +311,7 @@ class World {
       if (noted.expiresAtMs <= this.machine.clock.monotonicMs()) continue;
       this.#underWay.set(noted.token, [{ account: noted.account, cost: 1, adopted: true }]);
     }
-    // Whoever reads the notes knows that after a reboot they do not tell of everybody.
+    // A reader of the notes knows that after a reboot they do not name every account.
     const doubtful = rebooted || this.nowMs - this.#bootedAtMs < HOUR_MS;
     if (doubtful) {
       for (const [name, pace] of Object.entries(PACES)) {
@@ -420,13 +420,13 @@ class World {
     await settled();
   }
 
-  /** Everybody's time is over by now. */
+  /** All waits and leases have ended by now. */
   atEnd(): void {
     if (this.#asked.size > 0) throw new Error(`${this.#asked.size} requests were never answered`);
     if (this.machine.broker.status().totals.waiting > 0) throw new Error('somebody waits who has been answered');
   }
 
-  /** I8: whoever could be granted is not left waiting. */
+  /** I8: a waiter that could be granted is not left waiting. */
   atRest(): void {
     if (this.#objection !== undefined) throw this.#objection;
     const { broker, clock, store } = this.machine;
@@ -442,7 +442,7 @@ class World {
     for (const { account: name, priority, cost: its } of this.#asked.values()) {
       if (priority === undefined) throw new Error('a further nonce waits for nothing');
       const queue = `${name} ${priority}`;
-      // Who is not the first of its account and priority waits for that one.
+      // A waiter that is not the first of its account and priority waits for that one.
       if (looked.has(queue)) continue;
       looked.add(queue);
       if (taken.has(laneOf(name))) continue;
@@ -506,7 +506,7 @@ test('pacing is exact: no window is passed, and no waiter waits longer than its 
     ),
     { numRuns: runs },
   );
-  // It says nothing about runs in which nobody is let through, or nobody has to wait.
+  // Runs in which no waiter is granted, or none has to wait, would prove nothing.
   expect(seen.calls).toBeGreaterThan(5 * runs);
   expect(seen.paced).toBeGreaterThan(runs);
   expect(seen.unsent).toBeGreaterThan(runs / 4);

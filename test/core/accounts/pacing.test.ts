@@ -60,7 +60,7 @@ describe('LeakyBucket', () => {
     expect(bucket.freeAtMs(1)).toBe(NOW_MS + 22_000);
   });
 
-  test('and the others that are still under way count then too, for the exchange may not have met them yet', () => {
+  test('and the others that are still under way count then too, because the exchange may not have seen them yet', () => {
     const bucket = new LeakyBucket(PACING, 0, NOW_MS);
     bucket.add(4, NOW_MS);
     bucket.add(6, NOW_MS);

@@ -37,7 +37,7 @@ describe('DeadlineQueue', () => {
     expect(queue.peek()?.dueMs).toBe(3);
   });
 
-  test('whatever is added, removed and moved, the soonest comes first', () => {
+  test('after any additions, removals and moves, the soonest comes first', () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 80 }), (operations) => {
         const queue = new DeadlineQueue<Deadline>();

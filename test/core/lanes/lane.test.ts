@@ -30,7 +30,7 @@ const laneOf = (...waiters: W[]): Lane<W, Held> => {
   return lane;
 };
 
-/** Grants the next `count` at `nowMs` and answers their names. */
+/** Grants the next `count` at `nowMs` and returns their names. */
 function grant(lane: Lane<W, Held>, nowMs: number, count = 1): string[] {
   const names: string[] = [];
   for (let n = 0; n < count; n += 1) {
@@ -58,7 +58,7 @@ describe('Lane', () => {
     expect(grant(lane, 1, 9)).toEqual(['u1', 'u2', 'n1', 'n2', 'b1', 'b2']);
   });
 
-  test('I6: who is removed, first, last or in the middle, is not chosen, and the others keep their order', () => {
+  test('I6: a waiter that is removed, first, last or in the middle, is not chosen, and the others keep their order', () => {
     const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map((name) => waiter(name)) as [W, W, W, W, W];
     const lane = laneOf(a, b, c, d, e);
     for (const gone of [c, a, e, c]) lane.remove(gone);
@@ -79,13 +79,13 @@ describe('Lane', () => {
     expect(off.isFree).toBe(true);
   });
 
-  test('I6: after a hang that made everybody old, the urgent one that comes is next', () => {
+  test('I6: after a hang that has aged every waiter, an urgent one that comes is next', () => {
     const lane = laneOf(...many(50, 'poll', 'normal'));
     lane.enqueue(waiter('cancel', 'urgent', 30_000));
     expect(grant(lane, 30_000)).toEqual(['cancel']);
   });
 
-  test('I6: seven grants go by priority, the eighth to who has waited longest', () => {
+  test('I6: seven grants go by priority, the eighth to the waiter that has waited longest', () => {
     const lane = laneOf(waiter('poll', 'background'), ...many(20, 'urgent', 'urgent', 6_000));
     expect(grant(lane, 6_000, AGED_SHARE - 1)).toEqual(many(AGED_SHARE - 1, 'urgent', 'urgent').map((w) => w.name));
     expect(grant(lane, 6_000)).toEqual(['poll']);
@@ -106,7 +106,7 @@ describe('Lane', () => {
     expect(grant(begun, AGED_MS + 1, AGED_SHARE)).toContain('poll');
   });
 
-  test('I6: grants before anybody was aged do not count', () => {
+  test('I6: grants before any waiter was aged do not count', () => {
     const lane = laneOf(waiter('poll', 'background'), ...many(50, 'urgent', 'urgent'));
     grant(lane, 1_000, 20);
     expect(grant(lane, 6_000, AGED_SHARE - 1)).not.toContain('poll');
@@ -124,7 +124,7 @@ describe('Lane', () => {
     expect(grant(lane, 50_000)).toEqual(['cancel']);
   });
 
-  test('I6: the share goes to who has waited longest, whatever its priority', () => {
+  test('I6: the share goes to the waiter that has waited longest, of any priority', () => {
     const lane = laneOf(
       waiter('first', 'normal'),
       waiter('second', 'background'),
@@ -157,7 +157,7 @@ describe('Lane', () => {
     expect(lane.preemptionDueMs()).toBeUndefined();
   });
 
-  test('where a switch has left several background leases in a lane, the youngest decides when they may end', () => {
+  test('if a switch has left several background leases in a lane, the youngest decides when they may end', () => {
     const lane = laneOf(waiter('exit', 'urgent'));
     lane.leases.add({ priority: 'background', grantedAtMs: 500 });
     lane.leases.add({ priority: 'background', grantedAtMs: 2_000 });
@@ -165,7 +165,7 @@ describe('Lane', () => {
     expect(lane.preemptionDueMs()).toBe(2_000 + PREEMPT_AFTER_MS);
   });
 
-  test('a lane that is not exclusive preempts nobody', () => {
+  test('a lane that is not exclusive preempts no lease', () => {
     const lane = new Lane<W, Held>('default', false, new DeadlineQueue());
     lane.leases.add({ priority: 'background', grantedAtMs: 0 });
     lane.enqueue(waiter('exit', 'urgent'));

@@ -68,7 +68,7 @@ describe('Assignments', () => {
     expect(assignments.draft()).toBe(assignments.accounts);
   });
 
-  test('past 4,096 accounts those of the default sequence count as one, and are told apart no more', () => {
+  test('past 4,096 accounts those of the default sequence count as one, and are no longer told apart', () => {
     const assignments = crowdedAssignments();
     expect(assignments.allows('late', 'default')).toBe(false);
     expect(assignments.enlist('late', 'default')).toBe(true);
@@ -90,7 +90,7 @@ describe('Assignments', () => {
     expect(named.accounts.get('PAUSED')).toEqual({ sequence: 'alt', paused: true });
   });
 
-  test('I2: those who are not told apart are enlisted where they have drawn, and nowhere else', () => {
+  test('I2: accounts that are not told apart are enlisted where they have drawn, and nowhere else', () => {
     const { accounts } = crowdedAssignments();
     const assignments = new Assignments(new Map([...accounts, ['*', { sequence: 'alt', paused: false }]]));
     expect([assignments.enlist('late', 'default'), assignments.enlist('late', 'alt')]).toEqual([false, true]);

@@ -35,7 +35,7 @@ function writerOf(unit: Unit = 'ns') {
   return { clock, store, sequence, writer, heard, take };
 }
 
-/** Answers why the change did not become durable, if so. */
+/** Returns why the change did not become durable, if it did not. */
 async function commit(writer: CeilingWriter, change: DurableChange): Promise<Error | undefined> {
   const committed = await writer.commit(() => change);
   return committed.kind === 'failed' ? committed.error : undefined;

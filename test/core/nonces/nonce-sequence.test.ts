@@ -10,7 +10,7 @@ const UNITS: readonly Unit[] = ['ns', 'us', 'ms', 's', 'counter'];
 
 const sequenceOf = (unit: Unit, ceiling: bigint, max = MAX) => new NonceSequence('default', { unit, ceiling, max });
 
-/** Draws, making a raised ceiling durable whenever that is needed. Answers the first nonce and how many writes it took. */
+/** Draws, making a raised ceiling durable whenever that is needed. Returns the first nonce and how many writes it took. */
 function draw(sequence: NonceSequence, wallMs: number, count = 1): { nonce: bigint; writes: number } {
   const floor = nonceFloorAt(wallMs, sequence.unit);
   for (let writes = 0; writes < 5; writes += 1) {
@@ -86,7 +86,7 @@ describe('NonceSequence', () => {
     expect(sequence.take(nonceFloorAt(WALL_MS, 'ns'), 1, false).kind).toBe('needs-ceiling');
   });
 
-  test('I10: neither a proposal nor its adoption lowers the ceiling, wherever the clock is', () => {
+  test('I10: neither a proposal nor its adoption lowers the ceiling, at any clock', () => {
     const sequence = sequenceOf('ns', nonceFloorAt(WALL_MS, 'ns'));
     const proposal = sequence.propose(nonceFloorAt(0, 'ns'), 0n);
     expect(proposal.ceiling >= sequence.ceiling).toBe(true);
@@ -115,7 +115,7 @@ describe('NonceSequence', () => {
     expect(draw(sequence, WALL_MS, 3).nonce).toBe(8n);
   });
 
-  test('a new ceiling is five seconds ahead of the clock, with room for those who wait', () => {
+  test('a new ceiling is five seconds ahead of the clock, with room for the waiters', () => {
     for (const unit of ['ns', 'us', 'ms'] as const) {
       const sequence = sequenceOf(unit, 0n);
       draw(sequence, WALL_MS);

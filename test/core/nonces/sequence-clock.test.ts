@@ -132,7 +132,7 @@ describe('SequenceClock', () => {
     expect(restarted(clock, time).state).toBe('not-followed');
   });
 
-  test('a new boot has a yardstick of its own: days without power are no jump', () => {
+  test('a new boot has a yardstick of its own: days without power are not a jump', () => {
     const { clock, time } = running();
     clock.reboot(WALL_MS + 30 * DAY_MS);
     const next = restarted(clock, time, 'boot-2');

@@ -123,7 +123,7 @@ describe('I2: an account that has drawn', () => {
     expect(plan.kept).toEqual([]);
   });
 
-  test('moves where that lifts the other by a minute past the clock, and stays where it would by more', () => {
+  test('moves if that lifts the other by a minute past the clock, and stays if by more', () => {
     const moved = planOf({ default: at(FLOOR_NS + MINUTE_NS), alt: at(12n) }, { MASTER: 'default' }, toAlt());
     expect([...moved.accounts.keys()]).toEqual(['MASTER']);
     // A double does not hold a nanosecond of sixty seconds and a floor: compared with a millisecond more.
@@ -134,7 +134,7 @@ describe('I2: an account that has drawn', () => {
     expect(kept.kept[0]).toContain('account MASTER stays on sequence default');
   });
 
-  test('stays where the other has shorter nonces, and moves where it has longer ones', () => {
+  test('stays if the other has shorter nonces, and moves if it has longer ones', () => {
     for (const shorter of ['us', 'ms', 's', 'counter'] as const) {
       const sequences = { default: at(FLOOR_NS), alt: at(floorOf(shorter), shorter) };
       const kept = planOf(sequences, { MASTER: 'default' }, toAlt(shorter));
@@ -157,11 +157,11 @@ describe('I2: an account that has drawn', () => {
     expect(planOf(sequences, { A: 'many' }, down)).toMatchObject({ kept: [expect.stringContaining('account A')] });
   });
 
-  test('that has a sequence of its own stays there whatever the configuration says', () => {
+  test('that has a sequence of its own stays there, even if the configuration names another', () => {
     const own = ownSequenceOf('MASTER');
     const sequences = { default: at(FLOOR_NS), alt: at(FLOOR_NS + 9n), [own]: at(FLOOR_NS) };
     expect(planOf(sequences, { MASTER: own }, toAlt())).toMatchObject({ kept: [], accounts: new Map() });
-    // The own one of another account is no such thing.
+    // The own sequence of another account does not count.
     expect(planOf(sequences, { 'USER:alice': own }, configured({})).accounts.size).toBe(1);
   });
 
@@ -180,7 +180,7 @@ describe('I2: an account that has drawn', () => {
     expect(plan.lifts.get('b') ?? 0n).toBeGreaterThanOrEqual(FLOOR_NS + 30n);
   });
 
-  test('and one that has not goes wherever it is sent', () => {
+  test('and one that has not goes where the configuration sends it', () => {
     const plan = planOf(
       { default: at(FLOOR_NS), micro: at(1n, 'us') },
       { MASTER: undefined },
@@ -217,7 +217,7 @@ describe('startingState', () => {
     expect(started.state.sequences['alt']?.ceiling).toBe(high);
   });
 
-  test('answers what is wrong and makes nothing of it', () => {
+  test('returns what is wrong and changes nothing', () => {
     expect(startingState(stateWith(), toAlt('ms'), floorOf)).toHaveProperty('problem');
   });
 });

@@ -53,7 +53,7 @@ describe('the calls that are remembered', () => {
     expect(tokens.at(-1)).toBe(8);
   });
 
-  test('are always the last ones that were added, whatever the capacity', () => {
+  test('are always the last ones that were added, at any capacity', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 9 }), fc.nat(30), (capacity, count) => {
         const calls = Array.from({ length: count }, (_, n) => call(n + 1));
@@ -64,7 +64,7 @@ describe('the calls that are remembered', () => {
 });
 
 describe('the call before', () => {
-  test('is the one that was granted before it in its lane, of whatever account and whenever it ended', () => {
+  test('is the one granted before it in its lane, of any account and whenever it ended', () => {
     const ended = remembered([
       call(2, { account: 'B' }),
       call(7),
@@ -77,7 +77,7 @@ describe('the call before', () => {
     expect(ended.before(call(1))).toBeUndefined();
   });
 
-  test('is one of the same account where the lane was not exclusive', () => {
+  test('is one of the same account if the lane was not exclusive', () => {
     const ended = remembered([call(2), call(4, { account: 'C' })]);
     expect(ended.before(call(6, { exclusive: false }))?.token).toBe(2);
   });
@@ -95,7 +95,7 @@ describe('an outcome that is told late', () => {
     expect(ended.of('A')[0]).toMatchObject({ outcome: 'unknown', late: false });
   });
 
-  test('I5: is refused from anybody but who held the lease, and where nobody may tell', () => {
+  test('I5: is refused from any client but the holder of the lease, and if the holder is not known', () => {
     const ended = new RecentCalls();
     ended.add(call(1), owner);
     ended.add(call(2));
@@ -113,7 +113,7 @@ describe('an outcome that is told late', () => {
     expect(ended.of('A')[0]).toMatchObject({ outcome: 'invalid-nonce', toldAtMs: 5 });
   });
 
-  test('is no word at all if it is unknown, and a later one counts', () => {
+  test('counts as none if it is unknown, and a later one counts', () => {
     const ended = new RecentCalls();
     ended.add(call(1), owner);
     expect(ended.tellLate(T(1), owner, 'unknown', 5)).toMatchObject({ late: false, toldAtMs: 2 });

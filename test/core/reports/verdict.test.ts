@@ -197,7 +197,7 @@ const CASES: readonly Case[] = [
     says: ['Its lease expired after 500 ms', 'by then this daemon had handed out no higher nonce'],
   },
   {
-    is: 'a late call that nobody followed before it was told',
+    is: 'a late call that was reported before the next call of its lane',
     calls: [ok(9), late(5), ok(4)],
     kind: 'foreign-use',
     sure: 'likely',
@@ -264,7 +264,7 @@ const CASES: readonly Case[] = [
     says: ['3 nonces of MASTER were drawn without a lease', '`exclusive`', 'Or something that does not ask'],
   },
   {
-    is: 'a bare nonce, and a rejected call of before the restart, whose nonce nobody knows',
+    is: 'a bare nonce, and a rejected call of before the restart, whose nonce is not known',
     calls: [ok(6), rejected(5, { nonce: undefined, lastNonce: undefined })],
     also: { bare: { count: 1, last: N(1) } },
     kind: 'out-of-order',
@@ -653,7 +653,7 @@ describe('explained', () => {
     return remembered;
   }
 
-  test('tells the rejected call and who was granted the lane before it, of whatever account', () => {
+  test('names the rejected call and the call that had the lane before it, of any account', () => {
     const calls = [ok(3), ok(4, { account: 'USER:alice', holder: 'other' }), rejected(5, { label: 'buy' }), ok(6)];
     const { rejected: told, calls: listed } = about(ended(calls));
     expect(told).toMatchObject({
@@ -663,7 +663,7 @@ describe('explained', () => {
     expect(listed.map(({ nonce }) => nonce)).toEqual([6_000n, 5_000n, 3_000n]);
   });
 
-  test('says null for what is not known, and where there is nothing to tell', () => {
+  test('says null for what is not known, and if there is nothing to report', () => {
     const unknown = { holder: undefined, pid: undefined, nonce: undefined, lastNonce: undefined };
     const why = about(ended([rejected(5, unknown)]));
     expect(why.rejected).toMatchObject({

@@ -209,7 +209,7 @@ describe('an account', () => {
     expect(policies({ exchanges, accounts: { A: { exchange: 'constructor' } } }).of('A').pacing).toEqual(PRO);
   });
 
-  test('has the policy that a plain reading of the file finds, whatever the file says', () => {
+  test('has the policy that a plain reading of the file finds, for any file', () => {
     const letters = fc
       .array(fc.constantFrom('A', 'B', ':'), { minLength: 1, maxLength: 4 })
       .map((some) => some.join(''));
@@ -407,11 +407,11 @@ describe('a mistake', () => {
       '{"accounts": {"A": {}, "A": {}}}',
       'accounts.A: is there twice, in line 1, and only the last would count; keep one',
     ],
-  ])('%j is told with its path and its fix', (configuration, problem) => {
+  ])('%j is reported with its path and its fix', (configuration, problem) => {
     expect(problems(configuration)).toEqual([problem]);
   });
 
-  test('in the spelling of a key is told together with the key that is therefore missing', () => {
+  test('in the spelling of a key is reported together with the key that is therefore missing', () => {
     expect(problems(pacing({ max: 5, perSeconds: 1 }))).toEqual([
       "accounts.A.pacing.perSeconds: unknown key; did you mean 'perSecond'?",
       'accounts.A.pacing.perSecond: is missing; give how fast it drains, such as 0.33',
@@ -425,7 +425,7 @@ describe('a mistake', () => {
     },
   );
 
-  test('does not hide another: all are told at once', () => {
+  test('does not hide another: all are reported at once', () => {
     const found = problems(`{
       "sequences": { "a": { "unit": "x", "max": 0 }, "b": { "unit": "ms" } },
       "exchanges": { "e": { "sequence": "c", "pacing": { "max": "1", "perSecond": 0, "x": 1 } }, "e": {} },
@@ -463,7 +463,7 @@ describe('a mistake', () => {
     );
     fc.assert(
       fc.property(anything, (value) => {
-        // As text, for a string would be taken for the file itself.
+        // As text, because a string would count as the file itself.
         const found = problems(JSON.stringify(value));
         if (typeof value !== 'object' || value === null) expect(found).toHaveLength(1);
       }),
@@ -481,18 +481,18 @@ describe('a file', () => {
     return message.slice(file.length + 2);
   };
 
-  test('that is not there is told so', () => {
+  test('that is not there is reported', () => {
     expect(only()).toBe('does not exist; create it, or name another file (a service sees no home directories)');
   });
 
-  test('that is empty is told so', () => {
+  test('that is empty is reported', () => {
     for (const nothing of ['', ' \n\t\r\n']) {
       writeFileSync(file, nothing);
       expect(only()).toBe('is empty; a configuration that says nothing is {}');
     }
   });
 
-  test('that is not UTF-8, or begins with a byte order mark, is told so', () => {
+  test('that is not UTF-8, or begins with a byte order mark, is reported', () => {
     writeFileSync(file, '\ufeff{}');
     expect(only()).toBe('begins with a byte order mark; save it as UTF-8 without one');
     for (const bytes of [Buffer.from('\ufeff{}', 'utf16le'), Buffer.from('{"$comment": "M\xfcnze"}', 'latin1')]) {
@@ -501,7 +501,7 @@ describe('a file', () => {
     }
   });
 
-  test('that is no regular file is told so, and nothing waits for a pipe', () => {
+  test('that is not a regular file is reported, and nothing waits for a pipe', () => {
     mkdirSync(file);
     expect(only()).toBe('is not a regular file; name a file of JSON');
     run('rmdir', file);
@@ -537,7 +537,7 @@ describe('a file', () => {
     expect(checkPolicyFile(file)).toEqual([]);
   });
 
-  test('that may not be read is told to whom', async (context) => {
+  test('that may not be read is reported with the user it must be readable for', async (context) => {
     skipUnlessRoot(context, 'becomes another user');
     writeFileSync(file, '{}');
     chmodSync(file, 0o600);

@@ -55,7 +55,7 @@ describe('JSON', () => {
 });
 
 describe('a key that is twice in one object', () => {
-  test('is told with its path and its lines', () => {
+  test('is reported with its path and its lines', () => {
     const text = '{\n  "accounts": {\n    "USER:*": {},\n    "A": {},\n    "USER:*": {}\n  }\n}';
     expect(duplicatesIn(text)).toEqual([
       'accounts["USER:*"]: is there twice, in line 3 and in line 5, and only the last would count; keep one',
@@ -69,7 +69,7 @@ describe('a key that is twice in one object', () => {
     expect(duplicatesIn('{"a":1,"a":1,"b":{"c":"}","x":"\\"","c":[{"d":1,"d":2}]},"a":3}')).toHaveLength(4);
   });
 
-  test('is found where one of the two is written with an escape', () => {
+  test('is found if one of the two is written with an escape', () => {
     expect(duplicatesIn('{"MASTER":{},"M\\u0041STER":{}}')).toHaveLength(1);
   });
 
@@ -78,7 +78,7 @@ describe('a key that is twice in one object', () => {
   });
 });
 
-describe('what is no JSON', () => {
+describe('text that is not JSON', () => {
   test.each([
     ['{', 'line 1, column 2: a key in double quotes is missing; the file ends too early'],
     ['{"a": 1,\n}', 'line 2, column 1: a key in double quotes is missing; remove the comma before the closing bracket'],
@@ -104,11 +104,11 @@ describe('what is no JSON', () => {
       'line 1, column 7: a text in quotes contains a line break, a control character or an unknown escape',
     ],
     ['{} {}', "line 1, column 4: there is text after the end; it goes on with '{}'"],
-  ])('%j is told by line and column, and how to put it right', (text, message) => {
+  ])('%j is reported by line and column, with the fix', (text, message) => {
     expect(breakIn(text)).toContain(message);
   });
 
-  test('is told on one line, whatever is in it', () => {
+  test('is reported on one line, whatever is in it', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const parsed = parseJson(text);
@@ -117,7 +117,7 @@ describe('what is no JSON', () => {
     );
   }, 30_000);
 
-  test('is told of a megabyte of anything', () => {
+  test('is reported for a megabyte of anything', () => {
     const size = 1024 * 1024;
     expect(breakIn('['.repeat(size))).toContain('nested deeper than any configuration is');
     expect(breakIn('{"a":'.repeat(size / 8))).toContain('nested deeper than any configuration is');

@@ -43,7 +43,7 @@ test('an outcome that was told after the end is marked, and a call of before a r
   });
 });
 
-test('it is worth a line where it went wrong, was not given back, or was slow', () => {
+test('it gets a line if it went wrong, was not given back, or was slow', () => {
   for (const outcome of ['ok', 'unknown', 'unused'] as const) expect(isNoteworthy({ ...CALL, outcome })).toBe(false);
   expect(isNoteworthy({ ...CALL, outcome: 'unsettled' })).toBe(true);
   expect(isNoteworthy({ ...CALL, ended: 'expired', outcome: 'unknown' })).toBe(true);

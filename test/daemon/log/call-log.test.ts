@@ -134,7 +134,7 @@ test('nothing is written while the broker is at work, and nothing at all while n
   expect([clock.timers, disk.appends]).toEqual([0, 1]);
 });
 
-test('a call has the outcome of its end in its line, though another is told before that is written', async () => {
+test('a call has the outcome of its end in its line, even if another is reported before that line is written', async () => {
   const { callLog, clock, pass, written } = setUp();
   const call = { ...endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' }) };
   callLog.ended(call);
@@ -148,7 +148,7 @@ test('a call has the outcome of its end in its line, though another is told befo
   ]);
 });
 
-test('an outcome that is told after the end is a line at the time of the end', async () => {
+test('an outcome that is reported after the end is a line with the time of the end', async () => {
   const { callLog, clock, pass, written } = setUp();
   const call = endedCall(clock, 5n, { ended: 'expired', outcome: 'unknown' });
   callLog.ended(call);
@@ -176,7 +176,7 @@ test('many lines are several writes, never two at once, and their order is kept'
   expect(nonces).toEqual(Array.from({ length: 1_050 }, (_, n) => String(n)));
 });
 
-test('on a full disk lines wait; what finds no room is counted where it is missing, and it is said once', async () => {
+test('on a full disk lines wait; lines without room are counted where they are missing, and this is logged once', async () => {
   const { callLog, clock, disk, said, pass } = setUp();
   callLog.ended(endedCall(clock, 0n));
   await pass(100);
@@ -255,7 +255,7 @@ test('reopening it tries at once what would be tried in seconds, and goes on in 
   expect(said.filter((line) => line.includes('moved away'))).toEqual([]);
 });
 
-test('a file that is removed under it is said, and a new one is begun', async () => {
+test('if the file is removed, this is logged and a new file is begun', async () => {
   const { callLog, clock, disk, said, pass, written } = setUp();
   callLog.ended(endedCall(clock));
   await pass(100);

@@ -19,7 +19,7 @@ class FakeStream extends EventEmitter implements LogStream {
     this.lines.push(line);
   }
 
-  /** So much is read of what was written; the stream says so once all is. */
+  /** This much of what was written has been read; the stream drains once all of it is. */
   read(characters = this.#written): void {
     this.#written -= characters;
     if (this.#written === 0) this.emit('drain');
@@ -38,7 +38,7 @@ function written(over: Partial<LogOptions>, act: (log: ReturnType<typeof createL
 
 const FIELDS = { account: 'MASTER', label: 'close all', pid: 7, nonce: undefined };
 
-test('a person is shown the severity as a word where it matters, and the fields behind the message', () => {
+test('a person sees the severity as a word if it matters, and the fields after the message', () => {
   const lines = written({ level: 'debug' }, (log) => {
     log.error('the disk failed');
     log.warn('look');
@@ -68,7 +68,7 @@ test('on a terminal a line begins as those of the commands do', () => {
   ]);
 });
 
-test('journald is told the severity by a prefix, in either format', () => {
+test('journald gets the severity as a prefix, in either format', () => {
   const act = (log: ReturnType<typeof createLog>) => {
     log.error('a');
     log.warn('b');
@@ -96,21 +96,21 @@ test('what is less severe than the level is not written', () => {
   expect(lines).toEqual(['warn: yes\n']);
 });
 
-test('nobody can forge a line by a line break, in a message or in a field', () => {
+test('a line break in a message or in a field cannot forge a line', () => {
   const forged = 'x\nerror: forged';
   const act = (log: ReturnType<typeof createLog>) => log.info(forged, { label: forged });
   expect(written({}, act)).toEqual(['x error: forged label="x\\nerror: forged"\n']);
   expect(written({ format: 'json' }, act)[0]?.trimEnd()).not.toContain('\n');
 });
 
-test('a value that is no plain word is quoted, and what would end the quotes is escaped', () => {
+test('a value that is not a plain word is quoted, and what would end the quotes is escaped', () => {
   const lines = written({}, (log) => log.info('call', { a: 'grid bot', b: 'x"y\\z', c: 'k=v', d: '' }));
   expect(lines).toEqual(['call a="grid bot" b="x\\"y\\\\z" c="k=v" d=""\n']);
 });
 
 const MEGABYTE = 1_048_576;
 
-test('while nobody reads, lines are dropped and not kept, and how many is told once all was read', () => {
+test('while no one reads, lines are dropped and not kept, and their number is logged once all was read', () => {
   const stream = new FakeStream();
   const log = logTo(stream);
   stream.unread = true;

@@ -32,13 +32,13 @@ function switchboardOf(machine: Machine): Switchboard {
   });
 }
 
-test('I8: who is paced when a write of the state lands is granted in time, although the write answered nobody', async () => {
+test('I8: a waiter that is paced when a write of the state lands is granted in time, although the write answered no request', async () => {
   const pacing = { max: 1, perSecond: 1 };
   const machine = Machine.unstarted({
     policies: { sequences: new Map(), of: () => ({ exchange: 'default', sequence: 'default', pacing }) },
   });
   machine.store.durable = { ...machine.store.durable, accounts: new Map() };
-  // Nobody knows what was used, so that its bucket counts as full.
+  // It is not known what was used, so its bucket counts as full.
   machine.accountsComplete = false;
   await machine.start();
   machine.store.held = true;
