@@ -101,6 +101,9 @@ _MINOR = 1
 _ADDITIONS = (
     ('next', 'unit', 1, 'protects'),
     ('next', 'key', 1, 'protects'),
+    ('refusals', None, 1, 'protects'),
+    ('refusals', 'after', 1, 'protects'),
+    ('refusals', 'limit', 1, 'protects'),
 )
 
 _GLOBAL, _ACCOUNT, _OFF = _EXCLUSION_POLICIES

@@ -27,9 +27,10 @@ import { type AcquireParams, Admission, type NextParams } from './leases/admissi
 import { type BrokerOptions, type BrokerParts, brokerPartsOf } from './leases/broker-parts.ts';
 import { Draws } from './leases/draws.ts';
 import { Grants } from './leases/grants.ts';
-import type { Client, LeaseLane } from './leases/lease.ts';
+import type { Client, Draw, LeaseLane, Waiter } from './leases/lease.ts';
 import { LeaseEnds } from './leases/lease-ends.ts';
 import { waitTimeout } from './leases/refusals.ts';
+import { traceDisconnected, traceRefusal } from './leases/refuse.ts';
 import { Restart, type Resumed } from './leases/restart.ts';
 import { WaitingRoom } from './leases/waiting-room.ts';
 import {
@@ -43,7 +44,7 @@ import {
 import type { AdvanceParams } from './operator/operator-plans.ts';
 import type { Peer, RequestId, Token } from './ports.ts';
 import { metricsOf } from './reports/metrics.ts';
-import { type CallsAsked, callsPage, type EventsAsked, eventsPage } from './reports/record-pages.ts';
+import { type CallsAsked, callsPage, type EventsAsked, eventsPage, refusalsPage } from './reports/record-pages.ts';
 import { statusOf } from './reports/status.ts';
 import { whyOf } from './reports/why.ts';
 
@@ -180,7 +181,7 @@ export class Broker {
 
   /** The client is gone: its leases end at once, and its waiters are never granted (I6). */
   disconnect(client: Client): void {
-    for (const waiting of client.waiting.values()) if (waiting.kind === 'draw') this.#room.drop(waiting);
+    for (const waiting of client.waiting.values()) if (waiting.kind === 'draw') this.#leave(waiting);
     this.abandon(client);
   }
 
@@ -193,7 +194,7 @@ export class Broker {
     for (const waiting of client.waiting.values()) {
       if (waiting.kind === 'draw') continue;
       lanes.add(waiting.lane);
-      this.#room.drop(waiting);
+      this.#leave(waiting);
     }
     for (const lease of client.leases) {
       lanes.add(lease.lane);
@@ -300,8 +301,23 @@ export class Broker {
     return eventsPage(this.#parts, asked);
   }
 
+  refusals(asked: EventsAsked) {
+    return refusalsPage(this.#parts, asked);
+  }
+
+  /** Remembers that a request was refused before it reached the broker. */
+  traceRefusal(client: Client, refusal: Refusal): void {
+    traceRefusal(this.#parts, client, refusal, { account: undefined });
+  }
+
   why(accountName: string) {
     return whyOf(this.#parts, accountName);
+  }
+
+  /** Lets a request go whose client is gone. */
+  #leave(waiting: Waiter | Draw): void {
+    this.#room.drop(waiting);
+    traceDisconnected(this.#parts, waiting);
   }
 
   /** After a write of the state: serves what waited for it. */

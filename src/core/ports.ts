@@ -1,4 +1,4 @@
-import type { Refusal } from '../errors.ts';
+import type { ErrorCode, Refusal } from '../errors.ts';
 import type { ExclusionPolicy, LeaseEnd, Outcome, Priority, RevokeReason, Unit } from '../terms.ts';
 
 declare const nonceBrand: unique symbol;
@@ -208,6 +208,8 @@ export interface Observer {
   drawn?(account: string, nonce: Nonce, count: number): void;
   /** A call has ended, or its outcome was told `late`, after its end. May be left out. */
   ended?(call: ObservedEnd): void;
+  /** A request has ended without a nonce or lease. May be left out. */
+  refused?(refusal: ObservedRefusal): void;
 }
 
 /** How a call ended. `lane` is what was exclusive, if anything was. Times are in milliseconds. */
@@ -223,6 +225,25 @@ export interface ObservedEnd extends ObservedCall {
   readonly ended: LeaseEnd;
   readonly outcome: Outcome;
   readonly late: boolean;
+}
+
+/**
+ * A request for a nonce or a lease that ended without one: it was refused, or cancelled by its client, or its client went
+ * away while it waited (DISCONNECTED).
+ */
+export interface ObservedRefusal {
+  /** Undefined if the request named none. */
+  readonly account: string | undefined;
+  /** Whether the state knows the account. */
+  readonly isKnown: boolean;
+  readonly code: ErrorCode | 'DISCONNECTED';
+  /** What the client was told, or would have been. */
+  readonly text: string;
+  readonly holder: string | undefined;
+  readonly pid: number | undefined;
+  readonly label: string | undefined;
+  /** 0 if it was refused at once. */
+  readonly waitedMs: number;
 }
 
 /** A call as a log names it. */

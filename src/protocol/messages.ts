@@ -58,6 +58,7 @@ export type Request =
       readonly account: string | undefined;
     }
   | { readonly method: 'events'; readonly after: number | undefined; readonly limit: number }
+  | { readonly method: 'refusals'; readonly after: number | undefined; readonly limit: number }
   | AdvanceRequest
   | { readonly method: 'pause'; readonly account: string }
   | { readonly method: 'resume-account'; readonly account: string }
@@ -235,6 +236,11 @@ export interface StatusResult {
   }[];
   readonly accounts: readonly AccountStatus[];
   readonly lanes: readonly LaneStatus[];
+  /**
+   * The series of refusals that have gone on within the last ten minutes, the latest first. A daemon before 0.2 leaves
+   * this out.
+   */
+  readonly refusals?: readonly RefusalsStatus[];
   readonly durability: {
     /** `slow`: a write has been under way for over a second; calls go on below the durable ceiling. */
     readonly state: 'durable' | 'slow' | 'retrying';
@@ -248,6 +254,25 @@ export interface StatusResult {
     /** How far the wall clock is from where it should be by the time since boot. */
     readonly offMs: number;
   };
+}
+
+/** Requests of one account that ended without a nonce or lease with the same code. */
+export interface RefusalsStatus {
+  /** Null for all accounts that are not told apart, and for requests that named none. */
+  readonly account: string | null;
+  /** A code of the protocol; DISCONNECTED if the client went away while it waited. */
+  readonly code: string;
+  readonly count: number;
+  /** From the first of them to the last. */
+  readonly forMs: number;
+  /** How long ago the last of them was. */
+  readonly agoMs: number;
+  readonly longestWaitMs: number;
+  /** What the last of them named, and what asked. */
+  readonly lastAccount: string | null;
+  readonly holder: string | null;
+  readonly pid: number | null;
+  readonly label: string | null;
 }
 
 export interface SequenceStatus {
@@ -375,6 +400,16 @@ export interface EventsResult extends PageResult {
   readonly events: readonly EventRecord[];
 }
 
+/** What was refused within one second, by account and code. */
+export interface RefusalsRecord extends RefusalsStatus {
+  readonly serial: number;
+}
+
+/** The earliest first. The daemon remembers the last 2,000. */
+export interface RefusalsResult extends PageResult {
+  readonly refusals: readonly RefusalsRecord[];
+}
+
 /** `counts` has one element more than `boundsMs`, for what was longer than the last bound. It is not cumulative. */
 export interface HistogramResult {
   readonly counts: readonly number[];
@@ -424,6 +459,8 @@ export interface WhyResult {
   readonly paused: boolean;
   /** Whether it has ever drawn a nonce here. */
   readonly isKnown: boolean;
+  /** As in `status`, with what the client was told last. A daemon before 0.2 leaves this out. */
+  readonly refusals?: readonly (RefusalsStatus & { readonly text: string })[];
   /** As in `status`; null for an account that is not in use. */
   readonly status: AccountStatus | null;
   /** Its last calls, the latest first, at most 100. */

@@ -143,6 +143,10 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
     after: optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
     limit: withDefault(wholeNumber(1, MAX_PAGE), DEFAULT_PAGE),
   }),
+  refusals: method<FieldsOf<'refusals'>>({
+    after: optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+    limit: withDefault(wholeNumber(1, MAX_PAGE), DEFAULT_PAGE),
+  }),
   pause: method<FieldsOf<'pause'>>({ account: required(ACCOUNT) }),
   'resume-account': method<FieldsOf<'resume-account'>>({ account: required(ACCOUNT) }),
   advance: method<AdvanceFields>(

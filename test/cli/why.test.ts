@@ -4,6 +4,7 @@ import { PLAIN } from '../../src/cli/status/how-to-type.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../src/protocol/messages.ts';
 import { UNPAINTED } from '../fixtures/command-line.ts';
 import { type FakeSocket, fakeSocket, told } from './fake-socket.ts';
+import { refusalsOf } from './status/statuses.ts';
 
 const call = (over: Partial<WhyCall> = {}): WhyCall => ({
   account: 'MASTER',
@@ -149,4 +150,18 @@ test('--json prints the answer as it came, nonces as strings, and no more calls 
   const answer = JSON.parse(stdout);
   expect(answer.calls).toHaveLength(2);
   expect(answer).toMatchObject({ account: 'MASTER', rejected: null, calls: [{ nonce: '1795365006294000000' }, {}] });
+});
+
+test('what was refused lately is listed with what the client was told last', () => {
+  const refused = refusalsOf({ count: 200, forMs: 200_000 });
+  const lines = linesOf(
+    result({ refusals: [{ ...refused, text: 'the key is known as USER:bob' }] }),
+    10,
+    PLAIN,
+    UNPAINTED,
+  );
+  expect(lines.join('\n')).toContain(
+    '\n\n! account MASTER was refused 200 times within 3 min 20 s, 2.0 s ago: KEY_MISMATCH, by grid-bot (pid 4711)\n' +
+      '    the key is known as USER:bob',
+  );
 });

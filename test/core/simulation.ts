@@ -337,6 +337,8 @@ export class Machine {
   /** When `expire` is called next: by what the broker has announced, and not by asking it, as the daemon does. */
   #dueMs = Infinity;
   #boots = 0;
+  /** What the broker has remembered as refused, and not told yet. */
+  #traced: string | undefined;
 
   private constructor(options: MachineOptions) {
     this.notes = new SimulatedNotes((event) => this.hear(event));
@@ -482,6 +484,11 @@ export class Machine {
   }
 
   hear(event: Sent): void {
+    if (event.kind === 'answer' && event.answer.kind === 'refused') {
+      const { code } = event.answer.refusal;
+      if (this.#traced !== code) throw new Error(`${code} was told and has left no trace`);
+      this.#traced = undefined;
+    }
     this.sent.push(event);
     this.listen(event);
   }
@@ -490,6 +497,9 @@ export class Machine {
     return {
       observe: ({ kind }) => this.hear({ kind: 'observed', what: kind }),
       failed: () => this.hear({ kind: 'observed', what: 'failed' }),
+      refused: ({ code }) => {
+        this.#traced = code;
+      },
     };
   }
 }

@@ -36,6 +36,7 @@ describe('a daemon in trouble', () => {
       const { token } = await trader.ask('acquire', { account: 'QUARANTINED' });
       await trader.ask('release', { token, outcome: 'invalid-nonce' });
     }
+    trader.request('acquire', { account: 'QUARANTINED', label: 'hedge' });
     await nonced('pause', 'USER:dave');
     await trader.ask('acquire', { account: 'MASTER', label: 'close all', ttlMs: 600_000 });
     poller.request('acquire', { account: 'PACED', label: 'balance', priority: 'background', waitMs: 600_000 });
@@ -57,6 +58,9 @@ describe('a daemon in trouble', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(
       /^! account QUARANTINED is quarantined: its nonces are rejected, .*\n {4}nonced why QUARANTINED/m,
+    );
+    expect(stdout).toMatch(
+      /^- account QUARANTINED was refused once, .* ago: QUARANTINED, by copy-trader \(pid 4711, hedge\)$/m,
     );
     expect(stdout).toMatch(/^! account USER:dave is paused\n {4}nonced resume USER:dave --socket .*$/m);
     expect(stdout.split('\n').at(-2)).toBe(`next: nonced why QUARANTINED --socket ${place.socket}`);

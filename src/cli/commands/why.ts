@@ -5,6 +5,7 @@ import { formatDuration } from '../../durations.ts';
 import { processText } from '../../process-text.ts';
 import type { AccountStatus, WhyCall, WhyResult } from '../../protocol/messages.ts';
 import { type HowToType, howToTypeHere } from '../status/how-to-type.ts';
+import { textOf } from '../status/refusal-findings.ts';
 import { tableOf } from '../terminal/table.ts';
 import type { Paint, Terminal } from '../terminal/terminal.ts';
 
@@ -49,6 +50,7 @@ export function linesOf(result: WhyResult, count: number, type: HowToType, paint
       rejected.before === null ? 'before    no earlier call is known' : `before    ${told(rejected.before, account)}`,
     );
   }
+  lines.push(...refusalLines(result.refusals ?? [], paint));
   const shown = calls.slice(0, count);
   if (shown.length > 0) {
     const [heading = '', ...rows] = tableOf([HEADING, ...shown.map(rowOf)]);
@@ -58,6 +60,12 @@ export function linesOf(result: WhyResult, count: number, type: HowToType, paint
     });
   }
   return lines;
+}
+
+/** Lists what was refused within the last ten minutes, each code with what the client was told last. */
+function refusalLines(refusals: NonNullable<WhyResult['refusals']>, paint: Paint): string[] {
+  if (refusals.length === 0) return [];
+  return ['', ...refusals.flatMap((each) => [paint('yellow', `! ${textOf(each)}`), `    ${each.text}`])];
 }
 
 const HEADING = ['AGO', 'holder', 'pid', 'label', 'priority', 'nonce', 'waited', 'held', 'ended', 'outcome'];

@@ -1,5 +1,6 @@
 import type { StatusResult } from '../../protocol/messages.ts';
-import { findings, LONG_LEAD_MS, LONG_WAIT_MS } from './findings.ts';
+import { LONG_WAIT_MS } from './finding.ts';
+import { findings, LONG_LEAD_MS } from './findings.ts';
 import type { Reading } from './reading.ts';
 
 /** The exit codes of monitoring plugins. */

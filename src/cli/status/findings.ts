@@ -1,22 +1,11 @@
 import { formatDuration } from '../../durations.ts';
 import { processText } from '../../process-text.ts';
 import type { AccountStatus, LaneStatus, StatusResult } from '../../protocol/messages.ts';
+import { type Finding, LONG_WAIT_MS } from './finding.ts';
 import { type HowToType, PLAIN } from './how-to-type.ts';
-
-/** 2: look now. 1: look soon. 0: worth knowing, and no reason for an alarm. */
-export type Severity = 0 | 1 | 2;
-
-/** Something unusual: the fact, and what to do about it. */
-export interface Finding {
-  readonly severity: Severity;
-  readonly text: string;
-  readonly todo: string;
-  /** The command that shows more of it and changes nothing, if there is one. */
-  readonly next: string | undefined;
-}
+import { ofRefusals } from './refusal-findings.ts';
 
 export const LONG_LEAD_MS = 60_000;
-export const LONG_WAIT_MS = 10_000;
 /** A call that was held for longer has a line in the daemon's log, too. */
 const LONG_HOLD_MS = 5_000;
 const DAY_MS = 86_400_000;
@@ -43,6 +32,7 @@ export function findings(status: StatusResult, { unlisted = [], type = PLAIN }: 
     ...status.sequences.flatMap((sequence) => ofSequence(sequence, type)),
     ...status.lanes.flatMap((lane) => ofWaiters(lane, status.exclusive, type)),
     ...status.accounts.flatMap((account) => ofRejected(account, type)),
+    ...(status.refusals ?? []).flatMap((refusals) => ofRefusals(refusals, type)),
     ...status.lanes.flatMap((lane) => ofHolders(lane, type)),
   ];
   return found.sort((a, b) => b.severity - a.severity);

@@ -15,6 +15,7 @@ import type { Grants } from './grants.ts';
 import { refusalOfKey, refusalOfUnit } from './key-and-unit.ts';
 import type { Client, Waiter } from './lease.ts';
 import { CANCELLED, DRAINING, full, LEASE_LOST, waitTimeout } from './refusals.ts';
+import { refuse } from './refuse.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** A waiter that only a write of the ceiling keeps from its grant waits at least this long, however short its `waitMs`. */
@@ -77,7 +78,7 @@ export class Admission {
     const nowMs = clock.monotonicMs();
     const refused = this.#refusalOf(client, account, params, nowMs) ?? this.#room.noRoomFor(client);
     if (refused !== undefined) {
-      client.peer.refused(id, refused);
+      refuse(this.#parts, client, id, refused, params);
       return;
     }
     const { priority } = params;
@@ -122,7 +123,7 @@ export class Admission {
   next(client: Client, id: RequestId, { token, account: name, key, unit, cost, count }: NextParams): void {
     const lease = this.#parts.leases.own(client, token);
     if (lease === undefined) {
-      client.peer.refused(id, LEASE_LOST);
+      refuse(this.#parts, client, id, LEASE_LOST, { account: name });
       return;
     }
     const account = this.#admit(client, id, name ?? lease.account.name);
@@ -132,28 +133,23 @@ export class Admission {
   cancel(client: Client, id: RequestId): void {
     const waiting = client.waiting.get(id);
     if (waiting === undefined || !this.#parts.phase.isGranting) return;
-    this.#room.drop(waiting);
-    client.peer.refused(id, CANCELLED);
+    this.#room.refuse(waiting, CANCELLED);
     if (waiting.kind === 'waiter') this.#grants.pump(waiting.lane);
   }
 
   /** Returns the account of a new request, or refuses the request if it may not come in. */
   #admit(client: Client, id: RequestId, accountName: string): Account | undefined {
     const { accounts, clock, limits, phase } = this.#parts;
-    if (!phase.isGranting) {
-      client.peer.refused(id, SHUTTING_DOWN);
-      return undefined;
-    }
+    const no = (why: Refusal): undefined => {
+      refuse(this.#parts, client, id, why, { account: accountName });
+    };
+    if (!phase.isGranting) return no(SHUTTING_DOWN);
     if (client.waiting.has(id)) {
-      client.peer.refused(
-        id,
-        refusal('BAD_REQUEST', `request id ${id} is still waiting; give every request its own id`),
-      );
-      return undefined;
+      return no(refusal('BAD_REQUEST', `request id ${id} is still waiting; give every request its own id`));
     }
-    const account = accounts.getOrAdd(accountName, clock.monotonicMs());
-    if (account === undefined) client.peer.refused(id, full(`${limits.accounts} accounts are busy already`));
-    return account;
+    return (
+      accounts.getOrAdd(accountName, clock.monotonicMs()) ?? no(full(`${limits.accounts} accounts are busy already`))
+    );
   }
 
   /** Returns why an `acquire` of the account is refused at once, if so. */

@@ -21,6 +21,7 @@ import type {
 import { Histogram } from '../record/histogram.ts';
 import { RecentCalls } from '../record/recent-calls.ts';
 import { RecentEvents } from '../record/recent-events.ts';
+import { RecentRefusals } from '../record/recent-refusals.ts';
 import { LaneMap } from './lane-map.ts';
 import type { Due } from './lease.ts';
 import { LeaseTable } from './lease-table.ts';
@@ -66,6 +67,7 @@ export interface BrokerParts {
   readonly drain: Drain;
   readonly recentCalls: RecentCalls;
   readonly recentEvents: RecentEvents;
+  readonly recentRefusals: RecentRefusals;
   /** How long the calls that have ended had waited, and how long they lasted. */
   readonly waits: Histogram;
   readonly holds: Histogram;
@@ -112,6 +114,7 @@ export function brokerPartsOf(options: BrokerOptions, onWritten: (failure: Error
     drain: new Drain(),
     recentCalls: new RecentCalls(),
     recentEvents,
+    recentRefusals: new RecentRefusals(),
     waits: new Histogram(),
     holds: new Histogram(),
     observer,

@@ -15,6 +15,7 @@ import type { Grants } from './grants.ts';
 import { refusalOfKey, refusalOfUnit } from './key-and-unit.ts';
 import type { Client, Draw, Lease, UnderLease } from './lease.ts';
 import { LEASE_LOST, nestedLane } from './refusals.ts';
+import { askedBy, refuse } from './refuse.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 export class Draws {
@@ -30,13 +31,14 @@ export class Draws {
 
   /** Tells the client `drawn` or `refused`, now or when the ceiling is durable. */
   draw(client: Client, id: RequestId, account: Account, count: number, under: Draw['under']): void {
-    const draw: Draw = { kind: 'draw', client, id, account, count, under };
+    const sinceMs = this.#parts.clock.monotonicMs();
+    const draw: Draw = { kind: 'draw', client, id, account, count, sinceMs, under };
     if (this.#room.draws.size === 0 || !this.#isAwaited(account.sequence)) {
       if (this.#drawNow(draw)) return;
     }
     const noRoom = this.#room.noRoomFor(client);
     if (noRoom !== undefined) {
-      client.peer.refused(id, noRoom);
+      refuse(this.#parts, client, id, noRoom, askedBy(draw));
       return;
     }
     this.#room.add(draw);
@@ -66,24 +68,15 @@ export class Draws {
     // Looked at again: while the draw waited, its account may have been paused or used up its pace, and the lease may have
     // moved to another lane.
     const refused = under === undefined ? bareRefusal(account) : this.#uncovered(draw, under, nowMs);
-    if (refused !== undefined) {
-      client.peer.refused(id, refused);
-      return true;
-    }
+    if (refused !== undefined) return this.#refuse(draw, refused);
     if (!account.enlisted) {
       const enlisting = ledger.enlist(account);
       if (enlisting === 'under-way') return false;
-      if (enlisting === 'crowded') {
-        client.peer.refused(id, CROWDED);
-        return true;
-      }
+      if (enlisting === 'crowded') return this.#refuse(draw, CROWDED);
     }
     const taken = ledger.take(account.sequence, count);
     if (taken.kind === 'needs-ceiling') return false;
-    if (taken.kind === 'exhausted') {
-      client.peer.refused(id, exhausted(account.sequence));
-      return true;
-    }
+    if (taken.kind === 'exhausted') return this.#refuse(draw, exhausted(account.sequence));
     account.nonces += count;
     account.usedAtMs = nowMs;
     const last = (taken.nonce + BigInt(count - 1)) as Nonce;
@@ -102,6 +95,11 @@ export class Draws {
     client.peer.drawn(id, taken.nonce, count);
     observer.drawn?.(account.name, taken.nonce, count);
     if (isProbe) this.#grants.sweep((other) => other === account || other.exchange === account.exchange);
+    return true;
+  }
+
+  #refuse(draw: Draw, why: Refusal): true {
+    refuse(this.#parts, draw.client, draw.id, why, askedBy(draw));
     return true;
   }
 

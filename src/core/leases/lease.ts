@@ -42,6 +42,7 @@ export interface Draw {
   readonly id: RequestId;
   readonly account: Account;
   readonly count: number;
+  readonly sinceMs: number;
   /** Undefined for a bare nonce. */
   readonly under: UnderLease | undefined;
 }

@@ -7,6 +7,7 @@ import type { Refusal } from '../../errors.ts';
 import type { BrokerParts } from './broker-parts.ts';
 import type { Client, Draw, SlowWrite, Waiter } from './lease.ts';
 import { full } from './refusals.ts';
+import { askedBy, refuse } from './refuse.ts';
 
 export class WaitingRoom {
   /** Draws that wait for a ceiling, in the order of their arrival. */
@@ -59,7 +60,7 @@ export class WaitingRoom {
   /** Removes a waiter or draw and tells it why. Returns false, so that a check can end with it. */
   refuse(waiting: Waiter | Draw, why: Refusal): false {
     this.drop(waiting);
-    waiting.client.peer.refused(waiting.id, why);
+    refuse(this.#parts, waiting.client, waiting.id, why, askedBy(waiting));
     return false;
   }
 

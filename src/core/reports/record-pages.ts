@@ -1,6 +1,7 @@
 /** What is remembered of calls and events, a page at a time, for a program that reads on from where it stopped. */
 import type { BrokerParts } from '../leases/broker-parts.ts';
 import type { Page } from '../record/ring.ts';
+import { describedRefusals } from './refusals.ts';
 import { described } from './why.ts';
 
 export interface EventsAsked {
@@ -42,6 +43,16 @@ export function eventsPage({ clock, recentEvents }: BrokerParts, { after, limit 
       text,
       agoMs: Math.round(nowMs - atMs),
     })),
+    ...readOn(page),
+  };
+}
+
+/** Returns what was refused, added up by second, account and code. */
+export function refusalsPage({ clock, recentRefusals }: BrokerParts, { after, limit }: EventsAsked) {
+  const nowMs = clock.monotonicMs();
+  const page = recentRefusals.seconds.after(after, limit);
+  return {
+    refusals: page.items.map(({ serial, item }) => ({ serial, ...describedRefusals(item, nowMs) })),
     ...readOn(page),
   };
 }

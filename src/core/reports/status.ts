@@ -2,6 +2,7 @@ import type { Account } from '../accounts/account.ts';
 import type { BrokerParts } from '../leases/broker-parts.ts';
 import { leftMs } from '../leases/lease.ts';
 import { firstOf, LISTED } from '../record/listed.ts';
+import { describedRefusals } from './refusals.ts';
 
 /** What the parts do not know of themselves. */
 export interface StatusExtras {
@@ -13,7 +14,7 @@ export interface StatusExtras {
 
 /** Returns what an operator wants to see: at most 100 of a kind, and never a token. */
 export function statusOf(parts: BrokerParts, { waiting, grants, configurationProblem }: StatusExtras) {
-  const { startedAtMs, accounts, lanes, leases, ledger, drain } = parts;
+  const { startedAtMs, accounts, lanes, leases, ledger, drain, recentRefusals } = parts;
   const nowMs = parts.clock.monotonicMs();
   const { sequences, durability, clock } = ledger.status();
   const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
@@ -69,6 +70,7 @@ export function statusOf(parts: BrokerParts, { waiting, grants, configurationPro
         paced: queue?.parked ?? false,
       })),
     })),
+    refusals: firstOf(recentRefusals.lately(nowMs), (sum) => describedRefusals(sum, nowMs)),
     durability,
     clock,
   };

@@ -3,18 +3,24 @@ import { firstOf } from '../record/listed.ts';
 import type { EndedCall, RecentCalls } from '../record/recent-calls.ts';
 import { recordOf } from './account-record.ts';
 import { type AccountRecord, latestRejected } from './evidence.ts';
+import { describedRefusals } from './refusals.ts';
 import { statusOfAccount } from './status.ts';
 import { verdictOn } from './verdict.ts';
 
 /** Returns the answer to `why`: an account's last calls, the cause of a rejected nonce, and how the account stands. */
 export function whyOf(parts: BrokerParts, accountName: string) {
-  const { accounts, clock, ledger, recentCalls } = parts;
+  const { accounts, clock, ledger, recentCalls, recentRefusals } = parts;
   const nowMs = clock.monotonicMs();
   const account = accounts.get(accountName);
   return {
     ...explained(recordOf(parts, accountName), recentCalls, nowMs),
     paused: ledger.isPaused(accountName),
     isKnown: ledger.isKnown(accountName),
+    refusals: recentRefusals
+      .lately(nowMs)
+      // Accounts that are not told apart are found by the last one at least.
+      .filter(({ account, last }) => (account ?? last.account) === accountName)
+      .map((sum) => ({ ...describedRefusals(sum, nowMs), text: sum.last.text })),
     status: account === undefined ? null : statusOfAccount(account, nowMs),
   };
 }

@@ -18,6 +18,7 @@ import {
   type NonceResult,
   type PauseResult,
   PROTOCOL,
+  type RefusalsResult,
   type ReleaseResult,
   type RenewResult,
   type Request,
@@ -109,7 +110,7 @@ export class Connection implements Peer {
     } catch (error) {
       if (!(error instanceof BrokenStream)) throw error;
       if (this.#scanner.encoding === 'msgpack') this.#codec = msgpackRpc;
-      this.#send(this.#codec.refusal(undefined, error.refusal));
+      this.#refuseHere(undefined, error.refusal);
       this.#close();
     }
   }
@@ -178,7 +179,7 @@ export class Connection implements Peer {
     switch (message.kind) {
       case 'request': {
         const request = checkRequest(message.method, message.params);
-        if (isRefusal(request)) this.refused(message.id, request);
+        if (isRefusal(request)) this.#refuseHere(message.id, request);
         else this.#ask(message.id, request);
         break;
       }
@@ -189,13 +190,11 @@ export class Connection implements Peer {
         break;
       }
       case 'malformed':
-        this.#refuse(message.id, message.refusal);
+        this.#refuseHere(message.id, message.refusal);
         break;
       case 'answer':
       case 'error':
-        this.#send(
-          this.#codec.refusal(undefined, refusal('BAD_REQUEST', 'an answer came, but the daemon asked nothing')),
-        );
+        this.#refuseHere(undefined, refusal('BAD_REQUEST', 'an answer came, but the daemon asked nothing'));
         break;
     }
   }
@@ -213,7 +212,7 @@ export class Connection implements Peer {
     const { broker } = this.#around;
     const client = this.#client;
     if (ADMIN_METHODS.has(request.method) && this.#role !== 'admin') {
-      this.refused(id, refusal('FORBIDDEN', `${request.method} is for operators only; ask on admin.sock`));
+      this.#refuseHere(id, refusal('FORBIDDEN', `${request.method} is for operators only; ask on admin.sock`));
       return;
     }
     switch (request.method) {
@@ -232,7 +231,7 @@ export class Connection implements Peer {
       case 'renew': {
         const renewed = broker.renew(client, request.token as Token, request.ttlMs);
         if (typeof renewed === 'number') this.#answer<RenewResult>(id, { ttlMs: renewed });
-        else this.refused(id, renewed);
+        else this.#refuseHere(id, renewed);
         break;
       }
       case 'release':
@@ -241,7 +240,7 @@ export class Connection implements Peer {
         });
         break;
       case 'cancel':
-        this.refused(id, refusal('BAD_REQUEST', 'cancel is a notification; send it without an id of its own'));
+        this.#refuseHere(id, refusal('BAD_REQUEST', 'cancel is a notification; send it without an id of its own'));
         break;
       case 'status':
         this.#answer<StatusResult>(id, this.#status());
@@ -261,6 +260,9 @@ export class Connection implements Peer {
         break;
       case 'events':
         this.#answer<EventsResult>(id, broker.events(request));
+        break;
+      case 'refusals':
+        this.#answer<RefusalsResult>(id, broker.refusals(request));
         break;
       case 'drain':
         this.#answer<ChangeResult>(id, broker.setDraining(request.draining));
@@ -283,7 +285,10 @@ export class Connection implements Peer {
   #hello(id: RequestId, { name, pid, session }: Request & { method: 'hello' }): void {
     const { broker, version, instance, epoch, waitingPerClient } = this.#around;
     if (this.#saidHello) {
-      this.refused(id, refusal('BAD_REQUEST', 'hello was said already; open another connection for another session'));
+      this.#refuseHere(
+        id,
+        refusal('BAD_REQUEST', 'hello was said already; open another connection for another session'),
+      );
       return;
     }
     this.#saidHello = true;
@@ -335,6 +340,12 @@ export class Connection implements Peer {
 
   #answer<R extends object>(id: RequestId, result: R): void {
     this.#send(this.#codec.answer(id, result));
+  }
+
+  /** Refuses what did not get to an account. */
+  #refuseHere(id: RequestId | undefined, refusal: Refusal): void {
+    this.#around.broker.traceRefusal(this.#client, refusal);
+    this.#refuse(id, refusal);
   }
 
   #refuse(id: RequestId | undefined, refusal: Refusal): void {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { findings } from '../../../src/cli/status/findings.ts';
 import type { StatusResult } from '../../../src/protocol/messages.ts';
-import { accountOf, holderOf, laneOf, sequenceOf, statusOf, waiterOf } from './statuses.ts';
+import { accountOf, holderOf, laneOf, refusalsOf, sequenceOf, statusOf, waiterOf } from './statuses.ts';
 
 test('of a daemon that is well there is nothing to say', () => {
   const status = statusOf({
@@ -10,6 +10,11 @@ test('of a daemon that is well there is nothing to say', () => {
     sequences: [sequenceOf(), sequenceOf({ name: 'counted', leadMs: null }), sequenceOf({ leadMs: 60_000 })],
   });
   expect(findings(status)).toEqual([]);
+});
+
+test('a short wait that its client took back is nothing unusual, and neither is a restart', () => {
+  const refusals = ['CANCELLED', 'DISCONNECTED', 'SHUTTING_DOWN'].map((code) => refusalsOf({ code }));
+  expect(findings(statusOf({ refusals }))).toEqual([]);
 });
 
 const unusual: readonly (readonly [
@@ -54,6 +59,48 @@ const unusual: readonly (readonly [
     /the exchange has locked its key out, the next call is tried$/,
     /nonced resume A/,
     { accounts: [accountOf('A', { breaker: { openFor: 'locked-out', probeInMs: 0 } })] },
+  ],
+  [
+    'a key under two labels',
+    1,
+    /account MASTER was refused 200 times within 3 min 20 s, 2.0 s ago: KEY_MISMATCH, by grid-bot \(pid 4711\)$/,
+    /use one label for the key in all bots; nonced why MASTER shows the message/,
+    { refusals: [refusalsOf({ count: 200, forMs: 200_000 })] },
+  ],
+  [
+    'waits that ran out',
+    1,
+    /refused 15 times .*: WAIT_TIMEOUT, after up to 30.0 s, by grid-bot \(pid 4711, AddOrder\)$/,
+    /nonced timeline/,
+    { refusals: [refusalsOf({ code: 'WAIT_TIMEOUT', count: 15, longestWaitMs: 30_000, label: 'AddOrder' })] },
+  ],
+  [
+    'lanes that are not free at once',
+    0,
+    /account MASTER was refused once, 2.0 s ago: WAIT_TIMEOUT, by/,
+    /nonced timeline/,
+    { refusals: [refusalsOf({ code: 'WAIT_TIMEOUT' })] },
+  ],
+  [
+    'calls that a quarantine refused',
+    0,
+    /account MASTER was refused 36 times .*: QUARANTINED/,
+    /these calls were not made/,
+    { refusals: [refusalsOf({ code: 'QUARANTINED', count: 36 })] },
+  ],
+  [
+    'accounts that are not told apart',
+    1,
+    /requests that cannot be told apart \(the last for order-7\) were refused 492 times .*: LIMIT/,
+    /a bot that asks for too much/,
+    { refusals: [refusalsOf({ account: null, lastAccount: 'order-7', code: 'LIMIT', count: 492 })] },
+  ],
+  [
+    'a long wait that its client took back',
+    0,
+    /CANCELLED, after up to 4 min 0 s/,
+    /see what held the lane/,
+    { refusals: [refusalsOf({ code: 'CANCELLED', longestWaitMs: 240_000 })] },
   ],
   ['a drain', 1, /draining for 12.0 s: only urgent/, /nonced drain --off/, { drainingForMs: 12_000 }],
   ['a paused account', 1, /account A is paused/, /nonced resume A/, { paused: ['A'] }],
@@ -142,7 +189,7 @@ test('of the long waits, one for a call is named before one for a pace', () => {
 test('what to run next only looks: nothing in it changes the daemon', () => {
   for (const [what, , , , over] of unusual) {
     for (const { next } of findings(statusOf(over))) {
-      expect(next ?? '', what).toMatch(/^$|^timedatectl$|^nonced (why A|top|status --all|doctor)$/);
+      expect(next ?? '', what).toMatch(/^$|^timedatectl$|^nonced (why (A|MASTER)|top|status --all|doctor)$/);
     }
   }
 });

@@ -2,6 +2,7 @@ import type {
   AccountStatus,
   EndedCallRecord,
   LaneStatus,
+  RefusalsStatus,
   SequenceStatus,
   StatusResult,
 } from '../../../src/protocol/messages.ts';
@@ -33,6 +34,22 @@ export function statusOf(over: Partial<StatusResult> = {}): StatusResult {
     lanes: [],
     durability: { state: 'durable', problem: null, writes: 3 },
     clock: { state: 'followed', offMs: 0 },
+    ...over,
+  };
+}
+
+export function refusalsOf(over: Partial<RefusalsStatus> = {}): RefusalsStatus {
+  return {
+    account: 'MASTER',
+    code: 'KEY_MISMATCH',
+    count: 1,
+    forMs: 0,
+    agoMs: 2_000,
+    longestWaitMs: 0,
+    lastAccount: 'MASTER',
+    holder: 'grid-bot',
+    pid: 4711,
+    label: null,
     ...over,
   };
 }
