@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
-/** Why a process cannot be looked at here; undefined where it can. */
+/** Why a process cannot be inspected here; undefined if it can. */
 export const unaccountable = existsSync('/proc/self/schedstat') ? undefined : 'no /proc/PID/schedstat; run it on Linux';
 
 /** Processor time that all its threads have used, to the nanosecond: `/proc/PID/stat` counts in steps of 10 ms. */

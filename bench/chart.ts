@@ -19,7 +19,7 @@ export interface Point {
   readonly value: number;
 }
 
-/** Whatever was measured of these, by the number of clients in its name. */
+/** All that was measured of these, by the number of clients in its name. */
 const ROWS = [
   { title: 'Bare nonce', cases: /^nonce-(\d+)$/ },
   { title: 'Exclusive call, one lane', cases: /^call-(\d+)$/ },

@@ -4,7 +4,7 @@ import { tablesOf } from './report.ts';
 import { type Results, readResults } from './results.ts';
 import { asMarkdown, asText } from './tables.ts';
 
-/** Throws unless a run has brought all that a run must bring, whatever its figures. */
+/** Throws unless a run has all results that it must have, with any figures. */
 export function check(results: Results): void {
   const { peers, cells } = readResults(JSON.stringify(results));
   const idle = peers.filter(({ name }) => !cells.some(({ peer }) => peer === name));

@@ -1,4 +1,4 @@
-// Sends back whatever comes in on the Unix socket that is its argument.
+// Sends back all that comes in on the Unix socket that is its argument.
 import { createServer } from 'node:net';
 
 createServer((socket) => {

@@ -9,13 +9,13 @@ export interface Figures {
   readonly p99Us: number;
 }
 
-/** The value that `percent` of the sorted values lie at or below; NaN where there are none. */
+/** The value that `percent` of the sorted values lie at or below; NaN if there are none. */
 export function percentile(sorted: ArrayLike<number>, percent: number): number {
   const rank = Math.ceil((sorted.length * percent) / 100);
   return sorted[Math.max(0, rank - 1)] ?? Number.NaN;
 }
 
-/** The middle value, or the mean of the two in the middle; NaN where there are none. */
+/** The middle value, or the mean of the two in the middle; NaN if there are none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length / 2;

@@ -45,7 +45,7 @@ async function measured(options: Options): Promise<Results> {
   return results;
 }
 
-// Whatever is running by then is ended as the process exits.
+// All that still runs is ended when the process exits.
 for (const [signal, code] of Object.entries(SIGNAL_EXITS)) process.once(signal, () => process.exit(code));
 try {
   const options = readOptions(process.argv.slice(2));

@@ -50,7 +50,7 @@ async function stretch(
   const samples = await crew.sample({ fromNs, untilNs });
   const isHandOff = times === 'hand-off' && what === 'exclusive';
   const timesNs = isHandOff ? handOffs(samples) : samples.flatMap(({ latenciesNs }) => Array.from(latenciesNs));
-  // Whoever waits for a lane that is held does so as long as its holders please.
+  // A caller that waits for a lane waits for as long as its holders keep it.
   const waitingNs = isHandOff ? [] : samples.flatMap((sample) => Array.from(sample.waitingNs));
   return timesNs.length === 0 ? undefined : figuresOf(timesNs, waitingNs, (untilNs - fromNs) / 1e6);
 }

@@ -11,7 +11,7 @@ export interface Peer {
   readonly isDurable: boolean;
   /** Of no use to more than one process, so all its clients share one. */
   readonly inOneProcess?: true;
-  /** Why it cannot run here, and what brings it; undefined where it can. */
+  /** Why it cannot run here, and what to install; undefined if it can. */
   missing(): string | undefined;
   /** Starts its server, if it has one, with fresh state in `dir`. */
   start(dir: string): Promise<Server>;
@@ -29,7 +29,7 @@ export interface Server {
 }
 
 export interface Connection {
-  /** Resolves with a nonce that nobody else is given. */
+  /** Resolves with a nonce that no other caller gets. */
   nonce?(): Promise<bigint>;
   /** Waits for the lane, makes the call, which may be synchronous, and gives the lane back. No call of a lane overlaps another. */
   exclusive?(lane: number, call: (nonce: bigint) => Promise<void> | void): Promise<void>;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Generous, for the machine may be busy: who takes longer is stuck. */
+/** Generous, because the machine may be busy: a process that takes longer is stuck. */
 const READY_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 10_000;
 const LOOK_AGAIN_MS = 5;
@@ -12,13 +12,13 @@ const LOOK_AGAIN_MS = 5;
 const running = new Map<ChildProcess, NodeJS.Signals>();
 const directories = new Set<string>();
 
-// Whatever ends this process, an error or a Ctrl-C, ends what it started, and nothing else.
+// When this process ends, by an error or a Ctrl-C, what it started ends too, and nothing else.
 process.on('exit', () => {
   for (const [child, signal] of running) child.kill(signal);
   for (const directory of directories) remove(directory);
 });
 
-/** Removes a directory, though somebody who is about to end may still write to it. */
+/** Removes a directory, even if a process that is about to end still writes to it. */
 export function remove(directory: string): void {
   rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
 }
@@ -27,7 +27,7 @@ export function remove(directory: string): void {
 export function track(child: ChildProcess, atOnce: NodeJS.Signals = 'SIGKILL'): ChildProcess {
   running.set(child, atOnce);
   child.once('exit', () => running.delete(child));
-  // It could not be started: whoever waits for it is told.
+  // It could not be started: what waits for it rejects.
   child.once('error', () => running.delete(child));
   return child;
 }
@@ -69,7 +69,7 @@ export async function ready(child: ChildProcess, what: string, holds: () => Prom
   }
 }
 
-/** Runs a program to its end. Throws with what it said where it fails. */
+/** Runs a program to its end. Throws with what it printed if it fails. */
 export function run(file: string, args: readonly string[], options: { uid?: number; gid?: number } = {}): string {
   const { status, error, stdout, stderr } = spawnSync(file, args, { encoding: 'utf8', ...options });
   if (error !== undefined) throw error;
@@ -77,7 +77,7 @@ export function run(file: string, args: readonly string[], options: { uid?: numb
   return stdout.trim();
 }
 
-/** Where a program is, or undefined. */
+/** Returns the path of a program, or undefined. */
 export function find(program: string, ...further: readonly string[]): string | undefined {
   const path = [...(process.env['PATH'] ?? '').split(':'), ...further].join(':');
   const { status, stdout } = spawnSync('sh', ['-c', `command -v ${program}`], {

@@ -77,7 +77,7 @@ export const RESULTS = v.strictObject({
 export type Results = v.InferOutput<typeof RESULTS>;
 export type Cell = Results['cells'][number];
 
-/** Reads what a run has written. Throws where it is anything else. */
+/** Reads what a run has written. Throws if it is anything else. */
 export function readResults(json: string): Results {
   return v.parse(RESULTS, JSON.parse(json));
 }

@@ -35,7 +35,7 @@ const SHORT: Scale = {
   starts: 1,
 };
 
-/** The comparison: in each round every peer has its turn with every load, so that what disturbs the machine disturbs all. */
+/** The comparison: each round runs every peer with every load, so that what disturbs the machine disturbs all. */
 export async function compare(options: Options, progress: (text: string) => void): Promise<Results> {
   const { rounds, calls, isShort, parent } = options;
   const dir = temporaryDirectory(parent);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 const SRC = resolve('src');
 
-/** Who may import whom. Everybody may import the files at the top of src. */
+/** Which layer may import what. All may import the files at the top of src. */
 const MAY_IMPORT: Readonly<Record<string, readonly RegExp[]>> = {
   core: [/^core\//],
   protocol: [/^protocol\//],
@@ -137,7 +137,7 @@ test.each(Object.entries(ROOMS))(
   },
 );
 
-test('the files that everybody may import import no layer', () => {
+test('the files that all layers may import import no layer', () => {
   expect(local.filter(({ from, to }) => !from.includes('/') && to.includes('/'))).toEqual([]);
 });
 

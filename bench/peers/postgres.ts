@@ -9,7 +9,7 @@ const SETTINGS = [
   'listen_addresses=',
   'max_connections=200',
   // As they are by default, and here said: a nonce is answered when its record of the log is on disk. A sequence logs
-  // 32 values ahead, so that one turn in 32 waits for the disk.
+  // 32 values ahead, so that one call in 32 waits for the disk.
   'fsync=on',
   'synchronous_commit=on',
 ];
@@ -74,7 +74,7 @@ async function openPostgres(endpoint: string): Promise<Connection> {
     async exclusive(lane, call) {
       const { rows } = await client.query({ ...ACQUIRE, values: [lane] });
       await call(BigInt(rows[0].nonce));
-      // Pipelined: what follows on this connection comes after it, so nobody waits for the answer.
+      // Pipelined: what follows on this connection comes after it, so the answer is not awaited.
       client.query({ ...RELEASE, values: [lane] }).catch(() => client.end());
     },
   };

@@ -10,8 +10,8 @@ const COUNTER = 'nonce';
 const TTL_MS = 20_000;
 
 /**
- * The quickest lock that can be had from one server: a turn is handed to the longest waiter by the release itself, with
- * its nonce, so that nobody polls and nobody wakes in vain. KEYS: lane, its queue, the counter. ARGV: who asks, TTL.
+ * The quickest lock that can be had from one server: the release itself hands the lock to the longest waiter, with
+ * its nonce, so that no client polls or wakes in vain. KEYS: lane, its queue, the counter. ARGV: the client, TTL.
  */
 const ACQUIRE = `
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[3]) end
@@ -76,7 +76,7 @@ let clients = 0;
 
 async function openRedis(endpoint: string, outstanding: number): Promise<Connection> {
   const { Redis } = await import('ioredis');
-  // Sends what is asked in one turn of the event loop as one write: twice as quick for many, and slower for one.
+  // Sends the requests of one turn of the event loop as one write: twice as quick for many, and slower for one.
   const client = new Redis(endpoint, { enableAutoPipelining: outstanding > 1 }) as Scripted;
   await once(client, 'ready');
   client.defineCommand('acquireLane', { numberOfKeys: 3, lua: ACQUIRE });
@@ -89,7 +89,7 @@ async function openRedis(endpoint: string, outstanding: number): Promise<Connect
       const keys = [laneName(lane), `${laneName(lane)}:queue`, COUNTER] as const;
       const nonce = (await client.acquireLane(...keys, who, TTL_MS)) ?? (await client.blpop(who, 0))?.[1];
       await call(BigInt(nonce ?? -1));
-      // As with the daemon, nobody waits for the answer: what follows on this connection comes after it.
+      // As with the daemon, the answer is not awaited: what follows on this connection comes after it.
       client.releaseLane(...keys, who, TTL_MS).catch(() => client.disconnect());
     },
   };

@@ -55,7 +55,7 @@ async function openWorker(kind: string, state: string): Promise<Connection> {
       await call(BigInt(await answer()));
       stdin.write('\n');
     },
-    // At once: there may be nobody left who would give it the lane it waits for.
+    // At once: there may be no worker left that would give it the lane it waits for.
     close() {
       isClosing = true;
       return stop(worker, 'SIGKILL');

@@ -73,7 +73,7 @@ async function bareStartMs(): Promise<number> {
 async function measure(rounds: number, supervisor: Supervisor, nonced: Nonced): Promise<readonly Round[]> {
   const measured: Round[] = [];
   let last = 0n;
-  /** Makes one exclusive call and answers when it could begin. */
+  /** Makes one exclusive call and returns when it could begin. */
   const call = (): Promise<number> =>
     nonced.exclusive(({ nonce }) => {
       const grantedAtMs = performance.now();

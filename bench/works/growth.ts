@@ -19,7 +19,7 @@ export const waiters = (count: number): Case =>
     lanes: 1,
   });
 
-/** Ten callers, who go round so many accounts. */
+/** Ten callers that go round this many accounts. */
 export const accounts = (count: number): Case =>
   growthCase(`accounts-${count}`, `Exclusive call, ${count} accounts`, { outstanding: 1, lanes: count });
 

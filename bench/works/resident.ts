@@ -66,7 +66,7 @@ export interface Idle extends IdleScale {
   readonly residentMiB: number;
 }
 
-/** What a daemon costs that nobody asks for anything, with bots connected that have used it. */
+/** What an idle daemon costs, with bots connected that have used it. */
 export function measureIdle({ connections, seconds }: IdleScale, dir: string): Promise<Idle> {
   return withNonced(join(dir, 'idle'), async ({ endpoint, pid }) => {
     const clients = [];

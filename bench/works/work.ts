@@ -12,7 +12,7 @@ export interface Case {
   readonly name: string;
   /** As its table is headed. */
   readonly title: string;
-  /** What is timed, where it is not the call from asking to its end: from a release to the next one's having its grant. */
+  /** What is timed, if not the call from asking to its end: from a release until the next caller has its grant. */
   readonly times: 'call' | 'hand-off';
   /** Undefined: it is nothing for this peer. */
   load(peer: Peer): Shape | undefined;

@@ -15,7 +15,7 @@ const MEASURED = results({
   ],
 });
 
-/** The attributes of all elements of this name. Throws where the document is not well-formed. */
+/** The attributes of all elements of this name. Throws if the document is not well-formed. */
 function elements(document: string, name: string): Record<string, string>[] {
   const found: Record<string, string>[] = [];
   const parser = new SaxesParser();

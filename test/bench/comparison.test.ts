@@ -31,7 +31,7 @@ test('an absolute figure is the median of the rounds', () => {
   expect(absolute(measured, where('etcd'), 'perSecond')).toBeUndefined();
 });
 
-test('the first calls of a process are no part of a comparison that does not ask for them', () => {
+test('the first calls of a process are not part of a comparison that does not ask for them', () => {
   const measured = results({
     cells: [ours(1, 100), cell({ case: 'call-1', peer: 'nonced', heat: 'cold', perSecond: 7 })],
   });

@@ -4,7 +4,7 @@ import type { Sample } from '../../bench/load.ts';
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
-test('the median is the middle value, or between the two in the middle, in whatever order they came', () => {
+test('the median is the middle value, or between the two in the middle, in any order', () => {
   expect(median([30, 1, 2])).toBe(2);
   expect(median([40, 1, 3, 2])).toBe(2.5);
   expect(median([])).toBeNaN();
@@ -27,7 +27,7 @@ test('times in nanoseconds are summed up in microseconds and per second', () => 
   });
 });
 
-test('a caller that still waits at the end is in the tail, and is no operation', () => {
+test('a caller that still waits at the end is in the tail, and does not count as an operation', () => {
   const figures = figuresOf([1_000, 1_000], [900_000], 1_000);
   expect(figures).toMatchObject({ operations: 2, meanUs: 1, medianUs: 1, p99Us: 900 });
 });

@@ -37,7 +37,7 @@ test('a stretch ends when its calls are made, and has each of them with its late
   expect(waitingNs.length).toBeLessThanOrEqual(2);
 });
 
-test('the load goes on between two stretches, and what was made by then is no part of the second', async () => {
+test('the load goes on between two stretches, and what was done by then is not part of the second', async () => {
   const { crew, counted } = callers();
   await crew.count({ fromNs: nowNs(), calls: 10, atMostMs: 60_000 });
   const before = counted();
@@ -51,7 +51,7 @@ test('the load goes on between two stretches, and what was made by then is no pa
   expect(latenciesNs.length).toBeLessThan(Number(counted() - before));
 });
 
-test('a stretch of a peer that gets nothing done ends with its time, and those who wait say for how long', async () => {
+test('a stretch of a peer that gets nothing done ends on time, and the callers that wait say for how long', async () => {
   const { crew } = callers(() => false);
   const fromNs = nowNs();
   const untilNs = await crew.count({ fromNs, calls: 10, atMostMs: 20 });

@@ -63,7 +63,7 @@ test('a hand-off is compared by its time', () => {
   expect(table?.rows[1]).toEqual(['the echo', '1.50 ×', '2.00 ×', '20.0', '40.0']);
 });
 
-test('where only one side was measured there is no ratio, and no number that is none', () => {
+test('if only one side was measured there is no ratio, and no NaN', () => {
   const [table] = tablesOf(results({ cells: [cell({ case: 'call-1', peer: 'redis' })] }));
   expect(table?.rows).toEqual([['the redis', '–', '–', '100', '10.0', '20.0']]);
 });

@@ -60,7 +60,7 @@ test.each([
   expect(() => readOptions(args)).toThrow(said);
 });
 
-test('help is help, whatever else is asked', () => {
+test('help is help, with any other options', () => {
   expect(readOptions(['--help', '--rounds', 'x'])).toBeUndefined();
 });
 

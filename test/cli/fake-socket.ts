@@ -9,7 +9,7 @@ import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 import { pipe } from '../fixtures/command-line.ts';
 import type { RunResult } from '../fixtures/shell.ts';
 
-/** A socket that gives the same answer to whatever it is asked, or one for each method. */
+/** A socket that gives the same answer to every request, or one for each method. */
 export interface FakeSocket {
   readonly path: string;
   readonly asked: { readonly method: string; readonly params: unknown }[];

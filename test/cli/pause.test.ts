@@ -11,7 +11,7 @@ afterEach(async () => {
   daemon = undefined;
 });
 
-/** Runs the command beside a bots' socket, against an operator's one that answers `change`. */
+/** Runs the command beside a bots' socket, against an operator's socket that answers with `change`. */
 async function run(command: typeof pause, change: PauseResult, json = false) {
   daemon = await fakeSocket('admin.sock', change);
   const socket = join(dirname(daemon.path), 'nonced.sock');

@@ -108,7 +108,7 @@ test('no more calls are listed than were asked for', () => {
   expect(rows.map((row) => row.split('  ')[0])).toEqual(['0 ms', '1 ms', '2 ms']);
 });
 
-test('the rejected call and the one before it are told in a line each, an account only where it is another', () => {
+test('the rejected call and the one before it get a line each, with an account only if it is another', () => {
   const rejected = {
     call: call({ outcome: 'invalid-nonce', label: 'buy', lastNonce: 1_795_365_006_294_000_003n }),
     before: call({ account: 'USER:alice', holder: null, pid: null, nonce: null, lastNonce: null, agoMs: 61_000 }),
@@ -135,7 +135,7 @@ test('a paused account and an open breaker are said before anything else, with w
   );
 });
 
-test('it asks the socket of the bots, and prints what it is told', async () => {
+test('it asks the socket of the bots, and prints what it gets', async () => {
   daemon = await fakeSocket('nonced.sock', result({ calls: [call()] }));
   const { path } = daemon;
   const { stdout } = await told((terminal) => why('MASTER', { count: 10, json: false, socket: path }, terminal));

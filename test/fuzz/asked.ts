@@ -3,7 +3,7 @@ import { BrokenStream, MessageScanner } from '../../src/protocol/message-scanner
 import { MAX_MESSAGE_BYTES, type RequestId } from '../../src/protocol/messages.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 
-/** What a stream of a client asks for: how many answers it is owed under each id. */
+/** What a client's stream asks for: how many answers are due under each id. */
 export interface Asked {
   /** 0 stands for what has no id that could be read. */
   readonly owed: ReadonlyMap<RequestId, number>;

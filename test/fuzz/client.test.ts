@@ -11,7 +11,7 @@ import { FUZZ_TIMEOUT_MS, runs } from './runs.ts';
 
 /** Longer than anything that a caller here is ready to wait for. */
 const PAST_EVERY_WAIT_MS = 200_000;
-/** Where a specimen has this, the id of a request is to stand. */
+/** In a specimen, this stands for the id of a request. */
 const ID = Buffer.from('cd4242', 'hex');
 
 /** What became of the promises of a client, each of which must settle as it is promised. */
@@ -68,35 +68,38 @@ function answerTo(bytes: Buffer, id: number): Buffer {
 const ANSWERS = specimens('answers');
 
 describe('a daemon that answers', () => {
-  test.each(ANSWERS)('$name: whoever waits is told, and the client goes on with the next daemon', async ({ bytes }) => {
-    for (const cut of [Number.MAX_SAFE_INTEGER, 1]) {
-      const daemon = new FakeDaemon();
-      const client = await daemon.connect();
-      const callers = new Callers();
-      callers.draws(client.acquire({ account: 'A', waitMs: 10_000 }));
-      callers.draws(client.nonce({ waitMs: 10_000 }));
-      callers.watch(client.status());
-      const [first] = [await daemon.hear('acquire')];
-      for (const piece of pieces(answerTo(bytes, first.id), cut)) daemon.line.say(piece);
-      await settle();
-      await daemon.clock.advanceSettled(PAST_EVERY_WAIT_MS);
-      expect(callers.pending).toBe(0);
-      // By now it may have given up on the connection, or not.
-      daemon.heard = [];
-      if (daemon.line.open) daemon.line.break();
-      callers.draws(client.nonce());
-      await daemon.clock.advanceSettled(1_000);
-      daemon.greet();
-      (await daemon.hear('nonce')).answer({ nonce: 77n, count: 1 });
-      await settle();
-      expect(callers.nonces.at(-1)).toBe(77n);
-      for (const grant of callers.grants) callers.watch(grant.release());
-      await client.close();
-      await settle();
-      expect(callers.pending).toBe(0);
-      expect(daemon.clock.timers).toBe(0);
-    }
-  });
+  test.each(ANSWERS)(
+    '$name: calls that wait settle, and the client goes on with the next daemon',
+    async ({ bytes }) => {
+      for (const cut of [Number.MAX_SAFE_INTEGER, 1]) {
+        const daemon = new FakeDaemon();
+        const client = await daemon.connect();
+        const callers = new Callers();
+        callers.draws(client.acquire({ account: 'A', waitMs: 10_000 }));
+        callers.draws(client.nonce({ waitMs: 10_000 }));
+        callers.watch(client.status());
+        const [first] = [await daemon.hear('acquire')];
+        for (const piece of pieces(answerTo(bytes, first.id), cut)) daemon.line.say(piece);
+        await settle();
+        await daemon.clock.advanceSettled(PAST_EVERY_WAIT_MS);
+        expect(callers.pending).toBe(0);
+        // By now it may have given up on the connection, or not.
+        daemon.heard = [];
+        if (daemon.line.open) daemon.line.break();
+        callers.draws(client.nonce());
+        await daemon.clock.advanceSettled(1_000);
+        daemon.greet();
+        (await daemon.hear('nonce')).answer({ nonce: 77n, count: 1 });
+        await settle();
+        expect(callers.nonces.at(-1)).toBe(77n);
+        for (const grant of callers.grants) callers.watch(grant.release());
+        await client.close();
+        await settle();
+        expect(callers.pending).toBe(0);
+        expect(daemon.clock.timers).toBe(0);
+      }
+    },
+  );
 
   test.each(ANSWERS)('$name to hello: connecting fails in words, or is still greeted in time', async ({ bytes }) => {
     const daemon = new FakeDaemon();
@@ -156,7 +159,7 @@ const field = fc.constantFrom(
   'id',
 );
 
-/** What a daemon may say to a request, whatever the request was. */
+/** What a daemon may answer to any request. */
 const say = fc.oneof(
   { weight: 8, arbitrary: fc.record({ say: fc.constant('right' as const), twice: fc.nat(4).map((n) => n === 0) }) },
   { weight: 4, arbitrary: fc.record({ say: fc.constant('nearly-right' as const), field, value: oddValue }) },
@@ -335,7 +338,7 @@ class World {
       try {
         this.said.add(BigInt(nonce));
       } catch {
-        // Nobody can take that for a nonce.
+        // That cannot pass for a nonce.
       }
     }
     let bytes: Uint8Array;
@@ -376,7 +379,7 @@ class World {
 }
 
 test(
-  'whatever a daemon says, each call settles in time, with what was said or a NoncedError, and nothing stays behind',
+  'for any answers of a daemon, each call settles in time, with the answer or a NoncedError, and nothing stays behind',
   async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {

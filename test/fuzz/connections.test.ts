@@ -283,7 +283,7 @@ class World {
         const client = this.client(what.who);
         client.partly = true;
         client.caller.send(what.bytes);
-        // Or the rest of what it has begun would be taken for a part of the next request.
+        // Otherwise the rest of what it has begun would become a part of the next request.
         await settled();
         client.caller.hangUp();
         break;
@@ -306,7 +306,7 @@ class World {
       case 'follow': {
         const policies = POLICIES[what.policies];
         if (policies === undefined) break;
-        // Where it does not fit the state it is refused; what a next daemon finds configured is what fitted last.
+        // A configuration that does not fit the state is refused; the next daemon finds the last one that fitted.
         machine.broker.follow(policies).then((followed) => {
           if (!('code' in followed)) machine.policies = policies;
         });
@@ -334,7 +334,7 @@ class World {
     const id = client.ids;
     client.owed.set(id, (client.owed.get(id) ?? 0) + 1);
     const drawnFor = params['account'] ?? (params['key'] === undefined ? 'default' : `key:${String(params['key'])}`);
-    // Of an id that is used twice nobody knows whose nonce it was.
+    // If an id is used twice, it is not known which request got the nonce.
     if (asked.method === 'acquire' || asked.method === 'nonce') client.accounts.set(id, sameId ? '' : String(drawnFor));
     client.caller.send(codec.request(id, asked.method, params));
   }
@@ -349,7 +349,7 @@ class World {
     }
   }
 
-  /** Lets everything come to its end, and looks at what everybody was told. */
+  /** Lets all requests end, and checks every answer. */
   async expectAllAnswered(): Promise<void> {
     const { machine } = this.host;
     machine.store.held = false;
@@ -389,7 +389,7 @@ function grantIn(message: Message): { nonce?: bigint; count: number; token?: big
 }
 
 test(
-  'every request is answered once, whatever else goes on, and nothing stays behind',
+  'every request is answered once, among all other events, and nothing stays behind',
   async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 const CORPUS = join(import.meta.dirname, 'corpus');
 
-/** An input that once was, or might be, too much for somebody: its name says what is in it. */
+/** An input that once broke something, or might: its name says what is in it. */
 export interface Specimen {
   readonly name: string;
   readonly bytes: Buffer;

@@ -35,7 +35,7 @@ export class Caller implements Wire {
   }
 
   write(bytes: Uint8Array): void {
-    // What was answered in the turn in which the caller hung up goes nowhere, as on a socket.
+    // An answer in the turn of the event loop in which the caller hangs up is lost, as on a socket.
     if (this.state === 'hung-up') return;
     if (this.state !== 'open') throw new Error(`written to when ${this.state}`);
     if (this.deaf) this.unsentBytes += bytes.length;
@@ -144,14 +144,14 @@ export class Host {
     this.#open();
   }
 
-  /** Hangs up whoever is left, and looks that nothing of them is left. */
+  /** Closes the connections that are left, and checks that nothing of them stays. */
   async expectNothingLeft(): Promise<void> {
     const { broker, store } = this.machine;
     store.held = false;
     store.failing = undefined;
     for (const caller of this.callers) caller.hangUp();
     store.settle();
-    // By then the holders from before a restart are given up. Nobody else's lease outlives its connection.
+    // By then the holders from before a restart are given up. No other lease outlives its connection.
     await this.pass(RETURN_MS);
     const { totals, lanes, accounts } = broker.status();
     expect(totals).toMatchObject({ leases: 0, waiting: 0 });

@@ -7,7 +7,7 @@ import { codecOf, Host, PAST_EVERYTHING_MS } from './host.ts';
 import { FUZZ_TIMEOUT_MS } from './runs.ts';
 
 const MEBIBYTE = 1024 * 1024;
-/** What lies around when everybody is gone: code that was compiled, the last calls, the accounts that are remembered. */
+/** What is left when all clients have gone: code that was compiled, the last calls, the accounts that are remembered. */
 const SLACK = 12 * MEBIBYTE;
 
 setFlagsFromString('--expose-gc');
@@ -19,7 +19,7 @@ function bytesInUse(): number {
   return heapUsed + external;
 }
 
-/** Does something again and again with one daemon, and looks that memory is back to where it was after the first time. */
+/** Does something again and again with one daemon, and checks that its memory returns to that of the first time. */
 async function expectNoGrowth(host: Host, rounds: number, work: (round: number) => Promise<void>): Promise<void> {
   const round = async (n: number) => {
     await work(n);

@@ -13,7 +13,7 @@ const MOST_CPU_MS = 50;
 /** Cut by cut, the same must come of it. */
 const CUTS = [Number.MAX_SAFE_INTEGER, 1, 7] as const;
 
-/** Sends a stream in pieces, and answers all that came back once everybody has given up waiting. */
+/** Sends a stream in pieces, and returns all that came back until every wait had ended. */
 async function heardOf(stream: Uint8Array, cut: number, role: 'bot' | 'admin'): Promise<Buffer> {
   const host = await Host.started();
   const caller = host.connect(role);
@@ -72,7 +72,7 @@ describe('of the corpus', () => {
 
 describe.each(['msgpack', 'json'] as const)('in %s', (encoding) => {
   test(
-    'whatever comes in is answered once, or closes the connection, however it is cut',
+    'any input is answered once, or closes the connection, however it is cut',
     async () => {
       await fc.assert(fc.asyncProperty(hostileStream(encoding), survives), runs(80));
     },

@@ -260,7 +260,7 @@ const jsonParams = fc.oneof(
   { weight: 1, arbitrary: json },
 );
 const jsonId = fc.oneof({ weight: 5, arbitrary: fc.integer({ min: 0, max: 3 }).map(String) }, scalar);
-/** Usually none: bytes that are no UTF-8, put in somewhere. */
+/** Usually none: bytes that are not UTF-8, at any place. */
 const noise = fc.option(
   fc.tuple(fc.nat(80), fc.constantFrom('c3', 'eda080', 'f4908080', '00', 'efbbbf', 'c0af', '0d', 'ff')),
   { freq: 12, nil: undefined },

@@ -19,7 +19,7 @@ beforeEach(() => {
   dir = scratchDirectory();
 });
 
-/** What `read` answers; undefined where it is refused, as a reason to end with an exit code. */
+/** Returns what `read` returns; undefined if it refuses with an exit code. */
 function readOrRefused<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -72,7 +72,7 @@ describe('a state file', () => {
     writeFileSync(join(dir, 'state.json'), bytes, { mode: 0o600 });
   }
 
-  /** A daemon runs on whatever was read: it starts, draws, and never goes below what was read. */
+  /** Runs a daemon on what was read: it starts, draws, and never goes below that. */
   async function runsOn(state: DurableState): Promise<void> {
     if (state.sequences['default'] === undefined || state.sequences['#tokens'] === undefined) return;
     const machine = Machine.unstarted({ state });

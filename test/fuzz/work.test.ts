@@ -5,10 +5,10 @@ import { settled } from '../core/simulation.ts';
 import { type Caller, codecOf, cpuMsOf, Host } from './host.ts';
 import { FUZZ_TIMEOUT_MS } from './runs.ts';
 
-// What one message costs is bounded whatever lies behind it: everything that a daemon may hold at once is there, and
+// What one message costs is bounded in every state: everything that a daemon may hold at once is there, and
 // the processor's time is taken, the least of three. No clock on the wall, which others on the machine would slow down.
 
-// Making so much busy takes its time where the machine is busy itself.
+// On a busy machine it takes long to set this up.
 vi.setConfig({ testTimeout: FUZZ_TIMEOUT_MS });
 
 const MOST_CPU_MS = 50;
@@ -82,7 +82,7 @@ test.each(ENCODINGS)(
   },
 );
 
-// 500 leases of one account at once are no longer anybody's turn, but under `off` nothing forbids it.
+// 500 leases of one account at once make no sense, but under `off` they are allowed.
 test('why costs little when the exchange has rejected 1,000 calls of an account', async () => {
   const host = await busyHost('json', 'off', 'invalid-nonce');
   const ms = await costOf(host, host.connect(), codecOf('json').request(1, 'why', { account: 'A' }));
@@ -91,7 +91,7 @@ test('why costs little when the exchange has rejected 1,000 calls of an account'
 
 // A read of a socket may bring ten times as many.
 test.each(ENCODINGS)(
-  '%s: 100 requests for why in one read leave the others their turn in between',
+  '%s: 100 requests for why in one read let other connections be served in between',
   async (encoding) => {
     const host = await busyHost(encoding, 'account', 'ok');
     const why = codecOf(encoding).request(1, 'why', { account: 'A' });
@@ -102,7 +102,7 @@ test.each(ENCODINGS)(
   },
 );
 
-test('one event that answers a thousand requests of a connection cuts nobody off who reads from then on', async () => {
+test('one event that answers a thousand requests of a connection does not cut off a client that reads from then on', async () => {
   for (const encoding of ENCODINGS) {
     const codec = codecOf(encoding);
     const host = await Host.started({ exclusive: 'account' });
@@ -128,7 +128,7 @@ test('one event that answers a thousand requests of a connection cuts nobody off
   }
 });
 
-test('a client that leaves its answers unread is cut off in the same turn, however many it asks for', async () => {
+test('a client that leaves its answers unread is cut off in the same turn of the event loop, however many it asks for', async () => {
   for (const encoding of ENCODINGS) {
     const host = await busyHost(encoding, 'account', 'ok');
     const why = codecOf(encoding).request(1, 'why', { account: 'A' });

@@ -10,7 +10,7 @@ const SOCKET = '/run/nonced/nonced.sock';
 const STATE_DIR = '/var/lib/nonced';
 const CONFIGURATION_FILE = '/etc/nonced/config.json';
 const CALL_LOG = '/var/log/nonced/calls.jsonl';
-/** Where `npm install -g` puts things; the service sees them, wherever the checkout and its Node are. */
+/** Where `npm install -g` puts things; the service sees them, even if it cannot see the checkout and its Node. */
 const NODE = '/usr/local/bin/node';
 const PACKAGE = '/usr/local/lib/node_modules/nonced';
 

@@ -7,7 +7,7 @@ import { GLYPHS } from './page-data.ts';
 import { isToLookAt, type Mark, type Row, SLOW_MS } from './rows.ts';
 import { clockTime } from './times.ts';
 
-/** How many rows a table has at most: a browser lays out more of them slowly, and nobody would read them. */
+/** How many rows a table has at most: a browser lays out more of them slowly, and no reader would look at them all. */
 const MOST_LISTED = 500;
 
 /** Lists the rejected and slow calls, the latest first. By `indices` the page's script finds each. */

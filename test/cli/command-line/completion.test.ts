@@ -84,7 +84,7 @@ describe.skipIf(withoutBash !== '')(`bash${withoutBash}`, { timeout: 30_000 }, (
     expect(offered('set-exclusive', 'off', 'g')).toEqual([]);
   });
 
-  test('offers files or directories where a path is asked for, blanks and all', () => {
+  test('offers files or directories for an option that takes a path, with blanks in their names', () => {
     expect(offered('serve', '--config', 'a')).toEqual(expect.arrayContaining(['a directory', 'a file.json']));
     expect(offered('serve', '--state-dir', 'a')).toEqual(['a directory']);
   });

@@ -33,7 +33,7 @@ async function parsed(args: readonly string[], env: Readonly<Record<string, stri
 const told = (old: string, current: string) => `'${old}' is now '${current}'; the next version removes the old name`;
 
 describe('an option that had another name', () => {
-  test('is as it was where no old name is used', async () => {
+  test('is as it was if no old name is used', async () => {
     expect(await parsed([])).toMatchObject({ callLog: 'none', oldNames: [] });
     expect(await parsed(['--call-log', 'a', '--size', '3'])).toMatchObject({ callLog: 'a', size: 3, oldNames: [] });
     expect(await parsed([], { CALL_LOG_OF_TEST: 'a' })).toMatchObject({ callLog: 'a', oldNames: [] });

@@ -21,7 +21,7 @@ const SHELLS = {
 };
 
 /**
- * Types command lines into a shell that has sourced the script, with their Tabs, and answers the words that the command
+ * Types command lines into a shell that has sourced the script, with their Tabs, and returns the words that the command
  * `nonced` is then given by each. What is offered without being inserted, because it is one of several, is not among them.
  */
 export async function typedWords(
@@ -47,7 +47,7 @@ export async function typedWords(
       look = () => shown.split(text).length > times && resolve();
       look();
     });
-  // In halves, so that the echo of what was typed is not taken for what was printed.
+  // In halves, so that the echo of what was typed does not pass for what was printed.
   const define = `nonced() { printf '<%s>' "$@"; echo "<en""d>"; }`;
   child.stdin.write(`${define}; ${setUp}; source ${script}; nonced\n`);
   for (const [index, line] of lines.entries()) {

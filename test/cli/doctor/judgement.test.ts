@@ -34,7 +34,7 @@ describe('the judgement', () => {
     expect(of('version')).toMatchObject({ mark: 'skipped' });
   });
 
-  test('of a disk that does not answer is a failure, for the daemon would wait as well', () => {
+  test('of a disk that does not answer is a failure, because the daemon would wait as well', () => {
     const place = { dir: '/mnt/s', isService: false, platform: 'linux' };
     const disk = judge({ ...nothing, place, disk: late }).find(({ check }) => check === 'disk');
     expect(disk).toMatchObject({ mark: 'failed', says: expect.stringContaining('/mnt/s does not answer') });
@@ -68,14 +68,14 @@ describe('a check', () => {
     expect(judged('disk', 'fine', [soon, now])).toMatchObject({ mark: 'failed', says: 'now', findings: [soon, now] });
   });
 
-  test('counts in the exit code: 0, 1 for warnings, 2 for failures; what was skipped is no fault', () => {
+  test('counts in the exit code: 0, 1 for warnings, 2 for failures; what was skipped is not a fault', () => {
     const [fine, none] = [judged('disk', ''), skipped('state', '')];
     expect(severityOf([fine, none])).toBe(0);
     expect(severityOf([fine, judged('disk', '', [soon])])).toBe(1);
     expect(severityOf([judged('disk', '', [now]), judged('disk', '', [soon])])).toBe(2);
   });
 
-  test('cannot make a terminal do anything, whatever a path or an answer holds', () => {
+  test('cannot control a terminal, whatever a path or an answer holds', () => {
     const [line] = linesOf([judged('disk', 'red \u001b[31m\nnext')], UNPAINTED);
     expect(line).toBe('ok       disk       red \uFFFD[31m\uFFFDnext');
   });

@@ -13,7 +13,7 @@ function draining(
   return statusOf({ drainingForMs: forMs, totals: { ...statusOf().totals, leases, waiting, grants } });
 }
 
-/** Looks at what `at` tells for each moment, for up to a minute. Answers how it ended and when, and what was busy. */
+/** Looks at what `at` tells for each moment, for up to a minute. Returns how it ended and when, and what was busy. */
 async function wait(at: (ms: number) => StatusResult, waitMs?: number) {
   const clock = new VirtualClock();
   const beganMs = clock.monotonicMs();
@@ -75,7 +75,7 @@ test('a drain that another operator or a restart has ended is not safe', async (
   expect((await wait((ms) => draining({ forMs: ms < 500 ? ms : null }))).state).toBe('ended');
 });
 
-test('what is still under way is told with its process and how long it may last, and how many more there are', () => {
+test('what is still under way is named with its process and how long it may last, and how many more there are', () => {
   const lane = laneOf({
     holders: [holderOf(), holderOf({ account: 'USER:alice', name: null, pid: null, label: null })],
   });
@@ -90,7 +90,7 @@ test('what is still under way is told with its process and how long it may last,
   expect(linesOf(draining())).toEqual(['no call is under way, but urgent ones keep coming']);
 });
 
-test('calls are told from others by whose they are, and not by their age', () => {
+test('calls are distinguished by their holder, and not by their age', () => {
   const of = (over: Parameters<typeof holderOf>[0]) =>
     marksOf({ ...draining({ leases: 1 }), lanes: [laneOf({ holders: [holderOf(over)] })] });
   expect(of({ heldMs: 5_000, leftMs: 0 })).toBe(of({}));

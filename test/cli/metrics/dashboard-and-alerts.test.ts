@@ -28,7 +28,7 @@ interface Dashboard {
 const dashboard = JSON.parse(readFileSync('docs/grafana-dashboard.json', 'utf8')) as Dashboard;
 const alerts = readFileSync('docs/alerts.yml', 'utf8');
 
-/** Series as they are told, by name: of a histogram each of its three. */
+/** Series as they are exposed, by name: of a histogram each of its three. */
 const told = parseStrictly(
   expositionOf(familiesOf(metricsAnswer({ accounts: [accountAnswer('A', { pace: { level: 1, max: 15 } })] }), 0)),
 );

@@ -47,7 +47,7 @@ async function ask(
 
 const UP = 'nonced_up 1\n';
 
-test('GET /metrics answers what a scrape does, in the text format; HEAD all of it but the text', async () => {
+test('GET /metrics returns a scrape in the text format; HEAD all of it but the text', async () => {
   const { place } = await started(undefined, async () => UP);
   const got = await ask(place);
   expect(got).toMatchObject({ status: 200, body: UP, headers: { 'content-type': CONTENT_TYPE } });
@@ -95,7 +95,7 @@ test('scrapes at the same time share one question; the next one asks again', asy
   agent.destroy();
 });
 
-test('a header over 8 KiB and a line that is no HTTP are refused, and the next request is answered', async () => {
+test('a header over 8 KiB and a line that is not HTTP are refused, and the next request is answered', async () => {
   const { place } = await started(undefined, async () => UP);
   expect(await ask(place, { headers: { 'x-long': 'x'.repeat(9_000) } })).toMatchObject({ status: 431 });
   const socket = connect(Number(new URL(place).port), '127.0.0.1');
@@ -106,7 +106,7 @@ test('a header over 8 KiB and a line that is no HTTP are refused, and the next r
   expect((await ask(place)).body).toBe(UP);
 });
 
-test('on a Unix socket the user and the group may ask, whatever the umask, and it is gone with the exporter', async () => {
+test('on a Unix socket the user and the group may ask, under any umask, and it is gone with the exporter', async () => {
   const path = join(dir, 'metrics.sock');
   const umask = process.umask(0o077);
   let exporter: Exporter;
@@ -153,7 +153,7 @@ test('a port that is taken is a temporary failure that names it', async () => {
   });
 });
 
-test('closing, a scrape under way gets its answer, and who has asked nothing is cut off after a second', async () => {
+test('on closing, a scrape under way gets its answer, and a client that has asked nothing is cut off after a second', async () => {
   const clock = new VirtualClock();
   const scrapes: ((text: string) => void)[] = [];
   const scrape = () => new Promise<string>((resolve) => scrapes.push(resolve));

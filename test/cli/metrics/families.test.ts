@@ -17,7 +17,7 @@ function value(text: string, series: string): number | undefined {
     ?.samples.get(series);
 }
 
-test('where no daemon answers, that is all that is told', () => {
+test('if no daemon answers, that is the only metric', () => {
   expect(expositionOf(DOWN)).toMatch(/^# HELP nonced_up .*\n# TYPE nonced_up gauge\nnonced_up 0\n$/);
 });
 
@@ -129,7 +129,7 @@ test('what is wrong is 1: paused, quarantined, draining, down, a configuration t
   expect(value(ill, 'nonced_paused_accounts')).toBe(2);
 });
 
-test('an account has a pace only where it is paced', () => {
+test('an account has a pace only if it is paced', () => {
   const text = textOf({ accounts: [accountAnswer('A'), accountAnswer('B', { pace: { level: 7.25, max: 20 } })] });
   const families = parseStrictly(text);
   expect([...(families.get('nonced_account_pace_level')?.samples ?? [])]).toEqual([
@@ -139,7 +139,7 @@ test('an account has a pace only where it is paced', () => {
   expect(parseStrictly(textOf()).has('nonced_account_pace_level')).toBe(false);
 });
 
-test('a thousand accounts are twenty thousand lines at most, and a name of the worst kind is no other line', () => {
+test('a thousand accounts are twenty thousand lines at most, and the worst kind of name does not begin another line', () => {
   const accounts = Array.from({ length: 1_000 }, (_, n) =>
     accountAnswer(`USER:${n}"\\\n`, { pace: { level: 1, max: 2 } }),
   );

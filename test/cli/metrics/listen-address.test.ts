@@ -36,7 +36,7 @@ test.each([
   '[127.0.0.1]:9464',
   '[]:1',
   '127.0.0.1:9464 ',
-])('%j is no address', (text) => {
+])('%j is not an address', (text) => {
   expect(() => parseListenAddress(text)).toThrow(
     expect.objectContaining({ exitCode: 64, message: expect.stringContaining('such as 127.0.0.1:9464') }),
   );

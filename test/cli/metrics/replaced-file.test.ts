@@ -16,7 +16,7 @@ import { replaceFile } from '../../../src/cli/metrics/replaced-file.ts';
 const dir = mkdtempSync(join(tmpdir(), 'nonced-file-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-test('a file is replaced by another one, readable for all users whatever the umask, and nothing is left beside it', () => {
+test('a file is replaced by another one, readable for all users under any umask, and nothing is left beside it', () => {
   const path = join(dir, 'nonced.prom');
   const umask = process.umask(0o077);
   try {
@@ -32,7 +32,7 @@ test('a file is replaced by another one, readable for all users whatever the uma
   expect(readdirSync(dir)).toEqual(['nonced.prom']);
 });
 
-test('what is no plain file is left alone', () => {
+test('anything but a plain file is left alone', () => {
   const target = join(dir, 'target');
   writeFileSync(target, 'mine\n');
   symlinkSync(target, join(dir, 'link'));
@@ -44,7 +44,7 @@ test('what is no plain file is left alone', () => {
   expect(readdirSync(dir).sort()).toEqual(['directory', 'link', 'nonced.prom', 'target']);
 });
 
-test('where it cannot be written, the path is named and nothing is left behind', () => {
+test('if it cannot be written, the path is named and nothing is left behind', () => {
   expect(() => replaceFile(join(dir, 'none', 'nonced.prom'), 'new\n')).toThrow(
     expect.objectContaining({ exitCode: 74, message: expect.stringContaining(join(dir, 'none', 'nonced.prom')) }),
   );

@@ -27,7 +27,7 @@ test('each figure is a label and a value with the unit and bounds that a plugin 
   }
 });
 
-test('where every sequence is a counter there is no lead to tell', () => {
+test('if every sequence is a counter there is no lead to show', () => {
   expect(check({ sequences: [sequenceOf({ leadMs: null })] }).line).not.toContain('lead');
 });
 
@@ -58,7 +58,7 @@ test('a quarantined account that the status does not list is critical as well', 
   expect(check({}, ['USER:u101']).result).toBe('critical');
 });
 
-test('it stays one line with one bar in it, whatever the system calls a problem', () => {
+test('it stays one line with one bar in it, for any error message of the system', () => {
   const { line } = check({ durability: { state: 'retrying', problem: 'a | b\nc\td', writes: 0 } });
   expect(line).toContain('the state cannot be written: a / b c d | held=');
   expect(line.split('|')).toHaveLength(2);

@@ -155,7 +155,7 @@ const unusual: readonly (readonly [
     { accounts: [accountOf('A', { rejected: 9, rejectedLastHour: 2 })] },
   ],
   [
-    'a call that was held for long, which is no alarm',
+    'a call that was held for long, which is not an alarm',
     0,
     /a call of MASTER has taken 12.0 s of 20.0 s: copy-trader \(pid 4711\), close all/,
     /its lease ends with it/,
@@ -163,7 +163,7 @@ const unusual: readonly (readonly [
   ],
 ];
 
-test.each(unusual)('%s is told, with what to do', (_what, severity, text, todo, over) => {
+test.each(unusual)('%s is a finding, with what to do', (_what, severity, text, todo, over) => {
   const found = findings(statusOf(over));
   expect(found).toHaveLength(1);
   expect(found[0]).toMatchObject({ severity, text: expect.stringMatching(text), todo: expect.stringMatching(todo) });
@@ -199,12 +199,12 @@ test('accounts side by side are proposed only where they are not yet', () => {
   expect(findings(statusOf({ lanes, exclusive: 'account' }))[0]?.todo).not.toContain('set-exclusive');
 });
 
-test('a process that has not said who it is is told as such', () => {
+test('a process without a name is shown as such', () => {
   const lanes = [laneOf({ holders: [holderOf({ heldMs: 6_000, name: null, pid: null, label: null })] })];
   expect(findings(statusOf({ lanes }))[0]?.text).toMatch(/: unnamed$/);
 });
 
-test('quarantined accounts that the status does not list are told as well', () => {
+test('quarantined accounts that the status does not list are a finding as well', () => {
   expect(findings(statusOf(), { unlisted: ['USER:u101'] })).toEqual([
     {
       severity: 2,

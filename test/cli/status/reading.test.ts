@@ -29,7 +29,7 @@ async function crowded(): Promise<FakeSocket> {
   return daemon;
 }
 
-test('where a status does not list all accounts, those of the rest that are quarantined are asked for', async () => {
+test('if a status does not list all accounts, the other quarantined ones are asked for', async () => {
   const { path, asked } = await crowded();
   expect((await readWhole(path, systemClock())).unlistedQuarantined).toEqual(['HIDDEN']);
   expect(asked.map(({ method }) => method)).toEqual(['status', 'metrics']);

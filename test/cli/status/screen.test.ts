@@ -140,21 +140,21 @@ test('it fits a terminal of 80 columns, however long the names are', () => {
   expect(lines.join('\n')).toContain('1795365006294000000');
 });
 
-/** Two accounts in turns, each of which waits for the call before it. */
+/** Two accounts that alternate, each of which waits for the call before it. */
 const inTurns = Array.from({ length: 20 }, (_, n) =>
   endedOf({ account: n % 2 === 0 ? 'A' : 'B', heldMs: 100, waitedMs: n === 19 ? 0 : 100, agoMs: n * 100 }),
 );
 const foreignOf = (given: Reading) =>
   screenOf(given, WIDE, PLAIN).filter((line) => line.includes("another account's call"));
 
-test('how much of the waiting was for other accounts is told, with what would end it', () => {
+test('the screen says how much of the waiting was for other accounts, with what would end it', () => {
   expect(foreignOf(reading({}, { calls: inTurns }))).toEqual([
     "The last 20 calls waited 1.9 s in all; for 100 % of it another account's call held the lane. If no account " +
       'depends on the order of another, this ends it: nonced set-exclusive account',
   ]);
 });
 
-test('it is told only under the policy global, of several accounts, and where it is worth it', () => {
+test('it says so only under the policy global, of several accounts, and if it is worth it', () => {
   expect(foreignOf(reading({ exclusive: 'account' }, { calls: inTurns }))).toEqual([]);
   expect(foreignOf(reading({}, { calls: inTurns.map((call) => ({ ...call, account: 'A' })) }))).toEqual([]);
   // Less than a second in all.

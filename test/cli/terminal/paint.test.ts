@@ -31,7 +31,7 @@ class Paper {
   }
 }
 
-test('a frame takes the place of whatever the terminal showed, and the cursor rests below it', () => {
+test('a frame takes the place of all that the terminal showed, and the cursor rests below it', () => {
   const paper = new Paper().write(framePainted(['one', 'a'], undefined));
   expect(paper).toMatchObject({ rows: ['one', 'a', '', ''], cursor: { row: 2, column: 0 }, scrolled: 0 });
 });

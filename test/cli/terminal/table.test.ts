@@ -16,7 +16,7 @@ test('each column is as wide as its widest cell, and nothing trails', () => {
   ]);
 });
 
-test('where there is less room the widest column is cut, but a number is not', () => {
+test('if there is less room the widest column is cut, but a number is not', () => {
   expect(tableOf(ROWS, 40)).toEqual([
     'NAME  label          last',
     'a     a label that…  1795365006294000000',
@@ -39,7 +39,7 @@ test('text is broken between words, and indented as asked', () => {
   expect(wrapped('', 10)).toEqual(['']);
 });
 
-test('a line is too long only where a single word is, and no word is lost', () => {
+test('a line is too long only if a single word is, and no word is lost', () => {
   const words = fc.array(fc.string({ unit: fc.constantFrom('x', 'y'), minLength: 1, maxLength: 12 }), { minLength: 1 });
   fc.assert(
     fc.property(words, fc.integer({ min: 1, max: 30 }), (each, width) => {

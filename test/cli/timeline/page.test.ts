@@ -83,13 +83,13 @@ test('of too many calls to look at the rejected ones are all listed, and that it
   expect(page.match(/<tr data-at="\d+" data-call/g)).toHaveLength(500);
 });
 
-test('where nothing is known there is no empty picture but a sentence', () => {
+test('if nothing is known there is a sentence and not an empty picture', () => {
   const page = renderPage(incidentOf(), 'account', ASSETS);
   expect(page).toContain('No call or event is known in this time.');
   expect(page).not.toContain('<canvas');
 });
 
-test('whatever a bot calls itself is text, in the tables as in the JSON', () => {
+test('any name that a bot gives itself is text, in the tables as in the JSON', () => {
   const calls = [callAt(1_000, { account: HOSTILE, holder: HOSTILE, label: HOSTILE, ...REJECTED })];
   const happenings = [{ atMs: FROM_MS, kind: HOSTILE, severity: 'warn' as const, subject: HOSTILE, text: HOSTILE }];
   const lives = [{ epoch: 1, version: HOSTILE, pid: 1, startedAtMs: FROM_MS, endedAtMs: undefined, isCleanEnd: false }];
@@ -109,7 +109,7 @@ test('whatever a bot calls itself is text, in the tables as in the JSON', () => 
   }
 });
 
-test('escaping changes nothing but what would be taken for HTML', () => {
+test('escaping changes only what would be read as HTML', () => {
   expect(escapeHtml(`<a href="x" title='y'>&amp;`)).toBe('&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;amp;');
   const value = { text: '<!--\u2028]]>&</script>', number: 1, nothing: null };
   expect(JSON.parse(escapeJson(value))).toEqual(value);

@@ -159,7 +159,7 @@ test('a pause and a quarantine last over a restart; a drain and an outage end wi
   ]);
 });
 
-test('what has no end goes on, two accounts are told apart, and what began twice began with the first', () => {
+test('a mark without an end goes on, two accounts are kept apart, and what began twice began with the first', () => {
   const happenings = [
     happeningAt(10, 'paused', 'A'),
     happeningAt(20, 'paused', 'B'),

@@ -171,7 +171,7 @@ test('what was dropped, and that the call log begins later, are gaps', async () 
   expect((await read(callLogOf([daemonLine(-30), callLine(40)]))).gaps).toEqual([]);
 });
 
-test('a daemon that was stopped is told from one that was killed, and from one that lives', async () => {
+test('a daemon that was stopped is distinguished from one that was killed, and from one that lives', async () => {
   const stop = { type: 'stop', at: at(20), epoch: 1 } as const;
   const path = callLogOf([
     daemonLine(0),

@@ -28,7 +28,7 @@ test('columns are as wide as their widest cell takes places, figures stand to th
   expect(table(80)).toEqual(['NAME     count  note', 'apple        7  from the garden', 'りんご    1200']);
 });
 
-test('where it is too wide, the widest cells are cut first', () => {
+test('if it is too wide, the widest cells are cut first', () => {
   expect(table(24)).toEqual(['NAME     count  note', 'apple        7  from th…', 'りんご    1200']);
 });
 
@@ -38,7 +38,7 @@ test('where cutting is not enough, the column of the highest rank is left out, n
   expect(table(3)[1]).toContain('7');
 });
 
-test('no line is wider than it may be, at whatever width', () => {
+test('no line is too wide, at any width', () => {
   for (let width = 12; width < 60; width += 1) {
     for (const line of table(width)) expect(widthOf(line), `${width}: ${line}`).toBeLessThanOrEqual(width);
   }

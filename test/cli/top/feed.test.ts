@@ -103,7 +103,7 @@ test('an account that is open has its last calls read, the latest first', async 
   expect(daemon.asked).toEqual(['status {}', 'calls {"after":3,"limit":500}']);
 });
 
-test('where the daemon does not answer, it rejects, and goes on afterwards where it was', async () => {
+test('if the daemon does not answer, it rejects, and later goes on from where it was', async () => {
   const daemon = new PretendedDaemon();
   let isDown = false;
   const feed = new Feed((method, params) => (isDown ? Promise.reject(new Error('down')) : daemon.ask(method, params)));

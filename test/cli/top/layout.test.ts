@@ -122,7 +122,7 @@ test('at 160 columns there is more of everything', () => {
   for (const column of ['wait p50', 'hold p50', 'pace', 'last ok', 'last 2 min']) expect(account).toContain(column);
 });
 
-test('whatever is shown, at whatever size, no line is too long and there are no more lines than rows', () => {
+test('for any content and size, no line is too long and there are no more lines than rows', () => {
   const opened = { account: 'MASTER', calls };
   const many = Array.from({ length: 40 }, (_, n) => accountStatusAnswer(`USER:${n}-日本語-with-a-very-long-name`));
   const lanes = many.slice(0, 40).map(({ account }) => ({ ...busyLane, lane: account }));
@@ -225,7 +225,7 @@ describe('the list of accounts', () => {
     expect(names({ reversed: true })).toEqual(['USER:bob', 'USER:alice', 'MASTER']);
   });
 
-  test('has those whose names have the filter in them, whatever its case, and so do the lanes', () => {
+  test('has the accounts whose names contain the filter, in any case, and so do the lanes', () => {
     expect(names({ filter: 'user' })).toEqual(['USER:alice', 'USER:bob']);
     expect(lines({}, { filter: 'bob' }).join('\n')).toContain('no lane is busy');
     expect(lines({}, { filter: 'master' }).join('\n')).toContain('place order');
@@ -241,7 +241,7 @@ describe('the list of accounts', () => {
   });
 });
 
-test('where the daemon lists a hundred of more accounts, that is said', () => {
+test('if the daemon lists only a hundred of its accounts, the screen says so', () => {
   const status = statusAnswer({ accounts, totals: { ...statusAnswer().totals, accounts: 950 } });
   expect(lines({ status }).join('\n')).toContain('  3 of 950 accounts are listed, and others that have calls');
   const few = statusAnswer({ accounts, totals: { ...statusAnswer().totals, accounts: 3 } });
@@ -249,7 +249,7 @@ test('where the daemon lists a hundred of more accounts, that is said', () => {
 });
 
 describe('what is unusual', () => {
-  test('is told above everything else, the worst first, and only counted where there is much', () => {
+  test('stands above everything else, the worst first, and is only counted if there is much', () => {
     const status = statusAnswer({
       accounts,
       paused: ['A', 'B', 'C'],

@@ -47,7 +47,7 @@ test('what a crash has cut within a line stays, and the next one begins on a lin
   expect(disk.lines(PATH)).toEqual([OLDER, 'a', '{"type":"ca', HEADER, 'b']);
 });
 
-test('a crash within the header leaves a file that is still taken for a call log, wherever it was cut', async () => {
+test('a crash within the header leaves a file that still counts as a call log, wherever it was cut', async () => {
   for (let cut = 0; cut <= HEADER.length; cut += 1) {
     const disk = new SimulatedCallLogDisk();
     disk.put(PATH, HEADER.slice(0, cut));
@@ -182,7 +182,7 @@ test('what is not a call log is left as it is: a state, a configuration, a direc
   }
 });
 
-test('a step that fails is told, leaves nothing open, and the next line finds its way', async () => {
+test('a step that fails is reported, leaves nothing open, and the next line is written', async () => {
   for (const step of ['look', 'open', 'create', 'append'] as const) {
     const disk = new SimulatedCallLogDisk();
     if (step === 'open') disk.put(PATH, `${OLDER}\n`);
@@ -200,7 +200,7 @@ test('a step that fails is told, leaves nothing open, and the next line finds it
   }
 });
 
-test('on a real disk: mode 0640 whatever the umask is, and links, pipes and directories are told apart', async () => {
+test('on a real disk: mode 0640 under any umask, and links, pipes and directories are told apart', async () => {
   const dir = scratchDirectory();
   const path = join(dir, 'calls.jsonl');
   const umask = process.umask(0o077);

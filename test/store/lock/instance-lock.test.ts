@@ -215,7 +215,7 @@ describe('the instance lock', () => {
 });
 
 describe('the lock directory', () => {
-  test('of a dead holder is removed at once, and that it was there is told', async () => {
+  test('of a dead holder is removed at once, and that it was there is logged', async () => {
     await (await prepared()).write(stateWith());
     mkdirSync(lockPath());
     const lock = acquire();
@@ -224,7 +224,7 @@ describe('the lock directory', () => {
     expect(existsSync(lockPath())).toBe(false);
   });
 
-  test('I9: of a dead holder stays where there is no state, for it is the evidence of the loss', () => {
+  test('I9: of a dead holder stays if there is no state, because it is the evidence of the loss', () => {
     mkdirSync(stateDir, 0o700);
     mkdirSync(lockPath());
     for (let start = 1; start <= 3; start++) {
@@ -235,7 +235,7 @@ describe('the lock directory', () => {
     }
   });
 
-  test('I9: stays where the state was lost under its holder, and goes where there never was one', async () => {
+  test('I9: stays if the state was lost under its holder, and goes if there never was one', async () => {
     await (await prepared()).write(stateWith());
     const lock = acquire();
     lock.stateIsThere();
@@ -274,7 +274,7 @@ describe('the lock directory', () => {
 });
 
 describe('between processes', { timeout: 60_000 }, () => {
-  test('a second process is told who holds it', async () => {
+  test('a second process learns who holds it', async () => {
     const child = await holding(`
       const { lock, stateDirFd } = acquire();
       const identity = { instance: '0'.repeat(32), epoch: 1, pid: process.pid, socket: runtimeDir + '/nonced.sock' };
@@ -328,7 +328,7 @@ describe('between processes', { timeout: 60_000 }, () => {
       await openStateFile({ dir: stateDir, dirFd: stateDirFd, identity, found: { kind: 'absent' } }).write(state);
       process.exit(0);`,
     ],
-    ['an error that nobody caught', `process.on('uncaughtException', () => process.exit(0)); throw new Error();`],
+    ['an uncaught error', `process.on('uncaughtException', () => process.exit(0)); throw new Error();`],
     ['the end of the event loop', ''],
   ])('%s leaves no lock directory', async (_, body) => {
     const { child } = startHolder(`const { lock, stateDirFd } = acquire(); ${body}`);

@@ -45,7 +45,7 @@ function open(options: Partial<AccountNotesOptions> = {}): OpenedAccountNotes {
   return opened;
 }
 
-/** The first start of a boot: whatever comes later than the doubt finds its notes complete. */
+/** The first start of a boot. A start later than the doubt finds the notes complete. */
 const first = () => open({ monotonicMs: 1000 });
 
 const CLOSED: NotedBreaker = {
@@ -84,7 +84,7 @@ const anyAccount: fc.Arbitrary<NotedAccount> = fc.record({
 });
 
 describe('notes', () => {
-  test('of the first daemon of a boot are empty, incomplete and for nobody else to read', () => {
+  test('of the first daemon of a boot are empty, incomplete and private', () => {
     const { notes, found } = first();
     expect(found).toEqual({ accounts: [], complete: false });
     expect(notes.capacity).toBe(8);
@@ -114,7 +114,7 @@ describe('notes', () => {
     expect(byName(open().found.accounts)).toEqual([noted('C', { level: 3 }), noted('D')]);
   });
 
-  test('are read back as they were noted, whatever they hold', () => {
+  test('are read back as they were noted, with any content', () => {
     fc.assert(
       fc.property(fc.uniqueArray(anyAccount, { selector: ({ account }) => account, maxLength: 8 }), (accounts) => {
         fs.rmSync(notesPath(), { force: true });
@@ -265,7 +265,7 @@ describe('notes', () => {
 });
 
 describe('another boot', () => {
-  test('finds no account and nothing complete, for nobody noted what the exchange still counts', () => {
+  test('finds no account and nothing complete, because what the exchange still counts was not noted', () => {
     first().notes.note(noted('A'));
     expect(open().found.complete).toBe(true);
     expect(open({ bootId: OTHER_BOOT }).found).toEqual({ accounts: [], complete: false });
@@ -386,7 +386,7 @@ describe('damage', () => {
     expect(reopen(longer)).toMatchObject({ complete: false, accounts: { length: 3 } });
   }, 30_000);
 
-  test('by a crash in the middle of a write makes them incomplete wherever it was cut, but before its first byte', () => {
+  test('by a crash in the middle of a write makes them incomplete at any cut after its first byte', () => {
     const before = whole();
     const after = Buffer.from(before);
     const { notes, close } = openAccountNotes({ dir, bootId: BOOT, monotonicMs: 1000, capacity: 8 });
@@ -423,9 +423,9 @@ describe('damage', () => {
 
   test('is a slot whose checksum holds over what no daemon writes', () => {
     const changes: [string, (slot: Buffer) => void][] = [
-      ['a level that is no number', (slot) => slot.writeDoubleLE(Number.NaN, 0)],
+      ['a level that is not a number', (slot) => slot.writeDoubleLE(Number.NaN, 0)],
       ['a level below nothing', (slot) => slot.writeDoubleLE(-1, 0)],
-      ['a time that is no number', (slot) => slot.writeDoubleLE(Number.NaN, 8)],
+      ['a time that is not a number', (slot) => slot.writeDoubleLE(Number.NaN, 8)],
       ['an unknown reason', (slot) => slot.writeUInt8(3, 56)],
       ['no account', (slot) => slot.writeUInt8(0, 57)],
       ['an account that is too long', (slot) => slot.fill('x', 57, 122).writeUInt8(65, 57)],

@@ -67,7 +67,7 @@ const anyLease: fc.Arbitrary<NotedLease> = fc.record({
 });
 
 describe('notes', () => {
-  test('of the first daemon of a boot are empty, whole and for nobody else to read', () => {
+  test('of the first daemon of a boot are empty, whole and private', () => {
     const { notes, found } = open();
     expect(found).toEqual({ leases: [], damaged: false });
     expect(notes.capacity).toBe(8);
@@ -90,7 +90,7 @@ describe('notes', () => {
     expect(byToken(open().found.leases)).toEqual([lease(13), lease(14)]);
   });
 
-  test('are read back as they were noted, whatever they hold', () => {
+  test('are read back as they were noted, with any content', () => {
     fc.assert(
       fc.property(fc.uniqueArray(anyLease, { selector: ({ token }) => token, maxLength: 8 }), (leases) => {
         fs.rmSync(notesPath(), { force: true });
@@ -254,7 +254,7 @@ describe('another boot', () => {
     expect(open().found).toEqual({ leases: [], damaged: false });
   });
 
-  test('I9: is told from this one where notes without a state are the sign of a loss', () => {
+  test('I9: is distinguished from this one if notes without a state are the sign of a loss', () => {
     expect(notesExist(dir, BOOT)).toBe(false);
     open();
     expect(notesExist(dir, BOOT)).toBe(true);

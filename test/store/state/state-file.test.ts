@@ -77,7 +77,7 @@ function large(by: bigint): DurableState {
 }
 
 describe('reading', () => {
-  test('answers that there is no state, and what a write left', async () => {
+  test('returns that there is no state, and what a write left', async () => {
     expect(readStateFile(dir)).toEqual({ kind: 'absent' });
     expect(await open().write(stateWith())).toBeUndefined();
     expect(readStateFile(dir)).toMatchObject({ kind: 'state', state: { ...IDENTITY, state: stateWith() } });
@@ -180,7 +180,7 @@ describe('leftovers', () => {
     expect(leftovers(dir)).toEqual({ lock: true, temporaryFiles: ['state.json.123'] });
   });
 
-  test('I9: are swept beside a state, and kept as evidence where the state is missing', async () => {
+  test('I9: are removed beside a state, and kept as evidence if the state is missing', async () => {
     writeFileSync(join(dir, 'state.json.123'), '');
     expect(sweepOrphans(dir)).toEqual([]);
     await open().write(stateWith());
@@ -305,7 +305,7 @@ describe('ownership', () => {
     expect(await store.write(raised(1n))).toMatchObject(lost);
     expect(existsSync(dir)).toBe(false);
     renameSync(moved, dir);
-    // Back again, but what happened meanwhile nobody knows.
+    // It is back, but what happened meanwhile is not known.
     expect(await store.write(raised(1n))).toMatchObject(lost);
     expect(ceilingOnDisk()).toBe(NS.ceiling);
     renameSync(dir, moved);
@@ -467,7 +467,7 @@ describe('a failure', () => {
     }
   });
 
-  test('of anything that is no system error, thrown at any step, is fatal and never rejects', async () => {
+  test('of anything that is not a system error, thrown at any step, is fatal and never rejects', async () => {
     for (const step of Object.keys(stepsOnDisk) as (keyof StateFileSteps)[]) {
       const store = open({
         [step]: () => {

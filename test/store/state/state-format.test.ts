@@ -47,7 +47,7 @@ describe('a state', () => {
     expect(parseState(BYTES)).toEqual({ kind: 'state', state: contents() });
   });
 
-  test('is read back as it was written, whatever it holds', () => {
+  test('is read back as it was written, with any content', () => {
     const sequence = fc.record({
       unit: fc.constantFrom('ns', 'us', 'ms', 's', 'counter'),
       ceiling: fc.bigInt(0n, 2n ** 64n),
@@ -128,7 +128,7 @@ describe('a state', () => {
     }
   });
 
-  test('I9: cut short at any length it is damaged, and empty it is said to be empty', () => {
+  test('I9: cut short at any length it is damaged, and without a byte it is empty', () => {
     for (let length = 0; length < BYTES.length; length++) {
       expect(parseState(BYTES.subarray(0, length)).kind, `length ${length}`).toBe('damaged');
     }
@@ -136,7 +136,7 @@ describe('a state', () => {
     expect(parseState(Buffer.alloc(4096)).kind).toBe('damaged');
   });
 
-  test('I9: bytes that are no state never throw', () => {
+  test('I9: bytes that are not a state never throw', () => {
     fc.assert(fc.property(fc.uint8Array(), (bytes) => parseState(Buffer.from(bytes)).kind === 'damaged'));
     fc.assert(fc.property(fc.json(), (json) => parseState(Buffer.from(json)).kind === 'damaged'));
     expect(parseState(Buffer.from(`${'['.repeat(200_000)}`)).kind).toBe('damaged');
@@ -154,7 +154,7 @@ describe('a state', () => {
     expect(parseState(damaged).kind).toBe('damaged');
   });
 
-  test('of a newer format is told from one whose format digit is damaged', () => {
+  test('of a newer format is distinguished from one whose format digit is damaged', () => {
     const newer = resealed((parsed) => {
       Object.assign(parsed, { format: 2 });
     });
@@ -172,11 +172,11 @@ describe('a state', () => {
     ['an epoch past what a number holds', 'epoch', 2 ** 53],
     ['an epoch with a fraction', 'epoch', 1.5],
     ['a negative pid', 'pid', -1],
-    ['a socket that is no text', 'socket', null],
+    ['a socket that is not text', 'socket', null],
     ['an unknown policy', 'exclusive', 'none'],
     ['an anchor without a boot', 'bootAnchor', { wallMs: 1, uptimeMs: 1 }],
     ['an anchor from before the epoch', 'bootAnchor', { bootId: 'a', wallMs: -1, uptimeMs: 1 }],
-    ['a wall time that is no number', 'seenWallMs', '1'],
+    ['a wall time that is not a number', 'seenWallMs', '1'],
     ['sequences in a list', 'sequences', []],
     ['a unit that does not exist', 'sequences', { default: { unit: 'min', ceiling: '1', max: '2' } }],
     ['a ceiling as a number', 'sequences', { default: { unit: 'ns', ceiling: 1, max: '2' } }],

@@ -72,7 +72,7 @@ describe('the clock', () => {
     expect(judgeClock(clock(unknown), 'docker').says).toContain('the clock of its host');
   });
 
-  test('from before this program was made is wrong, whatever keeps it', () => {
+  test('from before this program was made is wrong, even if a time service keeps it', () => {
     for (const synchronised of [
       { kind: 'yes', by: 'chronyc' },
       { kind: 'unknown', why: 'x' },

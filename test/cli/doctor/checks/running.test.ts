@@ -101,7 +101,7 @@ describe('the answer', () => {
     expect(check.findings[0]?.commands[0]).toBe(command);
   });
 
-  test('that does not come is a failure, and a daemon that is stopped is told from one that hangs', () => {
+  test('that does not come is a failure, and a stopped daemon is distinguished from one that hangs', () => {
     const silent = { kind: 'silent', afterMs: 5_000 } as const;
     expect(judged(silent, running({ stopped: true })).findings).toMatchObject([
       { mark: 'failed', commands: ['sudo kill -CONT 100'] },
@@ -184,7 +184,7 @@ describe('the versions', () => {
 });
 
 describe('the sequences', () => {
-  test('are told with the digits of their unit', () => {
+  test('are named with the digits of their unit', () => {
     const counter = { name: 'c', unit: 'counter', last: 7n, ceiling: 9n, leadMs: null, issued: 1 } as const;
     expect(judgeSequences(answered({ sequences: [...status().sequences, counter] }))).toMatchObject({
       mark: 'ok',
@@ -217,7 +217,7 @@ const second = (accounts: readonly string[] = []) =>
 describe('the instance', () => {
   const own = answered({ accounts: [account('MASTER'), account('default')] });
 
-  test('is well where it is the service’s, by whatever path, or where there is no service', () => {
+  test('is well if it is the service’s, by any path, or if there is no service', () => {
     expect(judgeInstance(SERVICE, own, [], false)).toMatchObject({
       mark: 'ok',
       says: "the service's, instance aaaaaaaa",
@@ -227,7 +227,7 @@ describe('the instance', () => {
     expect(judgeInstance(SERVICE, { kind: 'stranger' }, [], false).mark).toBe('skipped');
   });
 
-  test('that is not the service’s is a warning, also where one of the two did not answer', () => {
+  test('that is not the service’s is a warning, even if one of the two did not answer', () => {
     expect(judgeInstance('/a.sock', own, [other(SERVICE, second())], true).findings).toMatchObject([
       { mark: 'warning', commands: ['unset NONCED_SOCKET'] },
     ]);
@@ -265,7 +265,7 @@ describe('other daemons', () => {
     expect(judgeOthers(proc(), SERVICE, own, [other('/b/nonced.sock', second(['A']))]).mark).toBe('failed');
   });
 
-  test('that do not answer are told by their process, with what can be seen of them', () => {
+  test('that do not answer are named by their process, with what can be seen of them', () => {
     const hidden = running({ pid: 300, stateDir: undefined, runtimeDir: undefined });
     const inside = running({ pid: 400, contained: true });
     const { findings } = judgeOthers(proc(running(), hidden, inside), SERVICE, answered(), []);

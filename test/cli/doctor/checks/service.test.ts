@@ -144,7 +144,7 @@ describe('the units', () => {
     ]);
   });
 
-  test('with a drop-in are named, and a warning where it sets what the daemon relies on', () => {
+  test('with a drop-in are named, and a warning if it sets what the daemon relies on', () => {
     const withDropIn = (text: string) =>
       judged({}, units({ 'nonced.socket': { dropIns: [{ path: '/etc/o.conf', text }] } }));
     expect(withDropIn('[Socket]\nBacklog=9\n# SocketMode=0666\n')).toMatchObject({

@@ -91,7 +91,7 @@ describe('the socket', () => {
     expect(given).toMatchObject({ fact: `${path} is ${what}`, fix: expect.stringContaining('--socket'), commands: [] });
   });
 
-  test('that is not trusted, has too long a path, is relative or is the operator’s, is told so', () => {
+  test('that is not trusted, has too long a path, is relative or is the operator’s, is a failure that says so', () => {
     const distrusted = facts({ chosen: { kind: 'place', path: '/tmp/x y/n.sock', distrust: 'not yours' } });
     expect(judgeSocket(distrusted, START)).toMatchObject({ mark: 'failed', says: 'not yours' });
     expect(judgeSocket(distrusted, START).findings[0]?.commands).toEqual(["ls -la '/tmp/x y/n.sock'"]);
@@ -145,7 +145,7 @@ describe('the group', () => {
     expect(judged({}, { ...trader, name: 'root', uid: 0 }).says).toContain('to test a bot: sudo nonced doctor USER');
   });
 
-  test('is not looked at where no socket can be seen', () => {
+  test('is not checked if no socket can be seen', () => {
     expect(judged({ steps: way })).toMatchObject({ mark: 'skipped' });
   });
 
@@ -155,7 +155,7 @@ describe('the group', () => {
     expect(finding).toMatchObject({ mark: 'failed', commands: ['sudo usermod -aG nonced trader'] });
   });
 
-  test('is told by its number where it has no name', () => {
+  test('is named by its number if it has no name', () => {
     const steps = [...way, closed];
     const [finding] = judged(
       { groups: [1001], steps, groupNames: new Map() },
@@ -177,12 +177,12 @@ describe('the group', () => {
     expect(finding?.commands.join()).not.toContain('usermod');
   });
 
-  test('is of no use where the mode leaves it out', () => {
+  test('is of no use if the mode leaves it out', () => {
     const steps = [...way, ofService({ mode: 0o600, open: false })];
     expect(judged({ steps }).findings[0]).toMatchObject({ mark: 'failed', commands: [`sudo chmod 660 ${SERVICE}`] });
   });
 
-  test('is not the matter where the mode allows what the kernel refuses', () => {
+  test('is not the cause if the mode allows what the kernel refuses', () => {
     expect(judged({ steps: [...way, closed] }).says).toContain('but the kernel does not');
   });
 

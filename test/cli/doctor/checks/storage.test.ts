@@ -42,7 +42,7 @@ describe('the disk', () => {
     expect(check).toMatchObject({ mark, says: expect.stringContaining(says) });
   });
 
-  test('that is read-only is told so, and not how full it is', () => {
+  test('that is read-only is reported as such, and not how full it is', () => {
     const check = judgeDisk(disk({ freeBytes: 0 }, { isReadOnly: true }), place);
     expect(check.findings).toMatchObject([{ mark: 'failed', commands: ['findmnt -T /var/lib/nonced'] }]);
   });
@@ -88,7 +88,7 @@ describe('the state', () => {
   });
   const answered = (instance: string) => ({ kind: 'answered', status: { instance, pid: 7 } }) as Answer;
 
-  test('is well where it is whole and that of the daemon', () => {
+  test('is well if it is whole and that of the daemon', () => {
     expect(judgeState(whole(), place, answered(INSTANCE))).toMatchObject({
       mark: 'ok',
       says: '/var/lib/nonced: whole, instance aaaaaaaa',
@@ -104,7 +104,7 @@ describe('the state', () => {
     expect(judgeState({ kind: 'absent', lost: false }, byHand, undefined).mark).toBe('skipped');
   });
 
-  test('that is missing where there was one, or where it was installed, was lost', () => {
+  test('that is missing although there was one, or although it was installed, was lost', () => {
     expect(judgeState({ kind: 'absent', lost: true }, byHand, undefined).mark).toBe('failed');
     expect(judgeState({ kind: 'absent', lost: false }, place, undefined)).toMatchObject({
       mark: 'failed',

@@ -34,7 +34,7 @@ async function answerOf(answer: object) {
   return answerFacts({ path: socket.path, withinMs });
 }
 
-test('asks who is there, how it does and why accounts fail, and nothing that draws', async () => {
+test('asks for the hello, the status and why accounts fail, and nothing that draws', async () => {
   const answer = await answerOf({
     ...ANSWER,
     accounts: [{ account: 'MASTER', breaker: null }],
@@ -62,7 +62,7 @@ test.each([
   ['no status', { ...ANSWER, sequences: undefined }],
   ['an instance that is a number', { ...ANSWER, instance: 5 }],
   ['accounts without names', { ...ANSWER, accounts: [{ breaker: null }] }],
-  ['accounts that are no list', { ...ANSWER, accounts: { length: 1 } }],
+  ['accounts that are not a list', { ...ANSWER, accounts: { length: 1 } }],
   ['no clock', { ...ANSWER, clock: null }],
 ])('a program that answers with %s is a stranger', async (_what, answer) => {
   expect(await answerOf(answer)).toEqual({ kind: 'stranger' });
