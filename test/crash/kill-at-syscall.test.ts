@@ -85,7 +85,7 @@ class Reign {
         if (method === 'acquire') opened.notify('release', { token });
       }
     } catch (error) {
-      // The daemon was killed; anything else that it refused is for the test to see.
+      // The daemon was killed. Any other refusal fails the test.
       if (error instanceof Error && /closed before|ECONN|EPIPE|ENOENT/.test(error.message)) return;
       throw error;
     } finally {

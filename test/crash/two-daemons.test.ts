@@ -36,14 +36,14 @@ test('a second daemon with another state directory but the same runtime director
   expect(second.log()).toContain(place.runtimeDir);
 });
 
-test('after SIGKILL of the first the second starts at once, although a lock lies there that looks fresh', async ({
+test('after SIGKILL of the first the second starts at once, although there is a lock that looks fresh', async ({
   place,
   start,
 }) => {
   const first = await start();
   await first.end('SIGKILL');
   const second = await start();
-  // It waited for no lock to go stale: the first one's was a day away from that.
+  // It did not wait for a lock to go stale: that was a day away for the first one's.
   expect(second.log()).toContain('is ready');
   const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   expect(JSON.parse(stdout)).toMatchObject({ epoch: 2, pid: second.pid, locked: true });
@@ -80,7 +80,7 @@ test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two 
   }
   await Promise.all([...waiting].map((daemon) => daemon.end('SIGKILL')));
   const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
-  // A contender may have been killed between taking the lock over and saying so.
+  // A contender may have been killed after it took over the lock and before it said so.
   expect(JSON.parse(stdout).epoch).toBeGreaterThanOrEqual(ROUNDS);
   expect(JSON.parse(stdout).epoch).toBeLessThanOrEqual(ROUNDS + CONTENDERS);
 }, 240_000);

@@ -28,7 +28,7 @@ const test = daemonPerTest({ exchange: { delayMs: [0, 5] } })
     if (code !== 0) throw new Error(`the bot ended with ${code}: ${stderr}`);
     return JSON.parse(stdout) as CcxtBotReport;
   })
-  // Two processes, each with one object for each of the two keys: four clients that do not know of one another.
+  // Two processes, each with one object for each of the two keys: four clients that know nothing of each other.
   .extend('runTwo', ({ runBot }) => async (options: Partial<CcxtBotOptions>) => {
     const reports = await Promise.all([runBot(options), runBot(options)]);
     return sumOf(reports);
@@ -52,7 +52,7 @@ function sumOf(reports: readonly CcxtBotReport[]): CcxtBotReport {
 }
 
 describe.each(rowsOf([false, true]))('with streams: %s', (streams) => {
-  test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async ({
+  test('25 concurrent calls of each of 4 clients in 2 processes: none is rejected, one at a time, and public calls need no grant', async ({
     exchange,
     runTwo,
     grants,
@@ -62,7 +62,7 @@ describe.each(rowsOf([false, true]))('with streams: %s', (streams) => {
     expect(await grants()).toBe(100);
   });
 
-  test('the same without the adapter is rejected', async ({ runTwo }) => {
+  test('without the adapter the same calls are rejected', async ({ runTwo }) => {
     const { accepted, errors } = await runTwo({ streams, socket: undefined });
     expect(accepted).toBeLessThan(90);
     expect(errors['InvalidNonce']).toBe(100 - accepted);
@@ -88,7 +88,7 @@ test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each tim
     { kind: 'stall-body' },
   ];
   for (const fault of faults) {
-    // Three in a row, and the daemon would take the exchange for being down.
+    // After three in a row the daemon would hold the exchange to be down.
     exchange.injectFault({ ...fault, calls: 2 });
     expect(await runBot({ maxRetries: 2, calls: 5, timeoutMs: 2_000 })).toMatchObject({ accepted: 10, errors: {} });
   }
@@ -97,7 +97,7 @@ test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each tim
   expect(await grants()).toBe(calls);
 });
 
-test('orders are never sent twice, whatever goes wrong, and none that was placed is told to have failed for sure', async ({
+test('orders are never sent twice, and no order that was placed is reported as certainly failed', async ({
   exchange,
   runTwo,
 }) => {
@@ -151,7 +151,7 @@ test('an order that timed out is found by its reference', async ({ place, exchan
   expect(exchange.report()).toMatchObject({ orders: 1, duplicateOrders: 0 });
 });
 
-test('what its page shows runs as it stands, also where an order got no answer', async ({ place, exchange, keys }) => {
+test('the code on its page runs as it is, also if an order gets no answer', async ({ place, exchange, keys }) => {
   const page = readFileSync('docs/adapters/ccxt.md', 'utf8');
   const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code = '']) => code);
   // ccxt takes its addresses from the object, and the exchange here lists no markets.
@@ -172,7 +172,7 @@ test('what its page shows runs as it stands, also where an order got no answer',
   expect(exchange.report()).toMatchObject({ orders: 1, duplicateOrders: 0, invalidNonce: 0 });
 });
 
-describe('where the daemon refuses or is not there, nothing is sent', () => {
+describe('if the daemon refuses or is not there, nothing is sent', () => {
   const refused = test
     .extend('bot', async ({ place }, { onCleanup }) => {
       const bot = await connect({ name: 'refused', socket: place.socket, connectTimeoutMs: 200 });

@@ -9,7 +9,7 @@ import { type DaemonPlace, type DaemonProcess, runNonced } from '../fixtures/dae
 import { placePerTest } from '../fixtures/daemon-test.ts';
 import type { RawConnection } from '../fixtures/raw-connection.ts';
 
-/** What to preload, as the faketime program itself would: where it lies differs between machines. */
+/** What to preload, as the faketime program itself would: its path differs between machines. */
 const library = /^LD_PRELOAD=(\S+)$/m.exec(
   spawnSync('faketime', ['-f', '+0', 'env'], { encoding: 'utf8' }).stdout ?? '',
 )?.[1];
@@ -78,7 +78,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
       code: 1,
       stdout: expect.stringMatching(/sequence default is (1 h|59 min).* ahead of the clock/),
     });
-    // It is looked at with the next write.
+    // It is checked at the next write.
     await nonced('set-exclusive', 'account');
     await running.says(/warn: sequence default is (1 h 0 min|59 min \d+ s) ahead of the clock/);
     await running.end('SIGKILL');
@@ -284,7 +284,7 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
         expect((await status(bot)).clock.state).toBe('behind');
         await running.says('the clock is behind');
         expect(await nonced('status', '--check')).toMatchObject({ code: 1 });
-        // The time service arrives: that is no jump ahead but the cure.
+        // The time service sets the clock: that is not a jump ahead but the cure.
         setClock('+10');
         const cured = await draw(bot);
         expect(cured).toBeGreaterThan(first + 1n);

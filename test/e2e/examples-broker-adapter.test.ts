@@ -31,7 +31,7 @@ afterAll(async () => {
 beforeEach(() => host.setExclusive('account'));
 afterEach(async () => {
   host.exchange.clearFaults();
-  // An exchange that was found down is well again after an urgent call that is accepted.
+  // An exchange that was found to be down is up again after an urgent call that is accepted.
   await accountOf(host.exchange.addKey()).ask('Balance', {}, { priority: 'urgent' });
 });
 
@@ -111,7 +111,7 @@ describe('the broker', () => {
     },
   );
 
-  test('every nonce is one of the daemon, which here is five minutes ahead of any clock', async () => {
+  test('every nonce comes from the daemon, which is five minutes ahead of the clock here', async () => {
     const { broker, apiKey } = newBroker();
     const { after } = await operate('advance', { by: String(5n * 60n * 1_000_000_000n) });
     await oneOfEach(broker);
@@ -141,7 +141,7 @@ describe('the broker', () => {
     expect(host.exchange.report().keys[apiKey.key]?.calls).toBe(0);
   });
 
-  test('whoever stops waiting for the turn has sent nothing, and a call under way is not cut off', async () => {
+  test('a call that stops waiting for its lease has sent nothing, and a call under way is not cut off', async () => {
     const { broker, apiKey } = newBroker();
     host.exchange.injectFault({ kind: 'delay', delayMs: 200, calls: 1, key: apiKey.key });
     const stop = new AbortController();
@@ -185,7 +185,7 @@ describe('an order whose answer is lost', () => {
     expect(ordersOf(apiKey)).toEqual([]);
   });
 
-  test('that comes late after all is refused, because looking it up took a higher nonce', async () => {
+  test('is refused if it arrives late, because looking it up took a higher nonce', async () => {
     const apiKey = host.exchange.addKey();
     host.exchange.injectFault({ kind: 'delay', delayMs: 3_000, calls: 1, method: 'AddOrder', key: apiKey.key });
     expect(await place(apiKey)).toMatchObject({ state: 'not-placed' });
@@ -195,7 +195,7 @@ describe('an order whose answer is lost', () => {
     expect(ordersOf(apiKey)).toEqual([]);
   });
 
-  test('is unknown, with the id to look for, when the exchange does not answer our questions either', async () => {
+  test('is unknown, with the id to look for, if the exchange does not answer the look-up either', async () => {
     const apiKey = host.exchange.addKey();
     host.exchange.injectFault({ kind: 'reset', carriedOut: true, calls: 1, method: 'AddOrder', key: apiKey.key });
     host.exchange.injectFault({ kind: 'unavailable', calls: 3, method: 'OpenOrders', key: apiKey.key });
@@ -204,7 +204,7 @@ describe('an order whose answer is lost', () => {
     expect(ordersOf(apiKey)).toMatchObject([{ clOrdId: placed.clOrdId }]);
   });
 
-  test('that the exchange refused is not looked up, for it surely does not stand', async () => {
+  test('that the exchange refused is not looked up, because it cannot stand', async () => {
     const apiKey = host.exchange.addKey();
     host.exchange.injectFault({ kind: 'invalid-nonce', calls: 1, key: apiKey.key });
     expect(await place(apiKey)).toMatchObject({ state: 'refused', why: 'EAPI:Invalid nonce' });
@@ -221,7 +221,7 @@ test('a cancel whose answer is lost is repeated, and says that the order is gone
   expect(ordersOf(apiKey)).toMatchObject([{ status: 'canceled' }]);
 });
 
-describe('what the daemon is told', () => {
+describe('what the daemon learns', () => {
   test('of each call: its account and label, by the method its priority, and how it ended', async () => {
     const apiKey = host.exchange.addKey();
     const told: unknown[] = [];
@@ -241,7 +241,7 @@ describe('what the daemon is told', () => {
     for (const [fault] of endings) {
       if (fault) host.exchange.injectFault({ ...fault, calls: 1, key: apiKey.key });
       await account.call('Ledgers');
-      // Or the daemon would hold back what comes next, as from an exchange or a key that is in trouble.
+      // Otherwise the daemon would hold back the next calls, as for an exchange or a key in trouble.
       await accountOf(apiKey).ask('Balance', {}, { priority: 'urgent' });
     }
     // The last of them was given up on before it had ended.
@@ -252,7 +252,7 @@ describe('what the daemon is told', () => {
     );
   });
 
-  /** A client that notes what goes to the daemon with each call, and how the call is said to have ended. */
+  /** A client that notes what goes to the daemon with each call, and the outcome that is reported. */
   function overheard(told: unknown[]): Nonced {
     const exclusive = <T>(options: ExclusiveOptions, fn: (grant: Grant) => Promise<T>): Promise<T> => {
       const { account, key, label, priority, cost, ttlMs } = options;
@@ -315,7 +315,7 @@ describe('what the daemon is told', () => {
 describe('its command line', () => {
   const broker = (...args: string[]) => runExample('broker-adapter', args, host.env);
 
-  test('places, finds and cancels an order, and says so', async () => {
+  test('places, finds and cancels an order, and prints so', async () => {
     host.issue(['MASTER', 'USER:alice']);
     const { code, stdout } = await broker('--account', 'USER:alice', 'limit', 'sell', '0.5', 'XBTUSD', '90000');
     const [, txid = '', clOrdId = ''] = /^placed (\S+) \((\S+)\)\n$/.exec(stdout) ?? [];
@@ -331,7 +331,7 @@ describe('its command line', () => {
     expect(await broker('positions')).toMatchObject({ code: 0, stdout: '{}\n' });
   });
 
-  test('of an order that nobody knows of it says what to do, and exits 2', async () => {
+  test('for an order of unknown fate it prints what to do, and exits 2', async () => {
     const [key] = host.issue(['MASTER']);
     host.exchange.injectFault({ kind: 'reset', ...(key && { key: key.key }) });
     const running = startExample('broker-adapter', ['market', 'buy', '1', 'XBTUSD'], host.env);
@@ -339,7 +339,7 @@ describe('its command line', () => {
     expect(running.complaints()).toMatch(/^unknown: .*; before you place it again, ask: order [0-9a-f-]{36}\n$/);
   });
 
-  test('Ctrl-C ends the wait for the turn, with nothing sent', async () => {
+  test('Ctrl-C ends the wait for the lease, with nothing sent', async () => {
     await host.setExclusive('global');
     const [key] = host.issue(['MASTER']);
     const grant = await nonced.acquire({ account: 'OTHER', ttlMs: 600_000 });
@@ -364,7 +364,7 @@ describe('its command line', () => {
     [['--url', 'kraken', 'balance'], 'kraken is not a URL'],
     [['--account', 'NOBODY', 'balance'], 'no key for NOBODY; there are MASTER'],
     [['--keys', '/nowhere', 'balance'], '/nowhere cannot be read'],
-  ])('a mistake is told in a line and exits 64: %j', async (args, message) => {
+  ])('a mistake is reported in one line and exits 64: %j', async (args, message) => {
     host.issue(['MASTER']);
     const { code, stdout, stderr } = await broker(...args);
     expect({ code, stdout }).toEqual({ code: 64, stdout: '' });

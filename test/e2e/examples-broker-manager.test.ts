@@ -36,7 +36,7 @@ const events = () =>
     .slice(1)
     .map((line) => line.trim().replace(/^\S+ {2}/, ''));
 
-/** Where the event stands. */
+/** Returns the position of the event. */
 function at(event: string): number {
   const index = events().indexOf(event);
   expect(index, `${event} in\n${events().join('\n')}`).toBeGreaterThanOrEqual(0);
@@ -75,7 +75,7 @@ describe('no call is rejected', () => {
 describe('an account that hangs', () => {
   const GAVE_UP = 'USER:slow  poll 1  unknown: no answer before the lease ended';
 
-  test('delays no other under the policy account: they have all their polls answered before it gives up', async () => {
+  test('delays no other under the policy account: all their polls are answered before it gives up', async () => {
     await withOneThatHangs('account');
     expect(await start('--rounds', '3', '--pause', '0.01', '--timeout', '8').ended).toBe(0);
     expect(program.lines()[0]).toBe('5 accounts, exclusion account: a call that hangs holds up its own account only');
@@ -97,7 +97,7 @@ describe('an account that hangs', () => {
   });
 });
 
-test('an account that the daemon paces waits outside of the turn: the others are polled meanwhile, policy global', async () => {
+test('an account that the daemon paces waits outside of the lane: the others are polled meanwhile, policy global', async () => {
   await host.setExclusive('global');
   host.issue([PACED, ...OTHERS]);
   const managing = start('--rounds', '3', '--pause', '0.01');
@@ -119,7 +119,7 @@ describe('an exit', () => {
     expect(await managing.ended).toBe(0);
     const exit = at('USER:alice  exit  is sent');
     expect(at('USER:alice  exit  waits')).toBeLessThan(exit);
-    // Long before its own deadline, for the exit took its turn away.
+    // Long before its own deadline, because the exit took its lease away.
     at('USER:slow  poll 1  unknown: no answer before the lease ended');
     for (const other of OTHERS) {
       expect(at(`${other}  poll 1  waits`)).toBeLessThan(exit);
@@ -128,7 +128,7 @@ describe('an exit', () => {
     expect(host.exchange.orders().at(-1)).toMatchObject({ account: 'USER:alice', type: 'sell', volume: '0.25' });
   });
 
-  test('that was ordered is carried out, Ctrl-C or not; polls that wait are given up with nothing sent', async () => {
+  test('that was ordered is carried out despite Ctrl-C; polls that wait are given up with nothing sent', async () => {
     await host.setExclusive('global');
     const [slow, alice] = host.issue(['USER:slow', 'USER:alice']);
     host.exchange.injectFault({ kind: 'delay', delayMs: 1_000, calls: 1, ...(slow && { key: slow.key }) });
@@ -157,7 +157,7 @@ describe('an exit', () => {
   });
 });
 
-test('what it does not understand it says, and goes on', async () => {
+test('it reports a line that it does not understand, and goes on', async () => {
   await host.setExclusive('account');
   host.issue(['USER:alice']);
   const orders = host.exchange.orders().length;

@@ -44,7 +44,7 @@ const newOrders = () => {
   return () => host.exchange.orders().slice(before);
 };
 
-describe('every order of the master is mirrored to everybody, and none is rejected', () => {
+describe('every order of the master is mirrored to all users, and none is rejected', () => {
   test.each(rowsOf(['global', 'account'] as const))('twenty orders to five users, policy %s', async (policy) => {
     await host.setExclusive(policy);
     const { master, userKeys } = issue();
@@ -57,7 +57,7 @@ describe('every order of the master is mirrored to everybody, and none is reject
       expect(seen).toMatchObject({ calls: 20, accepted: 20, invalidNonce: 0, repeatedNonces: 0, maxInFlight: 1 });
     }
     expect(copying.lines().filter((line) => line.endsWith(': 5 of 5 got it'))).toHaveLength(20);
-    // Each account got the orders in the order of the master, although nobody waited for anybody.
+    // Each account got the orders in the master's sequence, although no account waited for another.
     for (const { account } of [master, ...userKeys]) {
       const volumes = orders()
         .filter((order) => order.account === account)
@@ -95,7 +95,7 @@ test('a user trades in a scale of their own, with eight decimals', async () => {
   });
 });
 
-describe('who is in trouble holds up nobody else, and the report says who got what', () => {
+describe('an account in trouble holds up no other, and the report says what each got', () => {
   test('refused, locked out, lost and found, lost and not there, slow: the others are placed before the slow one', async () => {
     const { userKeys } = issue();
     const [alice, bob, carol, dave, erin] = userKeys.map(({ key }) => key);
@@ -120,7 +120,7 @@ describe('who is in trouble holds up nobody else, and the report says who got wh
     line(/^order 2: USER:alice refused: EGeneral:Temporary lockout/);
     line(/^order 1: USER:bob placed 1, O.*, found by looking it up$/);
     line(/^order 1: USER:carol not-placed: no answer/);
-    // Dave hangs for four seconds. Nobody waits for him, not with the second order either.
+    // Dave's call hangs for four seconds. No other account waits for it, not even with the second order.
     const daveGaveUp = line(/^order 1: USER:dave not-placed: no answer before the lease ended/);
     for (const name of ['bob', 'carol', 'erin']) {
       expect(line(new RegExp(`^order 2: USER:${name} placed`))).toBeLessThan(daveGaveUp);
@@ -139,7 +139,7 @@ describe('who is in trouble holds up nobody else, and the report says who got wh
     expect(erin && host.exchange.report().duplicateOrders).toBe(0);
   });
 
-  test('an order of the master that does not stand is followed by nobody', async () => {
+  test('an order of the master that does not stand is not mirrored', async () => {
     const { master } = issue();
     host.exchange.injectFault({ kind: 'invalid-nonce', calls: 1, key: master.key });
     const orders = newOrders();
@@ -151,7 +151,7 @@ describe('who is in trouble holds up nobody else, and the report says who got wh
     expect(orders()).toEqual([]);
   });
 
-  test('one whose turn comes too late is left out, with nothing sent', async () => {
+  test('one whose lease comes too late is left out, with nothing sent', async () => {
     await host.setExclusive('global');
     const { userKeys } = issue(['USER:alice', 'USER:bob']);
     host.exchange.injectFault({ kind: 'hang', calls: 1, key: userKeys[0]?.key ?? '' });
@@ -164,7 +164,7 @@ describe('who is in trouble holds up nobody else, and the report says who got wh
     expect(bob?.calls).toBe(0);
   });
 
-  test('balances are shown of everybody who has one to show', async () => {
+  test('balances are shown of every account that has one', async () => {
     const { userKeys } = issue(['USER:alice', 'USER:bob']);
     host.exchange.injectFault({ kind: 'unavailable', key: userKeys[0]?.key ?? '' });
     const copying = start();
@@ -192,7 +192,7 @@ test('Ctrl-C takes no more orders, and mirrors the one that stands to its end', 
   expect(copying.complaints()).toContain('once more to end at once');
 });
 
-test('a line that is no order is told so and changes nothing; a wrong scale or master exits 64', async () => {
+test('a line that is not an order is reported and changes nothing; a wrong scale or master exits 64', async () => {
   issue(['USER:alice']);
   const orders = newOrders();
   const copying = start();

@@ -156,8 +156,8 @@ describe.skipIf(reason !== '')(`the shell examples${reason}`, () => {
     expect(seen()).toMatchObject({ accepted: 2 * AT_ONCE, invalidNonce: 0, repeatedNonces: 0, maxInFlight: 1 });
   });
 
-  test('it passes on how the program ends, ends one that takes too long, and gives the turn back with what is known', async () => {
-    // What it says to the daemon goes through a spy in place of nc.
+  test('it passes on how the program ends, ends one that takes too long, and gives the lease back with what is known', async () => {
+    // What it sends to the daemon goes through a spy in place of nc.
     const bin = join(host.place.dir, 'nc-spy');
     const log = join(host.place.dir, 'said');
     const { stdout: real } = await run('sh', ['-c', 'command -v nc']);
@@ -175,7 +175,7 @@ describe.skipIf(reason !== '')(`the shell examples${reason}`, () => {
     expect(said).toEqual(outcomes.flatMap((outcome) => [...turn, outcome]));
   });
 
-  test('when it is killed, its turn ends at once although its program lives on', async () => {
+  test('when it is killed, its lease ends at once although its program lives on', async () => {
     await using nonced = await connect({ socket: host.place.socket });
     const script = spawn(WITH_NC, ['MASTER', 'sh', '-c', 'echo $$; exec sleep 600'], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -193,7 +193,7 @@ describe.skipIf(reason !== '')(`the shell examples${reason}`, () => {
     }
   });
 
-  test('without a daemon it exits 69, with a turn that does not come 75, and its program is not started', async () => {
+  test('without a daemon it exits 69, with a lease that does not come 75, and its program is not started', async () => {
     const nobody = await run(WITH_NC, ['MASTER', 'echo', 'started'], { NONCED_SOCKET: join(host.place.dir, 'none') });
     expect(nobody).toMatchObject({ code: 69, stdout: '' });
     await using nonced = await connect({ socket: host.place.socket });

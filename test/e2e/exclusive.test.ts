@@ -103,7 +103,7 @@ test('under the policy account each account has its own call under way, and neve
   expect(seen.maxInFlightOverall).toBe(2);
 });
 
-test('exclusion is switched off and on while calls are made, and nobody who waits is lost', async ({
+test('exclusion is switched off and on while calls are made, and no waiter is lost', async ({
   client,
   setExclusive,
 }) => {
@@ -122,7 +122,7 @@ test('exclusion is switched off and on while calls are made, and nobody who wait
   expect((await nonced.status()).exclusive).toBe('global');
 });
 
-test('status tells the last nonce, how many were issued and at what rate, the uptime and the policy', async ({
+test('status shows the last nonce, how many were issued and at what rate, the uptime and the policy', async ({
   daemon,
   client,
 }) => {
@@ -167,7 +167,9 @@ test('SIGKILL of a holder frees its lane at once, although its lease would have 
   exchange.clearFaults();
 });
 
-test('SIGSTOP of a holder frees its lane when its lease ends, and its late call is told so', async ({ client }) => {
+test('the lane of a holder that does nothing is free when its lease ends, and its late call rejects', async ({
+  client,
+}) => {
   const nonced = await client('next');
   const holder = await client('holder');
   const grant = await holder.acquire({ account: 'MASTER', ttlMs: 300 });

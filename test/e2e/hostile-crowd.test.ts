@@ -36,7 +36,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     expect(await daemon.end('SIGTERM')).toBe(0);
   });
 
-  test('of 1,000 that send a byte a second is no message, no lease and no obstacle, and is answered in the end', async ({
+  test('of 1,000 that send a byte a second holds no lease, delays no other client, and is answered in the end', async ({
     raw,
     status,
     served,
@@ -60,13 +60,13 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     await Promise.all(drips.map(({ connection }) => connection.answer(1)));
   });
 
-  test('of 5,000 connections gets the 1,024 there are; the operator is served, and so is who comes when they have gone', async ({
+  test('of 5,000 connections gets the 1,024 there are; the operator is served, and so are clients that come later', async ({
     daemon,
     raw,
     status,
   }) => {
-    // The kernel takes in more than the daemon does: those are closed, and nothing is said to them. Where they come
-    // faster than they are taken in, the kernel says so, and the bot comes again.
+    // The kernel accepts more than the daemon does: those are closed without a word. If they come
+    // faster than they are accepted, the kernel refuses them, and the bot tries again.
     const batch = 100;
     for (let opened = 0; opened < 5_000; opened += batch) {
       await Promise.all(
@@ -89,7 +89,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
   });
 
   test.for(rowsOf(['json', 'msgpack'] as const))(
-    'one that asks for 100,000 turns in %s without waiting is answered each time, and others have their turn',
+    'one that asks for 100,000 leases in %s at once is answered each time, and others are served',
     async (encoding, { raw, status }) => {
       const greedy = await raw(encoding);
       const asked = 100_000;
@@ -104,7 +104,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
             ),
           ),
         );
-        // All but those that wait hear so at once. Who asked for more without listening would be cut off: 256 KiB.
+        // All but those that wait are refused at once. A client that read none of it would be cut off at 256 KiB.
         await greedy.count(Math.max(0, id - 1_000));
         for (; looked < greedy.messages.length; looked += 1) {
           const message = greedy.messages[looked];
@@ -118,7 +118,7 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
         greedy.messages.filter((message) => message.kind === 'error' && message.error.code === 'LIMIT'),
       ).toHaveLength(asked - 1_000);
       expect((await status()).totals).toMatchObject({ leases: 1, waiting: 999 });
-      // Behind 999 others that want the same for longer: who goes away makes room at once.
+      // Behind 999 others that have waited longer: a client that leaves makes room at once.
       const other = await raw();
       const turn = other.request('acquire');
       await eventually('it waits too', async () => (await status()).totals.waiting === 1_000);

@@ -93,7 +93,7 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     ['a token of 2^64', 'release', { token: String(2n ** 64n) }],
     ['a token that is a map', 'next', { token: { $gt: 0 } }],
     ['an unknown outcome', 'release', { token: '5', outcome: 'fine' }],
-    ['a session that is no 32 hex digits', 'hello', { session: 'x'.repeat(32) }],
+    ['a session that is not 32 hex digits', 'hello', { session: 'x'.repeat(32) }],
     ['a pid of 0', 'hello', { pid: 0 }],
     ['fields for status', 'status', { verbose: true }],
     ['a cancel with an answer', 'cancel', { id: 1 }],
@@ -181,7 +181,7 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(connection.messages).toMatchObject([{ kind: 'error', error: { code: 'TOO_LARGE' } }]);
   });
 
-  test('half a message and then silence holds up nobody', async ({ raw, serveBeside }) => {
+  test('half a message and then silence holds up no other client', async ({ raw, serveBeside }) => {
     const silent = await raw(encoding);
     const whole = messageOfLength(encoding, 400, 7);
     silent.send(whole.subarray(0, 200));
@@ -195,12 +195,12 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     connection.send(messageOfLength(encoding, 400, 7).subarray(0, 200));
     connection.end();
     await connection.closed();
-    // A last line of JSON may lack its line end, so this one is answered as no JSON.
+    // A last line of JSON may lack its line end, so this one is answered as invalid JSON.
     if (encoding === 'msgpack') expect(connection.messages).toEqual([]);
     else expect(connection.messages).toMatchObject([{ error: { code: 'BAD_REQUEST' } }]);
   });
 
-  test('requests that drip in a byte at a time are answered as if they had come whole', async ({ raw }) => {
+  test('requests that arrive a byte at a time are answered as if they had come whole', async ({ raw }) => {
     const connection = await raw(encoding);
     const requests = Buffer.concat(
       [1, 2, 3].map((id) => Buffer.from(connection.codec.request(id, 'nonce', { account: 'MASTER', count: id }))),
@@ -230,7 +230,7 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(waiter.messages[2]).toMatchObject({ kind: 'answer', id: 5, result: { count: expect.anything() } });
   });
 
-  test('notifications are never answered, whatever they say', async ({ raw }) => {
+  test('notifications are never answered, even wrong ones', async ({ raw }) => {
     const connection = await raw(encoding);
     for (const [method, params] of [
       ['nonce', {}],
@@ -383,7 +383,7 @@ test('a batch after a first request is refused, and none of it is done', async (
   expect(await connection.ask('status')).toMatchObject({ totals: { leases: 0, waiting: 0 } });
 });
 
-test('empty lines, blanks and carriage returns between lines of JSON are passed over', async ({ raw }) => {
+test('empty lines, blanks and carriage returns between lines of JSON are ignored', async ({ raw }) => {
   const connection = await raw();
   connection.send(
     '{"jsonrpc":"2.0","id":1,"method":"nonce"}\r\n\r\n   \n\n\t\n{"jsonrpc":"2.0","id":2,"method":"nonce"}\n',
@@ -415,7 +415,7 @@ const NO_MESSAGES: readonly (readonly [what: string, bytes: Buffer])[] = [
   ['JSON behind a whole message', Buffer.concat([Buffer.from('940001a67374617475739080', 'hex'), Buffer.from('{}\n')])],
 ];
 
-test.for(NO_MESSAGES)('%s is no message: it is answered and the connection closed', async ([_, bytes], { raw }) => {
+test.for(NO_MESSAGES)('%s is not a message: it is answered and the connection closed', async ([_, bytes], { raw }) => {
   const connection = await raw(bytes[0] === 0x94 ? 'msgpack' : 'json');
   connection.send(bytes);
   await connection.closed();
@@ -449,7 +449,7 @@ const ODD_MSGPACK: readonly (readonly [what: string, hex: string, id: number])[]
   ['a number as the method', '9400070590', 7],
   ['a map as params', '940007a56e6f6e636580', 7],
   ['a message type of 3', '940307a56e6f6e636590', 0],
-  ['text that is no UTF-8 as an account', '940007a56e6f6e63659181a76163636f756e74a2fffe', 7],
+  ['text that is not UTF-8 as an account', '940007a56e6f6e63659181a76163636f756e74a2fffe', 7],
 ];
 
 test.for(ODD_MSGPACK)('%s in MessagePack is refused and the connection lives on', async ([_, hex, id], { raw }) => {
@@ -478,7 +478,7 @@ test('random bytes after a believable head never end the daemon', async ({ daemo
   expect(daemon.child.exitCode).toBeNull();
 });
 
-test('with 10,000 waiting the next one hears LIMIT, whoever asks, and is served once they are gone', async ({
+test('with 10,000 waiting the next request is refused with LIMIT, and is served once they are gone', async ({
   raw,
   status,
 }) => {
@@ -508,7 +508,10 @@ test('with 10,000 waiting the next one hears LIMIT, whoever asks, and is served 
   expect(await late.answer(id)).toMatchObject({ count: 1 });
 });
 
-test('with 1,000 accounts at work the next one hears LIMIT, and idle ones are forgotten', async ({ raw, status }) => {
+test('with 1,000 accounts at work the next one is refused with LIMIT, and idle ones are forgotten', async ({
+  raw,
+  status,
+}) => {
   const holder = await raw();
   await holder.ask('acquire', { account: 'busy-0' });
   const busy = await raw();

@@ -58,7 +58,7 @@ test('neither keys, sessions nor tokens are in the log, however much it says', a
   expectNoToken(daemon.log(), token);
 });
 
-test('neither keys, sessions nor tokens are in what status and why tell, to bots and operators', async ({
+test('neither keys, sessions nor tokens are in what status and why show, to bots and operators', async ({
   place,
   key,
   token,
@@ -73,7 +73,10 @@ test('neither keys, sessions nor tokens are in what status and why tell, to bots
   }
 });
 
-test('neither keys nor sessions are in any file of the daemon, which nobody else may read anyway', ({ place, key }) => {
+test('neither keys nor sessions are in any file of the daemon, which no other user may read anyway', ({
+  place,
+  key,
+}) => {
   for (const dir of [place.stateDir, place.runtimeDir]) {
     for (const name of readdirSync(dir)) {
       const path = join(dir, name);
@@ -86,7 +89,7 @@ test('neither keys nor sessions are in any file of the daemon, which nobody else
   }
 });
 
-test('a secret in the wrong field is not told back, logged or noted', async ({ daemon, place, raw }) => {
+test('a secret in the wrong field is not quoted, logged or noted', async ({ daemon, place, raw }) => {
   const clumsy = await raw();
   const attempts: readonly (readonly [method: string, params: object])[] = [
     ['hello', { session: misplaced }],
@@ -110,7 +113,7 @@ test.skipIf(!hasProgram('gcore'))(
     try {
       expect(dumped.code, dumped.stderr).toBe(0);
       const bytes = readFileSync(path);
-      // The label did come, so that this is the memory of the daemon that was asked.
+      // The label did come, so this is the memory of the right daemon.
       expect(bytes.includes('MASTER')).toBe(true);
       expectNoSecret(bytes, 'a core', ofTheBot(key));
       // As text and as the bytes it stands for.

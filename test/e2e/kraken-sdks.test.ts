@@ -26,7 +26,7 @@ const test = daemonPerTest({ exchange: { delayMs: [0, 5] } })
         return JSON.parse(stdout) as SdkBotReport;
       },
   )
-  // Two processes, each with one client for each of the two keys: four clients that do not know of one another.
+  // Two processes, each with one client for each of the two keys: four clients that know nothing of each other.
   .extend('runTwo', ({ runBot }) => async (options: Partial<SdkBotOptions> & { sdk: Sdk }) => {
     const reports = await Promise.all([runBot(options), runBot(options)]);
     return sumOf(reports);
@@ -50,7 +50,7 @@ function sumOf(reports: readonly SdkBotReport[]): SdkBotReport {
 }
 
 describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) => {
-  test('25 concurrent calls of each of 4 clients in 2 processes: none rejected, one at a time, public ones ungranted', async ({
+  test('25 concurrent calls of each of 4 clients in 2 processes: none is rejected, one at a time, and public calls need no grant', async ({
     exchange,
     runTwo,
     grants,
@@ -92,18 +92,14 @@ describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) =>
     expect(report.accepted).toBe(40 - 12);
     expect(Object.values(report.errors).reduce((sum, count) => sum + count, 0)).toBe(12);
     const seen = exchange.report();
-    // Each call was made once, also those whose answer got lost.
+    // Each call was made once, even if its answer was lost.
     expect(seen).toMatchObject({ calls: 40, invalidNonce: 0, repeatedNonces: 0, duplicateOrders: 0 });
     expect(seen.orders).toBe(40 - 9);
     const known = new Set(exchange.orders().map(({ clOrdId }) => clOrdId));
     expect(report.placed.every((reference) => known.has(reference))).toBe(true);
   });
 
-  test('what its page shows runs as it stands, also where an order got no answer', async ({
-    place,
-    exchange,
-    keys,
-  }) => {
+  test('the code on its page runs as it is, also if an order gets no answer', async ({ place, exchange, keys }) => {
     const page = readFileSync(`docs/adapters/${sdk}.md`, 'utf8');
     const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code = '']) => code);
     const program = resolve(`build/page-of-${sdk}.mjs`);
@@ -134,7 +130,7 @@ describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) =>
     const end = (call: Promise<unknown>): Promise<unknown> => call.catch((error: unknown) => error);
 
     within(
-      'calls inside an exclusive of the bot share its turn, one at a time, and public ones are free',
+      'calls inside an exclusive of the bot share its lease, one at a time, and public ones need none',
       async ({ exchange, bot, through }) => {
         const kraken = bot();
         await through.exclusive({ account: 'MASTER' }, async () => {
@@ -217,7 +213,7 @@ describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) =>
     );
 
     within(
-      'the daemon hears what the exchange said: three invalid nonces in a row, and the key is left alone',
+      'the daemon learns what the exchange said: after three invalid nonces in a row the key is quarantined',
       async ({ exchange, keys, bot }) => {
         const [key] = keys as [ApiKey];
         exchange.useKeyElsewhere(key.key, 2n ** 63n - 1n);
@@ -230,7 +226,7 @@ describe.each(rowsOf(['node-kraken-api', 'kraken-api'] as const))('%s', (sdk) =>
     );
 
     within(
-      'the daemon hears that the exchange is away, and polls are no longer sent to it',
+      'the daemon learns that the exchange is down, and no more polls are sent to it',
       async ({ exchange, bot }) => {
         exchange.injectFault({ kind: 'status', status: 503, calls: 1 });
         exchange.injectFault({ kind: 'unavailable', calls: 1 });

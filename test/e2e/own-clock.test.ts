@@ -35,7 +35,7 @@ test('what others are granted afterwards lies above the nonces that such a progr
   expect(await after.nonce()).toBeGreaterThan(exchange.lastNonce(key));
 });
 
-test('a sequence that is ahead of the clock is waited for outside the lane, and past the wait it is said why', async ({
+test('exec waits outside the lane for a sequence that is ahead of the clock, and says so if it gives up', async ({
   nonced,
   client,
 }) => {
@@ -43,7 +43,7 @@ test('a sequence that is ahead of the clock is waited for outside the lane, and 
   const exec = (...options: readonly string[]) => nonced('exec', '--own-clock', ...options, '--', 'true');
   const advance = (by: string) => nonced('advance', '--by', by);
   expect((await advance('2s')).code).toBe(0);
-  // Nobody else is held up meanwhile.
+  // No other call is held up meanwhile.
   const waiting = exec();
   await bot.exclusive({ waitMs: 10_000 }, async () => {});
   expect((await waiting).code).toBe(0);

@@ -17,7 +17,7 @@ describe.skipIf(pythonSkipped !== '')(`the client for Python${pythonSkipped}`, (
   });
 
   test.each(modules)('%s', { timeout: 240_000 }, async (name) => {
-    // -B: the tree stays free of what Python compiles.
+    // -B: Python writes no compiled files into the tree.
     const result = await run('python3', ['-B', '-m', 'unittest', name], {
       PYTHONPATH: TESTS,
       NODE: process.execPath,

@@ -36,7 +36,7 @@ describe.concurrent('nonced rehearse', () => {
     }
   });
 
-  test('two processes with nonces of their own are found out: rejected, and without a grant', async () => {
+  test('two processes with nonces of their own are found: rejected, and without a grant', async () => {
     const { code, report, counts } = await rehearsed(['--acts', 'calm'], `${BOT} own-clock & ${BOT} own-clock & wait`);
     expect(code).toBe(1);
     expect(counts['rejectedNonces']).toBeGreaterThan(0);
@@ -51,7 +51,7 @@ describe.concurrent('nonced rehearse', () => {
     expect(counts['rejectedNonces']).toBeGreaterThan(0);
   });
 
-  test('a bot that sends an order again blindly after a hang is found out, and the acts in which it did', async () => {
+  test('a bot that repeats an order blindly after a hang is found, with the acts in which it did', async () => {
     const { code, report, counts } = await rehearsed(['--acts', 'calm,hang,reset'], `exec ${BOT} blind`);
     expect({ code, counts }).toEqual({ code: 1, counts: { ordersTwice: 2 } });
     expect(report.findings[0]).toMatchObject({
@@ -62,7 +62,7 @@ describe.concurrent('nonced rehearse', () => {
     expect(report.acts.map(({ ordersTwice }) => ordersTwice)).toEqual([0, 1, 1]);
   });
 
-  test('a command that ends at once is started again, and is said to have made no call', async () => {
+  test('a command that ends at once is started again, and the report says that it made no call', async () => {
     const { code, report, counts } = await rehearsed(['--limit', '2s'], 'echo no key; exit 3');
     expect(code).toBe(1);
     expect(counts).toMatchObject({ 'no-call': 1, ended: report.restarts + 1 });
@@ -77,7 +77,7 @@ describe.concurrent('nonced rehearse', () => {
     expect(report).toMatchObject({ ending: 'gone', restarts: 0 });
   });
 
-  test('a bot that is given turns and not heard of is stopped soon, for it calls somewhere else', async () => {
+  test('a bot that gets leases but makes no call is stopped soon, because it calls somewhere else', async () => {
     const elsewhere = `for n in 1 2 3 4; do ${process.execPath} ${NONCED} exec -- true; done; sleep 60`;
     const { report } = await rehearsed(['--limit', '60s'], elsewhere);
     expect(report.findings[0]?.fact).toMatch(/although it was granted [34] leases: ITS CALLS WENT ELSEWHERE$/);

@@ -17,7 +17,7 @@ const test = daemonPerTest({ exchange: { delayMs: [0, 10] } }).extend('killAndRe
 
 const sessionOf = (digit: string): string => digit.repeat(32);
 
-test('a lease that is held over SIGKILL of the daemon goes on under the same token, and nobody is granted beside it', async ({
+test('a lease that is held over SIGKILL of the daemon goes on under the same token, and no other call is granted beside it', async ({
   client,
   killAndRestart,
 }) => {
@@ -30,7 +30,7 @@ test('a lease that is held over SIGKILL of the daemon goes on under the same tok
     return later;
   });
   await killAndRestart();
-  // Both are back: the holder with its lease, the rival with its request.
+  // Both are back, the holder with its lease and the rival with its request.
   await expect.poll(async () => (await rival.status()).totals).toMatchObject({ leases: 1, waiting: 1 });
   // Longer than the lane of a holder that never came back would have stayed closed.
   await new Promise((resolve) => setTimeout(resolve, 2_500));
@@ -45,7 +45,7 @@ test('a lease that is held over SIGKILL of the daemon goes on under the same tok
   await later.release();
 });
 
-test("a clean restart is the same to a holder and to those who wait, in their client's order", async ({
+test("a clean restart loses neither a holder nor the waiters, and keeps their client's order", async ({
   daemon,
   client,
   start,
@@ -69,7 +69,7 @@ test("a clean restart is the same to a holder and to those who wait, in their cl
   expect([...nonces].sort()).toEqual(nonces);
 });
 
-test('a backup that is brought back by itself is told of, and gives nobody the token of a lease that lives', async ({
+test('a backup that is restored by hand is logged, and the token of a live lease is not given again', async ({
   place,
   client,
   start,
@@ -106,7 +106,7 @@ test('a release that the daemon died before reading is made good after the resta
   await (await rival.acquire({ waitMs: 1_500 })).release();
 });
 
-test('a grant whose answer was lost is found by its request, and gets a nonce that nobody has seen', async ({
+test('a grant whose answer was lost is found by its request, and gets a fresh nonce', async ({
   daemon,
   client,
   raw,
@@ -132,7 +132,7 @@ test('a grant whose answer was lost is found by its request, and gets a nonce th
   expect(await back.ask('release', { token })).toEqual({ released: true });
 });
 
-test("nobody else's session can take a lease up after a restart, and its lane opens after 2 s", async ({
+test('no other session can take up a lease after a restart, and its lane opens after 2 s', async ({
   raw,
   killAndRestart,
 }) => {
@@ -189,7 +189,7 @@ test('notes of another boot are ignored', async ({ daemon, place, raw, start }) 
   expect(await next.ask('acquire', { waitMs: 0 })).toMatchObject({ count: 1 });
 });
 
-test('a caller whose lease could not be kept is told LEASE_LOST by its signal', async ({
+test('a caller whose lease could not be kept gets LEASE_LOST from its signal', async ({
   daemon,
   place,
   client,
@@ -306,7 +306,7 @@ test('a daemon that stops cleanly repeats nothing, skips nothing and leaves no s
   expect(await second.end('SIGINT')).toBe(0);
 });
 
-test('a daemon that is told to stop twice goes at once', async ({ daemon }) => {
+test('a daemon that gets SIGTERM twice ends at once', async ({ daemon }) => {
   daemon.child.kill('SIGTERM');
   daemon.child.kill('SIGTERM');
   expect([0, 1, 'SIGTERM']).toContain(await daemon.ended);

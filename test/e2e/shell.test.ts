@@ -88,7 +88,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(BigInt(String(second?.result?.['nonce']))).toBeGreaterThan(BigInt(String(first?.result?.['nonce'])));
   });
 
-  test('a last line without its line end is answered', async ({ say }) => {
+  test('a last line without a line end is answered', async ({ say }) => {
     expect(await say('{"jsonrpc":"2.0","id":1,"method":"nonce"}')).toMatchObject([{ id: 1, result: { count: 1 } }]);
   });
 
@@ -114,7 +114,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(answers.map(({ id }) => JSON.stringify(id))).toEqual(ids);
   });
 
-  test('what is wrong is answered in JSON-RPC, with our code and the fix beside its number', async ({ say }) => {
+  test('a wrong request gets a JSON-RPC error, with our code and the fix beside its number', async ({ say }) => {
     const [refused] = await say('{"jsonrpc":"2.0","id":1,"method":"nonce","params":{"count":0}}\\n');
     expect(refused?.error).toMatchObject({ code: -32602, data: { code: 'BAD_REQUEST', sent: false } });
     expect(refused?.error?.message).toContain('give a whole number from 1 to 1000');
@@ -167,7 +167,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(await say('{"jsonrpc":"2.0","id":1,"method":"acquire"}\\n')).toEqual([]);
   });
 
-  test('a lease that runs out is told by a revoked line, and then its token is worth nothing, I7', async ({ talk }) => {
+  test('the end of a lease comes as a revoked line, and then its token is worth nothing, I7', async ({ talk }) => {
     const bot = talk();
     bot.say('{"jsonrpc":"2.0","id":1,"method":"acquire","params":{"ttlMs":100}}');
     const [grant, revoked] = await eventually('it is revoked', () => bot.heard().length === 2 && bot.heard());
@@ -182,7 +182,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     ]);
   });
 
-  test('a release as a notification gives the lane to the next waiter and answers nothing', async ({
+  test('a release as a notification gives the lane to the next waiter and has no answer', async ({
     raw,
     status,
     talk,
@@ -201,10 +201,7 @@ describe.skipIf(reason !== '')(`from a shell with nc${reason}`, () => {
     expect(heard[1]?.id).toBe(2);
   });
 
-  test('a cancel answers the acquire it takes back, by its id as it was sent, and leaves the others waiting', async ({
-    raw,
-    talk,
-  }) => {
+  test('a cancel ends the acquire with exactly that id, and the others go on waiting', async ({ raw, talk }) => {
     const holder = await raw();
     const { token } = await holder.ask('acquire');
     const bot = talk();

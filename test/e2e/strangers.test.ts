@@ -20,7 +20,7 @@ import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { hasProgram, isRoot, type RunResult, run } from '../fixtures/shell.ts';
 
-// Users by their numbers: nobody has to make an account for them, and no account of this machine has them.
+// Users by their numbers: they need no account, and no account of this machine has them.
 interface User {
   readonly uid: number;
   readonly groups: readonly number[];
@@ -36,7 +36,7 @@ function as({ uid, groups }: User): string[] {
   return ['setpriv', '--reuid', String(uid), '--regid', String(uid), ...supplementary, '--'];
 }
 
-/** What another user's process does with a socket: says these lines, waits for so many back, and prints them. */
+/** What another user's process does with a socket: sends these lines, waits for so many back, and prints them. */
 const TALK = `
   const [path, count, ...lines] = process.argv.slice(1);
   const socket = require('node:net').connect(path);
@@ -117,8 +117,8 @@ const cannot = !isRoot
       : '';
 
 describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`, () => {
-  describe('one who is not in the group', () => {
-    test('is refused by the kernel at both sockets, and told about the group', async ({ place, started }) => {
+  describe('a user who is not in the group', () => {
+    test('is refused by the kernel at both sockets, and learns of the group', async ({ place, started }) => {
       await started();
       for (const socket of [place.socket, place.adminSocket]) {
         expect(await talk(STRANGER, socket, ['nonce'])).toEqual([{ code: 'EACCES' }]);
@@ -127,7 +127,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       expect(refused).toMatchObject({ code: 77, stdout: '', stderr: expect.stringContaining('group') });
     });
 
-    test('is refused by the sockets themselves where the directory lets everybody pass, as under systemd', async ({
+    test('is refused by the sockets themselves if the directory lets all users pass, as under systemd', async ({
       place,
       started,
     }) => {
@@ -220,13 +220,13 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
           ).map(({ result, error }) => error?.data.code ?? result?.['held'] ?? result?.['released']);
         expect(await attempts()).toEqual(['LEASE_LOST', 'LEASE_LOST', false, [], 'WAIT_TIMEOUT']);
         const [why] = await talk(MEMBER, place.socket, ['status']);
-        // In microseconds of the clock, as a nonce may begin: what counts is that it is nowhere by itself.
+        // In microseconds of the clock, as a nonce may begin: it must be nowhere by itself.
         expect(JSON.stringify(why)).not.toMatch(new RegExp(`\\b${token}\\b`));
         await daemon.end('SIGKILL');
         daemon = await started();
-        // The holder does not come back; for 2 s its lane is kept all the same.
+        // The holder does not come back, but its lane is kept for 2 s.
         expect(await attempts()).toEqual(['LEASE_LOST', 'LEASE_LOST', false, [], 'WAIT_TIMEOUT']);
-        // What is noted of the session is no session.
+        // What is noted of the session is not the session itself.
         const hash = /[0-9a-f]{32}/.exec(readFileSync(join(place.runtimeDir, 'leases')).toString('hex'));
         expect(hash).not.toBeNull();
         const [returned] = await talk(OTHER_MEMBER, place.socket, ['hello', { session }]);
@@ -335,7 +335,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
       },
     );
 
-    withVictim('a program that answers on the socket is not taken for a dead one', async ({ place, refusedStart }) => {
+    withVictim('the socket of a program that answers does not count as left over', async ({ place, refusedStart }) => {
       const listen = `require('node:net').createServer().listen(${JSON.stringify(place.socket)}, () => console.log('listens'))`;
       const [file = '', ...args] = [...as(MEMBER), process.execPath, '-e', listen];
       const squatter = spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'] });
@@ -447,7 +447,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
   );
 
   // In a state directory that others may look into, they could put something into it, and the next start would be refused.
-  test('with a umask of 0 nobody else may write into the lock directory', async ({ place, started }) => {
+  test('with a umask of 0 no other user may write into the lock directory', async ({ place, started }) => {
     chmodSync(place.stateDir, 0o755);
     await started(['sh', '-c', 'umask 0; exec "$@"', 'sh']);
     expect(statSync(join(place.stateDir, 'state.json.lock')).mode & 0o022).toBe(0);

@@ -73,13 +73,13 @@ async function restoredWith(code: number, terminal: Terminal): Promise<void> {
 }
 
 describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
-  test('at 80x24 there is one line for each lane and account, none is wrapped, and the last one says the keys', async ({
+  test('at 80x24 there is one line for each lane and account, none is wrapped, and the last one shows the keys', async ({
     bot,
     opened,
   }) => {
     const grant = await bot.acquire({ account: 'MASTER', label: 'place order' });
     const terminal = await opened();
-    // Its first picture has no rates yet, for it has asked once.
+    // Its first picture has no rates yet, because it has asked once.
     const text = await terminal.until((screen) => screen.includes('place order') && /^ {2}MASTER +\d/m.test(screen));
     await grant.release();
     const lines = text.split('\n');
@@ -94,7 +94,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     expect(terminal.state()).toEqual({ cursor: false, other: true });
   });
 
-  test('at 200x50 there is more, and a change of the size is followed, also by a display that stands still', async ({
+  test('at 200x50 there is more, and a change of the size is followed, even by a paused display', async ({
     opened,
   }) => {
     const terminal = await opened({ columns: 200, rows: 50 });
@@ -113,7 +113,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     await terminal.until(/too small/);
   });
 
-  test('keys sort, filter, open an account, help, pause, and quit; the screen of before is there again', async ({
+  test('keys sort, filter, open an account, help, pause, and quit; the old screen is there again', async ({
     opened,
   }) => {
     const terminal = await opened();
@@ -173,7 +173,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     await terminal.until(/^before\n/m);
   });
 
-  test('a daemon that goes and another that comes are told, and it goes on', async ({ daemon, bot, start, opened }) => {
+  test('it shows that a daemon goes and another comes, and goes on', async ({ daemon, bot, start, opened }) => {
     const terminal = await opened();
     await daemon.end('SIGKILL');
     await terminal.until(/^! for .*: no daemon answers at /m);
@@ -184,7 +184,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     await terminal.until(/^ {2}AFTER/m);
   });
 
-  test('where no daemon is from the start, it says so and waits for one', async ({ opened, elsewhere }) => {
+  test('without a daemon from the start, it says so and waits for one', async ({ opened, elsewhere }) => {
     const terminal = await opened({}, top(elsewhere.socket));
     await terminal.until(/^! for .*: no daemon answers at /m);
     await elsewhere.start();
@@ -198,7 +198,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
     expect(terminal.text()).toMatch(/up\/down enter: calls/);
   });
 
-  test('wide and combined characters in what bots are called do not move the columns', async ({ raw, opened }) => {
+  test('wide and combined characters in the names of bots do not move the columns', async ({ raw, opened }) => {
     const odd = await raw();
     await odd.ask('hello', { name: '👩‍🚀e\u0301日本語', pid: 1 });
     const { token } = await odd.ask('acquire', { account: 'MASTER', label: '日本語日本語日本語' });
@@ -217,7 +217,7 @@ describe.skipIf(withoutTmux !== '')(`top on a terminal${withoutTmux}`, () => {
   });
 });
 
-describe('top where there is no terminal', () => {
+describe('top without a terminal', () => {
   test('prints a line at each interval, and ends when its reader is gone', async ({ place }) => {
     const { stdout, stderr, code } = await shell(`${top(place.socket)} | head -n 3`);
     expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
@@ -242,7 +242,7 @@ describe('top where there is no terminal', () => {
     }
   });
 
-  test('an interval that would be a load is misuse', async () => {
+  test('an interval that is too short is misuse', async () => {
     expect(await runNonced(['top', '--interval', '10ms'])).toMatchObject({ code: 64, stdout: '' });
   });
 });
