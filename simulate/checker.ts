@@ -59,10 +59,12 @@ const URGENT_EVERY_MS = 10_000;
  * read at the same instant.
  */
 const FOLLOWED_MS = 3_600_005;
+/** It may have been led ahead by so much of the time that has passed in this boot. */
+const LED_SHARE = 1 / 24;
 /** An earlier wall clock is not accepted at a first start. */
 const RELEASED_MS = Date.UTC(2026, 10, 1);
 /** In another boot, a wall clock this far past every time that was believed is not believed. */
-const ABSURD_MS = 400 * 86_400_000;
+const ABSURD_MS = 27 * 86_400_000;
 const PREEMPT_MS = 3_000;
 const NS_PER_MS = 1_000_000n;
 /** Stands for the sequence of an account that moves from one to another. */
@@ -365,7 +367,8 @@ export class Checker implements WireTap {
   #believedMs(): number {
     const wallMs = this.#ground.wallMs();
     if (this.#anchor === undefined) return wallMs;
-    const yardstickMs = this.#anchor.wallMs + this.#ground.uptimeMs() - this.#anchor.uptimeMs;
+    const passedMs = this.#ground.uptimeMs() - this.#anchor.uptimeMs;
+    const yardstickMs = this.#anchor.wallMs + passedMs * (1 + LED_SHARE);
     return wallMs - yardstickMs > FOLLOWED_MS ? yardstickMs : wallMs;
   }
 

@@ -20,7 +20,7 @@ import { MachineClock, Process, World } from './world.ts';
 /** The longest wait between a failed write and the next one, and some slack. */
 const RETRIED_MS = 6_000;
 /** After a reboot, a clock that is further ahead of what the state has seen is not believed. */
-const ABSURD_MS = 400 * 86_400_000;
+const ABSURD_MS = 27 * 86_400_000;
 /** How long the time service needs to set a clock that is so wrong that a daemon may refuse to start. */
 const CLOCK_SET_IN_MS = 5_000;
 

@@ -98,7 +98,7 @@ export function freshState(unit: Unit, wallMs: number): DurableState {
 export function implausibleClock({ wallMs, stateCommand }: Pick<Findings, 'wallMs' | 'stateCommand'>): ExitError {
   return new ExitError(
     EXIT.tempFail,
-    `the clock says ${new Date(wallMs).toISOString()}, over 400 days past the last time that this state has seen; set ` +
+    `the clock says ${new Date(wallMs).toISOString()}, over 27 days past the last time that this state has seen; set ` +
       `it (timedatectl), or, if it is right: ${stateCommand('init --floor now')}`,
   );
 }

@@ -3,6 +3,9 @@ import type { Grant, RequestId, Token } from '../../src/core/ports.ts';
 import type { ExclusionPolicy, Priority } from '../../src/terms.ts';
 import type { Bot, Machine, Sent } from './simulation.ts';
 
+/** A timer that is due later is not that of a write which is tried again. */
+const LONGEST_RETRY_MS = 5_000;
+
 /** From then on a write under way is done without. */
 const SLOW_WRITE_MS = 1_000;
 const NS_PER_MS = 1_000_000n;
@@ -365,7 +368,7 @@ export class Checker {
     const overdue = broker.nextDueMs();
     // A stall: what is due is due until `expire` is called.
     if (overdue !== undefined && overdue <= this.#nowMs) return;
-    const isWriting = store.pending !== undefined || clock.timers > 0;
+    const isWriting = store.pending !== undefined || (clock.nextInMs ?? Infinity) <= LONGEST_RETRY_MS;
     for (const waiting of this.#waiting.values()) {
       check(waiting.latestMs > this.#nowMs, 'a waiter is answered when its time is over');
       const lane = this.#lane(waiting.account);

@@ -117,16 +117,22 @@ export class CeilingWriter {
     for (const { settle } of this.#pending.splice(0)) settle(failedBy(new Error('the daemon is stopping')));
     if (this.#failed) return undefined;
     // This is the only write that may lower a ceiling, because nothing is handed out any more.
-    const { assignments, sequences, store } = this.#options;
+    const { assignments, sequenceClock, sequences, store } = this.#options;
+    this.#see(sequenceClock.nowMs());
     const behindLast = [...sequences.values()].map((sequence) => [sequence.name, sequence.durable(sequence.last + 1n)]);
     const failure = await store.write({
       sequences: Object.fromEntries(behindLast),
       accounts: assignments.accounts,
       exclusive: this.#exclusive,
-      anchor: this.#options.sequenceClock.anchor,
+      anchor: sequenceClock.anchor,
       seenWallMs: this.#seenWallMs,
     });
     return failure?.error;
+  }
+
+  /** Remembers the wall time, if it is believed. */
+  #see(nowMs: number): void {
+    if (this.#options.sequenceClock.state === 'followed') this.#seenWallMs = Math.max(this.#seenWallMs, nowMs);
   }
 
   #start(): void {
@@ -183,7 +189,7 @@ export class CeilingWriter {
       const raised = sequence.durable(proposals.get(sequence)?.ceiling ?? sequence.ceiling);
       durable[sequence.name] = { ...raised, max: change.limits?.get(sequence) ?? raised.max };
     }
-    this.#seenWallMs = Math.max(this.#seenWallMs, sequenceClock.state === 'followed' ? nowMs : 0);
+    this.#see(nowMs);
     const next: DurableState = {
       sequences: durable,
       accounts: assignments.draft(change.accounts),

@@ -1,4 +1,4 @@
-import type { Clock } from '../../clock.ts';
+import type { Clock, Timer } from '../../clock.ts';
 import type { Unit } from '../../terms.ts';
 import type { DurableState, Observer, StateStore } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
@@ -6,7 +6,7 @@ import { Assignments, ownSequenceOf } from './assignments.ts';
 import { CeilingWriter } from './ceiling-writer.ts';
 import type { ChangePlan, Committed } from './durable-change.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
-import { type ClockState, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
+import { type ClockState, LOOK_EVERY_MS, nonceFloorAt, nonceSpanMs, SequenceClock } from './sequence-clock.ts';
 
 /** The sequence that tokens are drawn from. */
 export const TOKEN_SEQUENCE = '#tokens';
@@ -15,6 +15,8 @@ export const TOKEN_SEQUENCE = '#tokens';
 const LEAD_WARNING_MS = 60_000;
 /** While a write takes longer, the sequences go on below their durable ceilings, without the clock. */
 export const SLOW_WRITE_MS = 1_000;
+/** How often the clock is made durable if nothing is drawn: a daemon that was idle for weeks has believed it all the time. */
+const NOTE_CLOCK_EVERY_LOOKS = 24;
 /** If a write takes longer, the disk hangs. */
 const HUNG_WRITE_MS = 10_000;
 
@@ -55,6 +57,8 @@ export class Ledger {
   /** Sequences that have been reported as ahead of the clock. */
   readonly #ahead = new Set<NonceSequence>();
   #clockState: ClockState = 'followed';
+  #look: Timer | undefined;
+  #looks = 0;
 
   constructor(options: LedgerOptions) {
     const { clock, bootId, state } = options;
@@ -98,10 +102,12 @@ export class Ledger {
   }
 
   open(): Promise<Error | undefined> {
+    this.#lookAgain();
     return this.#writer.open();
   }
 
   close(): Promise<Error | undefined> {
+    this.#look?.cancel();
     return this.#writer.close();
   }
 
@@ -196,6 +202,16 @@ export class Ledger {
     return this.#writer;
   }
 
+  /** Looks at the clock each hour, however little is drawn. */
+  #lookAgain(): void {
+    this.#look = this.#clock.after(LOOK_EVERY_MS, () => {
+      this.#looks += 1;
+      this.#followClock();
+      if (this.#looks % NOTE_CLOCK_EVERY_LOOKS === 0) this.#writer.request();
+      this.#lookAgain();
+    });
+  }
+
   #durability(): 'durable' | 'slow' | 'retrying' {
     if (this.#writer.problem !== undefined) return 'retrying';
     return this.isSlow ? 'slow' : 'durable';
@@ -214,13 +230,18 @@ export class Ledger {
 
   /** Returns the clock in a sequence's unit: a nonce that is drawn now is not lower. */
   floor(unit: Unit): bigint {
+    return nonceFloorAt(this.#followClock(), unit);
+  }
+
+  /** Returns the wall time to draw nonces from, and tells if it is another clock than before. */
+  #followClock(): number {
     const nowMs = this.sequenceClock.nowMs();
     if (this.sequenceClock.state !== this.#clockState) {
       this.#clockState = this.sequenceClock.state;
       const offMs = this.sequenceClock.offMs();
       this.#observer.observe({ kind: 'clock-changed', state: this.#clockState, offMs });
     }
-    return nonceFloorAt(nowMs, unit);
+    return nowMs;
   }
 
   #reportLead(sequence: NonceSequence, floor: bigint): void {

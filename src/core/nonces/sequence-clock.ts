@@ -8,8 +8,17 @@ const DAY_MS = 24 * HOUR_MS;
 
 /** Within one boot, the wall clock is followed until it is further ahead of where the time since boot puts it. */
 export const FOLLOWED_JUMP_MS = HOUR_MS;
-/** In another boot, a wall clock that is further past the last time that was believed is taken to be wrong. */
-export const PLAUSIBLE_GAP_MS = 400 * DAY_MS;
+/**
+ * In another boot, a wall clock that is further past the last time that was believed is taken to be wrong. It is less than
+ * any month: the likeliest wrong future of a battery-backed clock is a month or a year that was set wrongly.
+ */
+export const PLAUSIBLE_GAP_MS = 27 * DAY_MS;
+/** How often the anchor is moved, and the wall clock is looked at if nothing is drawn. */
+export const LOOK_EVERY_MS = HOUR_MS;
+/** By how much of the time that has passed the anchor is moved towards the wall clock: an hour a day. */
+const FOLLOWED_SHARE = 1 / 24;
+/** A time since boot that has gone back by more was reset: it is that of a container which was started again. */
+const RESET_MS = 1_000;
 /** A clock that is no further behind the last time that was believed is a battery-backed clock that is a little slow. */
 const SLOW_RTC_MS = 60_000;
 /** The wall clock and the monotonic one may drift this far apart before the time since boot is read, which is slow. */
@@ -61,13 +70,17 @@ export interface KnownTime {
 
 /**
  * The wall clock, as far as it can be believed. A nonce from a wrong future can never be taken back. So a jump of more than
- * an hour ahead within one boot is not followed: time then goes on by the time since boot, from the anchor (I10). The
- * anchor stays where it is for the whole boot, because an anchor that followed could be led away step by step.
+ * an hour ahead within one boot is not followed: time then goes on by the time since boot, from the anchor (I10).
+ *
+ * While the wall clock is followed, the anchor follows it too, by at most an hour a day: a virtual machine that is paused
+ * each night loses that time since boot, and over a long boot it would add up to a jump. An anchor that followed faster
+ * could be led away step by step.
  */
 export class SequenceClock {
   readonly #clock: Clock;
   readonly #bootId: string;
-  readonly #known: KnownTime;
+  /** The latest wall time that was believed; undefined at a first start. */
+  #seenWallMs: number | undefined;
   #anchor: BootAnchor | undefined;
   #state: ClockState = 'followed';
   #checkedWallMs = Number.NaN;
@@ -76,7 +89,7 @@ export class SequenceClock {
   constructor(clock: Clock, bootId: string, known: KnownTime) {
     this.#clock = clock;
     this.#bootId = bootId;
-    this.#known = known;
+    this.#seenWallMs = known.seenWallMs;
     this.#anchor = known.anchor?.bootId === bootId ? known.anchor : undefined;
     this.nowMs();
   }
@@ -101,8 +114,9 @@ export class SequenceClock {
     // The wall clock is read first, so that a stall between the readings looks like a step back, which is harmless.
     const wallMs = this.#clock.wallMs();
     if (this.#state === 'followed') {
-      const driftMs = wallMs - this.#checkedWallMs - (this.#clock.monotonicMs() - this.#checkedMonotonicMs);
-      if (Math.abs(driftMs) <= RECHECK_MS) return wallMs;
+      const passedMs = this.#clock.monotonicMs() - this.#checkedMonotonicMs;
+      const driftMs = wallMs - this.#checkedWallMs - passedMs;
+      if (Math.abs(driftMs) <= RECHECK_MS && passedMs < LOOK_EVERY_MS) return wallMs;
     }
     return this.#check(wallMs);
   }
@@ -110,7 +124,7 @@ export class SequenceClock {
   /** Returns an anchor where the wall clock stands now. An operator has said that it is right. */
   anchorHere(): BootAnchor {
     const wallMs = this.#clock.wallMs();
-    return { bootId: this.#bootId, wallMs, uptimeMs: this.#clock.uptimeMs() };
+    return { bootId: this.#bootId, wallMs, uptimeMs: this.#uptimeMs() };
   }
 
   /** Goes by `anchor` from now on. */
@@ -122,8 +136,10 @@ export class SequenceClock {
   #check(wallMs: number): number {
     this.#checkedWallMs = wallMs;
     this.#checkedMonotonicMs = this.#clock.monotonicMs();
+    const uptimeMs = this.#uptimeMs();
+    if (this.#anchor !== undefined && uptimeMs < this.#anchor.uptimeMs - RESET_MS) this.#anchor = undefined;
     if (this.#anchor === undefined) {
-      const seenMs = this.#known.seenWallMs ?? wallMs;
+      const seenMs = this.#seenWallMs ?? wallMs;
       if (wallMs < seenMs - SLOW_RTC_MS) {
         // A machine without a battery-backed clock, before its time service has started. That is wrong but harmless,
         // because the ceilings are above it. No anchor may be set here, or the correction would look like a jump.
@@ -134,14 +150,34 @@ export class SequenceClock {
         this.#state = 'not-followed';
         return 0;
       }
-      this.#anchor = { bootId: this.#bootId, wallMs, uptimeMs: this.#clock.uptimeMs() };
+      this.#anchor = { bootId: this.#bootId, wallMs, uptimeMs };
     }
-    const yardstickMs = this.#yardstickMs(this.#anchor);
-    this.#state = wallMs - yardstickMs > FOLLOWED_JUMP_MS ? 'not-followed' : 'followed';
-    return this.#state === 'followed' ? wallMs : yardstickMs;
+    const passedMs = uptimeMs - this.#anchor.uptimeMs;
+    const yardstickMs = this.#anchor.wallMs + passedMs;
+    const offMs = wallMs - yardstickMs;
+    if (offMs > FOLLOWED_JUMP_MS) {
+      this.#state = 'not-followed';
+      return yardstickMs;
+    }
+    this.#state = 'followed';
+    this.#seenWallMs = Math.max(this.#seenWallMs ?? wallMs, wallMs);
+    if (passedMs >= LOOK_EVERY_MS) {
+      const mostMs = passedMs * FOLLOWED_SHARE;
+      const movedMs = Math.round(Math.min(Math.max(offMs, -mostMs), mostMs));
+      this.#anchor = { bootId: this.#bootId, wallMs: yardstickMs + movedMs, uptimeMs };
+    }
+    return wallMs;
   }
 
   #yardstickMs(anchor: BootAnchor): number {
-    return anchor.wallMs + this.#clock.uptimeMs() - anchor.uptimeMs;
+    return anchor.wallMs + this.#uptimeMs() - anchor.uptimeMs;
+  }
+
+  /**
+   * Returns the time since boot. In a container it may be that since the container was started, but the monotonic clock is
+   * the machine's.
+   */
+  #uptimeMs(): number {
+    return Math.max(this.#clock.uptimeMs(), this.#clock.monotonicMs());
   }
 }

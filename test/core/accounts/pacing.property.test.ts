@@ -19,6 +19,8 @@ interface Pace {
   readonly perSecond: number;
 }
 
+/** A timer that is due later is not that of a write which is tried again. */
+const LONGEST_RETRY_MS = 5_000;
 /** Rates that no double can hold among them; one account is not paced at all. */
 const PACES: Readonly<Record<string, Pace | undefined>> = {
   MASTER: { max: 3, perSecond: 0.33 },
@@ -430,7 +432,8 @@ class World {
   atRest(): void {
     if (this.#objection !== undefined) throw this.#objection;
     const { broker, clock, store } = this.machine;
-    if (store.pending !== undefined || clock.timers > 0 || this.nowMs < this.#closedUntilMs) return;
+    const isWriting = store.pending !== undefined || (clock.nextInMs ?? Infinity) <= LONGEST_RETRY_MS;
+    if (isWriting || this.nowMs < this.#closedUntilMs) return;
     const dueMs = broker.nextDueMs();
     if (dueMs !== undefined && dueMs <= clock.monotonicMs()) return;
     const laneOf = (name: string): string =>

@@ -134,10 +134,10 @@ describe('SequenceClock', () => {
 
   test('a new boot has a yardstick of its own: days without power are not a jump', () => {
     const { clock, time } = running();
-    clock.reboot(WALL_MS + 30 * DAY_MS);
+    clock.reboot(WALL_MS + 27 * DAY_MS);
     const next = restarted(clock, time, 'boot-2');
     expect(next.state).toBe('followed');
-    expect(next.nowMs()).toBe(WALL_MS + 30 * DAY_MS);
+    expect(next.nowMs()).toBe(WALL_MS + 27 * DAY_MS);
     expect(next.anchor?.bootId).toBe('boot-2');
   });
 
@@ -152,6 +152,118 @@ describe('SequenceClock', () => {
     expect(next.nowMs()).toBe(WALL_MS + DAY_MS);
     expect(next.state).toBe('followed');
     expect(next.anchor).toBeDefined();
+  });
+
+  test.each([
+    ['a month', 28],
+    ['a year', 365],
+  ])('I10: a battery-backed clock that was set %s ahead is not believed', (_what, days) => {
+    const { clock, time } = running();
+    clock.reboot(WALL_MS + days * DAY_MS);
+    const next = restarted(clock, time, 'boot-2');
+    expect(next.state).toBe('not-followed');
+    expect(next.nowMs()).toBe(0);
+    clock.setWall(WALL_MS);
+    expect(next.nowMs()).toBe(WALL_MS);
+    expect(next.state).toBe('followed');
+  });
+
+  test('a virtual machine that is paused for 10 minutes each night is followed for a whole boot', () => {
+    const { clock, time } = running();
+    for (let night = 0; night < 100; night += 1) {
+      for (let hour = 0; hour < 24; hour += 1) {
+        clock.advance(HOUR_MS);
+        time.nowMs();
+      }
+      // While it is paused all its clocks stand still; afterwards its wall clock is set.
+      clock.stepWall(10 * MINUTE_MS);
+      expect(time.nowMs()).toBe(clock.wallMs());
+      expect(time.state).toBe('followed');
+    }
+    expect(restarted(clock, time).state).toBe('followed');
+  });
+
+  test.each([2, 6])('I10: a clock that is led ahead by %i hours a day is not followed for long', (hours) => {
+    const { clock, time } = running();
+    const beganMs = clock.wallMs();
+    let led = 0;
+    for (let hour = 0; hour < 30 * 24 && time.state === 'followed'; hour += 1) {
+      for (let minute = 0; minute < 60; minute += 1) {
+        clock.advance(MINUTE_MS);
+        clock.stepWall(hours * 2_500);
+        time.nowMs();
+      }
+      led = time.nowMs() - beganMs - (hour + 1) * HOUR_MS;
+    }
+    expect(time.state).toBe('not-followed');
+    expect(led).toBeLessThan(3 * HOUR_MS);
+  });
+
+  test('I10: of two jumps of 40 minutes a day apart both are followed, of two that are an hour apart only the first', () => {
+    for (const [apart, state] of [
+      [24, 'followed'],
+      [1, 'not-followed'],
+    ] as const) {
+      const { clock, time } = running();
+      clock.stepWall(40 * MINUTE_MS);
+      for (let hour = 0; hour < apart; hour += 1) {
+        clock.advance(HOUR_MS);
+        time.nowMs();
+      }
+      clock.stepWall(40 * MINUTE_MS);
+      time.nowMs();
+      expect([apart, time.state]).toEqual([apart, state]);
+    }
+  });
+
+  test('I10: a jump that was not followed is never followed by itself, however long it lasts', () => {
+    const { clock, time } = running();
+    clock.stepWall(2 * HOUR_MS);
+    for (let hour = 0; hour < 100 * 24; hour += 1) {
+      clock.advance(HOUR_MS);
+      time.nowMs();
+    }
+    expect(time.state).toBe('not-followed');
+    expect(time.nowMs()).toBe(clock.wallMs() - 2 * HOUR_MS);
+  });
+
+  test('a step back for an hour, and its correction, are both followed', () => {
+    const { clock, time } = running();
+    clock.stepWall(-10 * HOUR_MS);
+    clock.advance(HOUR_MS);
+    time.nowMs();
+    clock.stepWall(10 * HOUR_MS);
+    expect(time.nowMs()).toBe(WALL_MS + HOUR_MS);
+    expect(time.state).toBe('followed');
+  });
+
+  test('a container that is started again on a machine that runs on has the anchor of before', () => {
+    const { clock, time } = running();
+    clock.resetUptime(120_000);
+    const inContainer = restarted(clock, time);
+    clock.advance(5 * DAY_MS);
+    inContainer.nowMs();
+    clock.resetUptime(1_000);
+    const next = restarted(clock, inContainer);
+    expect(next.state).toBe('followed');
+    expect(next.nowMs()).toBe(WALL_MS + 5 * DAY_MS);
+    // And its clock is believed no further than before.
+    clock.stepWall(2 * HOUR_MS);
+    next.nowMs();
+    expect(next.state).toBe('not-followed');
+  });
+
+  test('a time since boot that goes back with the monotonic clock is a new boot: a jump of a day is believed, not one of a month', () => {
+    for (const [days, state] of [
+      [1, 'followed'],
+      [28, 'not-followed'],
+    ] as const) {
+      const { clock, time } = running();
+      clock.advance(HOUR_MS);
+      time.nowMs();
+      clock.reboot(clock.wallMs() + days * DAY_MS);
+      expect([days, restarted(clock, time).state]).toEqual([days, state]);
+    }
   });
 
   test('I10: a new boot in 2099 is not believed', () => {
