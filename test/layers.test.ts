@@ -30,7 +30,7 @@ const ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     // The face, which takes from all.
     ['broker'],
   ],
-  client: [['api'], ['connection', 'calls'], ['leases'], ['client', 'ask'], ['index'], ['adapters']],
+  client: [['api'], ['connection', 'calls', 'exchanges'], ['leases'], ['client', 'ask'], ['index'], ['adapters']],
   cli: [
     ['terminal'],
     ['directories'],

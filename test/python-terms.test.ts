@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { KRAKEN_OUTCOMES, LOW_NONCE } from '../src/client/exchanges/answers.ts';
 import { ERROR_CODES } from '../src/errors.ts';
 import { MAX_MESSAGE_BYTES, PROTOCOL } from '../src/protocol/messages.ts';
 import { ADDITIONS, MINOR } from '../src/protocol/minor.ts';
@@ -34,6 +35,8 @@ const TERMS = {
   MINOR,
   ADDITIONS: ADDITIONS.map(({ method, field, since, purpose }) => [method, field ?? null, since, purpose]),
   MAX_TEXT_BYTES,
+  KRAKEN_OUTCOMES: KRAKEN_OUTCOMES.map(([words, told]) => [words.source, told]),
+  LOW_NONCE: LOW_NONCE.source,
 };
 
 /** Prints the constants of these names as JSON; those that are not public begin with an underscore. */

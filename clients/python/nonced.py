@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 __all__ = [
     'Client',
@@ -325,6 +325,56 @@ def _check_owner(place: _Place) -> None:
 
 def _named(trouble: Optional[BaseException]) -> str:
     return errno.errorcode.get(getattr(trouble, 'errno', None) or 0) or str(trouble or 'no answer in time')
+
+
+# What Kraken says, the worst first: of several errors in one answer, the worst is reported. No other exchange has words
+# of this form. test/python-terms.test.ts compares them with those of the client for Node.
+_KRAKEN_OUTCOMES = (
+    (r'\bEGeneral:\s*Temporary lockout', 'locked-out'),
+    (r'\bEAPI:\s*Invalid nonce', 'invalid-nonce'),
+    # Not `EOrder:Rate limit exceeded`: that is the limiter of one pair, and the key's counter still has room.
+    (
+        r'\bE(API|Auth):\s*Rate limit exceeded|\bE(General|Auth):\s*Too many requests|\bEService:\s*Throttled',
+        'rate-limited',
+    ),
+    (r'\bEService:\s*(Unavailable|Busy)', 'unavailable'),
+    (r'\bEService:\s*(Deadline elapsed|Timeout)', 'unsettled'),
+    # Refused before the nonce was checked, or broken inside: this says nothing about the nonces or the exchange.
+    (r'\bEAPI:\s*Invalid (key|signature)|\bEAuth:|\bE(General|Database):\s*Internal error', 'unknown'),
+)
+# Words for a low nonce that mean nothing else, whatever exchange says them.
+_LOW_NONCE = (
+    r'\binvalid nonce\b|\bnonce:? (is )?(too )?(small|low)\b|\bnonce must be (higher|greater|bigger|incremented|increasing)'
+    r'|\bnonce (is )?not (bigger|greater|higher|incremented)|out-of-sequence nonce|\bInvalidNonce\b'
+)
+
+
+def outcome_of_kraken(texts: Sequence[str]) -> Optional[str]:
+    """Returns the outcome of a call that Kraken answered with these errors. None: they are not about the nonce, the rate
+    or the service."""
+    for pattern, outcome in _KRAKEN_OUTCOMES:
+        if any(re.search(pattern, text) for text in texts):
+            return outcome
+    return None
+
+
+def _outcome_of(error: Optional[BaseException]) -> str:
+    """Returns the outcome of a block that says none: what raised it counts if its words are unmistakably an exchange's."""
+    if error is None:
+        return 'ok'
+    if isinstance(error, NoncedError):
+        return 'unknown'  # Its messages speak of nonces too.
+    texts = []
+    one: Optional[BaseException] = error
+    while one is not None and len(texts) < 4:
+        texts.append(f'{type(one).__name__} {one}'[:4096])
+        one = one.__cause__  # Not the context, which may be an error that was handled before the block.
+    told = outcome_of_kraken(texts)
+    if told is not None:
+        return told
+    if any(re.search(r'\bE(General|Order|Query|Funding|Trade|Service):\s*[A-Z]', text) for text in texts):
+        return 'ok'  # Another refusal of Kraken's: it took the nonce.
+    return 'invalid-nonce' if any(re.search(_LOW_NONCE, text, re.IGNORECASE) for text in texts) else 'unknown'
 
 
 def _unavailable(path: str, trouble: Optional[BaseException]) -> NoncedError:
@@ -1585,7 +1635,7 @@ class Grant(_Statement):
     """The exclusive right to make one call, and the nonce to make it with.
 
     Use it in the thread that got it. Set `outcome` to say how the call ended. Otherwise it is 'ok', or 'unknown' if an
-    exception left the block.
+    exception left the block whose words are not unmistakably an exchange's, such as Kraken's 'EAPI:Invalid nonce'.
     """
 
     def __init__(
@@ -1688,7 +1738,7 @@ class Grant(_Statement):
         return self
 
     def _leave(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
-        self.release(self._outcome or ('ok' if kind is None else 'unknown'))
+        self.release(self._outcome or _outcome_of(error))
 
 
 class _Hold:
@@ -1733,7 +1783,7 @@ class _Hold:
         lease.ended()
         if error is None and (lease.state == 'lost' or lease.state == 'held' and self.grant.expires_in_ms() == 0):
             _log.warning('the lease of %s ended before its call did; give it a longer ttl_ms', lease.account)
-        self.grant.release(self.grant.outcome or ('ok' if error is None else 'unknown'))
+        self.grant.release(self.grant.outcome or _outcome_of(error))
 
 
 class Exclusive(_Statement):

@@ -6,9 +6,8 @@ Needs `nonced.py` beside it, and no SDK.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
-from typing import Any, Callable, Iterable, Optional, Tuple, TypeVar
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 import nonced
 
@@ -30,18 +29,6 @@ _TERMS = {
 # The longest label. test/python-terms.test.ts compares it with `src/terms.ts`.
 _MAX_TEXT_BYTES = 64
 
-# The worst first: of several errors in one answer, the worst is reported.
-_OUTCOMES = (
-    (r'EGeneral:Temporary lockout', 'locked-out'),
-    (r'EAPI:Invalid nonce', 'invalid-nonce'),
-    # Not `EOrder:Rate limit exceeded`: that is the limiter of one pair, and the key's counter still has room.
-    (r'E(API|Auth):Rate limit exceeded|E(General|Auth):Too many requests|EService:Throttled', 'rate-limited'),
-    (r'EService:(Unavailable|Busy)', 'unavailable'),
-    (r'EService:(Deadline elapsed|Timeout)', 'unsettled'),
-    # Refused before the nonce was checked, or broken inside: this says nothing about the nonces or the exchange.
-    (r'EAPI:Invalid (key|signature)|EAuth:|EGeneral:Internal error', 'unknown'),
-)
-
 
 def terms_of(method: str) -> Tuple[str, float]:
     """Returns priority and cost of a private method by its name in the URL (`AddOrder`). The default is normal, 1."""
@@ -56,26 +43,53 @@ def fingerprint(public_key: str) -> str:
 def outcome_of_errors(errors: Iterable[Any]) -> str:
     """Returns the outcome of a call that Kraken answered with these errors: `ok` if there are none, or none but about
     the order."""
-    # Kraken writes `EService: Throttled` with a space, and the others without.
-    written = [re.sub(r'^(\w+):\s+', r'\1:', str(error)) for error in errors]
-    for pattern, outcome in _OUTCOMES:
-        if any(re.match(pattern, error) for error in written):
-            return outcome
-    return 'ok'
+    return nonced.outcome_of_kraken([str(error) for error in errors if str(error).startswith('E')]) or 'ok'
+
+
+# What `requests` raises, and its causes, for a call that was never sent: bad input, no name, no trust, no proxy.
+_NEVER_SENT = frozenset(
+    ('InvalidURL', 'InvalidHeader', 'InvalidProxyURL', 'InvalidSchema', 'MissingSchema', 'LocationParseError')
+    + ('NameResolutionError', 'gaierror', 'SSLCertVerificationError', 'ProxyError', 'UnicodeEncodeError')
+)
 
 
 def outcome_of_exception(error: BaseException) -> str:
     """Returns the outcome of a call for which an SDK on top of `requests` raised `error`."""
-    names = [kind.__name__ for kind in type(error).__mro__]
     status = getattr(getattr(error, 'response', None), 'status_code', None)
     if isinstance(status, int):
-        return 'unavailable' if status >= 500 else 'rate-limited' if status == 429 else 'unknown'
-    if 'ConnectTimeout' in names or 'ConnectionRefusedError' in names:
+        return _outcome_of_status(status)
+    names = {kind.__name__ for one in _causes(error) for kind in type(one).__mro__}
+    if names & _NEVER_SENT:
+        return 'unused'
+    if names & {'ConnectTimeout', 'ConnectionRefusedError'}:
         return 'unavailable'
     if 'ConnectionError' in names or any('timeout' in name.lower() for name in names):
         return 'unsettled'
     # A proxy's page with status 200.
     return 'unavailable' if 'JSONDecodeError' in names else 'unknown'
+
+
+def _outcome_of_status(status: int) -> str:
+    # A gateway that has stopped waiting: the call may have arrived.
+    if status in (408, 504, 524):
+        return 'unsettled'
+    if status in (418, 420, 429):
+        return 'rate-limited'
+    # An exchange that answers is not down. 511 is a proxy's.
+    return 'unavailable' if status >= 500 and status != 511 else 'unknown'
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields the error and what led to it. `requests` and `urllib3` keep that in `args` and `reason`, too."""
+    pending: List[Any] = [error]
+    seen: List[BaseException] = []
+    while pending and len(seen) < 20:
+        one = pending.pop()
+        if not isinstance(one, BaseException) or any(one is other for other in seen):
+            continue
+        seen.append(one)
+        yield one
+        pending += [one.__cause__, getattr(one, 'reason', None), *one.args]
 
 
 class PrivateCalls:

@@ -44,8 +44,8 @@ export interface ExclusiveOptions extends AcquireOptions {
   /** Renew the lease while the function runs, until it has been held this long. Left out: it is never renewed by itself. */
   readonly maxHoldMs?: number | undefined;
   /**
-   * Tells the daemon how the call ended. Left out, or where it answers undefined: `ok` for a result, `unknown` for a
-   * throw. Where it throws or answers anything but an outcome: `unknown`.
+   * Tells the daemon how the call ended. Left out, or where it answers undefined: `ok` for a result and `unknown` for a
+   * throw, unless their words are unmistakably an exchange's, such as Kraken's `EAPI:Invalid nonce`. Where it throws or answers anything but an outcome: `unknown`.
    */
   readonly outcome?: ((end: CallEnd) => Outcome | undefined) | undefined;
 }

@@ -14,6 +14,8 @@ import type {
 import { badRequest, checkOptions, isOutcome } from './calls/options.ts';
 import { type Bounds, cancelled, PlainRequest, waitedTooLong } from './calls/request.ts';
 import { readNonce, readStatus } from './connection/answers.ts';
+import { outcomeOfThrown } from './exchanges/answers.ts';
+import { outcomeOfValue } from './exchanges/kraken-outcome.ts';
 import { accountOf, acquire, patienceMs } from './leases/acquire.ts';
 import { LeaseGrant, NestedGrant } from './leases/grant.ts';
 import { type Lease, neverBegun } from './leases/lease.ts';
@@ -188,7 +190,8 @@ function obstacleTo(lease: Lease, signal: AbortSignal | undefined): NoncedError 
 function outcomeOf(end: CallEnd, { outcome }: ExclusiveOptions): Outcome {
   try {
     const told = outcome?.(end);
-    if (told === undefined) return end.ok ? 'ok' : 'unknown';
+    // Words that only one exchange has count without a hook: a bot that returns or throws what Kraken said is not blind.
+    if (told === undefined) return end.ok ? outcomeOfValue(end.value) : outcomeOfError(end.error);
     // The daemon would refuse a word it does not know, and the lane would stay taken for as long as the lease lasts. And
     // it is not taken for `ok`: a misspelt rejection would close the account's circuit breaker.
     return isOutcome(told) ? told : 'unknown';
@@ -196,6 +199,11 @@ function outcomeOf(end: CallEnd, { outcome }: ExclusiveOptions): Outcome {
     // The call has been made, and its result matters more than what the hook stumbled over.
     return 'unknown';
   }
+}
+
+function outcomeOfError(error: unknown): Outcome {
+  // Ours speak of nonces too.
+  return error instanceof NoncedError ? 'unknown' : outcomeOfThrown(error);
 }
 
 function nestedLane(account: string, outer: string): NoncedError {

@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../clock.ts';
 import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 import type { ConnectOptions, Nonced } from './api.ts';
+
+export { krakenOutcome } from './exchanges/kraken-outcome.ts';
+
 import { checkOptions } from './calls/options.ts';
 import { Client } from './client.ts';
 import { programName, surroundings } from './connection/host.ts';

@@ -6,7 +6,8 @@ import { KrakenBroker } from '../../examples/broker-adapter/broker.ts';
 import { type AccountOptions, CallFailed, KrakenAccount } from '../../examples/kraken/account.ts';
 import { type Placed, placeOrder } from '../../examples/kraken/orders.ts';
 import { mayHaveArrived, outcomeOf, termsOf } from '../../examples/kraken/terms.ts';
-import { outcomeOfErrors, termsOf as termsOfAdapter } from '../../src/client/adapters/kraken.ts';
+import { termsOf as termsOfAdapter } from '../../src/client/adapters/kraken.ts';
+import { outcomeOfKrakenErrors } from '../../src/client/exchanges/answers.ts';
 import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { rowsOf } from '../fixtures/effort.ts';
@@ -282,7 +283,7 @@ describe('what the daemon learns', () => {
     [['EAPI:Invalid signature'], 'unknown'],
   ] as const)('%j is %s, as the adapters of the client have it', (errors, outcome) => {
     expect(outcomeOf(errors)).toBe(outcome);
-    expect(outcomeOfErrors(errors)).toBe(outcome);
+    expect(outcomeOfKrakenErrors(errors)).toBe(outcome);
   });
 
   test('the costs are those of the adapters', () => {

@@ -1,1 +1,1 @@
-export { connect, ERROR_CODES, NoncedError } from '../dist/client/index.js';
+export { connect, ERROR_CODES, krakenOutcome, NoncedError } from '../dist/client/index.js';

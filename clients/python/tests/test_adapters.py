@@ -51,6 +51,52 @@ class TermsTest(unittest.TestCase):
         self.assertEqual(nonced_kraken.outcome_of_exception(ConnectionRefusedError()), 'unavailable')
         self.assertEqual(nonced_kraken.outcome_of_exception(ValueError()), 'unknown')
 
+    def test_an_exchange_that_answers_is_not_down_and_a_gateway_that_gave_up_is_no_answer(self):
+        for status, outcome in (
+            (400, 'unknown'),
+            (403, 'unknown'),
+            (404, 'unknown'),
+            (409, 'unknown'),
+            (429, 'rate-limited'),
+            (503, 'unavailable'),
+            (504, 'unsettled'),
+            (522, 'unavailable'),
+        ):
+            error = type('HTTPError', (Exception,), {'response': types.SimpleNamespace(status_code=status)})()
+            self.assertEqual(nonced_kraken.outcome_of_exception(error), outcome, status)
+
+    def test_what_was_never_sent_says_nothing_about_the_exchange(self):
+        class ConnectionError(Exception):
+            pass
+
+        class NameResolutionError(Exception):
+            pass
+
+        class InvalidHeader(ValueError):
+            pass
+
+        # As `requests` wraps it.
+        unresolved = ConnectionError(type('MaxRetryError', (Exception,), {'reason': NameResolutionError()})())
+        self.assertEqual(nonced_kraken.outcome_of_exception(unresolved), 'unused')
+        self.assertEqual(nonced_kraken.outcome_of_exception(InvalidHeader()), 'unused')
+        itself = ConnectionError()
+        itself.args = (itself,)
+        self.assertEqual(nonced_kraken.outcome_of_exception(itself), 'unsettled')
+
+    def test_the_words_of_an_exchange_count_without_an_outcome(self):
+        def of(error, cause=None):
+            error.__cause__ = cause
+            return nonced._outcome_of(error)
+
+        self.assertEqual(of(RuntimeError('EAPI:Invalid nonce')), 'invalid-nonce')
+        self.assertEqual(of(RuntimeError('call failed'), RuntimeError('EGeneral:Temporary lockout')), 'locked-out')
+        self.assertEqual(of(type('InvalidNonce', (Exception,), {})('bitfinex 10114')), 'invalid-nonce')
+        self.assertEqual(of(RuntimeError('EOrder:Insufficient funds')), 'ok')
+        self.assertEqual(of(NameError("name 'nonce' is not defined")), 'unknown')
+        self.assertEqual(of(ConnectionRefusedError('of a database')), 'unknown')
+        self.assertEqual(of(nonced.NoncedError('BAD_REQUEST', 'invalid nonce')), 'unknown')
+        self.assertEqual(nonced._outcome_of(None), 'ok')
+
     def test_a_key_is_known_by_a_fingerprint_that_does_not_tell_it(self):
         self.assertEqual(nonced_kraken.fingerprint('abc'), 'ba7816bf8f01cfea')
 

@@ -2,7 +2,8 @@ import type { Clock } from '../../clock.ts';
 import { NoncedError } from '../../errors.ts';
 import { MAX_TEXT_BYTES, MAX_TTL_MS, type Unit } from '../../terms.ts';
 import type { CallEnd, ExclusiveOptions, Grant, Nonced } from '../api.ts';
-import { type ErrorClasses, neverAnswered, neverSent, outcomeOfError } from './ccxt-errors.ts';
+import type { ExchangeAnswer } from '../exchanges/answers.ts';
+import { type ErrorClasses, neverAnswered, neverSent, outcomeOfError, wasNotAwaited } from './ccxt-errors.ts';
 import type { Draft, SignedRequest } from './ccxt-signing.ts';
 import type { CallTerms } from './kraken.ts';
 
@@ -25,6 +26,10 @@ export interface PrivateCall {
   readonly draft: Draft;
   /** ccxt's `timeout`, whatever a bot has put there. */
   readonly timeoutMs: unknown;
+  /** Whether its requests go to a proxy first. */
+  readonly isProxied: boolean;
+  /** What came back, once something has. */
+  readonly answer: () => ExchangeAnswer | undefined;
   readonly send: (request: SignedRequest) => Promise<unknown>;
 }
 
@@ -46,7 +51,15 @@ export async function callInTurn(call: PrivateCall): Promise<unknown> {
   };
   const outcome = (end: CallEnd) => {
     if (end.ok) return 'ok';
-    return sent ? outcomeOfError(id, classes, end.error) : 'unused';
+    if (!sent) return 'unused';
+    // Of the lease, or of the time that is left: what became of the call is not known.
+    if (end.error instanceof NoncedError || wasNotAwaited(end.error)) return 'unsettled';
+    return outcomeOfError(classes, {
+      exchange: id,
+      answer: call.answer(),
+      isProxied: call.isProxied,
+      error: end.error,
+    });
   };
   const options: ExclusiveOptions = {
     account: call.account,

@@ -1,8 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../clock.ts';
 import type { NoncedError } from '../../errors.ts';
 import type { Unit } from '../../terms.ts';
 import type { Nonced } from '../api.ts';
 import { badRequest } from '../calls/options.ts';
+import type { ExchangeAnswer } from '../exchanges/answers.ts';
 import { callInTurn } from './ccxt-call.ts';
 import { errorClassesOf } from './ccxt-errors.ts';
 import { callTerms, harmsTwice, traitsOf, unitFor } from './ccxt-exchanges.ts';
@@ -19,6 +21,22 @@ export interface NoncedExchangeOptions {
   readonly waitMs?: number | undefined;
 }
 
+/** What is heard of one call while ccxt works on it. */
+interface Heard {
+  answer: ExchangeAnswer | undefined;
+}
+
+/** So that an answer finds its call, with several under way. */
+const hearing = new AsyncLocalStorage<Heard>();
+/** Among the parameters of ccxt's `handleErrors` behind the status: reason, url, method, headers, body. */
+const BODY_OF_ANSWER = 4;
+
+/** ccxt's settings for a proxy; the exchange's own name or address is not asked for then. */
+const PROXIES = [
+  ...['proxyUrl', 'proxyUrlCallback', 'proxy_url', 'httpProxy', 'httpProxyCallback', 'http_proxy'],
+  ...['httpsProxy', 'httpsProxyCallback', 'https_proxy', 'socksProxy', 'socksProxyCallback', 'socks_proxy'],
+] as const;
+
 type Fetch = (url: string, method?: string, headers?: unknown, body?: unknown) => Promise<unknown>;
 
 /** What is used of an exchange object. */
@@ -30,6 +48,10 @@ interface ExchangeObject {
   readonly httpExceptions: Readonly<Record<string, unknown>>;
   describe(): { readonly id?: unknown };
   nonce(): number | string;
+  /** Since ccxt 4.5. */
+  incrementingNonce?(): number | string;
+  handleErrors(status: number, ...rest: unknown[]): unknown;
+  readonly [proxy: `${string}roxy${string}`]: unknown;
   sign(...args: Parameters<Sign>): SignedRequest;
   fetch(...args: Parameters<Fetch>): Promise<unknown>;
   fetch2(path: unknown, api?: unknown, method?: string, params?: object, ...rest: unknown[]): Promise<unknown>;
@@ -52,19 +74,19 @@ export function noncedClass(Base: ObjectClass, options: NoncedExchangeOptions, c
   const traits = traitsOf(id);
   const unit = unitFor(id, traits, options.unit);
   const classes = errorClassesOf(sample);
+  refuseOwnNonce(Base);
 
   class NoncedExchange extends Base {
     constructor(...args: unknown[]) {
       super(...args);
-      if (this.nonce !== NoncedExchange.prototype.nonce) {
-        throw ownNonce();
-      }
+      if (this.nonce !== NoncedExchange.prototype.nonce || Object.hasOwn(this, 'incrementingNonce')) throw ownNonce();
       // On the object itself, so around all that derived classes do: nothing may be signed or sent in another way.
       let { sign, fetch } = this;
       const signing = new Signing({
         sign: (...args) => sign.apply(this, [...args]),
         checkCredentials: () => this.checkRequiredCredentials(),
         apiKey: () => String(this.apiKey),
+        needsNone: (api) => api === traits.randomNonces,
         nonceElsewhere: () => {
           if (traits.nonceNumbersMessages) return Number(super.nonce());
           throw badRequest('nonce() was called outside of sign(), where there is no lease; use client.nonce()');
@@ -79,9 +101,10 @@ export function noncedClass(Base: ObjectClass, options: NoncedExchangeOptions, c
         const send = (request: SignedRequest) => {
           // What a bot reads there should be what was sent, not the draft.
           this.setLastRequest?.(request);
-          return fetch.call(this, request.url, request.method, request.headers, request.body);
+          return hearing.run(heard, () => fetch.call(this, request.url, request.method, request.headers, request.body));
         };
         const terms = callTerms(id, traits, draft.method, draft.path);
+        const heard: Heard = { answer: undefined };
         return callInTurn({
           client,
           clock,
@@ -93,6 +116,8 @@ export function noncedClass(Base: ObjectClass, options: NoncedExchangeOptions, c
           terms,
           draft,
           timeoutMs: this.timeout,
+          isProxied: PROXIES.some((name) => Boolean(this[name])),
+          answer: () => heard.answer,
           send,
         });
       };
@@ -102,13 +127,23 @@ export function noncedClass(Base: ObjectClass, options: NoncedExchangeOptions, c
       replace(this, 'fetch', fetchInTurn, (own) => {
         fetch = own;
       });
-      replace(this, 'nonce', makeNonce, () => {
+      const refuse = () => {
         throw ownNonce();
-      });
+      };
+      replace(this, 'nonce', makeNonce, refuse);
+      if (this.incrementingNonce !== undefined) replace(this, 'incrementingNonce', makeNonce, refuse);
     }
 
     override nonce(): number | string {
       throw badRequest('nonce() was called before the exchange was made; call it from sign()');
+    }
+
+    /** Every answer comes through here, whatever ccxt makes of it. */
+    override handleErrors(status: number, ...rest: unknown[]): unknown {
+      const body = rest[BODY_OF_ANSWER];
+      const heard = hearing.getStore();
+      if (heard !== undefined) heard.answer = { status, body: typeof body === 'string' ? body : '' };
+      return super.handleErrors(status, ...rest);
     }
 
     override fetch2(
@@ -139,7 +174,7 @@ function isRetriedByAll(options: ExchangeObject['options'], path: string, params
 }
 
 /** Puts `value` in place of a method, for good; what a bot assigns to it later is told to `assigned`. */
-function replace<K extends 'sign' | 'fetch' | 'nonce'>(
+function replace<K extends 'sign' | 'fetch' | 'nonce' | 'incrementingNonce'>(
   exchange: ExchangeObject,
   name: K,
   value: ExchangeObject[K],
@@ -150,6 +185,24 @@ function replace<K extends 'sign' | 'fetch' | 'nonce'>(
 
 function ownNonce(): NoncedError {
   return badRequest('the exchange was given a nonce() of its own; leave it out, the daemon makes the nonces');
+}
+
+/**
+ * Throws BAD_REQUEST for a class derived from ccxt's that makes nonces. ccxt's own class is the one that signs, right above
+ * its base class; what is below it is the bot's, or has streams.
+ */
+function refuseOwnNonce(base: ObjectClass): void {
+  let below: object[] = [];
+  let makesNonces = false;
+  for (let at: object | null = base.prototype; at !== null; at = Object.getPrototypeOf(at)) {
+    // The base class of all exchanges.
+    if (Object.hasOwn(at, 'fetch2')) break;
+    if (Object.hasOwn(at, 'sign')) {
+      makesNonces = below.some((one) => Object.hasOwn(one, 'nonce') || Object.hasOwn(one, 'incrementingNonce'));
+    }
+    below = [...below, at];
+  }
+  if (makesNonces) throw ownNonce();
 }
 
 /** They would sign with a clock, on the same key: the next call under a lease would be rejected. */

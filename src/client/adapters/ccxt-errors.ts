@@ -1,6 +1,11 @@
 import { type ErrorCode, type NoncedError, systemErrorCode } from '../../errors.ts';
 import type { Outcome } from '../../terms.ts';
-import { outcomeOfErrors } from './kraken.ts';
+import {
+  type ExchangeAnswer,
+  outcomeOfRefusal,
+  outcomeOfThrown,
+  outcomeOfTransportCode,
+} from '../exchanges/answers.ts';
 
 type ErrorClass = new (message: string) => Error;
 
@@ -68,8 +73,15 @@ export function neverSent(classes: ErrorClasses, call: string, cause: NoncedErro
 /** A call that was sent, or may have been, and that is not waited for any more. */
 export function neverAnswered(classes: ErrorClasses, call: string, reason: string, cause?: NoncedError): Error {
   const message = `${call} may have been carried out: ${reason}; look on the exchange before you send it again`;
-  return because(new classes.RequestTimeout(message), cause);
+  const error = because(new classes.RequestTimeout(message), cause);
+  notAwaited.add(error);
+  return error;
 }
+
+const notAwaited = new WeakSet<Error>();
+
+/** Whether the error is `neverAnswered`. */
+export const wasNotAwaited = (error: unknown): boolean => error instanceof Error && notAwaited.has(error);
 
 function because(error: Error, cause: NoncedError | undefined): Error {
   if (cause !== undefined) {
@@ -78,38 +90,39 @@ function because(error: Error, cause: NoncedError | undefined): Error {
   return error;
 }
 
-/** How a call ended that was sent and that ccxt rejected with `error`. */
-export function outcomeOfError(id: string, classes: ErrorClasses, error: unknown): Outcome {
+/** What is known of a call that was sent and that ccxt rejected. */
+export interface FailedCall {
+  /** ccxt's id of the exchange. */
+  readonly exchange: string;
+  /** What came back; undefined if nothing did, or if the bot has a `handleErrors` of its own that keeps it. */
+  readonly answer: ExchangeAnswer | undefined;
+  readonly isProxied: boolean;
+  readonly error: unknown;
+}
+
+/** Returns how a call ended that was sent and that ccxt rejected. */
+export function outcomeOfError(classes: ErrorClasses, { exchange, answer, isProxied, error }: FailedCall): Outcome {
   if (!(error instanceof Error)) return 'unknown';
-  const answered = id === 'kraken' ? krakenErrors(error.message) : undefined;
-  if (answered !== undefined) return outcomeOfErrors(answered);
   const is = (name: ErrorName) => error instanceof classes[name];
-  if (error.name === 'InvalidNonce' || (is('ExchangeError') && speaksOfNonce(error.message))) return 'invalid-nonce';
-  if (is('RateLimitExceeded') || is('DDoSProtection')) return 'rate-limited';
-  if (is('ExchangeNotAvailable')) return 'unavailable';
-  // A timeout, or a connection that broke.
-  if (is('NetworkError')) return 'unsettled';
-  // A wrong key is refused before anybody looks at the nonce, and a bare ExchangeError may be anything.
-  if (is('AuthenticationError') || error.name === 'ExchangeError') return 'unknown';
-  if (is('ExchangeError')) return 'ok';
-  // ccxt lets through what breaks an answer off after its headers: undici's error, or fetch's with that as its cause.
-  return (systemErrorCode(error) ?? systemErrorCode(error.cause)) === undefined ? 'unknown' : 'unsettled';
-}
-
-/** Kraken's list of errors, out of a message of ccxt's, which ends with the answer's body. */
-function krakenErrors(message: string): readonly string[] | undefined {
-  const start = message.indexOf('{');
-  if (start < 0) return undefined;
-  try {
-    const { error } = JSON.parse(message.slice(start)) as { error?: unknown };
-    if (!Array.isArray(error) || error.length === 0) return undefined;
-    return error.filter((entry) => typeof entry === 'string');
-  } catch {
-    return undefined;
+  if (answer !== undefined) {
+    const told = outcomeOfRefusal(exchange, answer);
+    if (told !== undefined) return told;
+    // An exchange that answers is not down: ccxt says ExchangeNotAvailable of HTTP 400, 403, 404 and 409, too. And a wrong
+    // key is refused before anything looks at the nonce, and a bare ExchangeError may be anything.
+    if (error.name === 'OnMaintenance') return 'unavailable';
+    const isBare = error.name === 'ExchangeError';
+    return is('ExchangeError') && !isBare && !is('AuthenticationError') ? 'ok' : 'unknown';
   }
+  // ccxt lets through what breaks an answer off after its headers: undici's error, or fetch's with that as its cause.
+  const code = systemErrorCode(error) ?? systemErrorCode(error.cause) ?? CODE_IN_TEXT.exec(error.message)?.[1];
+  if (code !== undefined) return outcomeOfTransportCode(code, isProxied);
+  // ccxt's own for proxies that exclude each other, and what is thrown before anything is sent, has no code.
+  if (error.name === 'InvalidProxySettings') return 'unused';
+  if (is('RequestTimeout')) return 'unsettled';
+  // What cannot even be begun, such as a URL that is none, is a failed fetch without a reason.
+  if (error.name === 'NetworkError' && !/fetch failed$/.test(error.message)) return 'unsettled';
+  return outcomeOfThrown(error);
 }
 
-/** Half of the exchanges have no class for it in ccxt. The URL may hold the nonce itself, and says nothing. */
-function speaksOfNonce(message: string): boolean {
-  return /nonce/i.test(message.replaceAll(/https?:\S+/g, ''));
-}
+/** ccxt puts undici's message into its own, and drops the code. */
+const CODE_IN_TEXT = /fetch failed: .*?\b(E[A-Z_]{4,}|UND_ERR_[A-Z_]+|CERT_[A-Z_]+)\b/;

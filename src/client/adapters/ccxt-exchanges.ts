@@ -12,6 +12,8 @@ export interface ExchangeTraits {
   readonly streamsSign?: boolean;
   /** ccxt numbers its stream messages with `nonce()` too, which has nothing to do with the key. */
   readonly nonceNumbersMessages?: boolean;
+  /** The part of its API that wants random nonces. */
+  readonly randomNonces?: string;
 }
 
 /** By ccxt's id. A map, for a class may be called `constructor`. */
@@ -30,29 +32,54 @@ export const EXCHANGES: ReadonlyMap<string, ExchangeTraits> = new Map<string, Ex
   ['btcbox', { units: ['ms'], orders: /trade_(add|cancel)/ }],
   ['coinmate', { units: ['ms'], orders: /^POST (buy|sell|replaceBy|cancel)/ }],
   ['coinspot', { units: ['s'], orders: /my\/(buy|sell|swap)(?!\/now\/coinlist)/ }],
-  ['coinone', { units: ['s'], orders: /order\/(limit(_buy|_sell)?$|cancel)/ }],
+  ['coinone', { units: ['s'], orders: /order\/(limit(_buy|_sell)?$|cancel)/, randomNonces: 'v2_1Private' }],
   ['independentreserve', { units: ['s'], orders: /^POST (Place|Cancel)/ }],
   ['mercado', { units: ['s'], orders: /^POST (place_|cancel_order)/ }],
   ['p2b', { units: ['s'], orders: /order\/(new|cancel)$/ }],
   ['paymium', { units: ['s'], orders: /^(POST|DELETE) user\/orders/ }],
 ]);
 
-/** Why exchanges that a user is likely to ask for are not in the list. */
-const REASONS: ReadonlyMap<string, string> = new Map([
-  ['krakenfutures', 'Kraken Futures takes calls without a nonce, and ccxt sends none'],
-  ...['coinbase', 'coinbaseexchange', 'coinbaseinternational'].map((id): [string, string] => [
-    id,
-    'Coinbase takes the nonce for the time of day, which need not grow',
-  ]),
+const AS_IT_IS = (id: string): string => `use ccxt.${id} as it is`;
+/** Its own nonces are in order if only one call is under way at a time. */
+const ONE_AT_A_TIME = (id: string): string =>
+  `make its private calls inside nonced.exclusive, with ccxt.${id} as it is: one call at a time keeps its own nonces in order`;
+
+/** Why exchanges that a user is likely to ask for are not in the list, and what to use instead. */
+const REASONS: ReadonlyMap<string, readonly [reason: string, instead: (id: string) => string]> = new Map([
+  ['krakenfutures', ['Kraken Futures takes calls without a nonce, and ccxt sends none', AS_IT_IS]],
+  ...['coinbase', 'coinbaseexchange', 'coinbaseinternational'].map(
+    (id): [string, readonly [string, (id: string) => string]] => [
+      id,
+      ['Coinbase takes the nonce for the time of day, which need not grow', AS_IT_IS],
+    ],
+  ),
+  ['exmo', ['EXMO wants nonces that grow, but the adapter does not know it', ONE_AT_A_TIME]],
+  ['btcalpha', ['BTC-Alpha wants nonces that grow, but the adapter does not know it', ONE_AT_A_TIME]],
+  ['kuna', ['Kuna wants nonces that grow, but the adapter does not know it', ONE_AT_A_TIME]],
+  [
+    'yobit',
+    ['YoBit wants nonces that grow and are at most 2147483646, which no unit of the clock keeps', ONE_AT_A_TIME],
+  ],
+  ['zaif', ['zaif wants seconds with decimals, which ccxt makes itself', ONE_AT_A_TIME]],
+  [
+    'bitbank',
+    [
+      'bitbank needs no growing nonces: ccxt 4.5 signs with the time and a window (`authMethod: timeWindow`). With ' +
+        'ccxt 4.4, or `authMethod: nonce`, its nonces must grow: then call it inside nonced.exclusive',
+      AS_IT_IS,
+    ],
+  ],
 ]);
 
-/** Throws BAD_REQUEST, with the reason, for an exchange that has no use for the daemon. */
+/** Throws BAD_REQUEST, with the reason, for an exchange that has no use for the daemon or that the adapter does not know. */
 export function traitsOf(id: string): ExchangeTraits {
   const traits = EXCHANGES.get(id);
   if (traits !== undefined) return traits;
-  const reason =
-    REASONS.get(id) ?? `${id} is not known to want increasing nonces: in ccxt it signs with the time, or with none`;
-  throw badRequest(`${reason}; use ccxt.${id} as it is. withNonced is for ${[...EXCHANGES.keys()].join(', ')}`);
+  const [reason, instead] = REASONS.get(id) ?? [
+    `${id} is not known to want increasing nonces: in ccxt it signs with the time, or with none`,
+    AS_IT_IS,
+  ];
+  throw badRequest(`${reason}; ${instead(id)}. withNonced is for ${[...EXCHANGES.keys()].join(', ')}`);
 }
 
 /** The unit to sign with. Throws BAD_REQUEST for one that the exchange must never be sent. */

@@ -17,6 +17,9 @@ export type Sign = (...args: SignArguments) => SignedRequest;
 /** Marks the headers of a draft. A symbol, for it survives being copied and is never sent. */
 const DRAFT = Symbol('nonced draft');
 
+/** Shorter texts stand in requests by accident. */
+const SHORTEST_KEY = 8;
+
 /** No exchange takes it twice, and those that count upwards not even once. */
 const NO_NONCE = 0n;
 
@@ -48,7 +51,31 @@ export class Draft {
     if (this.#keyNow() !== this.key) {
       throw badRequest('apiKey was changed while the call waited for its lease; use an exchange object for each key');
     }
-    return this.#again(nonce);
+    const request = this.#again(nonce);
+    // A nonce that comes from somewhere else would be sent without an order among the others.
+    if (!bears(request, String(nonce))) {
+      throw badRequest(
+        `the signed request for ${this.path} does not bear the nonce ${nonce} that it was granted, so it was not sent; ` +
+          'this version of ccxt, or a sign() of your own, makes nonces in another way',
+      );
+    }
+    return request;
+  }
+}
+
+/** Whether the digits stand in the request by themselves, as they are or in base64. */
+function bears(request: SignedRequest, digits: string): boolean {
+  const alone = new RegExp(`(?<!\\d)${digits}(?!\\d)`);
+  return [...textsIn(request)].some((text) => alone.test(text));
+}
+
+/** All that a request says: its URL, body and headers, and what they hide in base64. */
+function* textsIn({ url, body, headers = {} }: SignedRequest): Iterable<string> {
+  for (const value of [url, body, ...Object.values(headers)]) {
+    if (typeof value !== 'string') continue;
+    yield value;
+    // Gemini's and Coinone's payloads.
+    if (/^[A-Za-z0-9+/]+={0,2}$/.test(value)) yield Buffer.from(value, 'base64').toString('latin1');
   }
 }
 
@@ -64,6 +91,8 @@ export interface SigningPorts {
   /** Throws ccxt's AuthenticationError where a credential is missing. */
   readonly checkCredentials: () => void;
   readonly apiKey: () => string;
+  /** Whether calls of this part of the API are signed, but need no nonce that grows. */
+  readonly needsNone: (api: string) => boolean;
   /** What `nonce()` answers when no request is being signed. */
   readonly nonceElsewhere: () => number;
 }
@@ -83,7 +112,10 @@ export class Signing {
   /** In place of ccxt's: a request that needs a nonce gets none yet, and is marked. */
   sign(...args: SignArguments): SignedRequest {
     const { request, asked } = this.#with(NO_NONCE, args);
-    if (!asked) return request;
+    if (!asked) {
+      this.#refuseAnotherNonce(request, args);
+      return request;
+    }
     this.#ports.checkCredentials();
     const keyNow = () => fingerprintOf(this.#ports.apiKey());
     const draft = new Draft(args, keyNow, (nonce) => this.#with(nonce, args).request);
@@ -99,6 +131,18 @@ export class Signing {
     this.#under.asked = true;
     const { nonce } = this.#under;
     return nonce <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(nonce) : String(nonce);
+  }
+
+  /** A request with the key in it, for which no nonce was asked, has one of its own or needs none. */
+  #refuseAnotherNonce(request: SignedRequest, [path, api]: SignArguments): void {
+    const { apiKey, needsNone } = this.#ports;
+    const key = apiKey();
+    if (key.length < SHORTEST_KEY || needsNone(String(api))) return;
+    if (![...textsIn(request)].some((text) => text.includes(key))) return;
+    throw badRequest(
+      `${String(path)} was signed without asking for a nonce, so it was not sent; this version of ccxt, or a sign() of your ` +
+        'own, makes nonces in another way',
+    );
   }
 
   #with(nonce: bigint, args: SignArguments): { readonly request: SignedRequest; readonly asked: boolean } {

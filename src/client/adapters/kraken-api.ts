@@ -2,8 +2,8 @@ import { systemClock } from '../../clock.ts';
 import { systemErrorCode } from '../../errors.ts';
 import type { Outcome } from '../../terms.ts';
 import { badRequest } from '../calls/options.ts';
-import { outcomeOfErrors, outcomeOfStatus } from './kraken.ts';
-import { type AdapterOptions, outcomeOfTransportCode, PrivateCalls } from './private-calls.ts';
+import { outcomeOfKrakenErrors, outcomeOfStatus, outcomeOfTransportCode } from '../exchanges/answers.ts';
+import { type AdapterOptions, PrivateCalls } from './private-calls.ts';
 
 export type { AdapterOptions } from './private-calls.ts';
 
@@ -101,12 +101,12 @@ export function withNonced<SDK extends new (...made: never[]) => KrakenClient>(
 function outcomeOfSdkError(error: unknown): Outcome {
   if (!(error instanceof Error)) return 'unknown';
   const status = (error as { response?: { statusCode?: unknown } }).response?.statusCode;
-  if (error.name === 'HTTPError' && typeof status === 'number') return outcomeOfStatus(status);
+  if (error.name === 'HTTPError' && typeof status === 'number') return outcomeOfStatus(status) ?? 'unknown';
   const code = systemErrorCode(error);
   if (code !== undefined) return outcomeOfTransportCode(code);
   // A page of a proxy with status 200.
   if (error.name === 'SyntaxError') return 'unavailable';
   // Kraken's errors, joined, each without the E it began with.
-  if (error.name === 'Error') return outcomeOfErrors(error.message.split(', ').map((text) => `E${text}`));
+  if (error.name === 'Error') return outcomeOfKrakenErrors(error.message.split(', ').map((text) => `E${text}`));
   return 'unknown';
 }

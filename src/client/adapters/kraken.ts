@@ -1,4 +1,4 @@
-import type { Outcome, Priority } from '../../terms.ts';
+import type { Priority } from '../../terms.ts';
 
 /** What a private call of Kraken's REST API is to the daemon. */
 export interface CallTerms {
@@ -32,34 +32,4 @@ function named(terms: CallTerms, methods: readonly string[]): [string, CallTerms
 /** The terms of a private method by its name in the URL (`AddOrder`); one that is not known is `normal` and costs 1. */
 export function termsOf(method: string): CallTerms {
   return TERMS.get(method) ?? OTHER;
-}
-
-/** The worst first: of several errors in one answer, it is the one to hear about. */
-const OUTCOMES_BY_ERROR: readonly (readonly [error: RegExp, outcome: Outcome])[] = [
-  [/^EGeneral:Temporary lockout/, 'locked-out'],
-  [/^EAPI:Invalid nonce/, 'invalid-nonce'],
-  // Not `EOrder:Rate limit exceeded`: that is the limiter of one pair, and the key's counter has room.
-  [/^E(API|Auth):Rate limit exceeded|^E(General|Auth):Too many requests|^EService:Throttled/, 'rate-limited'],
-  [/^EService:(Unavailable|Busy)/, 'unavailable'],
-  // Kraken gave up waiting for its own engine. Other errors of EService are a market's, not the exchange's.
-  [/^EService:(Deadline elapsed|Timeout)/, 'unsettled'],
-  // Refused before the nonce was looked at, or broken inside: no word on whether nonces and exchange are well.
-  [/^EAPI:Invalid (key|signature)|^EAuth:|^EGeneral:Internal error/, 'unknown'],
-];
-
-/**
- * How a call ended that Kraken answered with these errors. None, a mere warning (`W…`), and an error that is not about
- * the nonce, the rate or the service, are answers of a living exchange that took the nonce: `ok`.
- */
-export function outcomeOfErrors(errors: readonly string[]): Outcome {
-  // Kraken writes `EService: Throttled` with a space, and others without.
-  const written = errors.map((error) => error.replace(/^(\w+):\s+/, '$1:'));
-  const worst = OUTCOMES_BY_ERROR.find(([pattern]) => written.some((error) => pattern.test(error)));
-  return worst?.[1] ?? 'ok';
-}
-
-/** How a call ended that was answered with this HTTP status and nothing of Kraken's in the body. */
-export function outcomeOfStatus(status: number): Outcome {
-  if (status >= 500) return 'unavailable';
-  return status === 429 ? 'rate-limited' : 'unknown';
 }

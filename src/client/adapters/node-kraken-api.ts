@@ -2,8 +2,8 @@ import { systemClock } from '../../clock.ts';
 import { systemErrorCode } from '../../errors.ts';
 import type { Outcome } from '../../terms.ts';
 import { badRequest } from '../calls/options.ts';
-import { outcomeOfErrors, outcomeOfStatus } from './kraken.ts';
-import { type AdapterOptions, outcomeOfTransportCode, PrivateCalls } from './private-calls.ts';
+import { outcomeOfKrakenErrors, outcomeOfStatus, outcomeOfTransportCode } from '../exchanges/answers.ts';
+import { type AdapterOptions, PrivateCalls } from './private-calls.ts';
 
 export type { AdapterOptions } from './private-calls.ts';
 
@@ -87,7 +87,7 @@ export function withNonced<SDK extends KrakenClass>(Kraken: SDK, options: Adapte
             this.#granted = undefined;
           }
         },
-        outcomeOfResult: (result) => (encoding === 'binary' ? outcomeOfErrors(errorsIn(result)) : 'ok'),
+        outcomeOfResult: (result) => (encoding === 'binary' ? outcomeOfKrakenErrors(errorsIn(result)) : 'ok'),
         outcomeOfError: (error) => outcomeOfSdkError(error, Base),
       });
     }
@@ -96,8 +96,8 @@ export function withNonced<SDK extends KrakenClass>(Kraken: SDK, options: Adapte
 }
 
 function outcomeOfSdkError(error: unknown, sdk: KrakenClass): Outcome {
-  if (error instanceof sdk.RESTAPIError) return outcomeOfErrors(errorList(error.body));
-  if (error instanceof sdk.HTTPRequestError) return outcomeOfStatus(error.statusCode ?? 0);
+  if (error instanceof sdk.RESTAPIError) return outcomeOfKrakenErrors(errorList(error.body));
+  if (error instanceof sdk.HTTPRequestError) return outcomeOfStatus(error.statusCode ?? 0) ?? 'unknown';
   if (error instanceof sdk.TimeoutError) return 'unsettled';
   // A page of a proxy with status 200.
   if (error instanceof sdk.JSONParseError) return 'unavailable';

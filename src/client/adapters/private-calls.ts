@@ -117,14 +117,6 @@ function noAnswer(holdMs: number): NoncedError {
   );
 }
 
-/** Codes of the system for a connection that never came about. */
-const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN']);
-
-/** How a call ended that failed with this code of the system or of the HTTP library, instead of an answer. */
-export function outcomeOfTransportCode(code: string): Outcome {
-  return UNREACHABLE.has(code) ? 'unavailable' : 'unsettled';
-}
-
 function checkAdapterOptions(options: AdapterOptions): void {
   // The types promise all of this; a bot in plain JavaScript does not.
   if (typeof options !== 'object' || options === null) {

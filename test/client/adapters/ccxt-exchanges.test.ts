@@ -135,6 +135,31 @@ test('every other exchange of ccxt is refused, with a reason and the list', () =
   expect(() => traitsOf('constructor')).toThrow('not known');
 });
 
+test.each([
+  ['exmo', /wants nonces that grow.*inside nonced.exclusive/],
+  ['yobit', /2147483646.*inside nonced.exclusive/],
+  ['zaif', /decimals.*inside nonced.exclusive/],
+  ['btcalpha', /inside nonced.exclusive/],
+  ['kuna', /inside nonced.exclusive/],
+  ['bitbank', /timeWindow.*ccxt 4.4.*inside nonced.exclusive/],
+])('%s is refused with what to use instead', (id, message) => {
+  expect(() => traitsOf(id)).toThrow(message);
+});
+
+test.each(IDS)('%s: no call that needs no nonce is taken for one that has another', async (id) => {
+  const { exchange } = await bench(REST[id] as CcxtClass);
+  const asking = new Set(privateOf(id).map(({ api, method, path }) => `${api} ${method} ${path}`));
+  for (const { api, method, path } of allOf(id)) {
+    if (asking.has(`${api} ${method} ${path}`)) continue;
+    try {
+      exchange.sign(path, api, method, valuesFor(path));
+    } catch (error) {
+      // One that ccxt cannot sign by itself at all.
+      expect(error, path).toBeInstanceOf(TypeError);
+    }
+  }
+});
+
 test('ccxt signs Kraken Futures without a nonce, and there is none in the class', () => {
   const futures = new (REST['krakenfutures'] as CcxtClass)(CREDENTIALS);
   futures.nonce = () => {

@@ -289,17 +289,81 @@ test('a nonce() of the bot is refused in every form', async () => {
   expect(() => exchange.nonce()).toThrow('outside of sign()');
 });
 
-test('one in the class that is adapted is of no effect', async () => {
+test('one in the class that is adapted is refused, and so is an incrementingNonce(), however far up', async () => {
   class OwnClock extends KRAKEN {
     override nonce(): number {
       return 5;
     }
   }
-  const { exchange, grant, transport } = await bench(OwnClock);
+  class Derived extends OwnClock {}
+  class Incrementing extends KRAKEN {
+    override incrementingNonce(): number {
+      return 5;
+    }
+  }
+  class Signing extends OwnClock {
+    override sign(...args: Parameters<CcxtObject['sign']>) {
+      return super.sign(...args);
+    }
+  }
+  for (const Own of [OwnClock, Derived, Incrementing, Signing]) {
+    await expect(bench(Own)).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining('nonce() of its own'),
+    });
+  }
+  class Harmless extends KRAKEN {}
+  await expect(bench(Harmless)).resolves.toBeDefined();
+});
+
+/** A ccxt whose `sign` makes its nonces in another way. */
+function signingWith(sign: (exchange: CcxtObject) => string): CcxtClass {
+  return class extends KRAKEN {
+    override sign(path: unknown) {
+      const body = `nonce=${sign(this)}`;
+      return {
+        url: `https://api.kraken.com/${String(path)}`,
+        method: 'POST',
+        headers: { 'API-Key': 'account-key' },
+        body,
+      };
+    }
+  };
+}
+
+test('incrementingNonce() asks the daemon, too', async () => {
+  const { exchange, grant, transport } = await bench(signingWith((own) => String(own.incrementingNonce?.())));
   const answered = balance(exchange);
   await grant(NONCE);
   await answered;
   expect(nonceIn(transport.sent[0]?.body)).toBe(String(NONCE));
+  expect(() => Object.assign(exchange, { incrementingNonce: () => 5 })).toThrow('nonce() of its own');
+});
+
+test('a signed request without the granted nonce is not sent, and its lease was unused', async () => {
+  const lastDigitOff = (own: CcxtObject) => String(own.nonce()).replace(/.$/, '7');
+  const longer = (own: CcxtObject) => `${String(own.nonce())}0`;
+  for (const sign of [lastDigitOff, longer]) {
+    const { daemon, exchange, grant, transport } = await bench(signingWith(sign));
+    const answered = expect(balance(exchange)).rejects.toMatchObject({
+      message: expect.stringContaining(`does not bear the nonce ${NONCE}`),
+      cause: { code: 'BAD_REQUEST', sent: false },
+    });
+    await grant(NONCE);
+    await answered;
+    expect((await daemon.hear('release')).params['outcome']).toBe('unused');
+    expect(transport.sent).toEqual([]);
+  }
+});
+
+test('a request that is signed without asking for a nonce is not sent', async () => {
+  const { daemon, exchange, transport } = await bench(signingWith(() => '1795364912801'));
+  await expect(balance(exchange)).rejects.toMatchObject({
+    code: 'BAD_REQUEST',
+    message: expect.stringContaining('without asking for a nonce'),
+  });
+  expect(daemon.methods()).toEqual([]);
+  expect(transport.sent).toEqual([]);
 });
 
 test('a derived class may put its own around sign and fetch, and what it is given there is signed', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { fingerprintOf } from '../../../src/client/adapters/fingerprint.ts';
-import { outcomeOfErrors, outcomeOfStatus, termsOf } from '../../../src/client/adapters/kraken.ts';
+import { termsOf } from '../../../src/client/adapters/kraken.ts';
+import { outcomeOfKrakenErrors, outcomeOfStatus } from '../../../src/client/exchanges/answers.ts';
 
 describe('terms of a call', () => {
   test.each([
@@ -62,7 +63,7 @@ describe('outcome of an answer', () => {
     ['EGeneral:Internal error', 'unknown'],
     ['EGeneral:Internal error:1a2b3c', 'unknown'],
   ])('%s is %s', (error, outcome) => {
-    expect(outcomeOfErrors([error])).toBe(outcome);
+    expect(outcomeOfKrakenErrors([error])).toBe(outcome);
   });
 
   test.each([
@@ -76,23 +77,26 @@ describe('outcome of an answer', () => {
     'EService:Market in post_only mode',
     'WOrder:EAPI:Invalid nonce',
   ])('%s is an answer of a living exchange that took the nonce', (error) => {
-    expect(outcomeOfErrors([error])).toBe('ok');
+    expect(outcomeOfKrakenErrors([error])).toBe('ok');
   });
 
   test('no error at all is ok', () => {
-    expect(outcomeOfErrors([])).toBe('ok');
+    expect(outcomeOfKrakenErrors([])).toBe('ok');
   });
 
   test('of several errors the worst one counts, at whichever position', () => {
-    expect(outcomeOfErrors(['EOrder:Insufficient funds', 'EAPI:Invalid nonce'])).toBe('invalid-nonce');
-    expect(outcomeOfErrors(['EAPI:Invalid nonce', 'EGeneral:Temporary lockout'])).toBe('locked-out');
-    expect(outcomeOfErrors(['EGeneral:Internal error', 'EService:Unavailable'])).toBe('unavailable');
+    expect(outcomeOfKrakenErrors(['EOrder:Insufficient funds', 'EAPI:Invalid nonce'])).toBe('invalid-nonce');
+    expect(outcomeOfKrakenErrors(['EAPI:Invalid nonce', 'EGeneral:Temporary lockout'])).toBe('locked-out');
+    expect(outcomeOfKrakenErrors(['EGeneral:Internal error', 'EService:Unavailable'])).toBe('unavailable');
   });
 
   test('a page of a proxy instead of an answer: 5xx is the exchange away, 429 too many calls, the rest says nothing', () => {
-    expect([500, 502, 503, 520, 524].map(outcomeOfStatus)).toEqual(Array(5).fill('unavailable'));
-    expect(outcomeOfStatus(429)).toBe('rate-limited');
-    expect([301, 400, 403, 404].map(outcomeOfStatus)).toEqual(Array(4).fill('unknown'));
+    expect([500, 502, 503, 520, 521, 530].map(outcomeOfStatus)).toEqual(Array(6).fill('unavailable'));
+    // A gateway that has stopped waiting.
+    expect([408, 504, 524].map(outcomeOfStatus)).toEqual(Array(3).fill('unsettled'));
+    expect([418, 420, 429].map(outcomeOfStatus)).toEqual(Array(3).fill('rate-limited'));
+    // A proxy that wants credentials is not the exchange.
+    expect([301, 400, 401, 403, 404, 407, 409, 511].map(outcomeOfStatus)).toEqual(Array(8).fill(undefined));
   });
 });
 
