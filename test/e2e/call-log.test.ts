@@ -14,11 +14,11 @@ import {
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type CallLogLine, decodeLine, encodeLine } from '../../src/protocol/call-log-lines.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
-  runNonced,
   type SpawnOptions,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
@@ -81,7 +81,7 @@ test('calls, events, starts and stops are in it; it may be read by the group, an
   const bot = await connect(place, session);
   const { nonce, token } = await bot.ask('acquire', { account: 'MASTER', key: '0123456789abcdef', count: 3 });
   await bot.ask('release', { token, outcome: 'invalid-nonce' });
-  expect((await runNonced(['pause', 'MASTER', '--socket', place.socket])).code).toBe(0);
+  expect((await runInProcess(['pause', 'MASTER', '--socket', place.socket])).code).toBe(0);
   expect(await daemon.end('SIGTERM')).toBe(0);
 
   const { lines, torn } = read(place.callLog);
@@ -220,7 +220,7 @@ test.skipIf(!mayTrace)(`a write that hangs holds up no call, no stop and no late
   const daemon = await start(place, place.callLog, {
     wrapper: ['strace', '-f', '-qq', '-o', join(place.dir, 'trace'), ...hang],
   });
-  const pid = Number(JSON.parse((await runNonced(['status', '--json', '--socket', place.socket])).stdout).pid);
+  const pid = Number(JSON.parse((await runInProcess(['status', '--json', '--socket', place.socket])).stdout).pid);
   const bot = await connect(place);
   const nonces = await makeCalls(bot, 20);
   await eventually('a write hangs', async () => readFileSync(join(place.dir, 'trace'), 'utf8').includes('write('));

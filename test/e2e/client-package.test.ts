@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
+import { type DaemonProcess, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { run } from '../fixtures/shell.ts';
 
 const place = daemonPlace();
@@ -7,7 +8,7 @@ let daemon: DaemonProcess;
 
 beforeAll(async () => {
   daemon = await startDaemonProcess(place);
-  await runNonced(['set-exclusive', 'account', '--socket', place.socket]);
+  await runInProcess(['set-exclusive', 'account', '--socket', place.socket]);
 });
 
 afterAll(async () => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -54,7 +55,7 @@ afterAll(async () => {
 });
 
 /** The command line with the running daemon's socket in its environment. */
-const nonced = (...args: string[]) => runNonced(args, { NONCED_SOCKET: place.socket });
+const nonced = (...args: string[]) => runInProcess(args, { NONCED_SOCKET: place.socket });
 
 function newPlace(): DaemonPlace {
   const made = daemonPlace();
@@ -169,7 +170,7 @@ describe('without a daemon', () => {
     ];
     const answers = await Promise.all(
       [...commands, ['set-exclusive', 'off'], ['status', '--check']].map((args) =>
-        runNonced(args, { NONCED_SOCKET: socket }),
+        runInProcess(args, { NONCED_SOCKET: socket }),
       ),
     );
     expect(answers.map(({ code }) => code)).toEqual([69, 69, 69, 69, 69, 69, 2]);
@@ -184,7 +185,7 @@ describe('without a daemon', () => {
   });
 
   test('a socket path over 107 bytes is refused with 69 and its length', async () => {
-    const { code, stderr } = await runNonced(['nonce', '--socket', `/tmp/${'x'.repeat(110)}`]);
+    const { code, stderr } = await runInProcess(['nonce', '--socket', `/tmp/${'x'.repeat(110)}`]);
     expect({ code, stderr }).toMatchObject({ code: 69, stderr: expect.stringContaining('115 bytes') });
   });
 });
@@ -305,7 +306,7 @@ describe('advance', () => {
     expect(await drawn()).toBe(before + 1n);
     const other = await placeWithDaemon();
     try {
-      const on = (...args: string[]) => runNonced([...args, '--socket', other.place.socket]);
+      const on = (...args: string[]) => runInProcess([...args, '--socket', other.place.socket]);
       expect(await on('advance', '--to', ahead(2n), '--yes')).toMatchObject({ code: 0 });
       const forced = await on('advance', '--to', ahead(25n), '--force', '--json');
       expect(JSON.parse(forced.stdout)).toMatchObject({
@@ -315,7 +316,7 @@ describe('advance', () => {
       });
       // I10: it is durable before it is answered.
       await other.daemon.end('SIGKILL');
-      const inspected = await runNonced(['state', 'inspect', '--state-dir', other.place.stateDir, '--json']);
+      const inspected = await runInProcess(['state', 'inspect', '--state-dir', other.place.stateDir, '--json']);
       const { sequences } = JSON.parse(inspected.stdout);
       expect(BigInt(sequences.default.ceiling)).toBeGreaterThan(BigInt(JSON.parse(forced.stdout).after));
     } finally {
@@ -332,7 +333,7 @@ async function placeWithDaemon(): Promise<{ place: DaemonPlace; daemon: DaemonPr
 test('set-exclusive switches for good: before and after are printed, and a restart knows it', async () => {
   const other = await placeWithDaemon();
   try {
-    const on = (...args: string[]) => runNonced([...args, '--socket', other.place.socket]);
+    const on = (...args: string[]) => runInProcess([...args, '--socket', other.place.socket]);
     expect(await on('set-exclusive', 'account')).toMatchObject({
       code: 0,
       stdout: 'exclusion policy: global -> account\n',
@@ -362,8 +363,8 @@ describe('the names of 0.1', () => {
       [['adopt', '--force'], 0],
     ];
     for (const [[name = '', ...rest], code] of runs) {
-      const old = await runNonced([name, ...rest, '--state-dir', one.stateDir]);
-      const current = await runNonced(['state', name, ...rest, '--state-dir', other.stateDir]);
+      const old = await runInProcess([name, ...rest, '--state-dir', one.stateDir]);
+      const current = await runInProcess(['state', name, ...rest, '--state-dir', other.stateDir]);
       expect({ name, code: current.code, stderr: current.stderr }).toEqual({ name, code, stderr: '' });
       expect({ name, code: old.code, stderr: old.stderr }).toEqual({ name, code, stderr: noted(name) });
       expect(shapeOf(old.stdout, one)).toBe(shapeOf(current.stdout, other));
@@ -372,7 +373,7 @@ describe('the names of 0.1', () => {
 
   test('an error of such a command has its exit code and comes after that line', async () => {
     const { stateDir } = newPlace();
-    const { code, stdout, stderr } = await runNonced(['inspect', '--state-dir', stateDir]);
+    const { code, stdout, stderr } = await runInProcess(['inspect', '--state-dir', stateDir]);
     expect({ code, stdout }).toEqual({ code: 78, stdout: '' });
     expect(stderr.startsWith(noted('inspect'))).toBe(true);
     expect(stderr).toContain('nonced state init');
@@ -395,8 +396,8 @@ describe('the names of 0.1', () => {
       `warn: ${renamed('NONCED_JOURNAL', 'NONCED_CALL_LOG')}`,
       `warn: ${renamed('--journal-size', '--call-log-size')}`,
     ]);
-    const old = await runNonced(['timeline', '--json', ...socket, '--journal', callLog]);
-    const current = await runNonced(['timeline', '--json', ...socket, '--call-log', callLog]);
+    const old = await runInProcess(['timeline', '--json', ...socket, '--journal', callLog]);
+    const current = await runInProcess(['timeline', '--json', ...socket, '--call-log', callLog]);
     expect(old.stderr).toBe(`nonced: ${renamed('--journal', '--call-log')}\n${current.stderr}`);
     for (const { code, stdout } of [old, current]) {
       expect(code).toBe(0);
@@ -419,7 +420,7 @@ describe('the names of 0.1', () => {
 
 describe('state inspect', () => {
   test('reads the state beside a running daemon and says who holds it, without disturbing it', async () => {
-    const { code, stdout } = await runNonced(['state', 'inspect', '--state-dir', place.stateDir]);
+    const { code, stdout } = await runInProcess(['state', 'inspect', '--state-dir', place.stateDir]);
     expect(code).toBe(0);
     expect(stdout).toContain('whole, checksum ok');
     expect(stdout).toContain(`locked: a daemon is running (pid ${daemon.pid}, socket ${place.socket})`);
@@ -429,9 +430,9 @@ describe('state inspect', () => {
 
   test('reads it without a daemon, changes nothing, and knows that no daemon holds it', async () => {
     const { stateDir } = newPlace();
-    await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', stateDir]);
+    await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', stateDir]);
     const before = readFileSync(join(stateDir, 'state.json'), 'utf8');
-    const { code, stdout } = await runNonced(['state', 'inspect', '--state-dir', stateDir, '--json']);
+    const { code, stdout } = await runInProcess(['state', 'inspect', '--state-dir', stateDir, '--json']);
     expect({ code, ...JSON.parse(stdout) }).toMatchObject({
       code: 0,
       locked: false,
@@ -444,12 +445,12 @@ describe('state inspect', () => {
   test('a state that is missing or damaged is 78, and stays as it is', async () => {
     const { stateDir } = newPlace();
     mkdirSync(stateDir, 0o700);
-    expect(await runNonced(['state', 'inspect', '--state-dir', stateDir])).toMatchObject({
+    expect(await runInProcess(['state', 'inspect', '--state-dir', stateDir])).toMatchObject({
       code: 78,
       stderr: expect.stringContaining('no state.json'),
     });
     writeFileSync(join(stateDir, 'state.json'), '{', { mode: 0o600 });
-    expect(await runNonced(['state', 'inspect', '--state-dir', stateDir])).toMatchObject({
+    expect(await runInProcess(['state', 'inspect', '--state-dir', stateDir])).toMatchObject({
       code: 78,
       stderr: expect.stringContaining('nonced state init'),
     });
@@ -458,7 +459,8 @@ describe('state inspect', () => {
 });
 
 describe('state init', () => {
-  const init = (stateDir: string, ...args: string[]) => runNonced(['state', 'init', '--state-dir', stateDir, ...args]);
+  const init = (stateDir: string, ...args: string[]) =>
+    runInProcess(['state', 'init', '--state-dir', stateDir, ...args]);
 
   test('--unit ms makes a state whose nonces have 13 digits, and the unit can never be changed', async () => {
     const other = newPlace();
@@ -473,7 +475,7 @@ describe('state init', () => {
     });
     const running = await startDaemonProcess(other);
     try {
-      const { stdout } = await runNonced(['nonce', '--socket', other.socket]);
+      const { stdout } = await runInProcess(['nonce', '--socket', other.socket]);
       expect(stdout.trim()).toHaveLength(DIGITS_OF_MS);
       const mismatch = await runNonced(['exec', '--unit', 'ns', '--socket', other.socket, '--', 'true']);
       expect(mismatch).toMatchObject({ code: 64 });
@@ -507,7 +509,7 @@ describe('state init', () => {
   test('raises a state that is there, never lowers it, and keeps its instance and epoch, I10', async () => {
     const { stateDir } = newPlace();
     const inspect = async () =>
-      JSON.parse((await runNonced(['state', 'inspect', '--state-dir', stateDir, '--json'])).stdout);
+      JSON.parse((await runInProcess(['state', 'inspect', '--state-dir', stateDir, '--json'])).stdout);
     await init(stateDir, '--floor', 'now', '--unit', 'ns');
     const first = await inspect();
     const ceiling = BigInt(first.sequences.default.ceiling);
@@ -545,7 +547,7 @@ describe('state init', () => {
     expect(await init(stateDir, '--floor', '1', '--sequence', 'constructor', '--unit', 'counter')).toMatchObject({
       code: 0,
     });
-    const { stdout } = await runNonced(['state', 'inspect', '--state-dir', stateDir, '--json']);
+    const { stdout } = await runInProcess(['state', 'inspect', '--state-dir', stateDir, '--json']);
     expect(JSON.parse(stdout).sequences).toMatchObject({
       default: { unit: 'ns' },
       orders: { unit: 'counter', ceiling: '1000' },
@@ -556,7 +558,7 @@ describe('state init', () => {
   test('a damaged state is salvaged: what can be read is never lowered, and instance and epoch go on, I2 I9', async () => {
     const other = await placeWithDaemon();
     const target = BigInt(Date.now() + 1_800_000) * 1_000_000n;
-    const on = (...args: string[]) => runNonced([...args, '--socket', other.place.socket]);
+    const on = (...args: string[]) => runInProcess([...args, '--socket', other.place.socket]);
     expect(await on('advance', '--to', String(target))).toMatchObject({ code: 0 });
     const { stdout } = await on('nonce');
     await other.daemon.end('SIGKILL');
@@ -580,6 +582,9 @@ describe('state init', () => {
 });
 
 describe('exec', () => {
+  /** In a process of its own, for its program gets the streams of that process. */
+  const nonced = (...args: string[]) => runNonced(args, { NONCED_SOCKET: place.socket });
+
   /** A program that says when it has started, and ends by a TERM alone: `wait` in a shell may lose a signal, `sleep` does not. */
   const endingWith = (code: number): string[] => [
     'sh',

@@ -17,11 +17,11 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
-  runNonced,
   type SpawnOptions,
   spawnDaemon,
   startDaemonProcess,
@@ -119,7 +119,7 @@ async function status(bot: RawConnection): Promise<Durability> {
 
 /** Makes the daemon write its state now. */
 function provokeWrite(place: DaemonPlace, policy = 'account') {
-  return runNonced(['set-exclusive', policy, '--socket', place.socket]);
+  return runInProcess(['set-exclusive', policy, '--socket', place.socket]);
 }
 
 describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
@@ -159,7 +159,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
       const { durability, sequences } = await status(bot);
       expect(durability).toMatchObject({ state: 'retrying', problem: expect.stringContaining(trouble.code) });
       await daemon.says('the state cannot be written');
-      const check = await runNonced(['status', '--check', '--socket', place.socket]);
+      const check = await runInProcess(['status', '--check', '--socket', place.socket]);
       expect(check).toMatchObject({
         code: 2,
         stdout: expect.stringMatching(/^NONCED CRITICAL - the state cannot be written/),
@@ -175,7 +175,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
       trouble.end(place);
       await eventually('it is durable again', async () => (await status(bot)).durability.state === 'durable');
       await daemon.says('the state can be written again');
-      expect(await runNonced(['status', '--check', '--socket', place.socket])).toMatchObject({ code: 0 });
+      expect(await runInProcess(['status', '--check', '--socket', place.socket])).toMatchObject({ code: 0 });
       expect(await provokeWrite(place)).toMatchObject({ code: 0 });
       last = await draw(bot, 200, last);
       await daemon.end('SIGKILL');
@@ -225,7 +225,7 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
     const place = placeOnSmallDisk('size=64k');
     // Of milliseconds, the reserve is used up at once.
     expect(
-      await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir]),
+      await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', place.stateDir]),
     ).toMatchObject({
       code: 0,
     });
@@ -307,7 +307,7 @@ describe('a state directory that is no longer ours', () => {
     await start(other);
     await provokeWrite(place);
     expect(await first.ended).toBe(70);
-    expect(await runNonced(['nonce', '--socket', other.socket])).toMatchObject({ code: 0 });
+    expect(await runInProcess(['nonce', '--socket', other.socket])).toMatchObject({ code: 0 });
     expect(existsSync(join(place.stateDir, 'state.json.lock'))).toBe(true);
   });
 
@@ -331,9 +331,9 @@ describe('a state directory that is no longer ours', () => {
     const second = await refusedStart({ ...place, runtimeDir: join(place.dir, 'r2') });
     expect(second).toMatchObject({ code: 75, said: expect.stringContaining(`pid ${daemon.pid}`) });
     expect(second.said).toContain(place.socket);
-    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir]);
+    const init = await runInProcess(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir]);
     expect(init).toMatchObject({ code: 75, stderr: expect.stringContaining(`pid ${daemon.pid}`) });
-    expect(await runNonced(['nonce', '--socket', place.socket])).toMatchObject({ code: 0 });
+    expect(await runInProcess(['nonce', '--socket', place.socket])).toMatchObject({ code: 0 });
   });
 });
 
@@ -527,7 +527,7 @@ describe('a state that is missing, damaged or too new', () => {
   /** Runs the command that a message tells, as an operator would copy it. */
   async function followAdvice(message: string): Promise<string> {
     const [, args = ''] = /nonced (state init --floor now .*?)(?:\n|$)/.exec(message) ?? [];
-    const { code, stdout, stderr } = await runNonced(args.trim().replace('UNIT', 'ns').split(' '));
+    const { code, stdout, stderr } = await runInProcess(args.trim().replace('UNIT', 'ns').split(' '));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     return stdout;
   }
@@ -567,8 +567,8 @@ describe('a state that is missing, damaged or too new', () => {
     const { code, said } = await refusedStart(place);
     expect({ code, said }).toMatchObject({ code: 78, said: expect.stringContaining(statePath) });
     const command = ['state', 'init', '--floor', 'now', '--state-dir', place.stateDir];
-    expect(await runNonced(command)).toMatchObject({ code: 64, stderr: expect.stringContaining('--unit ns') });
-    expect(await runNonced([...command, '--unit', 'ns'])).toMatchObject({ code: 0 });
+    expect(await runInProcess(command)).toMatchObject({ code: 64, stderr: expect.stringContaining('--unit ns') });
+    expect(await runInProcess([...command, '--unit', 'ns'])).toMatchObject({ code: 0 });
     await start(place);
     await draw(await connect(place), 5, last);
   });
@@ -580,7 +580,7 @@ describe('a state that is missing, damaged or too new', () => {
     const newer = text({ ...body, checksum: createHash('sha256').update(text(body)).digest('hex') });
     writeFileSync(statePath, newer);
     expect(await refusedStart(place)).toMatchObject({ code: 78, said: expect.stringContaining('newer nonced') });
-    const init = await runNonced(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir, '--force']);
+    const init = await runInProcess(['state', 'init', '--floor', 'now', '--state-dir', place.stateDir, '--force']);
     expect(init).toMatchObject({ code: 78, stderr: expect.stringContaining('newer nonced') });
     expect(readFileSync(statePath, 'utf8')).toBe(newer);
   });
@@ -588,11 +588,12 @@ describe('a state that is missing, damaged or too new', () => {
 
 describe.skipIf(withoutStrace !== '')(`a disk that fails its syncs${withoutStrace}`, () => {
   /** From now on every fsync of the daemon fails; with `only`, of that path alone. */
-  function failSyncs(daemon: DaemonProcess, only?: string): Promise<void> {
-    return injectIntoSyncs('error=EIO', daemon, only);
+  async function failSyncs(daemon: DaemonProcess, only?: string): Promise<void> {
+    await injectIntoSyncs('error=EIO', daemon, only);
   }
 
-  async function injectIntoSyncs(what: string, daemon: DaemonProcess, only?: string): Promise<void> {
+  /** Returns the tracer. */
+  async function injectIntoSyncs(what: string, daemon: DaemonProcess, only?: string): Promise<ChildProcess> {
     const inject = ['-f', '-q', '-o', '/dev/null', '-e', 'trace=fsync', '-e', `inject=fsync:${what}`];
     const path = only === undefined ? [] : ['-P', only];
     const strace: ChildProcess = spawn('strace', [...inject, ...path, '-p', String(daemon.pid)], { stdio: 'ignore' });
@@ -600,6 +601,7 @@ describe.skipIf(withoutStrace !== '')(`a disk that fails its syncs${withoutStrac
     const isTraced = (task: string) =>
       !/^TracerPid:\s+0$/m.test(readFileSync(`/proc/${daemon.pid}/task/${task}/status`, 'utf8'));
     await eventually('strace holds all threads', () => readdirSync(`/proc/${daemon.pid}/task`).every(isTraced));
+    return strace;
   }
 
   test.each(['the state file', 'the directory'])(
@@ -627,12 +629,14 @@ describe.skipIf(withoutStrace !== '')(`a disk that fails its syncs${withoutStrac
     const place = newPlace();
     const daemon = await start(place);
     const last = await draw(await connect(place), 10, 0n);
-    await injectIntoSyncs('delay_enter=3600000000', daemon);
+    const strace = await injectIntoSyncs('delay_enter=3600000000', daemon);
     daemon.child.kill('SIGTERM');
     await daemon.says('SIGTERM: stopping');
     daemon.child.kill('SIGTERM');
+    await daemon.says('SIGTERM again');
+    // A thread that strace holds is not gone before strace is, not even after a KILL.
+    strace.kill('SIGKILL');
     expect(await daemon.ended).toBe('SIGKILL');
-    expect(daemon.log()).toContain('SIGTERM again');
     await start(place);
     await draw(await connect(place), 10, last);
   });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CHECKS, type Check, type CheckName } from '../../src/cli/doctor/finding.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -175,7 +176,7 @@ describe.skipIf(cannot !== '')(`nonced doctor, as users of the host${cannot && `
     });
 
     async function status() {
-      const { stdout } = await runNonced(['status', '--json', ...viaSocket()]);
+      const { stdout } = await runInProcess(['status', '--json', ...viaSocket()]);
       const { durability, totals, accounts } = JSON.parse(stdout);
       return { writes: durability.writes, nonces: totals.nonces, accounts };
     }
@@ -277,7 +278,7 @@ describe.skipIf(cannot !== '')(`nonced doctor, as users of the host${cannot && `
     // This user may not read the state of another user's daemon, and that is not a fault.
     expect(asTrader.of('state').mark).toBe('skipped');
     for (const socket of [place.socket, second.socket]) {
-      expect((await runNonced(['nonce', '--account', 'MASTER', '--socket', socket])).code).toBe(0);
+      expect((await runInProcess(['nonce', '--account', 'MASTER', '--socket', socket])).code).toBe(0);
     }
     expect(found((await doctor([], led)).of('instance'))).toMatchObject({
       mark: 'failed',

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
   NONCED,
-  runNonced,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -36,7 +36,7 @@ async function bot(name: string, pid: number): Promise<RawConnection> {
   return connection;
 }
 
-const nonced = (...args: string[]) => runNonced([...args, '--socket', place.socket]);
+const nonced = (...args: string[]) => runInProcess([...args, '--socket', place.socket]);
 
 /** A drain that runs on, and all it has said. */
 function draining(...args: string[]) {

@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
   NONCED,
-  runNonced,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -71,7 +71,7 @@ describe('a line of each call', () => {
   beforeAll(async () => {
     place = newPlace();
     daemon = await started(place);
-    await runNonced(['set-exclusive', 'account', '--socket', place.socket]);
+    await runInProcess(['set-exclusive', 'account', '--socket', place.socket]);
     const sleeper = await bot(place);
     const { token } = await sleeper.ask('acquire', { account: 'SLOW' });
     slow = new Promise((resolve) => setTimeout(resolve, 5_100)).then(() =>
@@ -173,7 +173,7 @@ describe('nobody reads it', () => {
 
   /** Many calls on many accounts, none of which ends `ok`; answers once the daemon has answered them all. */
   async function flood(place: DaemonPlace): Promise<void> {
-    await runNonced(['set-exclusive', 'off', '--socket', place.socket]);
+    await runInProcess(['set-exclusive', 'off', '--socket', place.socket]);
     const trader = await bot(place);
     for (let made = 0; made < CALLS; made += AT_ONCE) {
       const asked = Array.from({ length: AT_ONCE }, (_, n) =>

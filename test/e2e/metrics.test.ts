@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect } from '../../src/client/index.ts';
 import { parseStrictly } from '../cli/metrics/strict-parser.ts';
-import { type DaemonProcess, daemonPlace, NONCED, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
+import { type DaemonProcess, daemonPlace, NONCED, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { hasProgram } from '../fixtures/shell.ts';
 
@@ -21,7 +22,7 @@ afterAll(async () => {
   place.remove();
 });
 
-const nonced = (...args: string[]) => runNonced(args, { NONCED_SOCKET: place.socket });
+const nonced = (...args: string[]) => runInProcess(args, { NONCED_SOCKET: place.socket });
 
 test('what bots have done is counted: grants, nonces, outcomes, refusals', async () => {
   await using bot = await connect({ name: 'grid-bot', socket: place.socket });
@@ -72,8 +73,8 @@ describe('where no daemon answers', () => {
   test('the text and the file say so, and the exit code too', async () => {
     const none = join(place.dir, 'none.sock');
     const file = join(place.dir, 'down.prom');
-    const printed = await runNonced(['metrics', '--socket', none]);
-    const written = await runNonced(['metrics', '--socket', none, '--output', file]);
+    const printed = await runInProcess(['metrics', '--socket', none]);
+    const written = await runInProcess(['metrics', '--socket', none, '--output', file]);
     expect([printed.code, written.code]).toEqual([69, 69]);
     expect(printed.stdout).toMatch(/\nnonced_up 0\n$/);
     expect(printed.stderr).toContain(`no daemon answers at ${none}`);

@@ -1,6 +1,7 @@
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   daemonPlace,
@@ -33,7 +34,7 @@ afterEach(() => {
 /** A state that has handed out a nonce here. */
 async function usedState(): Promise<bigint> {
   const daemon = await startDaemonProcess(here);
-  const { stdout } = await runNonced(['nonce', '--socket', here.socket]);
+  const { stdout } = await runInProcess(['nonce', '--socket', here.socket]);
   await daemon.end('SIGTERM');
   return BigInt(stdout);
 }
@@ -43,7 +44,7 @@ const copyState = () => cpSync(here.stateDir, there.stateDir, { recursive: true,
 test('I2: a retired state is adopted on another machine and goes on above all its nonces', async (context) => {
   context.skip(!isRoot, 'only as root on Linux: another machine is played in a mount namespace');
   const before = await usedState();
-  const retired = await runNonced(['state', 'retire', '--state-dir', here.stateDir]);
+  const retired = await runInProcess(['state', 'retire', '--state-dir', here.stateDir]);
   expect(retired).toMatchObject({ code: 0, stderr: '' });
   expect(retired.stdout).toContain('nonced state adopt');
 
@@ -57,7 +58,7 @@ test('I2: a retired state is adopted on another machine and goes on above all it
   const adopted = await runNonced(['state', 'adopt', '--state-dir', there.stateDir], {}, onOther);
   expect(adopted).toMatchObject({ code: 0, stderr: '' });
   const daemon = await startDaemonProcess(there, { wrapper: onOther });
-  const { stdout } = await runNonced(['nonce', '--socket', there.socket]);
+  const { stdout } = await runInProcess(['nonce', '--socket', there.socket]);
   expect(BigInt(stdout)).toBeGreaterThan(before);
   expect(await daemon.end('SIGTERM')).toBe(0);
 });
@@ -80,36 +81,36 @@ test("a copy of another machine's state is refused, and taken over only by force
   expect(unsafe.stderr).toContain('--force');
   const clock = BigInt(Date.now()) * 1_000_000n;
   expect((await runNonced(['state', 'adopt', '--force', '--state-dir', there.stateDir], {}, onOther)).code).toBe(0);
-  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', there.stateDir]);
+  const { stdout } = await runInProcess(['state', 'inspect', '--json', '--state-dir', there.stateDir]);
   expect(BigInt(JSON.parse(stdout).sequences.default.ceiling)).toBeGreaterThanOrEqual(clock);
 });
 
 test('retire says so when it is said twice, and adopt takes a state back on its own host only by force', async () => {
   await usedState();
-  await runNonced(['state', 'retire', '--state-dir', here.stateDir]);
-  expect((await runNonced(['state', 'retire', '--state-dir', here.stateDir])).stdout).toContain('already retired');
-  const refused = await runNonced(['state', 'adopt', '--state-dir', here.stateDir]);
+  await runInProcess(['state', 'retire', '--state-dir', here.stateDir]);
+  expect((await runInProcess(['state', 'retire', '--state-dir', here.stateDir])).stdout).toContain('already retired');
+  const refused = await runInProcess(['state', 'adopt', '--state-dir', here.stateDir]);
   expect(refused.code).toBe(78);
-  expect((await runNonced(['state', 'adopt', '--force', '--state-dir', here.stateDir])).code).toBe(0);
+  expect((await runInProcess(['state', 'adopt', '--force', '--state-dir', here.stateDir])).code).toBe(0);
   const daemon = await startDaemonProcess(here);
   expect(await daemon.end('SIGTERM')).toBe(0);
-  expect((await runNonced(['state', 'adopt', '--state-dir', here.stateDir])).stdout).toContain('already');
+  expect((await runInProcess(['state', 'adopt', '--state-dir', here.stateDir])).stdout).toContain('already');
 });
 
 test('neither is possible while a daemon runs, or without a state', async () => {
   const daemon = await startDaemonProcess(here);
   for (const command of ['retire', 'adopt']) {
-    const busy = await runNonced(['state', command, '--state-dir', here.stateDir]);
+    const busy = await runInProcess(['state', command, '--state-dir', here.stateDir]);
     expect(busy.code).toBe(75);
     expect(busy.stderr).toContain(`pid ${daemon.pid}`);
-    expect((await runNonced(['state', command, '--state-dir', there.stateDir])).code).toBe(78);
+    expect((await runInProcess(['state', command, '--state-dir', there.stateDir])).code).toBe(78);
   }
   await daemon.end('SIGTERM');
 });
 
 test('a counter that was copied is adopted only with a number, for no clock tells where it was', async (context) => {
   context.skip(!isRoot, 'only as root on Linux: another machine is played in a mount namespace');
-  await runNonced(['state', 'init', '--floor', '100', '--unit', 'counter', '--state-dir', here.stateDir]);
+  await runInProcess(['state', 'init', '--floor', '100', '--unit', 'counter', '--state-dir', here.stateDir]);
   copyState();
   const adopt = (...args: string[]) =>
     runNonced(['state', 'adopt', '--force', '--state-dir', there.stateDir, ...args], {}, onOther);
@@ -117,6 +118,6 @@ test('a counter that was copied is adopted only with a number, for no clock tell
   expect(refused.code).toBe(78);
   expect(refused.stderr).toContain('--counter-floor');
   expect((await adopt('--counter-floor', '5000')).code).toBe(0);
-  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', there.stateDir]);
+  const { stdout } = await runInProcess(['state', 'inspect', '--json', '--state-dir', there.stateDir]);
   expect(JSON.parse(stdout).sequences.default.ceiling).toBe('5000');
 });

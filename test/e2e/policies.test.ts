@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect, type Nonced, type Outcome } from '../../src/client/index.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import { type DaemonProcess, daemonPlace, runNonced, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
@@ -43,7 +44,7 @@ async function bot(name: string): Promise<Nonced> {
   return client;
 }
 
-const nonced = (...args: string[]) => runNonced([...args, '--socket', place.socket]);
+const nonced = (...args: string[]) => runInProcess([...args, '--socket', place.socket]);
 
 /** Says how a call of the account ended, and answers its nonce. */
 async function call(client: Nonced, account: string, outcome: Outcome = 'ok'): Promise<bigint> {
@@ -87,7 +88,7 @@ test.each([
 
 test('--check-config says what is wrong, with the path of each key, and exits 78; what is good exits 0', async () => {
   const bad = configured({ accounts: { MASTER: { pacing: { max: 15, perSeconds: 1 } } }, exchange: {} });
-  const { code, stdout, stderr } = await runNonced(['serve', '--config', bad, '--check-config']);
+  const { code, stdout, stderr } = await runInProcess(['serve', '--config', bad, '--check-config']);
   expect({ code, stdout }).toEqual({ code: 78, stdout: '' });
   expect(stderr).toContain('accounts.MASTER.pacing');
   expect(stderr).toContain('perSeconds');
@@ -95,9 +96,9 @@ test('--check-config says what is wrong, with the path of each key, and exits 78
   expect((await runNonced(['serve', '--config', bad, '--state-dir', place.stateDir])).code).toBe(78);
 
   const good = configured({ accounts: { MASTER: { pacing: 'kraken-pro' } } });
-  expect(await runNonced(['serve', '--config', good, '--check-config'])).toMatchObject({ code: 0, stderr: '' });
-  expect((await runNonced(['serve', '--config', join(place.dir, 'none'), '--check-config'])).code).toBe(78);
-  expect((await runNonced(['serve', '--check-config'])).code).toBe(64);
+  expect(await runInProcess(['serve', '--config', good, '--check-config'])).toMatchObject({ code: 0, stderr: '' });
+  expect((await runInProcess(['serve', '--config', join(place.dir, 'none'), '--check-config'])).code).toBe(78);
+  expect((await runInProcess(['serve', '--check-config'])).code).toBe(64);
 });
 
 test('SIGHUP reads the configuration again; a bad one, or one that does not fit the state, changes nothing and says so', async () => {
@@ -124,11 +125,11 @@ test('SIGHUP reads the configuration again; a bad one, or one that does not fit 
 test('the example of the package runs Kraken and Bitfinex side by side, each with nonces of its own', async () => {
   const example = resolve('systemd/config.example.json');
   const dirs = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
-  expect((await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs])).code).toBe(0);
-  const unmade = await runNonced(['serve', '--config', example, '--check-config', '--state-dir', place.stateDir]);
+  expect((await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs])).code).toBe(0);
+  const unmade = await runInProcess(['serve', '--config', example, '--check-config', '--state-dir', place.stateDir]);
   expect(unmade.code).toBe(78);
   const [, command = ''] = /nonced (state init --sequence \S+ --unit \S+ --floor now)/.exec(unmade.stderr) ?? [];
-  expect((await runNonced([...command.split(' '), ...dirs])).code).toBe(0);
+  expect((await runInProcess([...command.split(' '), ...dirs])).code).toBe(0);
   daemon = await startDaemonProcess(place, { args: ['--config', example] });
   const client = await bot('bot');
   const digits = async (account: string) => String(await client.nonce({ account })).length;
@@ -142,8 +143,8 @@ test('the example of the package runs Kraken and Bitfinex side by side, each wit
 
 test('I2: an account that is moved to a sequence of shorter nonces stays where it is, over restart and reload, with a warning', async () => {
   const dirs = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
-  await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs]);
-  await runNonced(['state', 'init', '--floor', 'now', '--sequence', 'short', '--unit', 'us', ...dirs]);
+  await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs]);
+  await runInProcess(['state', 'init', '--floor', 'now', '--sequence', 'short', '--unit', 'us', ...dirs]);
   const sequences = { short: { unit: 'us' } };
   let running = await started({ sequences });
   const client = await bot('bot');

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
@@ -20,7 +21,7 @@ describe('a daemon in trouble', () => {
   let trader: RawConnection;
   let poller: RawConnection;
 
-  const nonced = (...args: string[]) => runNonced([...args, '--socket', place.socket]);
+  const nonced = (...args: string[]) => runInProcess([...args, '--socket', place.socket]);
 
   /** One account is quarantined, one paused, one paced; one holds the lane and one waits for it. */
   beforeAll(async () => {

@@ -14,12 +14,12 @@ import {
   startBrowser,
   tipAt,
 } from '../fixtures/browser.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
   NONCED,
-  runNonced,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -51,7 +51,7 @@ async function call(from: Nonced, account: string, outcome: 'ok' | 'invalid-nonc
   return grant.nonce;
 }
 
-const nonced = (...args: string[]) => runNonced([...args, '--socket', place.socket]);
+const nonced = (...args: string[]) => runInProcess([...args, '--socket', place.socket]);
 
 async function pageFrom(name: string, ...args: string[]): Promise<string> {
   const path = join(place.dir, name);
@@ -132,7 +132,7 @@ describe('the data', () => {
 
   test('without a daemon a call log is enough, and what is not known is said', async () => {
     const args = ['timeline', '--call-log', callLog, '--socket', join(place.dir, 'none.sock')];
-    const { code, stdout, stderr } = await runNonced(args);
+    const { code, stdout, stderr } = await runInProcess(args);
     expect(code).toBe(0);
     expect(stderr).toContain('no daemon answers, so calls under way are not known');
     expect(stdout).toMatch(/^<!doctype html>\n/);
@@ -152,7 +152,7 @@ describe('the data', () => {
       [74, /cannot be written/, ['--output', join(place.dir, 'none', 'page.html')]],
       [69, /no daemon answers/, ['--socket', join(place.dir, 'none.sock')]],
     ];
-    const asked = refusals.map(([, , args]) => runNonced(['timeline', ...args], { NONCED_SOCKET: place.socket }));
+    const asked = refusals.map(([, , args]) => runInProcess(['timeline', ...args], { NONCED_SOCKET: place.socket }));
     for (const [index, { code, stdout, stderr }] of (await Promise.all(asked)).entries()) {
       const [expected, said, args] = refusals[index] ?? [];
       expect({ args, code, stdout }).toEqual({ args, code: expected, stdout: '' });

@@ -2,13 +2,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect, type Nonced } from '../../src/client/index.ts';
 import type { WhyResult } from '../../src/protocol/messages.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
-import {
-  type DaemonPlace,
-  type DaemonProcess,
-  daemonPlace,
-  runNonced,
-  startDaemonProcess,
-} from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
+import { type DaemonPlace, type DaemonProcess, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
 import { krakenCall } from '../fixtures/kraken-client.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
@@ -50,8 +45,8 @@ async function call(client: Nonced, account: string, key: ApiKey, meanwhile?: (n
 
 /** What `nonced why` says, to a script and to a person. */
 async function why(account: string, { socket }: DaemonPlace = place) {
-  const asJson = await runNonced(['why', account, '--json', '--socket', socket]);
-  const asText = await runNonced(['why', account, '--socket', socket]);
+  const asJson = await runInProcess(['why', account, '--json', '--socket', socket]);
+  const asText = await runInProcess(['why', account, '--socket', socket]);
   expect([asJson.code, asText.code, asJson.stderr, asText.stderr]).toEqual([0, 0, '', '']);
   // Nonces are decimal strings in it.
   return { result: JSON.parse(asJson.stdout) as WhyResult, text: asText.stdout };
@@ -80,7 +75,7 @@ test('an account that is well has a list of its calls, the latest first, and no 
 
 test('an account that was never used is told so, and -n lists fewer calls', async () => {
   expect((await why('NOBODY')).result).toMatchObject({ calls: [], verdict: { kind: 'none' } });
-  const { stdout } = await runNonced(['why', 'WELL', '-n', '2', '--json', '--socket', place.socket]);
+  const { stdout } = await runInProcess(['why', 'WELL', '-n', '2', '--json', '--socket', place.socket]);
   expect(JSON.parse(stdout).calls).toHaveLength(2);
 });
 
@@ -159,17 +154,17 @@ test('ahead: the key has seen far higher nonces, and the advance that is advised
   expect(text).toContain('cannot be undone');
   const [, advised = ''] = /`nonced (advance --account AHEAD --to )NONCE`/.exec(text) ?? [];
   const advance = [...advised.trim().split(' '), String(highest + 1n), '--socket', place.socket];
-  const advanced = await runNonced(advance);
+  const advanced = await runInProcess(advance);
   expect([advanced.code, advanced.stderr]).toEqual([0, '']);
   expect((await why('AHEAD')).text).toContain('The sequence has been raised since the last rejection');
-  const resumed = await runNonced(['resume', 'AHEAD', '--socket', place.socket]);
+  const resumed = await runInProcess(['resume', 'AHEAD', '--socket', place.socket]);
   expect([resumed.code, resumed.stderr]).toEqual([0, '']);
   expect(await call(bot, 'AHEAD', key)).toEqual([]);
 });
 
 test('unit: a key that has had 19 digits rejects 13 for ever, all the more where a program asks for 19', async () => {
   const own = daemonPlace();
-  const { code, stderr } = await runNonced([
+  const { code, stderr } = await runInProcess([
     'state',
     'init',
     '--floor',
@@ -210,7 +205,7 @@ test('out of order: with exclusion off, a call is overtaken by one with a higher
   const own = daemonPlace();
   const unordered = await startDaemonProcess(own);
   try {
-    expect((await runNonced(['set-exclusive', 'off', '--socket', own.socket])).code).toBe(0);
+    expect((await runInProcess(['set-exclusive', 'off', '--socket', own.socket])).code).toBe(0);
     await using first = await connect({ name: 'first', socket: own.socket });
     await using second = await connect({ name: 'second', socket: own.socket });
     const key = exchange.addKey();
@@ -230,7 +225,7 @@ test('out of order: with exclusion off, a call is overtaken by one with a higher
 test('out of order: a bare nonce that is used first overtakes a call under a lease', async () => {
   const key = exchange.addKey();
   const grant = await bot.acquire({ account: 'BARE' });
-  const { stdout } = await runNonced(['nonce', '--account', 'BARE', '--socket', place.socket]);
+  const { stdout } = await runInProcess(['nonce', '--account', 'BARE', '--socket', place.socket]);
   expect(await send(key, stdout.trim())).toEqual([]);
   expect(await send(key, grant.nonce)).toEqual(REJECTED);
   await grant.release('invalid-nonce');
@@ -255,20 +250,20 @@ test('one program: only the calls of one that makes its own nonces are rejected'
 
 test('a paused account says so, and its calls are refused until it is resumed', async () => {
   await bot.nonce({ account: 'PAUSED' });
-  const paused = await runNonced(['pause', 'PAUSED', '--socket', place.socket]);
+  const paused = await runInProcess(['pause', 'PAUSED', '--socket', place.socket]);
   expect(paused).toMatchObject({ code: 0, stderr: '' });
   expect(paused.stdout).toContain('PAUSED: running -> paused');
   await expect(bot.acquire({ account: 'PAUSED' })).rejects.toMatchObject({ code: 'PAUSED' });
   expect((await why('PAUSED')).text).toContain('paused: its calls are refused until nonced resume PAUSED');
-  const resumed = await runNonced(['resume', 'PAUSED', '--socket', place.socket]);
+  const resumed = await runInProcess(['resume', 'PAUSED', '--socket', place.socket]);
   expect(resumed).toMatchObject({ code: 0, stderr: '' });
   expect(resumed.stdout).toContain('PAUSED: paused -> running');
   await (await bot.acquire({ account: 'PAUSED' })).release('ok');
 });
 
 test('whoever asks for no account, or for one that cannot be, is told how', async () => {
-  expect((await runNonced(['why', '--socket', place.socket])).code).toBe(64);
-  const refused = await runNonced(['why', 'no blanks', '--socket', place.socket]);
+  expect((await runInProcess(['why', '--socket', place.socket])).code).toBe(64);
+  const refused = await runInProcess(['why', 'no blanks', '--socket', place.socket]);
   expect([refused.code, refused.stdout]).toEqual([64, '']);
   expect(refused.stderr).toContain('account');
 });

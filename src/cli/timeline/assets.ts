@@ -9,9 +9,11 @@ export interface Assets {
 
 const SCRIPTS = ['view', 'calls', 'layout', 'ink', 'painter', 'pointer', 'tip', 'chart'];
 
+const BUILT = new URL('../../../dist/cli/timeline/', import.meta.url);
+
 /** Reads them as the build leaves them, below dist. */
 export function readAssets(): Assets {
-  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8').trim();
+  const read = (path: string) => readFileSync(new URL(path, BUILT), 'utf8').trim();
   // The page prints durations as every message does. Its scripts are not modules, so this one must not be either.
   const durations = read('../../durations.js').replaceAll(/^export /gm, '');
   return {
