@@ -103,7 +103,7 @@ function ordinaryUser(): User | undefined {
     try {
       return { uid: Number(run('id', ['-u', name])), gid: Number(run('id', ['-g', name])) };
     } catch {
-      // There is no such user; the next one will do as well.
+      // There is no such user. The next one will do.
     }
   }
   return undefined;

@@ -11,7 +11,7 @@ const LOOK_AGAIN_MS = 1;
 const WITHIN_MS = 20_000;
 const REQUEST = '{"jsonrpc":"2.0","id":1,"method":"nonce"}\n';
 
-/** The medians of several starts, of each in turn. */
+/** The medians of several starts of each, by turns. */
 export interface Start {
   /** A bare `node -e 0`, from its start to its end. */
   readonly bareMs: number;

@@ -25,7 +25,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-/** A daemon that answers everything. */
+/** A daemon that answers every request. */
 async function daemonOf(minor: number | undefined): Promise<void> {
   const hello = { protocol: 1, version: '0.1.0', instance: 'a', epoch: 1, exclusive: 'global', held: [] };
   const server = createServer((socket) => {

@@ -537,7 +537,7 @@ describe('one key, one label', () => {
 });
 
 describe('a process that alone gets no answer', () => {
-  test('is held back over all its accounts and connections, with what waits of it, and nobody else is', async () => {
+  test('is held back over all its accounts and connections, with its waiters, and no other process is', async () => {
     const machine = await Machine.started();
     await end(machine, 'A', 'unavailable', 'unavailable');
     const [holder, broken, healthy] = [machine.connect('A'), machine.connect('A'), machine.connect('healthy')];

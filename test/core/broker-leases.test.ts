@@ -266,7 +266,7 @@ describe('waiters', () => {
     expect(machine.broker.status().totals.waiting).toBe(0);
   });
 
-  test('waitMs 0 waits for a ceiling, where that is all that is in its way', async () => {
+  test('waitMs 0 waits for a ceiling, if nothing else is in its way', async () => {
     const machine = await Machine.started();
     await machine.advance(60_000);
     const bot = machine.connect();

@@ -75,7 +75,7 @@ describe('pacing', () => {
     expect(bot.answer(paced)?.kind).toBe('granted');
   });
 
-  test('I6: a paced waiter keeps its place by arrival, before those who came while it was paced', async () => {
+  test('I6: a paced waiter keeps its place by arrival, before the waiters that came while it was paced', async () => {
     const { machine, bot } = await exhausted();
     const holder = machine.connect('holder');
     const held = holder.acquire({ account: 'USER:alice' });

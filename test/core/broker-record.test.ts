@@ -141,7 +141,7 @@ test('status names the first waiter of each account and priority, the longest wa
   await ask('A', 'normal');
   done(holder);
   done(urgent);
-  // Its turn came, and its bucket is full: B was granted in its place.
+  // It was next, and its bucket is full: B was granted in its place.
   expect(waiters()).toEqual([
     ['B', 'background', 20, false],
     ['A', 'normal', 10, true],

@@ -258,7 +258,7 @@ export class Checker {
     const fromTime = BigInt(this.#highestWallMs + 5_001) * NS_PER_MS;
     const base = fromTime > this.#highestAdvance ? fromTime : this.#highestAdvance;
     check(last <= base + 4n * this.#issued + (this.#crashes + 1n) * 2_000n, 'I10: not too far ahead');
-    // I3: and not behind the clock either, where that is right and the disk can be written without delay.
+    // I3: and not behind the clock either, if the clock is right and the disk can be written without delay.
     const isDiskWell = store.tookMs() < SLOW_WRITE_MS && this.#machine.broker.status().durability.state === 'durable';
     if (!this.#wallWasStepped && isDiskWell) {
       check(nonce > BigInt(clock.wallMs()) * NS_PER_MS, 'I3: drawn from the clock of now');

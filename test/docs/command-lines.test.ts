@@ -4,7 +4,7 @@ import { program } from '../../src/cli/command-line/program.ts';
 import { Terminal } from '../../src/cli/terminal/terminal.ts';
 import { blocksOf, inlineCodeOf, pages } from './pages.ts';
 
-/** They tell of names that are no longer used. */
+/** They describe names that are no longer used. */
 const OF_THE_PAST = new Set(['CHANGELOG.md', 'docs/upgrading.md']);
 
 const tree = treeOf(program(new Terminal(process)));
@@ -17,7 +17,7 @@ test('every nonced command that a page shows is one that there is, with options 
   expect(shown.filter(({ problem }) => problem !== undefined)).toEqual([]);
 });
 
-test('what is no command and no option is noticed', () => {
+test('anything but a command or an option is noticed', () => {
   expect(problemOf('inspect')).toBe('no such command');
   expect(problemOf('state inspect --jsn')).toBe('no option --jsn');
   expect(problemOf('exec --wait 3s -- kraken --no-option-of-ours')).toBeUndefined();

@@ -11,7 +11,7 @@ const rows = [...house.matchAll(/^\| (`[^|]+) \|.*$/gm)].map(([row, cell = '']) 
 }));
 const named = rows.flatMap((row) => row.named);
 
-/** A directory without a file is no room: git leaves such behind when it moves their files. */
+/** A directory without a file is not a room: git leaves it behind when the files move. */
 const files = readdirSync('src', { withFileTypes: true, recursive: true })
   .filter((entry) => entry.isFile())
   .map((entry) => relative('src', join(entry.parentPath, entry.name)));

@@ -219,7 +219,7 @@ interface Client {
   /** By the id of its request, for whom a nonce was drawn. */
   readonly accounts: Map<RequestId, string>;
   ids: number;
-  /** Its answers were left unread, or it has said goodbye: not all that it is owed will come. */
+  /** Its answers were left unread, or it has said goodbye: not all answers will come. */
   partly: boolean;
 }
 

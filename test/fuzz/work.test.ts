@@ -22,7 +22,7 @@ async function busyHost(encoding: Codec['encoding'], exclusive: ExclusionPolicy,
   const bot = host.connect();
   bot.send(codec.request(1, 'hello', { name: 'x'.repeat(64), pid: 1 }));
   await settled();
-  // All at once where that may be, for an account whose nonces are rejected is let through no more.
+  // All at once if possible, because an account whose nonces are rejected gets no further grants.
   const atOnce = exclusive === 'off' ? 500 : 1;
   for (let ended = 0; ended < 1_000; ended += atOnce) {
     bot.received.length = 0;

@@ -52,7 +52,7 @@ test('the daemon takes what the first release took, what the table adds, and not
   expect(sorted(taken()).sort()).toEqual(sorted(expected).sort());
 });
 
-test('hello has no later field, for the client sends it before it knows the daemon', () => {
+test('hello has no later field, because the client sends it before it knows the daemon', () => {
   expect(ADDITIONS.filter(({ method }) => method === 'hello')).toEqual([]);
   expect(taken()['hello']).toEqual(MINOR_0['hello']);
 });

@@ -29,7 +29,7 @@ describe('the deliberate bugs', () => {
     expect(bitten?.found?.invariant).toBe('I1');
   });
 
-  test('one that does not fit is refused, and not taken for one that was not found', async () => {
+  test('one that does not fit is refused, and does not count as one that was not found', async () => {
     const misfit = { name: 'nonsense', file: 'clock.js', from: 'there is no such text', to: '' };
     const refused = bite({ bugs: [misfit], build: BUILD, root: ROOT, mostSeeds: 1 });
     await expect(refused).rejects.toThrow('the bug "nonsense" does not fit: its text is 0 times in clock.js');

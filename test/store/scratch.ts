@@ -48,7 +48,7 @@ export function run(program: string, ...args: string[]): SpawnSyncReturns<string
   return spawnSync(program, args, { encoding: 'utf8' });
 }
 
-/** A small tmpfs mounted in a scratch directory; the test is skipped where that is not possible. */
+/** A small tmpfs mounted in a scratch directory; the test is skipped if that is not possible. */
 export function mountTmpfs(context: TestContext, options: string): string {
   skipUnlessRoot(context, 'mounts a tmpfs');
   const dir = scratchDirectory();
@@ -60,7 +60,7 @@ export function mountTmpfs(context: TestContext, options: string): string {
   return dir;
 }
 
-/** Runs `action` as the user nobody, for whom permissions mean something. */
+/** Runs `action` as the user `nobody`, whom permissions bind. */
 export async function asNobody<T>(action: () => T | Promise<T>): Promise<T> {
   process.seteuid?.(65_534);
   try {

@@ -15,7 +15,7 @@ describe.skipIf(cannotBoot !== '')(`the service that serves the metrics${skipped
     machine = await Machine.boot();
     await install(machine);
     await machine.must(['cp', resolve(`systemd/${UNIT}`), '/etc/systemd/system/']);
-    // As docs/metrics.md says for a copy; on any port, for this machine shares its ports with others.
+    // As docs/metrics.md says for a copy; on any port, because this machine shares its ports with others.
     const command = [...nonced('metrics', '--listen'), '127.0.0.1:0'].join(' ');
     const dropIn = `/etc/systemd/system/${UNIT}.d`;
     await machine.must([

@@ -194,7 +194,7 @@ test('what to run next only looks: nothing in it changes the daemon', () => {
   }
 });
 
-test('accounts side by side are proposed only where they are not yet', () => {
+test('the policy account is proposed only if it is not in effect yet', () => {
   const lanes = [laneOf({ oldestWaitMs: 14_000, waiters: [waiterOf({ waitedMs: 14_000 })] })];
   expect(findings(statusOf({ lanes, exclusive: 'account' }))[0]?.todo).not.toContain('set-exclusive');
 });

@@ -51,13 +51,13 @@ test('each call is read once, in the order in which they ended', async () => {
 });
 
 describe('the first reading', () => {
-  test('knows all calls since the daemon started, where they are few', async () => {
+  test('knows all calls since the daemon started, if they are few', async () => {
     const daemon = new PretendedDaemon();
     daemon.end(500);
     expect((await new Feed(daemon.ask).read(undefined)).past).toBe('since its start');
   });
 
-  test('knows the last ones, where they are many', async () => {
+  test('knows the last ones, if they are many', async () => {
     const daemon = new PretendedDaemon();
     daemon.end(501);
     const { past, calls, missed } = await new Feed(daemon.ask).read(undefined);

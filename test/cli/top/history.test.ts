@@ -45,7 +45,7 @@ describe('a rate', () => {
     expect(history.figures(NOW_MS, ['B']).byAccount.get('B')?.perSecond).toBe(0);
   });
 
-  test('is over the time that is known where that is less, and not known in its first second', () => {
+  test('is over the time that is known if that is less, and not known in its first second', () => {
     const history = new CallHistory();
     history.add(ended(every(100, 2_000)), 0, NOW_MS, NOW_MS - 2_000);
     expect(history.figures(NOW_MS, []).total.perSecond).toBeCloseTo(10);

@@ -28,7 +28,7 @@ test('a class that is not of ccxt 4 is named', () => {
   expect(() => errorClassesOf({ httpExceptions: others })).toThrow('has no DDoSProtection');
 });
 
-test("the errors are of the bot's copy of ccxt, also where that is the one for require()", async () => {
+test("the errors are of the bot's copy of ccxt, even if that is the one for require()", async () => {
   const copy = createRequire(import.meta.url)('ccxt') as Errors & { kraken: CcxtClass };
   expect(copy['NetworkError']).not.toBe(ERRORS['NetworkError']);
   const { daemon, exchange } = await bench(copy.kraken, {}, { options: { maxRetriesOnFailure: 1 } });

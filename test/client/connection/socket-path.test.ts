@@ -124,7 +124,7 @@ test("a directory of the user's own, or one that is not there yet, is trusted", 
 });
 
 test.each([
-  ['somebody else', { ...mine, uid: 1001 }],
+  ['another user', { ...mine, uid: 1001 }],
   ['a group that may write to it', { ...mine, mode: 0o40770 }],
   ['a symbolic link', { ...mine, isDirectory: false }],
 ])('a directory below the temporary one that belongs to %s is not connected to', (_whose, owner) => {

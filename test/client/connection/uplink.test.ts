@@ -6,7 +6,7 @@ import type { Message } from '../../../src/protocol/messages.ts';
 import { settle } from '../../fixtures/virtual-clock.ts';
 import { FakeDaemon } from '../fake-daemon.ts';
 
-/** What an uplink tells, in order, for a test that says how much a connection is wanted. */
+/** What an uplink reports, in order, for a test that says how much a connection is wanted. */
 class Listener implements UplinkEvents {
   wanted: Need = 'none';
   readonly told: string[] = [];

@@ -126,7 +126,7 @@ describe('an open breaker', () => {
     }
   });
 
-  test('an urgent call passes at once and then once in ten seconds, and is no probe before its time', () => {
+  test('an urgent call passes at once and then once in ten seconds, and is not a probe before its time', () => {
     const breaker = opened();
     expect(breaker.refuses('urgent', NOW_MS)).toBeUndefined();
     expect(breaker.passed('urgent', NOW_MS)).toBeDefined();
@@ -205,7 +205,7 @@ describe('an open breaker', () => {
     expect(breaker.refuses('urgent', NOW_MS + 20_000)).toBeDefined();
   });
 
-  test('goes on where it stood from what was noted of it', () => {
+  test('goes on from what was noted of it', () => {
     const breaker = opened();
     breaker.passed('normal', NOW_MS + MINUTE_MS);
     breaker.passed('urgent', NOW_MS + MINUTE_MS);

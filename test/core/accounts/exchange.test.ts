@@ -57,7 +57,7 @@ describe('an exchange', () => {
     expect(exchange.refuses(A, 'normal', probeMs + 5_000)).toBeUndefined();
   });
 
-  test('that is down: the process of the last probe lets others go first, for it may be the broken one', () => {
+  test('that is down: the process of the last probe lets others go first, because it may be the broken one', () => {
     const exchange = down();
     const probeMs = NOW_MS + 5_000;
     exchange.passed(A, 'normal', probeMs);

@@ -70,7 +70,7 @@ describe('LeakyBucket', () => {
     expect([bucket.level(NOW_MS + 61_000), bucket.underWay]).toEqual([9.5, 0]);
   });
 
-  test('a call of which nothing was sent gives its cost back, and that is no subtraction', () => {
+  test('a call of which nothing was sent gives its cost back, which is more than a subtraction', () => {
     const bucket = new LeakyBucket({ max: 15, perSecond: 1 }, 0, NOW_MS - 1);
     bucket.add(10, NOW_MS);
     bucket.add(10, NOW_MS + 10_000);

@@ -167,7 +167,7 @@ describe('the versions', () => {
     expect(minorsApart(one, other)).toBe(minors);
   });
 
-  test('go together where they are one minor version apart, also those of running bots', () => {
+  test('go together if they are one minor version apart, also those of running bots', () => {
     const [major, minor] = VERSION.split('.').map(Number) as [number, number];
     const apart = (minors: number) => `${major}.${minor + minors}.0`;
     expect(judgeVersion(answered(), [])).toMatchObject({
@@ -255,7 +255,7 @@ describe('other daemons', () => {
     expect(judgeOthers(proc(), SERVICE, answered(), [other('/l.sock', answered())]).mark).toBe('ok');
   });
 
-  test('that answer elsewhere are warnings, once each, and failures where they share a label', () => {
+  test('that answer elsewhere are warnings, once each, and failures if they share a label', () => {
     const check = judgeOthers(proc(running({ pid: 200, runtimeDir: '/b' })), SERVICE, answered(), [
       other('/b/nonced.sock', second()),
     ]);
