@@ -42,7 +42,7 @@ const sequenceOf = (machine: Machine, account: string): string | undefined =>
   machine.broker.status().accounts.find((one) => one.account === account)?.sequence;
 
 describe('I2: an account that has not drawn yet', () => {
-  test('is granted once it is durable which sequence it draws from, and not before', async () => {
+  test('is granted once its sequence is durable, and not before', async () => {
     const machine = await Machine.started({ state: stateWith() });
     machine.store.held = true;
     const bot = machine.connect();
@@ -617,7 +617,7 @@ describe('follow', () => {
     expect(machine.grantOrder.slice(1)).toEqual(names);
   });
 
-  test('two at once: the one that was asked for last holds', async () => {
+  test('of two at once, the one that was asked for last holds', async () => {
     const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
     const first = await draw(machine, 'MASTER');
     await Promise.all([
@@ -661,7 +661,7 @@ describe('advance with an account', () => {
     });
   }
 
-  test('I2: of nothing at all leads it no way down', async () => {
+  test('I2: by nothing at all does not lead it down', async () => {
     for (const nonces of [0n, 1n, -TEN_MINUTES]) {
       const machine = await Machine.started({ state: stateWith() });
       const first = await draw(machine, 'MASTER', 1_000);
@@ -768,7 +768,7 @@ describe('advance with an account', () => {
     await machine.crashAndRestart();
   });
 
-  test('and follow at once, whichever is first: the account goes nowhere but up, in the unit that the new configuration says', async () => {
+  test('and follow at once, whichever is first: the account only goes up, in the unit of the new configuration', async () => {
     for (const advanceFirst of [true, false]) {
       const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default' } }) });
       const first = await draw(machine, 'MASTER');

@@ -68,7 +68,7 @@ describe('the circuit breaker of an account', () => {
     expect(machine.broker.status().totals.waiting).toBe(0);
   });
 
-  test('a waiter that was paced is refused too, and its time comes to nothing', async () => {
+  test('a waiter that was paced is refused too, and nothing happens at its time', async () => {
     const machine = await Machine.started({ exclusive: 'off', policies: pacing('MASTER', { max: 1, perSecond: 1 }) });
     const bot = machine.connect();
     const id = bot.acquire();
@@ -79,7 +79,7 @@ describe('the circuit breaker of an account', () => {
     expect(machine.broker.status().totals).toMatchObject({ waiting: 0, leases: 0 });
   });
 
-  test('lets one probe through after 60, 120, 240, 480 and then every 900 seconds; what it tells changes nothing of that', async () => {
+  test('lets one probe through after 60, 120, 240, 480 and then every 900 seconds; its outcome does not change that', async () => {
     const machine = await quarantined();
     for (const seconds of [60, 120, 240, 480, 900, 900]) {
       await machine.advance(seconds * 1_000 - 1);
@@ -463,7 +463,7 @@ describe('pause', () => {
     expect(await atOnce(machine, { account: 'A' })).toBe('PAUSED');
   });
 
-  test('pause and resume at once: the one that was asked for last holds', async () => {
+  test('of a pause and a resume at once, the one that was asked for last holds', async () => {
     const machine = await Machine.started();
     await Promise.all([machine.broker.setPaused('MASTER', true), machine.broker.setPaused('MASTER', false)]);
     expect(await atOnce(machine)).toBe('granted');
@@ -489,7 +489,7 @@ describe('one key, one label', () => {
     expect(machine.observed.filter((what) => what === 'key-changed')).toHaveLength(2);
   });
 
-  test('another key under a known label is followed and told, and the old one is free', async () => {
+  test('another key under a known label is followed and reported, and the old one is free', async () => {
     const machine = await Machine.started();
     await atOnce(machine, { key: 'aa' });
     expect(await atOnce(machine, { key: 'bb' })).toBe('granted');
@@ -499,14 +499,14 @@ describe('one key, one label', () => {
     expect(await atOnce(machine, { account: 'other', key: 'bb' })).toBe('KEY_MISMATCH');
   });
 
-  test('who tells no key is let through, and changes nothing of what is known', async () => {
+  test('a call that names no key is let through, and changes nothing of what is known', async () => {
     const machine = await Machine.started();
     await atOnce(machine, { key: 'aa' });
     expect(await atOnce(machine)).toBe('granted');
     expect(await atOnce(machine, { account: 'main', key: 'aa' })).toBe('KEY_MISMATCH');
   });
 
-  test('counts for a further nonce too, which a refusal for another reason does not bind to its key', async () => {
+  test('counts for a further nonce too; a refusal for another reason does not bind its key', async () => {
     const machine = await Machine.started();
     await atOnce(machine, { key: 'aa' });
     const bot = machine.connect();
@@ -606,7 +606,7 @@ describe('a call of which nothing was sent', () => {
 });
 
 describe('a release that comes after its lease has expired', () => {
-  test('tells how the call ended and changes nothing else: no breaker, no bucket, no exchange, no lane', async () => {
+  test('records how the call ended and changes nothing else: no breaker, no bucket, no exchange, no lane', async () => {
     const machine = await Machine.started({ policies: pacedBy(10, 10) });
     const late: [Bot, number][] = [];
     for (let n = 0; n < 4; n += 1) {
@@ -635,7 +635,7 @@ describe('a release that comes after its lease has expired', () => {
     expect(holder.renew(token)).toBe(20_000);
   });
 
-  test('I5: of another connection tells nothing', async () => {
+  test('I5: of another connection records nothing', async () => {
     const machine = await Machine.started();
     const [bot, stranger] = [machine.connect(), machine.connect()];
     const { token } = bot.grant(bot.acquire({ ttlMs: 100 }));

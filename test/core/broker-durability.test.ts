@@ -82,7 +82,7 @@ describe('on a full disk', () => {
     await machine.roundTrip();
   });
 
-  test('past the ceiling the head waiter alone hears NOT_DURABLE at each try, and the others are granted once it has passed', async () => {
+  test('past the ceiling the head waiter alone gets NOT_DURABLE at each try, and the others are granted once it has passed', async () => {
     const machine = await Machine.started({ unit: 'counter' });
     machine.store.failing = noSpace();
     const bots = [1, 2, 3, 4].map((n) => machine.connect(`bot-${n}`));
@@ -169,7 +169,7 @@ describe('after a failure for good', () => {
   });
 });
 
-test('I8: after a failed write who wants more than is durable hears so, and the next one who does not is granted at once', async () => {
+test('I8: after a failed write a waiter that needs more than is durable is refused, and the next one that does not is granted at once', async () => {
   const machine = await Machine.started({ unit: 's' });
   const bot = machine.connect();
   const held = bot.acquire();

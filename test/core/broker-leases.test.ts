@@ -237,7 +237,7 @@ describe('waiters', () => {
     expect(beforeLastCancel.filter((name) => name.startsWith('poll'))).toHaveLength(5);
   });
 
-  test('are refused once their time is over, and hear who holds the lane', async () => {
+  test('are refused once their time is over, with the holder of the lane', async () => {
     const { machine, holder, token } = await withHolder();
     const [urgent, normal] = [machine.connect('u'), machine.connect('n')];
     const ids = [urgent.acquire({ priority: 'urgent' }), normal.acquire()] as const;
@@ -372,7 +372,7 @@ describe('waiters', () => {
     expect(b.answer(ids[1])?.kind).toBe('granted');
   });
 
-  test('I6: who disconnects while its ceiling is written is not granted and does not hold the lane', async () => {
+  test('I6: a waiter that disconnects while its ceiling is written is not granted and does not hold the lane', async () => {
     const machine = await Machine.started();
     await machine.advance(60_000);
     machine.store.held = true;
@@ -402,7 +402,7 @@ describe('waiters', () => {
     expect(machine.broker.status().totals).toMatchObject({ leases: 0, waiting: 0 });
   });
 
-  test('a client that says nothing more loses its lease and its place, but its bare nonce is answered', async () => {
+  test('a half-close ends the lease and the place of a client, but its bare nonce is answered', async () => {
     const { machine, holder } = await withHolder();
     await machine.advance(15_000);
     machine.store.held = true;
@@ -486,7 +486,7 @@ describe('limits', () => {
     expect(bot.answers.get('one')?.[2]?.kind).toBe('granted');
   });
 
-  test('a connection has so many requests waiting or held, the daemon so many in all, and so many accounts', async () => {
+  test('the requests of a connection, those of the daemon and the accounts have limits', async () => {
     const machine = await Machine.started({ limits: { waitingPerClient: 2, waiting: 3, accounts: 2 } });
     const [a, b, c] = [machine.connect(), machine.connect(), machine.connect()];
     a.acquire();

@@ -52,7 +52,7 @@ describe('pacing', () => {
     });
   }
 
-  test('waits before the grant: the lease has its whole TTL, and the wait is told', async () => {
+  test('waits before the grant: the lease has its whole TTL, and the grant says how long the wait was', async () => {
     const { machine, bot } = await exhausted();
     const id = bot.acquire({ ttlMs: 1_000 });
     await machine.advance(500);
@@ -428,7 +428,7 @@ describe('across a restart', () => {
     });
   }
 
-  test('what next has used, and what rate-limited has filled, is remembered too', async () => {
+  test('what next has used and what rate-limited has filled is remembered too', async () => {
     const machine = await Machine.started({ policies: pacedBy(2, 2) });
     const bot = machine.connect();
     const { token } = bot.grant(bot.acquire({ account: 'USER:alice' }));
@@ -513,7 +513,7 @@ describe('another configuration while it runs', () => {
     expect(bot.answer(id)?.kind).toBe('granted');
   });
 
-  test('that begins to pace an account takes its bucket for full', async () => {
+  test('that begins to pace an account counts its bucket as full', async () => {
     const machine = await Machine.started();
     const bot = machine.connect();
     call(bot, 'MASTER');
@@ -523,7 +523,7 @@ describe('another configuration while it runs', () => {
     expect(bot.answer(bot.acquire({ waitMs: 0 }))?.kind).toBe('granted');
   });
 
-  test('and counts a call that was under way by then when it ends, as one that may have arrived so late', async () => {
+  test('and counts a call that was under way by then when it ends, because it may have arrived that late', async () => {
     const machine = await Machine.started({ exclusive: 'off' });
     const bot = machine.connect();
     const { token } = bot.grant(bot.acquire({ cost: 1 }));

@@ -168,7 +168,7 @@ describe('advance', () => {
     maxLeadMs = HOUR_MS,
   ) => machine.broker.advance({ sequence: 'default', target, maxLeadMs });
 
-  test('raises the sequence by so much, durably, and tells what it was and is', async () => {
+  test('raises the sequence by that much, durably, and returns what it was and is', async () => {
     const machine = await Machine.started();
     const { nonce } = await machine.roundTrip();
     const by = 300_000_000_000n;

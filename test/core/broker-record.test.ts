@@ -168,7 +168,7 @@ describe('a drain', () => {
     expect(exit.grant(urgent).nonce).toBeTypeOf('bigint');
   });
 
-  test('ends by an operator or with the daemon, and says itself in status', async () => {
+  test('ends by an operator or with the daemon, and is shown in status', async () => {
     const machine = await Machine.started();
     machine.broker.setDraining(true);
     await machine.advance(500);

@@ -327,7 +327,7 @@ describe('a clean stop', () => {
     await machine.roundTrip();
   });
 
-  test('a release during it is heard: its lane is free for the successor', async () => {
+  test('a release during it counts: its lane is free for the successor', async () => {
     const machine = await Machine.started();
     const bot = machine.connect('bot', 's1');
     const id = bot.acquire();
@@ -387,7 +387,7 @@ describe('the wall clock', () => {
   const HOUR_MS = 3_600_000;
   const leadMs = (machine: Machine, nonce: bigint) => Number(nonce / NS) - machine.clock.monotonicMs();
 
-  test('back by two hours: the sequence goes on from its last nonce, and an operator hears of it', async () => {
+  test('back by two hours: the sequence goes on from its last nonce, and this is logged', async () => {
     const machine = await Machine.started();
     const before = (await machine.roundTrip()).nonce;
     machine.clock.stepWall(-2 * HOUR_MS);

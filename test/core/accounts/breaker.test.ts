@@ -27,7 +27,7 @@ describe('a breaker opens', () => {
     expect([breaker.isOpen, breaker.trouble, breaker.inARow]).toEqual([true, 'invalid-nonce', 3]);
   });
 
-  test('not where an accepted call lies between them', () => {
+  test('not if an accepted call lies between them', () => {
     const breaker = new Breaker();
     told(breaker, ['invalid-nonce', 'invalid-nonce', 'ok', 'invalid-nonce', 'invalid-nonce']);
     expect(breaker.isOpen).toBe(false);
@@ -65,7 +65,7 @@ describe('a breaker opens', () => {
     expect(breaker.trouble).toBe('locked-out');
   });
 
-  test('never by anything else, and what says nothing counts for nothing', () => {
+  test('never by anything else, and outcomes that prove nothing do not count', () => {
     const breaker = new Breaker();
     for (const outcome of ['unsettled', 'unavailable', 'rate-limited', 'ok', 'unknown', 'unused'] as const) {
       expect(told(breaker, times(30, outcome))).not.toContain(true);

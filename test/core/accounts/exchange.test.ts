@@ -159,7 +159,7 @@ describe('a process that alone gets no answer', () => {
     expect(exchange.downSinceMs).toBeUndefined();
   });
 
-  test('what got no answer over a minute ago counts for nothing', () => {
+  test('calls without an answer over a minute ago do not count', () => {
     const exchange = new Exchange('default');
     told(exchange, A, 'unsettled', 'unsettled');
     expect(exchange.ended(B, 'unsettled', NOW_MS + 60_001)).toBeUndefined();

@@ -42,7 +42,7 @@ describe('LeakyBucket', () => {
     expect(bucket.freeAtMs(1)).toBe(NOW_MS + 20_000);
   });
 
-  test('one that an exchange says is full is full, and is not made emptier by it', () => {
+  test('one that an exchange says is full is full, and never emptier than before', () => {
     const bucket = new LeakyBucket(PACING, 3, NOW_MS);
     bucket.fill(NOW_MS + 500);
     expect(bucket.level(NOW_MS + 500)).toBe(15);
@@ -70,7 +70,7 @@ describe('LeakyBucket', () => {
     expect([bucket.level(NOW_MS + 61_000), bucket.underWay]).toEqual([9.5, 0]);
   });
 
-  test('a call of which nothing was sent gives its cost back, which is more than a subtraction', () => {
+  test('a call of which nothing was sent gives its cost back: the bucket is as if it had not seen the call', () => {
     const bucket = new LeakyBucket({ max: 15, perSecond: 1 }, 0, NOW_MS - 1);
     bucket.add(10, NOW_MS);
     bucket.add(10, NOW_MS + 10_000);
@@ -99,7 +99,7 @@ describe('LeakyBucket', () => {
     expect(bucket.level(NOW_MS + 1_000)).toBe(13.5);
   });
 
-  test('one under another pacing that calls are under way in counts them when they end', () => {
+  test('with another pacing, calls under way count when they end', () => {
     const bucket = new LeakyBucket(PACING, 3, NOW_MS, 3);
     bucket.ended(3, NOW_MS + 10_000);
     expect(bucket.level(NOW_MS + 10_000)).toBe(3);
@@ -109,7 +109,7 @@ describe('LeakyBucket', () => {
     expect([unaware.level(NOW_MS), unaware.underWay]).toEqual([0, 0]);
   });
 
-  test('what it is begun with counts, also what is over its maximum', () => {
+  test('its first level counts, even above its maximum', () => {
     expect(new LeakyBucket(PACING, 40, NOW_MS).level(NOW_MS)).toBe(40);
     expect(new LeakyBucket(PACING, 6, NOW_MS - 4_000).level(NOW_MS)).toBe(4);
   });

@@ -63,7 +63,7 @@ describe('Assignments', () => {
     expect(assignments.accounts.get('MASTER')).toEqual({ sequence: 'account:MASTER', paused: false });
   });
 
-  test('where nothing has changed, what is durable is written again and not copied', () => {
+  test('if nothing has changed, what is durable is written again and not copied', () => {
     const assignments = new Assignments(new Map([['MASTER', { sequence: 'default', paused: false }]]));
     expect(assignments.draft()).toBe(assignments.accounts);
   });

@@ -146,7 +146,7 @@ describe('CeilingWriter', () => {
     expect((clock.nextDueMs() ?? 0) - clock.monotonicMs()).toBe(100);
   });
 
-  test('a change that cannot be written takes no effect, and its caller hears why', async () => {
+  test('a change that cannot be written takes no effect, and its caller gets the reason', async () => {
     const { store, sequence, writer } = writerOf();
     store.failing = noSpace();
     const { last } = sequence;
@@ -167,7 +167,7 @@ describe('CeilingWriter', () => {
     expect(clock.timers).toBe(0);
   });
 
-  test('after a failed sync nothing is written any more, and every change that waited hears so', async () => {
+  test('after a failed sync nothing is written any more, and every change that waited is refused', async () => {
     const { clock, store, writer, heard, take } = writerOf();
     store.held = true;
     const first = commit(writer, { exclusive: 'off' });

@@ -40,7 +40,7 @@ describe('NonceSequence', () => {
     expect(String(draw(sequenceOf(unit, 0n), WALL_MS).nonce)).toHaveLength(digits);
   });
 
-  test('a counter starts at its ceiling and goes up by one, whatever the clock says', () => {
+  test('a counter starts at its ceiling and goes up by one, at any clock', () => {
     const sequence = sequenceOf('counter', 42n);
     expect([1, 2, 3].map((n) => draw(sequence, WALL_MS + n * 10_000).nonce)).toEqual([42n, 43n, 44n]);
   });
