@@ -93,6 +93,13 @@ interface Draw {
   readonly sinceMs: number;
 }
 
+/** What a call has added to the bucket of its account. */
+interface Charge {
+  readonly token: bigint;
+  readonly cost: number;
+  readonly atMs: number;
+}
+
 /** One connection of a client. */
 interface Connection {
   readonly number: number;
@@ -185,7 +192,7 @@ export class Checker implements WireTap {
   readonly #breakers = new Map<string, Breaker>();
   /** Accounts whose breaker an operator may have closed at any time. */
   readonly #unjudged = new Set<string>();
-  readonly #meters = new Map<string, { level: number; atMs: number }>();
+  readonly #charges = new Map<string, Charge[]>();
   /** What was read and sent in this turn. */
   #reads: { connection: Connection; message: WireMessage }[] = [];
   #sents: Sent[] = [];
@@ -387,7 +394,7 @@ export class Checker implements WireTap {
   reconfigured(isOther: boolean): void {
     this.#laneHistories.clear();
     if (!isOther) return;
-    this.#meters.clear();
+    this.#charges.clear();
     this.#counters.clear();
   }
 
@@ -817,11 +824,23 @@ export class Checker implements WireTap {
     lease.expiresAtMs = this.#ground.nowMs() + Number(message.result['ttlMs']);
   }
 
+  /** Nothing was sent under the lease: its charges do not count, and neither does the probe that it was. */
+  #giveBack({ account, token, grantedAtMs }: Lease): void {
+    const charges = this.#charges.get(account) ?? [];
+    this.#charges.set(
+      account,
+      charges.filter((charge) => charge.token !== token),
+    );
+    const breaker = this.#breakers.get(account);
+    if (breaker?.urgentAtMs === grantedAtMs + URGENT_EVERY_MS) breaker.urgentAtMs = this.#ground.nowMs();
+  }
+
   /** Ends the lease. Returns whether the connection held it. */
   #release(connection: Connection, { token, outcome }: Fields): boolean {
     const lease = this.#live.get(asBigint(token));
     if (lease === undefined || lease.connection !== connection) return false;
     this.#endLease(lease);
+    if (outcome === 'unused') this.#giveBack(lease);
     this.#learn(lease, outcome);
     return true;
   }
@@ -903,7 +922,7 @@ export class Checker implements WireTap {
         const other = this.#lane(account);
         if (other !== this.#lane(lease.account))
           throw new Violation('I4', `a nonce of ${account} is drawn under a lease of another lane`);
-        this.#pace(account, asked.cost);
+        this.#pace(account, asked.cost, asked.token);
         // Calls under one lease may overlap, and then the bucket promises less.
         this.#uncounted.add(account);
       }
@@ -984,7 +1003,7 @@ export class Checker implements WireTap {
     if (Number(result['waitedMs']) > nowMs - waiting.sinceMs + 1) {
       throw new Violation('answers', `a grant says that it was waited for longer than it was`);
     }
-    this.#pace(waiting.account, waiting.cost);
+    this.#pace(waiting.account, waiting.cost, token);
     this.#costOf.set(`${waiting.account} ${result['nonce']}`, waiting.cost);
     drawn.push(this.#drawn(sent, waiting.account, result, token));
     this.#live.set(token, {
@@ -1153,10 +1172,13 @@ export class Checker implements WireTap {
   }
 
   /** In any window of t seconds at most max + perSecond × t may be used. */
-  #pace(account: string, cost: number): void {
+  #pace(account: string, cost: number, token: bigint): void {
     const { pacing } = this.#ground.termsOf(account);
     if (pacing === undefined) return;
-    const level = this.#fill(this.#meters, account, cost, pacing.perSecond);
+    const charges = this.#charges.get(account) ?? [];
+    charges.push({ token, cost, atMs: this.#ground.nowMs() });
+    const level = levelAfter(charges, pacing.perSecond);
+    this.#charges.set(account, level > cost ? charges : charges.slice(-1));
     if (cost > 0 && level > pacing.max + TINY) {
       throw new Violation('pacing', `${account} comes to ${level.toFixed(3)} of ${pacing.max}`);
     }
@@ -1302,4 +1324,14 @@ function asBigint(value: unknown): bigint {
   if (typeof value === 'bigint') return value;
   if (typeof value === 'number' && Number.isInteger(value)) return BigInt(value);
   return typeof value === 'string' && /^\d+$/.test(value) ? BigInt(value) : -1n;
+}
+
+/** Returns what a leaky bucket holds after these charges, which are in the order of their times. */
+function levelAfter(charges: readonly Charge[], perSecond: number): number {
+  let [level, fromMs] = [0, 0];
+  for (const { atMs, cost } of charges) {
+    level = Math.max(0, level - ((atMs - fromMs) / 1000) * perSecond) + cost;
+    fromMs = atMs;
+  }
+  return level;
 }
