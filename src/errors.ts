@@ -24,6 +24,17 @@ export const ERROR_CODES = [
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
+/** Whether a bot, or an operator, must do something before requests are no longer refused with the code. */
+export const needsAttention = (code: string): boolean => NEED_ATTENTION.includes(code);
+
+const NEED_ATTENTION: readonly string[] = [
+  'KEY_MISMATCH',
+  'UNIT_MISMATCH',
+  'LIMIT',
+  'NOT_DURABLE',
+  'NESTED_LANE',
+] satisfies ErrorCode[];
+
 /** The codes that only clients use. No daemon refuses with them. */
 export const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set(['UNAVAILABLE', 'UNSUPPORTED']);
 

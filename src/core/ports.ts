@@ -208,8 +208,8 @@ export interface Observer {
   drawn?(account: string, nonce: Nonce, count: number): void;
   /** A call has ended, or its outcome was told `late`, after its end. May be left out. */
   ended?(call: ObservedEnd): void;
-  /** A request has ended without a nonce or lease. May be left out. */
-  refused?(refusal: ObservedRefusal): void;
+  /** A request has ended without a nonce or lease, one of a series. May be left out. */
+  refused?(refusal: ObservedRefusal, series: RefusalSeries): void;
 }
 
 /** How a call ended. `lane` is what was exclusive, if anything was. Times are in milliseconds. */
@@ -244,6 +244,17 @@ export interface ObservedRefusal {
   readonly label: string | undefined;
   /** 0 if it was refused at once. */
   readonly waitedMs: number;
+}
+
+/** The refusals of one account with one code, with no long pause between them. Times are on the monotonic clock. */
+export interface RefusalSeries {
+  /** Undefined for all accounts that are not told apart, and for requests that named none. */
+  readonly account: string | undefined;
+  readonly count: number;
+  /** How many of them had waited for over five seconds. */
+  readonly longWaits: number;
+  readonly sinceMs: number;
+  readonly lastAtMs: number;
 }
 
 /** A call as a log names it. */

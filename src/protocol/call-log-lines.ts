@@ -3,7 +3,7 @@
  * programs of their own (docs/log.md): keys and types of lines may be added; none is removed or changes its meaning.
  */
 import { LEASE_ENDS, OUTCOMES, PRIORITIES } from '../terms.ts';
-import type { EndedCallRecord, EventRecord } from './messages.ts';
+import type { EndedCallRecord, EventRecord, RefusalsRecord } from './messages.ts';
 
 export const CALL_LOG_FORMAT = 1;
 
@@ -47,6 +47,17 @@ export interface EventLine extends Line, Omit<EventRecord, 'serial' | 'agoMs'> {
   readonly type: 'event';
 }
 
+/**
+ * Requests that ended without a nonce or lease, of one account and with one code: so many from `since` on, all within
+ * about a second; the last at `at`. `account` is null for those that are not told apart, and that named none.
+ */
+export interface RefusedLine extends Line, Omit<RefusalsRecord, 'serial' | 'agoMs' | 'forMs'> {
+  readonly type: 'refused';
+  readonly since: string;
+  /** What the client of the last one was told. */
+  readonly text: string;
+}
+
 /** Says that `lines` calls and events from `since` on are missing here: they could not be written in time. */
 export interface DroppedLine extends Line {
   readonly type: 'dropped';
@@ -59,7 +70,7 @@ export interface StopLine extends Line {
   readonly type: 'stop';
 }
 
-export type CallLogLine = DaemonLine | CallLine | EventLine | DroppedLine | StopLine;
+export type CallLogLine = DaemonLine | CallLine | EventLine | RefusedLine | DroppedLine | StopLine;
 
 /**
  * Returns the line as it is written, without its end. `type` must be the first key of a header: CALL_LOG_MAGIC is its
@@ -126,6 +137,22 @@ function lineOf(fields: Fields): CallLogLine | 'unknown' | undefined {
           kind: fields.text('kind'),
           severity: fields.oneOf('severity', SEVERITIES),
           subject: fields.orNull('subject', () => fields.text('subject')),
+          text: fields.text('text'),
+        };
+      case 'refused':
+        return {
+          type,
+          ...line,
+          since: fields.time('since'),
+          account: fields.orNull('account', () => fields.text('account')),
+          lastAccount: fields.orNull('lastAccount', () => fields.text('lastAccount')),
+          // Later versions may have more codes.
+          code: fields.text('code'),
+          count: fields.count('count'),
+          longestWaitMs: fields.count('longestWaitMs'),
+          holder: fields.orNull('holder', () => fields.text('holder')),
+          pid: fields.orNull('pid', () => fields.count('pid')),
+          label: fields.orNull('label', () => fields.text('label')),
           text: fields.text('text'),
         };
       case 'dropped':

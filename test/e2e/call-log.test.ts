@@ -235,3 +235,33 @@ test.skipIf(!mayTrace)(`a write that hangs holds up no call, no stop and no late
   expect(nonce).toBeGreaterThan(nonces.at(-1) ?? 0n);
   expect(await next.end('SIGTERM')).toBe(0);
 });
+
+test('what was refused is in the log, the call log, status, why and both pages, and a bot that goes on fills nothing', async () => {
+  const place = newPlace();
+  const daemon = await start(place, place.callLog);
+  const bot = await connect(place);
+  await makeCalls(bot, 1);
+  const key = 'fedcba9876543210';
+  const other = await bot.ask('acquire', { account: 'OTHER', key });
+  await bot.ask('release', { token: other['token'] });
+  for (let n = 0; n < 200; n += 1) bot.request('acquire', { account: 'MASTER', key });
+  await bot.ask('status');
+  const nonced = async (...args: string[]) => (await runInProcess([...args, '--socket', place.socket])).stdout;
+  expect(await nonced('status')).toMatch(
+    /^! account MASTER was refused 200 times .*: KEY_MISMATCH, by grid-bot \(pid 4711\)/m,
+  );
+  expect(await nonced('status', '--check')).toMatch(/^NONCED WARNING - account MASTER was refused 200 times/);
+  expect(await nonced('why', 'MASTER')).toMatch(
+    /KEY_MISMATCH.*\n {4}the key of account MASTER is already known as account OTHER/,
+  );
+  const sumOf = (page: string) =>
+    (JSON.parse(page) as { refused: { code: string; count: number }[] }).refused
+      .filter(({ code }) => code === 'KEY_MISMATCH')
+      .reduce((sum, { count }) => sum + count, 0);
+  expect(sumOf(await nonced('timeline', '--json'))).toBe(200);
+  const written = () =>
+    read(place.callLog).lines.reduce((sum, line) => sum + (line.type === 'refused' ? line.count : 0), 0);
+  await eventually('it is written', () => written() === 200);
+  expect(sumOf(await nonced('timeline', '--json', '--call-log', place.callLog))).toBe(200);
+  expect(daemon.log().match(/^.*KEY_MISMATCH.*$/gm)).toHaveLength(3);
+});

@@ -1,18 +1,9 @@
 import { formatDuration } from '../../durations.ts';
-import type { ErrorCode } from '../../errors.ts';
+import { type ErrorCode, needsAttention } from '../../errors.ts';
 import { processText } from '../../process-text.ts';
 import type { RefusalsStatus } from '../../protocol/messages.ts';
 import { type Finding, LONG_WAIT_MS } from './finding.ts';
 import type { HowToType } from './how-to-type.ts';
-
-/** Refusals that do not end by themselves: a bot, or the operator, must do something. */
-const TO_LOOK_AT: readonly string[] = [
-  'KEY_MISMATCH',
-  'UNIT_MISMATCH',
-  'LIMIT',
-  'NOT_DURABLE',
-  'NESTED_LANE',
-] satisfies ErrorCode[];
 
 /** How a wait ends that its own client did not want to go on with. That is a trace only if the wait was long. */
 const BY_ITS_CLIENT: readonly string[] = ['CANCELLED', 'DISCONNECTED'];
@@ -24,7 +15,7 @@ export function ofRefusals(refusals: RefusalsStatus, type: HowToType): Finding[]
   const { account, code, longestWaitMs } = refusals;
   const isLong = longestWaitMs > LONG_WAIT_MS;
   if (HARMLESS.includes(code) || (BY_ITS_CLIENT.includes(code) && !isLong)) return [];
-  const isWorse = TO_LOOK_AT.includes(code) || (code === 'WAIT_TIMEOUT' && isLong);
+  const isWorse = needsAttention(code) || (code === 'WAIT_TIMEOUT' && isLong);
   const why = account === null ? undefined : type.look(`why ${account}`);
   return [{ severity: isWorse ? 1 : 0, text: textOf(refusals), todo: todoFor(code, why, type), next: why }];
 }

@@ -8,6 +8,7 @@ import {
   decodeLine,
   type EventLine,
   LONGEST_LINE_BYTES,
+  type RefusedLine,
 } from '../../protocol/call-log-lines.ts';
 import type { StatusResult } from '../../protocol/messages.ts';
 import {
@@ -24,6 +25,7 @@ import {
   underWay,
   type Wanted,
 } from './incident.ts';
+import { RefusedSums } from './refused.ts';
 import { clockTime, dateTime } from './times.ts';
 
 const NEWLINE = 0x0a;
@@ -136,6 +138,7 @@ class Reading {
   readonly #calls = new Map<string, Call>();
   #seen = 0;
   readonly #happenings: Happening[] = [];
+  readonly #refused: RefusedSums;
   readonly #gaps: Gap[] = [];
   readonly #headers = new Map<number, DaemonLine>();
   /** When each daemon was last heard of, and whether it stopped cleanly. */
@@ -147,6 +150,7 @@ class Reading {
   constructor(wanted: Wanted, mostCalls: number) {
     this.#wanted = wanted;
     this.#mostCalls = mostCalls;
+    this.#refused = new RefusedSums(wanted);
   }
 
   get first(): CallLogLine | undefined {
@@ -160,7 +164,9 @@ class Reading {
     this.#first ??= line;
     this.#last = line;
     const atMs = Date.parse(line.at);
-    this.#heard.set(line.epoch, { atMs, isClean: line.type === 'stop' });
+    // Such a line is written up to a second after the last request in it.
+    if (line.type === 'refused') this.#addRefused(line, atMs);
+    else this.#heard.set(line.epoch, { atMs, isClean: line.type === 'stop' });
     const { fromMs, toMs } = this.#wanted;
     switch (line.type) {
       case 'daemon':
@@ -180,9 +186,27 @@ class Reading {
         this.#gaps.push({ fromMs: Math.max(fromMs, sinceMs), toMs: Math.min(toMs, atMs), text });
         return;
       }
+      case 'refused':
       case 'stop':
         return;
     }
+  }
+
+  #addRefused({ epoch, since, account, lastAccount, code, count, longestWaitMs, ...asker }: RefusedLine, atMs: number) {
+    const heard = this.#heard.get(epoch);
+    this.#heard.set(epoch, { atMs: Math.max(atMs, heard?.atMs ?? atMs), isClean: false });
+    this.#refused.add({
+      account: orNull(account),
+      lastAccount: orNull(lastAccount),
+      code: printable(code),
+      count,
+      longestWaitMs,
+      fromMs: Date.parse(since),
+      toMs: atMs,
+      holder: orNull(asker.holder),
+      pid: asker.pid,
+      label: orNull(asker.label),
+    });
   }
 
   #addEvent({ kind, severity, subject, text }: EventLine, atMs: number): void {
@@ -241,6 +265,7 @@ class Reading {
       }),
       calls: [...calls, ...live],
       happenings: this.#happenings,
+      refused: this.#refused.all,
       gaps: [...this.#missingAtBeginning(calls), ...this.#gaps],
       notes,
     };

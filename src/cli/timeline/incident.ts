@@ -49,6 +49,20 @@ export interface Happening {
   readonly text: string;
 }
 
+/** Requests of one account, with one code, that ended without a nonce or lease: the first at `fromMs`, the last at `toMs`. */
+export interface Refused extends Stretch {
+  /** Null for those that are not told apart, and that named none. */
+  readonly account: string | null;
+  readonly code: string;
+  readonly count: number;
+  readonly longestWaitMs: number;
+  /** What the last of them named, and what asked. */
+  readonly lastAccount: string | null;
+  readonly holder: string | null;
+  readonly pid: number | null;
+  readonly label: string | null;
+}
+
 /** One life of a daemon. */
 export interface Life {
   readonly epoch: number;
@@ -75,6 +89,8 @@ export interface Incident extends Stretch {
   /** In the order of their ends; those under way come last. */
   readonly calls: readonly Call[];
   readonly happenings: readonly Happening[];
+  /** By time. */
+  readonly refused: readonly Refused[];
   readonly gaps: readonly Gap[];
   /** What else a reader must know, in words. */
   readonly notes: readonly string[];

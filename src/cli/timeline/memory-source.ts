@@ -1,5 +1,12 @@
 import { askOnce } from '../../client/ask.ts';
-import { type CallsResult, type EventsResult, MAX_PAGE, type StatusResult } from '../../protocol/messages.ts';
+import { NoncedError } from '../../errors.ts';
+import {
+  type CallsResult,
+  type EventsResult,
+  MAX_PAGE,
+  type RefusalsResult,
+  type StatusResult,
+} from '../../protocol/messages.ts';
 import {
   type Call,
   type Gap,
@@ -9,9 +16,11 @@ import {
   isWanted,
   orNull,
   printable,
+  type Refused,
   underWay,
   type Wanted,
 } from './incident.ts';
+import { RefusedSums } from './refused.ts';
 import { clockTime } from './times.ts';
 
 /** More pages than the daemon remembers. Reading stops there if calls end faster than they are read. */
@@ -25,6 +34,7 @@ export async function fromMemory(socket: string, wanted: Wanted, wallMs: () => n
   const { calls, missed } = await endedCalls(socket, wallMs);
   const { events } = await askOnce<EventsResult>(socket, 'events', { limit: MAX_PAGE });
   const eventsAtMs = wallMs();
+  const refused = await refusedRequests(socket, wanted, wallMs);
 
   const known = new Set(calls.map(({ account, nonce }) => `${account} ${nonce}`));
   const live = underWay(status, nowMs).filter(
@@ -49,6 +59,7 @@ export async function fromMemory(socket: string, wanted: Wanted, wallMs: () => n
     lives: [{ epoch, version: printable(version), pid, startedAtMs, endedAtMs: undefined, isCleanEnd: false }],
     calls: [...calls, ...live].filter((call) => isWanted(call, wanted)),
     happenings: happenings.filter((happening) => isHappeningWanted(happening, wanted)),
+    refused,
     gaps: gapsOf(wanted, { calls, missed, startedAtMs, epoch }),
     notes: [],
   };
@@ -83,6 +94,37 @@ async function endedCalls(socket: string, wallMs: () => number): Promise<{ calls
     if (page.calls.length < MAX_PAGE) break;
   }
   return { calls, missed };
+}
+
+/** Returns nothing if the daemon is too old to remember what it refused. */
+async function refusedRequests(socket: string, wanted: Wanted, wallMs: () => number): Promise<Refused[]> {
+  const sums = new RefusedSums(wanted);
+  let after = 0;
+  for (let pages = 0; pages < MOST_PAGES; pages += 1) {
+    let page: RefusalsResult;
+    try {
+      page = await askOnce<RefusalsResult>(socket, 'refusals', { after, limit: MAX_PAGE });
+    } catch (error) {
+      if (error instanceof NoncedError && error.code === 'UNSUPPORTED') return [];
+      throw error;
+    }
+    const nowMs = wallMs();
+    for (const { serial: _, agoMs, forMs, ...refused } of page.refusals) {
+      sums.add({
+        ...refused,
+        account: orNull(refused.account),
+        lastAccount: orNull(refused.lastAccount),
+        code: printable(refused.code),
+        holder: orNull(refused.holder),
+        label: orNull(refused.label),
+        fromMs: nowMs - agoMs - forMs,
+        toMs: nowMs - agoMs,
+      });
+    }
+    after = page.after;
+    if (page.refusals.length < MAX_PAGE) break;
+  }
+  return sums.all;
 }
 
 interface Remembered {

@@ -8,12 +8,13 @@ import { indicesOf, kindOf, pageDataOf } from './columns.ts';
 import { escapeHtml, escapeJson } from './html.ts';
 import type { Call, Incident } from './incident.ts';
 import { type CallKind, GLYPHS, KINDS } from './page-data.ts';
-import { type Grouping, isToLookAt, type Picture, pictureOf } from './rows.ts';
-import { callsTable, eventsTable, longest, rowsTable } from './tables.ts';
+import { isToAttend } from './refused.ts';
+import { type Grouping, isToLookAt, type Picture, pictureOf, refusedByRow } from './rows.ts';
+import { callsTable, eventsTable, longest, longestWait, refusedTable, rowsTable } from './tables.ts';
 import { dateTime, stretchText } from './times.ts';
 
 export function renderPage(incident: Incident, by: Grouping, { style, scripts }: Assets): string {
-  const { fromMs, toMs, nowMs, source, calls } = incident;
+  const { fromMs, toMs, nowMs, source, calls, refused } = incident;
   const picture = pictureOf(incident, by);
   const when = stretchText(fromMs, toMs);
   // Nothing is loaded, and only scripts and styles with these hashes are used, whatever a bot calls itself.
@@ -45,8 +46,9 @@ ${figures(incident)}
 ${notices(incident)}
 ${pictureSection(calls, picture)}
 ${callsTable(calls, indicesOf(picture))}
+${refusedTable(refused)}
 ${eventsTable(picture.marks)}
-${rowsTable(picture.rows, by === 'account' ? 'Accounts' : 'Processes')}
+${rowsTable(picture.rows, refusedByRow(refused, by), by === 'account' ? 'Accounts' : 'Processes')}
 </main>
 <div id="tip" role="status" hidden></div>
 <script type="application/json" id="data">${escapeJson(pageDataOf(incident, picture))}</script>
@@ -60,7 +62,7 @@ function hashOf(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
-function figures({ calls, lives, fromMs, toMs }: Incident): string {
+function figures({ calls, refused, lives, fromMs, toMs }: Incident): string {
   const ended = calls.filter(({ state }) => state.kind === 'ended');
   const rejected = calls.filter((call) => kindOf(call) === 'invalid-nonce').length;
   const otherwise = ended.filter(({ state }) => state.kind === 'ended' && state.ended !== 'released').length;
@@ -69,7 +71,8 @@ function figures({ calls, lives, fromMs, toMs }: Incident): string {
     [calls.length.toLocaleString('en'), calls.length === 1 ? 'call' : 'calls', false],
     [rejected.toLocaleString('en'), rejected === 1 ? 'nonce rejected' : 'nonces rejected', rejected > 0],
     [otherwise.toLocaleString('en'), 'not released', otherwise > 0],
-    [longest(calls.map(({ waitedMs }) => waitedMs)), 'longest wait', false],
+    [refused.reduce((sum, { count }) => sum + count, 0).toLocaleString('en'), 'refused', refused.some(isToAttend)],
+    [longestWait(calls, refused), 'longest wait', false],
     [longest(calls.map(({ heldMs }) => heldMs)), 'longest hold', false],
     [String(starts), starts === 1 ? 'start of the daemon' : 'starts of the daemon', false],
   ];

@@ -1,7 +1,16 @@
 import { processText } from '../../process-text.ts';
 import { isUnremarkable } from '../../terms.ts';
 /** Turns calls and events into what is drawn: rows of bars, marks, and spans of time. Pure. */
-import { accountOf, beginMs, type Call, type Happening, type Incident, type Stretch } from './incident.ts';
+import {
+  accountOf,
+  beginMs,
+  type Call,
+  type Happening,
+  type Incident,
+  type Refused,
+  type Stretch,
+} from './incident.ts';
+import { isToAttend, refusedText } from './refused.ts';
 import { clockTime } from './times.ts';
 
 export type Grouping = 'account' | 'process';
@@ -57,7 +66,8 @@ export interface Picture {
 
 export function pictureOf(incident: Incident, by: Grouping): Picture {
   const rows = rowsOf(incident, by);
-  return { rows, marks: marksOf(incident, rows), spans: spansOf(incident, rows) };
+  const marks = [...marksOf(incident, rows), ...refusedMarks(incident, rows, by)].sort((a, b) => a.atMs - b.atMs);
+  return { rows, marks, spans: spansOf(incident, rows) };
 }
 
 /** Returns whether a search for what went wrong should show the call. */
@@ -66,8 +76,14 @@ export function isToLookAt({ state, waitedMs, heldMs }: Call): boolean {
   return state.kind === 'ended' && (state.ended !== 'released' || !isUnremarkable(state.outcome));
 }
 
-/** Returns a row for each account or process, by name; also for accounts that have only events. */
-export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenings'>, by: Grouping): Row[] {
+/**
+ * Returns a row for each account or process, by name; also for accounts that have only events, and for those whose
+ * requests were all refused.
+ */
+export function rowsOf(
+  { calls, happenings, refused }: Pick<Incident, 'calls' | 'happenings' | 'refused'>,
+  by: Grouping,
+): Row[] {
   const groups = new Map<string, Call[]>();
   const group = (name: string): Call[] => {
     const found = groups.get(name) ?? [];
@@ -80,6 +96,10 @@ export function rowsOf({ calls, happenings }: Pick<Incident, 'calls' | 'happenin
       const account = accountOf(happening);
       if (account !== undefined) group(account);
     }
+  }
+  for (const each of refused) {
+    const name = rowNameOf(each, by);
+    if (name !== undefined) group(name);
   }
   const names = [...groups.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
   return names.map((name) => ({ name, ...packed(groups.get(name) ?? []) }));
@@ -128,6 +148,42 @@ export function marksOf({ lives, happenings, fromMs, toMs }: Incident, rows: rea
     return { atMs, kind, severity, label: labelOf(happening), text, reach: reachOf(rows, happening) };
   });
   return [...starts, ...events].sort((a, b) => a.atMs - b.atMs);
+}
+
+/** The kind of the marks of what was refused, which have a table of their own. */
+export const REFUSED = 'refused';
+
+/** Returns a mark for what was refused in one second, or in a longer time if there are very many. */
+function refusedMarks({ refused }: Incident, rows: readonly Row[], by: Grouping): Mark[] {
+  return refused.map((each): Mark => {
+    const index = rows.findIndex(({ name }) => name === rowNameOf(each, by));
+    return {
+      atMs: each.toMs,
+      kind: REFUSED,
+      severity: isToAttend(each) || each.longestWaitMs > SLOW_MS ? 'warn' : 'info',
+      label: each.count === 1 ? each.code : `${each.code} ×${each.count}`,
+      text: refusedText(each),
+      reach: index < 0 ? 'none' : index,
+    };
+  });
+}
+
+/** Returns what was refused by the name of its row. */
+export function refusedByRow(refused: readonly Refused[], by: Grouping): ReadonlyMap<string, readonly Refused[]> {
+  const found = new Map<string, Refused[]>();
+  for (const each of refused) {
+    const name = rowNameOf(each, by);
+    if (name === undefined) continue;
+    const ofRow = found.get(name) ?? [];
+    ofRow.push(each);
+    found.set(name, ofRow);
+  }
+  return found;
+}
+
+/** Returns the name of the row that it belongs to; undefined if it belongs to none. */
+function rowNameOf({ account, holder, pid }: Refused, by: Grouping): string | undefined {
+  return by === 'account' ? (account ?? undefined) : processText(holder, pid);
 }
 
 function reachOf(rows: readonly Row[], happening: Happening): Reach {

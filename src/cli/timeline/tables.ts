@@ -2,9 +2,10 @@
 import { formatDuration } from '../../durations.ts';
 import { kindOf } from './columns.ts';
 import { escapeHtml } from './html.ts';
-import type { Call } from './incident.ts';
+import type { Call, Refused } from './incident.ts';
 import { GLYPHS } from './page-data.ts';
-import { isToLookAt, type Mark, type Row, SLOW_MS } from './rows.ts';
+import { askerText, byAccountAndCode, whoseText } from './refused.ts';
+import { isToLookAt, type Mark, REFUSED, type Row, SLOW_MS } from './rows.ts';
 import { clockTime } from './times.ts';
 
 /** How many rows a table has at most: a browser lays out more of them slowly, and no reader would look at them all. */
@@ -44,7 +45,34 @@ export function callsTable(calls: readonly Call[], indices: ReadonlyMap<Call, nu
   );
 }
 
-export function eventsTable(marks: readonly Mark[]): string {
+/** Lists the requests that ended without a nonce or lease. */
+export function refusedTable(refused: readonly Refused[]): string {
+  const sums = byAccountAndCode(refused);
+  const listed = sums.slice(0, MOST_LISTED);
+  const cut = sums.length > listed.length ? ` ${listed.length} of ${sums.length.toLocaleString('en')} are listed.` : '';
+  return section(
+    'refused',
+    'Refused',
+    `Requests that got no nonce or lease: refused, or ended while they waited. By account and code, the latest first.${cut}`,
+    ['account', 'code', 'times', 'first', 'last', 'longest wait', 'by'],
+    listed.map((each) => ({
+      attributes: `data-at="${Math.round(each.toMs)}"`,
+      cells: [
+        whoseText(each),
+        each.code,
+        each.count.toLocaleString('en'),
+        clockTime(each.fromMs),
+        clockTime(each.toMs),
+        each.longestWaitMs === 0 ? '' : formatDuration(each.longestWaitMs),
+        askerText(each),
+      ],
+    })),
+  );
+}
+
+export function eventsTable(all: readonly Mark[]): string {
+  // Many refusals would leave no room for the rest.
+  const marks = all.filter(({ kind }) => kind !== REFUSED);
   const listed = marks.slice(-MOST_LISTED).reverse();
   const cut = marks.length > listed.length ? ` The last ${listed.length} of ${marks.length.toLocaleString('en')}.` : '';
   return section(
@@ -59,14 +87,19 @@ export function eventsTable(marks: readonly Mark[]): string {
   );
 }
 
-export function rowsTable(rows: readonly Row[], heading: string): string {
+export function rowsTable(
+  rows: readonly Row[],
+  refused: ReadonlyMap<string, readonly Refused[]>,
+  heading: string,
+): string {
   return section(
     'rows',
     heading,
     '',
-    ['name', 'calls', 'rejected', 'to look at', 'longest wait', 'longest hold'],
+    ['name', 'calls', 'rejected', 'to look at', 'refused', 'longest wait', 'longest hold'],
     rows.map(({ name, bars }) => {
       const calls = bars.map(({ call }) => call);
+      const without = refused.get(name) ?? [];
       return {
         attributes: '',
         cells: [
@@ -74,12 +107,18 @@ export function rowsTable(rows: readonly Row[], heading: string): string {
           calls.length.toLocaleString('en'),
           String(calls.filter((call) => kindOf(call) === 'invalid-nonce').length),
           String(calls.filter(isToLookAt).length),
-          longest(calls.map(({ waitedMs }) => waitedMs)),
+          without.reduce((sum, { count }) => sum + count, 0).toLocaleString('en'),
+          longestWait(calls, without),
           longest(calls.map(({ heldMs }) => heldMs)),
         ],
       };
     }),
   );
+}
+
+/** Returns the longest wait, also of those that ended without a lease. */
+export function longestWait(calls: readonly Call[], refused: readonly Refused[]): string {
+  return longest([...calls.map(({ waitedMs }) => waitedMs), ...refused.map(({ longestWaitMs }) => longestWaitMs)]);
 }
 
 export function longest(durationsMs: readonly number[]): string {

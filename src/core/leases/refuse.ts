@@ -57,6 +57,5 @@ function trace(
     label,
     waitedMs: nowMs - (sinceMs ?? nowMs),
   };
-  recentRefusals.add(refusal, nowMs);
-  observer.refused?.(refusal);
+  observer.refused?.(refusal, recentRefusals.add(refusal, nowMs));
 }

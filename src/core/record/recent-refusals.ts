@@ -20,8 +20,9 @@ export class RecentRefusals {
     return this.#seconds;
   }
 
-  add(refusal: ObservedRefusal, nowMs: number): void {
-    this.#series.add(refusal, nowMs);
+  /** Returns the series that the refusal belongs to. */
+  add(refusal: ObservedRefusal, nowMs: number): RefusalSum {
+    const series = this.#series.add(refusal, nowMs);
     const second = Math.floor(nowMs / SECOND_MS);
     if (second !== this.#second) {
       this.#second = second;
@@ -29,6 +30,7 @@ export class RecentRefusals {
     }
     const sum = this.#ofSecond.add(refusal, nowMs);
     if (sum.count === 1) this.#seconds.add(sum);
+    return series;
   }
 
   /** Returns the series that go on or ended within the last ten minutes, the latest first. */

@@ -1,5 +1,7 @@
 import type { ObservedRefusal } from '../ports.ts';
 
+/** A wait or a call that takes longer is worth a line in the log. */
+export const LONG_MS = 5_000;
 /** How many accounts, each with a code, are told apart. */
 export const MOST_TOLD_APART = 512;
 /** How many of them the state need not know: a client may make up an account for every request. */
@@ -15,6 +17,8 @@ export interface RefusalSum {
   readonly sinceMs: number;
   count: number;
   longestWaitMs: number;
+  /** How many of them had waited for over five seconds. */
+  longWaits: number;
   lastAtMs: number;
   last: ObservedRefusal;
 }
@@ -47,6 +51,7 @@ export class RefusalSums {
     if (before !== undefined && !this.#isOver(before, nowMs)) {
       before.count += 1;
       before.longestWaitMs = Math.max(before.longestWaitMs, waitedMs);
+      if (waitedMs > LONG_MS) before.longWaits += 1;
       before.lastAtMs = nowMs;
       before.last = refusal;
       return before;
@@ -59,6 +64,7 @@ export class RefusalSums {
       sinceMs: nowMs,
       count: 1,
       longestWaitMs: waitedMs,
+      longWaits: waitedMs > LONG_MS ? 1 : 0,
       lastAtMs: nowMs,
       last: refusal,
     };

@@ -1,9 +1,7 @@
 import type { ObservedEnd } from '../../core/ports.ts';
+import { LONG_MS } from '../../core/record/refusal-sums.ts';
 import { isUnremarkable } from '../../terms.ts';
 import type { LogFields } from './log.ts';
-
-/** A call that waited or was held for longer gets a line in the log. */
-const LONG_MS = 5_000;
 
 /** Whether a call is worth a line in the log: it was slow, went wrong, or was not given back. */
 export function isNoteworthy({ outcome, ended, waitedMs, grantedAtMs, endedAtMs }: ObservedEnd): boolean {

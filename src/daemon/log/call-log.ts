@@ -4,8 +4,9 @@
  * write at a time. Whatever happens to the file, the broker does not notice. Lines that find no room are counted.
  */
 import type { Clock, Timer } from '../../clock.ts';
-import type { BrokerEvent, Nonce, ObservedEnd } from '../../core/ports.ts';
+import type { BrokerEvent, Nonce, ObservedEnd, ObservedRefusal } from '../../core/ports.ts';
 import { subjectOf, textOf } from '../../core/record/event-text.ts';
+import { type RefusalSum, RefusalSums } from '../../core/record/refusal-sums.ts';
 import { CALL_LOG_FORMAT, CALL_LOG_MAGIC, type CallLogLine, encodeLine } from '../../protocol/call-log-lines.ts';
 import { CallLogFile } from '../../store/call-log/call-log-file.ts';
 import { type CallLogSteps, callLogStepsOnDisk } from '../../store/call-log/call-log-steps.ts';
@@ -17,6 +18,8 @@ export const MOST_WAITING = 10_000;
 const LINES_A_WRITE = 250;
 /** A line is in the file about this long after its call; a kill costs the lines of that time. */
 const WRITE_AFTER_MS = 100;
+/** Refusals of so long a time are added up in one line for each account and code. */
+const ADD_UP_MS = 1_000;
 const RETRY_AFTER_MS = 5_000;
 /** The longest that a clean stop waits for the last lines. */
 const CLOSE_WITHIN_MS = 1_000;
@@ -47,6 +50,7 @@ export interface CallLogOptions extends CallLogPlace {
 type Waiting =
   /** Becomes a line only when it is written. */
   | { readonly kind: 'call'; readonly endedAtMs: number; readonly call: ObservedEnd }
+  | { readonly kind: 'refused'; readonly sum: RefusalSum }
   | { readonly kind: 'line'; readonly line: CallLogLine };
 
 export class CallLog {
@@ -57,6 +61,9 @@ export class CallLog {
   readonly #log: Log;
   readonly #file: CallLogFile;
   readonly #waiting: Waiting[] = [];
+  /** Times in it are on the wall clock. */
+  readonly #refusals = new RefusalSums();
+  #refusalTimer: Timer | undefined;
   /** The lines that found no room since the last one that did. */
   #dropped: { lines: number; readonly since: string } | undefined;
   /** Set from the first line that could not be written until lines are written as fast as they come. */
@@ -98,6 +105,12 @@ export class CallLog {
     this.#add({ kind: 'call', endedAtMs, call: { ...call } });
   }
 
+  refused(refusal: ObservedRefusal): void {
+    this.#refusals.add(refusal, this.#clock.wallMs());
+    if (this.#refusalTimer !== undefined || this.#isClosing) return;
+    this.#refusalTimer = this.#clock.after(ADD_UP_MS, () => this.#tellRefusals());
+  }
+
   /** To be called when the file was moved away, or when what was wrong with it is repaired. */
   reopen(): void {
     this.#file.reopen();
@@ -117,6 +130,7 @@ export class CallLog {
     this.#isClosing = true;
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#tellRefusals();
     this.#add({ kind: 'line', line: { type: 'stop', ...this.#now() } });
     let isLate = false;
     await new Promise<void>((resolve) => {
@@ -138,6 +152,12 @@ export class CallLog {
     await this.#writing;
     while (!isLate() && this.#waiting.length > 0 && (await this.#writeSome()));
     if (!isLate()) await this.#file.close();
+  }
+
+  #tellRefusals(): void {
+    this.#refusalTimer?.cancel();
+    this.#refusalTimer = undefined;
+    for (const sum of this.#refusals.take()) this.#add({ kind: 'refused', sum });
   }
 
   #add(waiting: Waiting): void {
@@ -205,8 +225,35 @@ export class CallLog {
   }
 
   #lineOf(waiting: Waiting): CallLogLine {
-    if (waiting.kind === 'line') return waiting.line;
-    const { call, endedAtMs } = waiting;
+    switch (waiting.kind) {
+      case 'line':
+        return waiting.line;
+      case 'refused':
+        return this.#refusedLine(waiting.sum);
+      case 'call':
+        return this.#callLine(waiting.call, waiting.endedAtMs);
+    }
+  }
+
+  #refusedLine({ account, code, count, sinceMs, lastAtMs, longestWaitMs, last }: RefusalSum): CallLogLine {
+    return {
+      type: 'refused',
+      at: this.#iso(lastAtMs),
+      epoch: this.#author.epoch,
+      since: this.#iso(sinceMs),
+      account: account ?? null,
+      lastAccount: last.account ?? null,
+      code,
+      count,
+      longestWaitMs: Math.round(longestWaitMs),
+      holder: last.holder ?? null,
+      pid: last.pid ?? null,
+      label: last.label ?? null,
+      text: last.text,
+    };
+  }
+
+  #callLine(call: ObservedEnd, endedAtMs: number): CallLogLine {
     return {
       type: 'call',
       at: this.#iso(endedAtMs),

@@ -3,6 +3,7 @@ import { holderText, textOf } from '../../core/record/event-text.ts';
 import { callFields, isNoteworthy } from './call-line.ts';
 import type { CallLog } from './call-log.ts';
 import type { Log } from './log.ts';
+import { refusalText, severityOf } from './refusal-line.ts';
 
 /** Returns an observer that writes what the broker tells to the log, and to the call log if there is one. */
 export function observerOf(log: Log, callLog: CallLog | undefined, failed: (error: Error) => void): Observer {
@@ -17,6 +18,12 @@ export function observerOf(log: Log, callLog: CallLog | undefined, failed: (erro
       if (isNoteworthy(call)) log.info('call', callFields(call));
       else if (log.isDebug) log.debug('call', callFields(call));
       callLog?.ended(call);
+    },
+    refused(refusal, series) {
+      const severity = severityOf(refusal, series);
+      if (severity !== undefined) log[severity](refusalText(refusal, series));
+      else if (log.isDebug) log.debug(refusalText(refusal, series));
+      callLog?.refused(refusal);
     },
   };
   if (!log.isDebug) return observer;

@@ -27,7 +27,7 @@ function callAt(ms: number, more: Partial<Call> = {}): Call {
 }
 
 function incidentOf(more: Partial<Incident> = {}): Incident {
-  const nothing = { lives: [], calls: [], happenings: [], gaps: [], notes: [] };
+  const nothing = { lives: [], calls: [], happenings: [], refused: [], gaps: [], notes: [] };
   return { fromMs: FROM_MS, toMs: FROM_MS + 600_000, nowMs: FROM_MS, source: 'test', ...nothing, ...more };
 }
 
@@ -58,6 +58,31 @@ test('it says what is shown: when, from where, how many, and what is missing', (
   expect(page).toContain('<b>1</b> nonce rejected');
   expect(page).toContain('<b>12.3 s</b> longest wait');
   expect(page).toContain('<li>The daemon remembers the last 1,000 calls.</li><li>A note.</li>');
+});
+
+test('what was refused is a table, and its waits count among the longest', () => {
+  const refused = {
+    account: 'MASTER',
+    code: 'WAIT_TIMEOUT',
+    count: 15,
+    longestWaitMs: 30_000,
+    fromMs: FROM_MS + 1_000,
+    toMs: FROM_MS + 2_000,
+    lastAccount: 'MASTER',
+    holder: HOSTILE,
+    pid: 7,
+    label: null,
+  };
+  const calls = [callAt(3_000, { waitedMs: 4_600 })];
+  const page = renderPage(incidentOf({ calls, refused: [refused] }), 'account', ASSETS);
+  expect(page).toContain('<b>30.0 s</b> longest wait');
+  expect(page).toContain('<b>15</b> refused');
+  expect(page).toMatch(
+    /<td>MASTER<\/td><td>WAIT_TIMEOUT<\/td><td>15<\/td><td>22:30:01.000<\/td><td>22:30:02.000<\/td><td>30.0 s/,
+  );
+  expect(page).not.toContain(HOSTILE);
+  const [, events = ''] = /<section id="events">([\s\S]*?)<\/section>/.exec(page) ?? [];
+  expect(events).toContain('None.');
 });
 
 test('the calls to look at are a table, the latest first, with their nonces', () => {

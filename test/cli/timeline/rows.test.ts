@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { pageDataOf } from '../../../src/cli/timeline/columns.ts';
-import type { Call, Happening, Incident, Life } from '../../../src/cli/timeline/incident.ts';
+import type { Call, Happening, Incident, Life, Refused } from '../../../src/cli/timeline/incident.ts';
 import { KINDS, REACH_ALL, REACH_NONE } from '../../../src/cli/timeline/page-data.ts';
+import { byAccountAndCode, RefusedSums } from '../../../src/cli/timeline/refused.ts';
 import { isToLookAt, marksOf, pictureOf, rowsOf, spansOf } from '../../../src/cli/timeline/rows.ts';
 
 const FROM_MS = Date.UTC(2026, 10, 28, 22, 30);
@@ -37,7 +38,7 @@ function lifeFrom(epoch: number, startSeconds: number, endSeconds?: number, isCl
 }
 
 function incidentOf(more: Partial<Incident>): Incident {
-  const nothing = { lives: [], calls: [], happenings: [], gaps: [], notes: [] };
+  const nothing = { lives: [], calls: [], happenings: [], refused: [], gaps: [], notes: [] };
   return { fromMs: FROM_MS, toMs: TO_MS, nowMs: TO_MS, source: 'a test', ...nothing, ...more };
 }
 
@@ -52,15 +53,80 @@ test('a row for each account, by name as a person counts, or for each process', 
     callAt(2, { account: 'USER:9' }),
     callAt(3, { account: 'USER:9', holder: null, pid: null }),
   ];
-  const names = (by: 'account' | 'process') => rowsOf({ calls, happenings: [] }, by).map(({ name }) => name);
+  const names = (by: 'account' | 'process') =>
+    rowsOf({ calls, happenings: [], refused: [] }, by).map(({ name }) => name);
   expect(names('account')).toEqual(['USER:9', 'USER:10']);
   expect(names('process')).toEqual(['grid-bot (pid 7)', 'grid-bot (pid 8)', 'unnamed']);
 });
 
 test('an account that made no call but was paused has a row too', () => {
   const happenings = [happeningAt(5, 'paused', 'QUIET'), happeningAt(6, 'exchange-changed', 'default', 'warn')];
-  expect(rowsOf({ calls: [], happenings }, 'account')).toEqual([{ name: 'QUIET', bars: [], tracks: 1 }]);
-  expect(rowsOf({ calls: [], happenings }, 'process')).toEqual([]);
+  expect(rowsOf({ calls: [], refused: [], happenings }, 'account')).toEqual([{ name: 'QUIET', bars: [], tracks: 1 }]);
+  expect(rowsOf({ calls: [], refused: [], happenings }, 'process')).toEqual([]);
+});
+
+function refusedAt(seconds: number, more: Partial<Refused> = {}): Refused {
+  return {
+    account: 'MASTER',
+    code: 'KEY_MISMATCH',
+    count: 1,
+    longestWaitMs: 0,
+    fromMs: FROM_MS + 1_000 * seconds - 500,
+    toMs: FROM_MS + 1_000 * seconds,
+    lastAccount: more.account ?? 'MASTER',
+    holder: 'grid-bot',
+    pid: 7,
+    label: null,
+    ...more,
+  };
+}
+
+test('what was refused is a mark in the row of its account or process, which it has although it made no call', () => {
+  const refused = [
+    refusedAt(1, { count: 200 }),
+    refusedAt(2, { account: 'A', code: 'WAIT_TIMEOUT', longestWaitMs: 30_000, pid: 8 }),
+    refusedAt(3, { account: null, code: 'TOO_LARGE', holder: null, pid: null }),
+    refusedAt(4, { account: 'A', code: 'QUARANTINED' }),
+  ];
+  const marksBy = (by: 'account' | 'process') =>
+    pictureOf(incidentOf({ refused }), by).marks.map(({ label, severity, reach }) => [label, severity, reach]);
+  expect(marksBy('account')).toEqual([
+    ['KEY_MISMATCH ×200', 'warn', 1],
+    ['WAIT_TIMEOUT', 'warn', 0],
+    ['TOO_LARGE', 'info', 'none'],
+    ['QUARANTINED', 'info', 0],
+  ]);
+  expect(marksBy('process').map(([, , reach]) => reach)).toEqual([0, 1, 2, 0]);
+  expect(pictureOf(incidentOf({ refused }), 'account').marks[0]?.text).toBe(
+    'MASTER: KEY_MISMATCH 200 times within 500 ms, by grid-bot (pid 7)',
+  );
+});
+
+test('so much may be refused that seconds are added up, and nothing of it is lost', () => {
+  const sums = new RefusedSums({ fromMs: FROM_MS, toMs: TO_MS, accounts: undefined });
+  for (let n = 0; n < 5_000; n += 1)
+    sums.add(refusedAt(n / 10, { account: n % 2 === 0 ? 'A' : 'B', longestWaitMs: n }));
+  expect(sums.all.length).toBeLessThanOrEqual(1_000);
+  expect(sums.all.length).toBeGreaterThan(400);
+  expect(
+    byAccountAndCode(sums.all).map(({ account, count, longestWaitMs }) => [account, count, longestWaitMs]),
+  ).toEqual([
+    ['B', 2_500, 4_999],
+    ['A', 2_500, 4_998],
+  ]);
+});
+
+test('only what was refused of the accounts and in the time that were asked for counts', () => {
+  const sums = new RefusedSums({ fromMs: FROM_MS, toMs: TO_MS, accounts: new Set(['A']) });
+  const told = [
+    refusedAt(-1, { account: 'A' }),
+    refusedAt(0.2, { account: 'A' }),
+    refusedAt(5, { account: 'B' }),
+    refusedAt(6, { account: null, lastAccount: 'A' }),
+    refusedAt(601, { account: 'A' }),
+  ];
+  for (const refused of told) sums.add(refused);
+  expect(sums.all.map(({ toMs }) => (toMs - FROM_MS) / 1_000)).toEqual([0.2, 6]);
 });
 
 test('calls that overlap, waits and all, lie below each other, and a place that is free is used again', () => {
@@ -70,7 +136,7 @@ test('calls that overlap, waits and all, lie below each other, and a place that 
     callAt(12, { waitedMs: 3_000 }),
     callAt(14),
   ];
-  const [row] = rowsOf({ calls, happenings: [] }, 'account');
+  const [row] = rowsOf({ calls, happenings: [], refused: [] }, 'account');
   expect(row?.bars.map(({ call, track }) => [call.nonce, track])).toEqual([
     ['10', 0],
     ['11', 1],
@@ -82,7 +148,7 @@ test('calls that overlap, waits and all, lie below each other, and a place that 
 
 test('however many wait at once, a row has an end', () => {
   const calls = Array.from({ length: 300 }, (_, n) => callAt(500 + n / 10, { waitedMs: 400_000 }));
-  const [row] = rowsOf({ calls, happenings: [] }, 'account');
+  const [row] = rowsOf({ calls, happenings: [], refused: [] }, 'account');
   expect(row?.bars).toHaveLength(300);
   expect(row?.tracks).toBe(12);
   expect(Math.max(...(row?.bars.map(({ track }) => track) ?? []))).toBe(11);
@@ -120,7 +186,7 @@ test('marks are by time, with a few words each; those of an account concern its 
     happeningAt(40, 'breaker-changed', 'ELSEWHERE', 'warn'),
     { ...happeningAt(20, 'exclusion-changed', null), text: 'an operator has changed it: global -> account' },
   ];
-  const rows = rowsOf({ calls: [callAt(1), callAt(2, { account: 'A' })], happenings: [] }, 'account');
+  const rows = rowsOf({ calls: [callAt(1), callAt(2, { account: 'A' })], happenings: [], refused: [] }, 'account');
   expect(marksOf(incidentOf({ happenings }), rows).map(({ label, reach }) => [label, reach])).toEqual([
     ['exclusion global → account', 'all'],
     ['paused MASTER', 1],

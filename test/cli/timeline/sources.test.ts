@@ -5,7 +5,13 @@ import { expect, onTestFinished, test } from 'vitest';
 import { fromCallLog } from '../../../src/cli/timeline/call-log-source.ts';
 import type { Wanted } from '../../../src/cli/timeline/incident.ts';
 import { fromMemory } from '../../../src/cli/timeline/memory-source.ts';
-import { type CallLine, type CallLogLine, type DaemonLine, encodeLine } from '../../../src/protocol/call-log-lines.ts';
+import {
+  type CallLine,
+  type CallLogLine,
+  type DaemonLine,
+  encodeLine,
+  type RefusedLine,
+} from '../../../src/protocol/call-log-lines.ts';
 import { fakeSocket } from '../fake-socket.ts';
 
 const FROM_MS = Date.UTC(2026, 10, 28, 22, 30);
@@ -39,6 +45,25 @@ function callLine(seconds: number, more: Partial<CallLine> = {}): CallLine {
     ended: 'released',
     outcome: 'ok',
     late: false,
+    ...more,
+  };
+}
+
+function refusedLine(seconds: number, more: Partial<RefusedLine> = {}): RefusedLine {
+  return {
+    type: 'refused',
+    at: at(seconds),
+    epoch: 1,
+    since: at(seconds - 0.8),
+    account: 'MASTER',
+    lastAccount: 'MASTER',
+    code: 'KEY_MISMATCH',
+    count: 1,
+    longestWaitMs: 0,
+    holder: 'grid-bot',
+    pid: 7,
+    label: null,
+    text: 'the key is known under another label',
     ...more,
   };
 }
@@ -100,6 +125,64 @@ test('a file that has both names at the moment is read once', async () => {
   linkSync(path, `${path}.1`);
   const { calls, happenings } = await read(path);
   expect([calls.length, happenings.length]).toEqual([1, 1]);
+});
+
+test('what was refused is read from the call log, and is a sign of life', async () => {
+  const path = callLogOf([daemonLine(0), callLine(5), refusedLine(9, { count: 200 }), refusedLine(4)]);
+  const { refused, lives } = await read(path);
+  expect(refused).toEqual([
+    expect.objectContaining({ toMs: FROM_MS + 4_000, count: 1 }),
+    {
+      account: 'MASTER',
+      lastAccount: 'MASTER',
+      code: 'KEY_MISMATCH',
+      count: 200,
+      longestWaitMs: 0,
+      holder: 'grid-bot',
+      pid: 7,
+      label: null,
+      fromMs: FROM_MS + 8_200,
+      toMs: FROM_MS + 9_000,
+    },
+  ]);
+  expect(lives[0]?.endedAtMs).toBe(FROM_MS + 9_000);
+});
+
+test('what was refused is read from memory, page by page', async () => {
+  const sum = { account: null, lastAccount: 'A', code: 'LIMIT', count: 3, forMs: 400, agoMs: 1_000, longestWaitMs: 0 };
+  const asker = { holder: 'liar', pid: null, label: null };
+  const answers: Readonly<Record<string, object>> = {
+    hello: {
+      protocol: 1,
+      minor: 1,
+      version: '0.2.0',
+      instance: 'i',
+      epoch: 1,
+      exclusive: 'global',
+      limits: {},
+      held: [],
+    },
+    status: STATUS,
+    calls: { calls: [], after: 0, missed: 0 },
+    events: { events: [], after: 0, missed: 0 },
+    refusals: { refusals: [{ serial: 1, ...sum, ...asker }], after: 1, missed: 0 },
+  };
+  const daemon = await fakeSocket('nonced.sock', (method) => answers[method] ?? {});
+  onTestFinished(() => daemon.close());
+  const { refused } = await fromMemory(daemon.path, ALL, () => NOW_MS);
+  expect(refused).toMatchObject([{ code: 'LIMIT', count: 3, fromMs: NOW_MS - 1_400, toMs: NOW_MS - 1_000 }]);
+});
+
+test('a daemon that is too old to remember what it refused gives a page without it', async () => {
+  const answers: Readonly<Record<string, object>> = {
+    hello: { protocol: 1, version: '0.1.0', instance: 'i', epoch: 1, exclusive: 'global', limits: {}, held: [] },
+    status: STATUS,
+    calls: { calls: [], after: 0, missed: 0 },
+    events: { events: [], after: 0, missed: 0 },
+  };
+  const daemon = await fakeSocket('nonced.sock', (method) => answers[method] ?? {});
+  onTestFinished(() => daemon.close());
+  expect((await fromMemory(daemon.path, ALL, () => NOW_MS)).refused).toEqual([]);
 });
 
 test('a late outcome takes the place of the one before', async () => {

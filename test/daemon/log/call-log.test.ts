@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Nonce, ObservedEnd, Token } from '../../../src/core/ports.ts';
+import type { Nonce, ObservedEnd, ObservedRefusal, Token } from '../../../src/core/ports.ts';
 import { CallLog, type CallLogAuthor, MOST_WAITING } from '../../../src/daemon/log/call-log.ts';
 import { createLog } from '../../../src/daemon/log/log.ts';
 import { type CallLogLine, decodeLine } from '../../../src/protocol/call-log-lines.ts';
@@ -112,6 +112,55 @@ test('a call that ends, an event and a clean stop are lines of JSON, after one t
     { type: 'stop', at: '2026-06-01T00:00:00.100Z', epoch: 3 },
   ]);
   expect(disk.descriptors).toBe(0);
+});
+
+const refusal = (more: Partial<ObservedRefusal> = {}): ObservedRefusal => ({
+  account: 'MASTER',
+  isKnown: true,
+  code: 'KEY_MISMATCH',
+  text: 'the key is known under another label',
+  holder: 'grid bot',
+  pid: 7,
+  label: 'AddOrder',
+  waitedMs: 0,
+  ...more,
+});
+
+test('what was refused within a second is one line for each account and code', async () => {
+  const { callLog, clock, pass, written } = setUp();
+  for (let n = 0; n < 200; n += 1) callLog.refused(refusal());
+  clock.advance(300);
+  callLog.refused(refusal({ code: 'WAIT_TIMEOUT', waitedMs: 29_999.6 }));
+  callLog.refused(refusal({ pid: 8 }));
+  await pass(900);
+  expect(written().slice(1)).toEqual([
+    {
+      type: 'refused',
+      at: '2026-06-01T00:00:00.300Z',
+      since: AT,
+      epoch: 3,
+      account: 'MASTER',
+      lastAccount: 'MASTER',
+      code: 'KEY_MISMATCH',
+      count: 201,
+      longestWaitMs: 0,
+      holder: 'grid bot',
+      pid: 8,
+      label: 'AddOrder',
+      text: 'the key is known under another label',
+    },
+    expect.objectContaining({ code: 'WAIT_TIMEOUT', count: 1, longestWaitMs: 30_000 }),
+  ]);
+  expect(clock.timers).toBe(0);
+});
+
+test('what was refused last is written at a stop', async () => {
+  const { callLog, clock, written } = setUp();
+  callLog.refused(refusal());
+  await callLog.close();
+  callLog.refused(refusal());
+  expect(written().map(({ type }) => type)).toEqual(['daemon', 'refused', 'stop']);
+  expect(clock.timers).toBe(0);
 });
 
 test('no token is ever written', async () => {
