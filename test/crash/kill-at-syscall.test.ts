@@ -1,9 +1,9 @@
 import { expect, type TestContext, test } from 'vitest';
+import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
   type DaemonProcess,
   daemonPlace,
-  runNonced,
   spawnDaemon,
   startDaemonProcess,
 } from '../fixtures/daemon-process.ts';
@@ -29,7 +29,7 @@ function freshPlace(context: TestContext): DaemonPlace {
 /** Seconds, so that every nonce depends on its ceiling: they soon are far ahead of the clock. */
 async function begin({ stateDir, runtimeDir }: DaemonPlace): Promise<void> {
   const directories = ['--state-dir', stateDir, '--runtime-dir', runtimeDir];
-  const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 's', ...directories]);
+  const init = await runInProcess(['state', 'init', '--floor', 'now', '--unit', 's', ...directories]);
   expect(init).toMatchObject({ code: 0, stderr: '' });
 }
 
@@ -198,6 +198,6 @@ test('I9: killed before the very first state is there, the next start says what 
   expect(await refused.ended).toBe(78);
   const command = `state init --floor now --unit UNIT --state-dir ${place.stateDir}`;
   expect(refused.log()).toContain(`nonced ${command}`);
-  expect(await runNonced(command.replace('UNIT', 'ns').split(' '))).toMatchObject({ code: 0 });
+  expect(await runInProcess(command.replace('UNIT', 'ns').split(' '))).toMatchObject({ code: 0 });
   await reign.next('its first rename');
 });

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { type DaemonProcess, runNonced } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
+import type { DaemonProcess } from '../fixtures/daemon-process.ts';
 import { placePerTest } from '../fixtures/daemon-test.ts';
 import { shareOf } from '../fixtures/effort.ts';
 
@@ -45,7 +46,7 @@ test('after SIGKILL of the first the second starts at once, although there is a 
   const second = await start();
   // It did not wait for a lock to go stale: that was a day away for the first one's.
   expect(second.log()).toContain('is ready');
-  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
+  const { stdout } = await runInProcess(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   expect(JSON.parse(stdout)).toMatchObject({ epoch: 2, pid: second.pid, locked: true });
 });
 
@@ -79,7 +80,7 @@ test(`in ${ROUNDS} rounds of daemons that race for a state, there are never two 
     await next.end('SIGKILL');
   }
   await Promise.all([...waiting].map((daemon) => daemon.end('SIGKILL')));
-  const { stdout } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
+  const { stdout } = await runInProcess(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   // A contender may have been killed after it took over the lock and before it said so.
   expect(JSON.parse(stdout).epoch).toBeGreaterThanOrEqual(ROUNDS);
   expect(JSON.parse(stdout).epoch).toBeLessThanOrEqual(ROUNDS + CONTENDERS);

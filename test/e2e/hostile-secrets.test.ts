@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
 import { runBots } from '../fixtures/bot-processes.ts';
-import { runNonced } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { startExchange } from '../fixtures/exchange.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
@@ -65,7 +65,7 @@ test('neither keys, sessions nor tokens are in what status and why show, to bots
 }) => {
   for (const socket of [place.socket, place.adminSocket]) {
     for (const args of [['status'], ['status', '--json'], ['why', 'MASTER'], ['why', 'MASTER', '--json']]) {
-      const { code, stdout } = await runNonced([...args, '--socket', socket]);
+      const { code, stdout } = await runInProcess([...args, '--socket', socket]);
       expect([code, stdout === '']).toEqual([0, false]);
       expectNoSecret(stdout, args.join(' '), { ...ofTheBot(key), session });
       expectNoToken(stdout, token);

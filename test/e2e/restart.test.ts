@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { runBots } from '../fixtures/bot-processes.ts';
-import { runNonced } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import { daemonPerTest } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
 
@@ -230,7 +230,7 @@ test("another daemon's socket at the same path is refused by a client that knew 
   await daemon.end('SIGKILL');
   // Another state, another authority: its nonces have nothing to do with those before.
   const otherState = join(place.dir, 'other');
-  await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', otherState]);
+  await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', otherState]);
   const other = await start({ args: ['--state-dir', otherState] });
   await expect(nonced.nonce()).rejects.toMatchObject({
     code: 'UNAVAILABLE',
@@ -296,7 +296,7 @@ test('a daemon that stops cleanly repeats nothing, skips nothing and leaves no s
 }) => {
   const { stdout } = await nonced('nonce');
   expect(await daemon.end('SIGTERM')).toBe(0);
-  const { stdout: inspected } = await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
+  const { stdout: inspected } = await runInProcess(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   expect(JSON.parse(inspected).sequences.default.ceiling).toBe(String(BigInt(stdout) + 1n));
   expect(readdirSync(place.stateDir)).toEqual(['state.json']);
   expect(readdirSync(place.runtimeDir).toSorted()).toEqual(['accounts', 'leases']);

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { describe, expect } from 'vitest';
-import { runNonced } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
 import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { hasProgram, shell } from '../fixtures/shell.ts';
@@ -19,7 +19,7 @@ interface Line {
 const test = daemonPerFile({
   // In milliseconds a few thousand nonces use up the reserve, so that later ones must wait for a write.
   async prepare({ stateDir }) {
-    const init = await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', stateDir]);
+    const init = await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ms', '--state-dir', stateDir]);
     expect(init).toMatchObject({ code: 0, stderr: '' });
   },
 })

@@ -4,7 +4,8 @@ import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { connect } from '../../src/client/index.ts';
-import { NONCED, runNonced } from '../fixtures/daemon-process.ts';
+import { runInProcess } from '../fixtures/command-line.ts';
+import { NONCED } from '../fixtures/daemon-process.ts';
 import { daemonPerFile } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { shell } from '../fixtures/shell.ts';
@@ -243,6 +244,6 @@ describe('top without a terminal', () => {
   });
 
   test('an interval that is too short is misuse', async () => {
-    expect(await runNonced(['top', '--interval', '10ms'])).toMatchObject({ code: 64, stdout: '' });
+    expect(await runInProcess(['top', '--interval', '10ms'])).toMatchObject({ code: 64, stdout: '' });
   });
 });
