@@ -127,6 +127,8 @@ describe('a daemon in trouble', () => {
 /** Every field by its path; what is in a list, once for all its elements. */
 function fieldsOf(value: unknown, path = '', found = new Set<string>()): string[] {
   if (Array.isArray(value)) {
+    // An empty list has no fields of its own to show.
+    if (value.length === 0) found.add(path);
     for (const element of value) fieldsOf(element, `${path}[]`, found);
   } else if (typeof value === 'object' && value !== null) {
     for (const [key, part] of Object.entries(value)) fieldsOf(part, path === '' ? key : `${path}.${key}`, found);
