@@ -223,7 +223,7 @@ export class Bot {
     await client.exclusive(options, async (grant) => {
       await this.#call(grant, grant.nonce, grant.account, step.callMs);
       if (!step.nested) return;
-      await client.exclusive({ account: step.account, waitMs: 2_000 }, (inner) =>
+      await client.exclusive({ account: step.account, waitMs: 2_000, outcome: options.outcome }, (inner) =>
         this.#call(inner, inner.nonce, inner.account, step.callMs / 2),
       );
     });

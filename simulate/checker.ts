@@ -128,6 +128,8 @@ interface Lease {
   closedUntilMs: number;
   /** Whether it is impossible to tell from outside if the lease has ended. */
   isDoubtful: boolean;
+  /** Its further calls whose outcomes have not been reported, by nonce. */
+  readonly reportable: Map<bigint, Pick<Lease, 'account' | 'grantedAtMs'>>;
 }
 
 interface Sent {
@@ -557,6 +559,8 @@ export class Checker implements WireTap {
       else if (isOver || (inMidTurn && mayEndBy(lease, nowMs))) lease.isDoubtful = true;
       lease.closedUntilMs = Number.POSITIVE_INFINITY;
       lease.connection = undefined;
+      // The next daemon does not know which calls there were.
+      lease.reportable.clear();
     }
     if (keepsNotes) return;
     this.#notesDamagedUntilMs = -1;
@@ -702,6 +706,7 @@ export class Checker implements WireTap {
     if (message.kind === 'notification') {
       const { method, params } = message;
       if (method === 'release') this.#release(connection, params);
+      if (method === 'report') this.#report(connection, params);
       if (method === 'cancel') {
         const waiting = connection.open.get(params['id']);
         const answer = answered.get(connection)?.get(params['id']);
@@ -845,7 +850,16 @@ export class Checker implements WireTap {
     return true;
   }
 
-  #learn({ account, grantedAtMs }: Lease, outcome: unknown): void {
+  /** Takes how one call under a lease ended. */
+  #report(connection: Connection, { token, nonce, outcome }: Fields): void {
+    const lease = this.#live.get(asBigint(token));
+    const call = lease?.reportable.get(asBigint(nonce));
+    if (lease?.connection !== connection || call === undefined) return;
+    lease.reportable.delete(asBigint(nonce));
+    this.#learn(call, outcome);
+  }
+
+  #learn({ account, grantedAtMs }: Pick<Lease, 'account' | 'grantedAtMs'>, outcome: unknown): void {
     const breaker = this.#breakers.get(account) ?? { inARow: 0, recent: [], openedAtMs: undefined, urgentAtMs: 0 };
     this.#breakers.set(account, breaker);
     // The daemon may have died before it learned this.
@@ -925,6 +939,7 @@ export class Checker implements WireTap {
         this.#pace(account, asked.cost, asked.token);
         // Calls under one lease may overlap, and then the bucket promises less.
         this.#uncounted.add(account);
+        lease.reportable.set(asBigint(message.result['nonce']), { account, grantedAtMs: nowMs });
       }
       drawn.push(this.#drawn(sent, account ?? 'default', message.result, undefined));
       return;
@@ -976,6 +991,7 @@ export class Checker implements WireTap {
         expiresAtMs: nowMs + Number(one['ttlMs']),
         closedUntilMs: 0,
         isDoubtful: false,
+        reportable: new Map(),
       });
     }
   }
@@ -1016,6 +1032,7 @@ export class Checker implements WireTap {
       expiresAtMs: nowMs + Number(result['ttlMs']),
       closedUntilMs: 0,
       isDoubtful: false,
+      reportable: new Map(),
     });
   }
 

@@ -102,8 +102,7 @@ _ADDITIONS = (
     ('next', 'unit', 1, 'protects'),
     ('next', 'key', 1, 'protects'),
     ('refusals', None, 1, 'protects'),
-    ('refusals', 'after', 1, 'protects'),
-    ('refusals', 'limit', 1, 'protects'),
+    ('report', None, 1, 'informs'),
 )
 
 _GLOBAL, _ACCOUNT, _OFF = _EXCLUSION_POLICIES
@@ -1086,6 +1085,15 @@ class _Connection:
                     'the lease had ended before its grant was read; ask again, and find out what stalls this process',
                 )
 
+    def report(self, lease: _Lease, nonce: int, outcome: str) -> None:
+        """Tells how one call under a lease ended, which goes on. Raises no NoncedError."""
+
+        def tell() -> None:
+            if self.lease is lease and lease.state == 'held' and self.state == _UP:
+                self._notify('report', {'token': str(lease.token), 'nonce': str(nonce), 'outcome': outcome})
+
+        self._guarded(_RELEASE_WAIT_S, tell, lambda: None)
+
     def release(self, lease: _Lease, outcome: str, used_own_clock: bool) -> bool:
         """Ends the lease. Returns True if this call ended it. Raises no NoncedError."""
 
@@ -1392,7 +1400,10 @@ class _Connection:
             return
         try:
             sock.settimeout(_SEND_WAIT_S)
-            sock.sendall(_line(method=method, params=params), _SEND_FLAGS)
+            fitting = _fitted(self._version, self._minor, method, params)
+            sock.sendall(_line(method=method, params=fitting), _SEND_FLAGS)
+        except NoncedError:
+            pass  # The daemon has no use for it.
         except OSError as error:
             if not _ours(error):
                 raise
@@ -1587,6 +1598,8 @@ class _Scope:
         self.ended = False
         # The holder of the nested block that runs. If it is gone, the next one may begin.
         self._inner: 'Optional[weakref.ref[Any]]' = None
+        # What remains to be done when that one has ended, if this block has ended before it.
+        self._rest: Optional[Callable[[], None]] = None
         # Held only for a moment. Re-entrant, because a signal handler may come in.
         self._lock = threading.RLock()
 
@@ -1596,9 +1609,11 @@ class _Scope:
         return self.ended or self.holder() is None or lease.state == 'released' or lease.process is not _here()
 
     def enter(self, holder: 'weakref.ref[Any]', give_up_at: float) -> bool:
-        """Waits until no other nested block runs. Returns False if that takes too long."""
+        """Waits until no other nested block runs. Returns False if that takes too long, or if this block ends before."""
         while True:
             with self._lock:
+                if self.ended:
+                    return False
                 if self._inner is None or self._inner() is None:
                     self._inner = holder
                     return True
@@ -1615,9 +1630,27 @@ class _Scope:
             return True
 
     def leave(self, holder: 'weakref.ref[Any]') -> None:
+        rest = None
         with self._lock:
             if self._inner is holder:
                 self._inner = None
+                rest, self._rest = self._rest, None
+        if rest is not None:
+            rest()
+
+    def end(self, rest: Callable[[], None], hand_over: 'Callable[[weakref.ref[Any]], Any]') -> None:
+        """Ends the block, and does the rest. If a nested block still runs, in another thread or task, that one does the
+        rest at its end: the lane must not be given away under it."""
+        with self._lock:
+            self.ended = True
+            inner = self._inner
+            # Kept alive until it has been handed over.
+            alive = inner() if inner is not None else None
+            if inner is not None and alive is not None:
+                self._rest = rest
+                hand_over(inner)
+                return
+        rest()
 
 
 _scope: 'contextvars.ContextVar[Optional[_Scope]]' = contextvars.ContextVar('nonced', default=None)
@@ -1651,6 +1684,8 @@ class Grant(_Statement):
         self._lease = lease
         self._shared = shared
         self._outcome: Optional[str] = None
+        # The first nonce of the latest call, or None if its outcome has been told.
+        self._latest: Optional[int] = nonce
 
     def __repr__(self) -> str:
         return f'<nonced.Grant account={self.account!r} nonce={self.nonce} left={self.expires_in_ms():.0f}ms>'
@@ -1697,17 +1732,33 @@ class Grant(_Statement):
         return max(0.0, (self._lease.ends_at - time.monotonic()) * 1000) if held else 0.0
 
     def next(
-        self, *, account: Optional[str] = None, cost: Optional[float] = None, count: Optional[int] = None
+        self,
+        *,
+        account: Optional[str] = None,
+        cost: Optional[float] = None,
+        count: Optional[int] = None,
+        outcome: Optional[str] = None,
     ) -> int:
-        """Draws a further nonce under the same lease, for a retry.
+        """Draws a further nonce under the same lease, for a retry. `outcome` says how the call before it ended.
 
         Waits while the account is paced, if the lease lasts that long. Raises PACED, NESTED_LANE, LEASE_LOST or
         UNAVAILABLE.
         """
         _checked(account=account, cost=cost, count=count)
+        _check('outcome', outcome, 'outcome')
         self.check()
+        if outcome is not None:
+            self._report(outcome)
         own = self.account if self._shared else None
-        return self._lease.connection.draw(self._lease, account if account is not None else own, cost, count)
+        nonce = self._lease.connection.draw(self._lease, account if account is not None else own, cost, count)
+        self._latest = nonce
+        return nonce
+
+    def _report(self, outcome: str) -> None:
+        """Tells how the latest call ended, once."""
+        nonce, self._latest = self._latest, None
+        if nonce is not None:
+            self._lease.connection.report(self._lease, nonce, outcome)
 
     def renew(self, ttl_ms: Optional[int] = None) -> float:
         """Makes the lease last `ttl_ms` from now, or as long as before, and returns that time. Raises LEASE_LOST."""
@@ -1726,7 +1777,10 @@ class Grant(_Statement):
         """
         _check('outcome', outcome, 'outcome')
         _check('used_own_clock', used_own_clock, 'flag')
-        if self._shared or self._lease.process is not _here():
+        if self._lease.process is not _here():
+            return False
+        if self._shared:
+            self._report(outcome)
             return False
         return self._client._release(self._lease, outcome, used_own_clock)
 
@@ -1766,7 +1820,6 @@ class _Hold:
         return self.grant
 
     def end(self, error: Optional[BaseException]) -> None:
-        self.scope.ended = True
         if self._before is not None:
             try:
                 _scope.reset(self._before)
@@ -1775,15 +1828,37 @@ class _Hold:
                     raise
                 # The block was left in another context than it was entered in. `ended` says enough.
             self._before = None
-        if self._outer is not None:
-            self._outer.leave(self.scope.holder)
+        outcome = self.grant.outcome or _outcome_of(error)
+        scope, outer = self.scope, self._outer
+        if outer is not None:
+            self._end_within(outer, outcome)
+            return
         if not self.own or self.lease.process is not _here():
+            scope.ended = True
             return  # A forked child leaves the block too, but the lease belongs to its parent.
         lease = self.lease
         lease.ended()
         if error is None and (lease.state == 'lost' or lease.state == 'held' and self.grant.expires_in_ms() == 0):
             _log.warning('the lease of %s ended before its call did; give it a longer ttl_ms', lease.account)
-        self.grant.release(self.grant.outcome or _outcome_of(error))
+
+        def release() -> None:
+            self.grant.release(outcome)
+
+        scope.end(release, lambda inner: scope.client._keeper.hand_over(lease, inner))
+
+    def _end_within(self, outer: _Scope, outcome: str) -> None:
+        scope = self.scope
+
+        def leave() -> None:
+            outer.leave(scope.holder)
+
+        def hand_over(inner: 'weakref.ref[Any]') -> None:
+            # The block inside this one stands for it from now on.
+            outer.hand_over(scope.holder, inner)
+            scope.holder = inner
+
+        self.grant.release(outcome)
+        scope.end(leave, hand_over)
 
 
 class Exclusive(_Statement):
@@ -2177,7 +2252,10 @@ class Client:
                 raise _nested_lane(account, lease.account)
         try:
             if not outer.enter(holder, started_at + patience_s):
-                raise _waited_too_long()
+                if not outer.ended:
+                    raise _waited_too_long()
+                # It has not begun, and is on its own from now on.
+                return self._begin(_sooner(options, time.monotonic() - started_at), holder)
             give_up_at = started_at + patience_s + _ANSWER_GRACE_S
             nonce = lease.connection.draw(
                 lease,
@@ -2206,6 +2284,16 @@ def _shortest_ttl_ms(options: Dict[str, Any]) -> Optional[int]:
     if max_hold_ms is None or max_hold_ms >= usual_ms:
         return ttl_ms
     return max(1, round(max_hold_ms))
+
+
+def _sooner(options: Dict[str, Any], waited_s: float) -> Dict[str, Any]:
+    """Returns the options of a call that has waited already."""
+    max_age_ms = options['max_age_ms']
+    return {
+        **options,
+        'wait_ms': max(0.0, (_patience_s(options) - waited_s) * 1000),
+        'max_age_ms': None if max_age_ms is None else max(0.0, max_age_ms - waited_s * 1000),
+    }
 
 
 def _nested_lane(account: str, outer: str) -> NoncedError:

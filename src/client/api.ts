@@ -66,6 +66,8 @@ export interface NextOptions {
   readonly cost?: number | undefined;
   /** Default 1. */
   readonly count?: number | undefined;
+  /** How the call with this grant's nonce before ended. */
+  readonly outcome?: Outcome | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

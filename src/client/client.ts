@@ -20,7 +20,7 @@ import { accountOf, acquire, patienceMs } from './leases/acquire.ts';
 import { LeaseGrant, NestedGrant } from './leases/grant.ts';
 import { type Lease, neverBegun } from './leases/lease.ts';
 import { keepRenewed, nextNonce } from './leases/lease-request.ts';
-import { currentScope, enclosing, living, Scope } from './leases/scope.ts';
+import { currentScope, enclosing, living, OUTER_ENDED, Scope } from './leases/scope.ts';
 import { Session, type SessionPorts } from './leases/session.ts';
 
 type Work<T> = (grant: Grant) => Promise<T> | T;
@@ -72,8 +72,7 @@ export class Client implements Nonced {
     } catch (error) {
       return Promise.reject(error);
     }
-    const outer = enclosing(currentScope(), this);
-    return outer === undefined ? this.#alone(options, fn) : this.#within(outer, options, fn);
+    return this.#begin(options, fn);
   }
 
   async acquire(options: AcquireOptions = {}): Promise<Grant> {
@@ -107,6 +106,11 @@ export class Client implements Nonced {
     const status = await this.#session.ask(new PlainRequest('status', {}, readStatus), bounds);
     this.#session.learn(status.exclusive);
     return status;
+  }
+
+  #begin<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
+    const outer = enclosing(currentScope(), this);
+    return outer === undefined ? this.#alone(options, fn) : this.#within(outer, options, fn);
   }
 
   /** Under a lease of its own: ask, run, release. */
@@ -154,22 +158,44 @@ export class Client implements Nonced {
       cost,
       count,
     });
-    const drawn = session.begin(draw, bounds);
-    if (outer.enter(draw)) session.send(draw);
-    try {
-      const nonce = await drawn;
-      const nowMs = session.clock.monotonicMs();
-      if (nowMs > startedAtMs + maxAgeMs) throw waitedTooLong();
-      const obstacle = obstacleTo(lease, options.signal);
-      if (obstacle !== undefined) throw obstacle;
-      const scope = new Scope(this, lease, living(currentScope()), 'shared lease');
-      const terms = { nonce, account, count: count ?? 1, waitedMs: nowMs - startedAtMs };
-      return await scope.run(fn, new NestedGrant(session, lease, terms, scope), () => {});
-    } finally {
+    const leave = () => {
       const next = outer.leave(draw);
       if (next !== undefined) session.send(next);
+    };
+    let nonce: bigint;
+    try {
+      const drawn = session.begin(draw, bounds);
+      // Looked at again: the function around this call may have settled while the policy was asked for.
+      if (outer.ended) draw.leave(OUTER_ENDED);
+      else if (outer.enter(draw)) session.send(draw);
+      nonce = await drawn;
+    } catch (error) {
+      leave();
+      if (error !== OUTER_ENDED) throw error;
+      return this.#begin(sooner(options, session.clock.monotonicMs() - startedAtMs), fn);
     }
+    const nowMs = session.clock.monotonicMs();
+    const scope = new Scope(this, lease, living(currentScope()), 'shared lease');
+    const terms = { nonce, account, count: count ?? 1, waitedMs: nowMs - startedAtMs };
+    const grant = new NestedGrant(session, lease, terms, scope);
+    const obstacle = nowMs > startedAtMs + maxAgeMs ? waitedTooLong() : obstacleTo(lease, options.signal);
+    if (obstacle !== undefined) {
+      grant.end('unused');
+      leave();
+      throw obstacle;
+    }
+    return scope.run(fn, grant, (end) => {
+      grant.end(outcomeOf(end, options));
+      leave();
+    });
   }
+}
+
+/** Returns the options of a call that has waited for `waitedMs` already. */
+function sooner(options: ExclusiveOptions, waitedMs: number): ExclusiveOptions {
+  const { maxAgeMs } = options;
+  const waitMs = Math.max(0, patienceMs(options) - waitedMs);
+  return { ...options, waitMs, ...(maxAgeMs !== undefined && { maxAgeMs: Math.max(0, maxAgeMs - waitedMs) }) };
 }
 
 /** A lease that may not be held as long as it would last by itself is asked for no longer. */

@@ -243,6 +243,14 @@ export class Broker {
     return this.#ends.release(client, token, outcome, usedOwnClock);
   }
 
+  /**
+   * Takes the outcome of one call under the client's live lease, by its first nonce. The lease goes on. Returns false if there is no
+   * such call, or its outcome has been told.
+   */
+  report(client: Client, token: Token, nonce: bigint, outcome: Outcome): boolean {
+    return this.#ends.report(client, token, nonce, outcome);
+  }
+
   /** Takes back a request that has not been answered. If it has been, the answer holds. */
   cancel(client: Client, id: RequestId): void {
     this.#admission.cancel(client, id);

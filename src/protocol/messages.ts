@@ -46,6 +46,7 @@ export type Request =
       readonly outcome: Outcome;
       readonly usedOwnClock: boolean;
     }
+  | { readonly method: 'report'; readonly token: number; readonly nonce: bigint; readonly outcome: Outcome }
   | { readonly method: 'cancel'; readonly id: RequestId }
   | { readonly method: 'status' }
   | { readonly method: 'why'; readonly account: string }
@@ -169,6 +170,11 @@ export interface RenewResult {
 export interface ReleaseResult {
   /** True the first time, then false. */
   readonly released: boolean;
+}
+
+export interface ReportResult {
+  /** False if the lease has no such call, or its outcome has been told. */
+  readonly reported: boolean;
 }
 
 export interface RevokedNotification {

@@ -28,8 +28,7 @@ export const ADDITIONS: readonly Addition[] = [
   { method: 'next', field: 'unit', since: 1, purpose: 'protects' },
   { method: 'next', field: 'key', since: 1, purpose: 'protects' },
   { method: 'refusals', field: undefined, since: 1, purpose: 'protects' },
-  { method: 'refusals', field: 'after', since: 1, purpose: 'protects' },
-  { method: 'refusals', field: 'limit', since: 1, purpose: 'protects' },
+  { method: 'report', field: undefined, since: 1, purpose: 'informs' },
 ];
 
 /** What a daemon has told of itself. */

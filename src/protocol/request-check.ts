@@ -130,6 +130,11 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
     outcome: withDefault(oneOf(OUTCOMES), 'unknown'),
     usedOwnClock: withDefault(FLAG, false),
   }),
+  report: method<FieldsOf<'report'>>({
+    token: required(TOKEN),
+    nonce: required(NONCES),
+    outcome: required(oneOf(OUTCOMES)),
+  }),
   cancel: method<FieldsOf<'cancel'>>({ id: required(REQUEST_ID) }),
   status: method<FieldsOf<'status'>>({}),
   why: method<FieldsOf<'why'>>({ account: withDefault(ACCOUNT, DEFAULT_ACCOUNT) }),

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { ExclusiveOptions, Grant } from '../../src/client/api.ts';
 import { settle } from '../fixtures/virtual-clock.ts';
@@ -36,7 +37,10 @@ test('a nested call shares the lease with a fresh nonce, and the outer one relea
   expect(next.params).toEqual({ token: 9n, account: 'B', cost: 2, count: 3 });
   next.answer({ nonce: 2n, count: 3 });
   expect(await call()).toEqual({ nonce: 1n, inner: { nonce: 2n, count: 3, account: 'B', token: 9n } });
-  expect(daemon.heard.map(({ params }) => params)).toEqual([{ token: 9n, outcome: 'ok' }]);
+  expect(daemon.heard.map(({ method, params }) => [method, params])).toEqual([
+    ['report', { token: 9n, nonce: 2n, outcome: 'ok' }],
+    ['release', { token: 9n, outcome: 'ok' }],
+  ]);
 });
 
 test('the same account is not named, and none means the default one as everywhere', async () => {
@@ -68,7 +72,7 @@ test('nested calls run one at a time, in the order of their calls', async () => 
   for (const [at, work] of works.entries()) {
     (await daemon.hear('next')).answer({ nonce: BigInt(2 + at), count: 1 });
     await settle();
-    expect(daemon.heard).toEqual([]);
+    expect(daemon.methods()).toEqual(Array.from({ length: at }, () => 'report'));
     expect(begun).toHaveLength(at + 1);
     work.resolve(`call ${at}`);
   }
@@ -179,30 +183,222 @@ test('without exclusion another account has a lease of its own', async () => {
   expect(daemon.heard.map(({ params }) => params['token'])).toEqual([10n, 9n]);
 });
 
-test('a nested call that outlives its outer one is rejected with LEASE_LOST, and its signal aborts', async () => {
+test('a nested call that outlives its outer one keeps the lease, which is released after it', async () => {
   const { daemon, client, outer } = await connected();
   let signal: AbortSignal | undefined;
   let nested: (() => Promise<unknown>) | undefined;
-  let waiting: (() => Promise<unknown>) | undefined;
   const began = deferred();
+  const work = deferred<string>();
   const call = await outer(async () => {
     nested = watch(
       client.exclusive({ account: 'A' }, (grant) => {
         signal = grant.signal;
         began.resolve();
-        return new Promise(() => {});
+        return work.promise;
       }),
     );
-    waiting = watch(client.exclusive({ account: 'A' }, () => expect.unreachable()));
     await began.promise;
     return 'done';
   });
   (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
   expect(await call()).toBe('done');
+  expect(await nested?.()).toBe('pending');
+  expect(daemon.methods()).toEqual([]);
+  expect(signal?.aborted).toBe(false);
+  work.resolve('done too');
+  expect(await nested?.()).toBe('done too');
+  expect(daemon.methods()).toEqual(['report', 'release']);
+});
+
+test('a nested call whose nonce is on its way keeps the lease as well', async () => {
+  const { daemon, client, outer } = await connected();
+  let nested: (() => Promise<unknown>) | undefined;
+  const call = await outer(() => {
+    nested = watch(client.exclusive({ account: 'A' }, ({ nonce }) => nonce));
+  });
+  expect(await call()).toBeUndefined();
+  expect(daemon.methods()).toEqual(['next']);
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  expect(await nested?.()).toBe(2n);
+  expect(daemon.methods()).toEqual(['report', 'release']);
+});
+
+test('a nested call within one that has outlived its outer one keeps the lease too', async () => {
+  const { daemon, client, outer } = await connected();
+  const works = [deferred(), deferred()] as const;
+  await outer(() => {
+    client.exclusive({ account: 'A' }, () => {
+      client.exclusive({ account: 'A' }, () => works[1].promise);
+      return works[0].promise;
+    });
+  });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });
+  works[0].resolve();
+  await settle();
+  // It ended later than its function.
+  expect(daemon.methods()).toEqual([]);
+  works[1].resolve();
+  await settle();
+  expect(daemon.heard.map(({ method, params }) => [method, params['nonce']])).toEqual([
+    ['report', 3n],
+    ['report', 2n],
+    ['release', undefined],
+  ]);
+});
+
+test('a nested call that outlives its outer one is rejected when the lease is over, and holds it no longer', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  let nested: (() => Promise<unknown>) | undefined;
+  await outer(() => {
+    nested = watch(client.exclusive({ account: 'A' }, () => new Promise(() => {})));
+  });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  await clock.advanceSettled(10_000);
   expect(await nested?.()).toMatchObject({ code: 'LEASE_LOST' });
-  expect(await waiting?.()).toMatchObject({ code: 'LEASE_LOST' });
-  expect(signal?.aborted).toBe(true);
-  expect(daemon.methods()).toEqual(['release']);
+});
+
+test('a nested call that waits for another one when its outer one ends asks for a lease of its own', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  const work = deferred();
+  let waiting: (() => Promise<unknown>) | undefined;
+  await outer(() => {
+    watch(client.exclusive({ account: 'A' }, () => work.promise));
+    waiting = watch(client.exclusive({ account: 'B', waitMs: 8_000, unit: 'ns' }, ({ token }) => token));
+    return clock.advanceSettled(3_000);
+  });
+  (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+  const acquire = await daemon.hear('acquire');
+  expect(acquire.params).toEqual({ account: 'B', waitMs: 5_000, unit: 'ns' });
+  work.resolve();
+  await daemon.hear('release');
+  acquire.grant({ token: 10n });
+  expect(await waiting?.()).toBe(10n);
+});
+
+test('the outcome of a nested call is told for its own nonce, and once', async () => {
+  const { daemon, client, outer } = await connected();
+  const call = await outer(async () => {
+    const reject = () => Promise.reject(new Error('EAPI:Invalid nonce'));
+    await client.exclusive({ account: 'B', outcome: () => 'invalid-nonce' }, reject).catch(() => {});
+    await client.exclusive({ account: 'B' }, (grant) => grant.release('rate-limited'));
+    await client.exclusive({ account: 'B' }, (grant) => grant.next({ outcome: 'invalid-nonce' }));
+    await client.exclusive({ account: 'B' }, () => Promise.reject(new Error('what?'))).catch(() => {});
+    return 'done';
+  });
+  for (const nonce of [2n, 3n, 4n, 5n, 6n]) (await daemon.hear('next')).answer({ nonce, count: 1 });
+  expect(await call()).toBe('done');
+  expect(daemon.heard.map(({ params }) => [params['nonce'], params['outcome']])).toEqual([
+    [2n, 'invalid-nonce'],
+    [3n, 'rate-limited'],
+    [4n, 'invalid-nonce'],
+    [5n, 'ok'],
+    [6n, 'unknown'],
+    [undefined, 'ok'],
+  ]);
+});
+
+test('a retry tells how the call before it ended', async () => {
+  const { daemon, client } = await connected();
+  const call = watch(client.exclusive({ account: 'A' }, (grant) => grant.next({ outcome: 'invalid-nonce' })));
+  (await daemon.hear('acquire')).grant({ token: 9n, nonce: 1n });
+  expect((await daemon.hear('report')).params).toEqual({ token: 9n, nonce: 1n, outcome: 'invalid-nonce' });
+  const next = await daemon.hear('next');
+  expect(next.params).toEqual({ token: 9n });
+  next.answer({ nonce: 2n, count: 1 });
+  expect(await call()).toBe(2n);
+});
+
+test('a nested call whose nonce comes too late tells that it was not used', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  const call = await outer(() => client.exclusive({ account: 'A', maxAgeMs: 500 }, () => expect.unreachable()));
+  const next = await daemon.hear('next');
+  clock.stall(501);
+  next.answer({ nonce: 2n, count: 1 });
+  expect(await call()).toMatchObject({ code: 'WAIT_TIMEOUT' });
+  expect((await daemon.hear('report')).params).toMatchObject({ nonce: 2n, outcome: 'unused' });
+});
+
+describe('what the context of a call leaks into', () => {
+  test('a queue whose worker was started inside a call: its jobs nest only while that call runs', async () => {
+    const { daemon, client, outer } = await connected();
+    const jobs: (() => void)[] = [];
+    let wake = deferred();
+    const worker = async () => {
+      for (;;) {
+        for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) job();
+        await wake.promise;
+        wake = deferred();
+      }
+    };
+    const work = deferred();
+    await outer(() => {
+      worker();
+      return work.promise;
+    });
+    const push = (account: string) =>
+      new Promise<() => Promise<unknown>>((resolve) => {
+        jobs.push(() => resolve(watch(client.exclusive({ account, unit: 'ms' }, ({ token }) => token))));
+        wake.resolve();
+      });
+    const during = await push('B');
+    const next = await daemon.hear('next');
+    expect(next.params).toEqual({ token: 9n, account: 'B', unit: 'ms' });
+    next.answer({ nonce: 2n, count: 1 });
+    expect(await during()).toBe(9n);
+    work.resolve();
+    await daemon.hear('release');
+    const after = await push('B');
+    const acquire = await daemon.hear('acquire');
+    expect(acquire.params).toMatchObject({ account: 'B', unit: 'ms' });
+    acquire.grant({ token: 10n });
+    expect(await after()).toBe(10n);
+  });
+
+  test('a listener runs in the context of the one that emits, and not of the one that listens', async () => {
+    const { daemon, client, outer } = await connected();
+    const emitter = new EventEmitter();
+    const calls: (() => Promise<unknown>)[] = [];
+    await outer(() => {
+      emitter.on('order', () => calls.push(watch(client.exclusive({ account: 'A' }, ({ token }) => token))));
+      return new Promise(() => {});
+    });
+    emitter.emit('order');
+    (await daemon.hear('acquire')).grant({ token: 10n });
+    expect(await calls[0]?.()).toBe(10n);
+  });
+
+  test('an interval that was started inside a call does not nest once the call has ended', async () => {
+    const { daemon, client, outer } = await connected();
+    const ticks: (() => Promise<unknown>)[] = [];
+    const interval = deferred<NodeJS.Timeout>();
+    const ticked = deferred();
+    await outer(() => {
+      const tick = () => {
+        ticks.push(watch(client.exclusive({ account: 'A' }, ({ token }) => token)));
+        ticked.resolve();
+      };
+      interval.resolve(setInterval(tick, 1));
+    });
+    await ticked.promise;
+    clearInterval(await interval.promise);
+    (await daemon.hear('acquire')).grant({ token: 10n });
+    expect(await ticks[0]?.()).toBe(10n);
+  });
+
+  test('an async generator runs in the context of the one that asks it for its next value', async () => {
+    const { daemon, client, outer } = await connected();
+    async function* tokens() {
+      for (;;) yield await client.exclusive({ account: 'A' }, ({ token }) => token);
+    }
+    const generator = tokens();
+    const call = await outer(() => generator.next());
+    (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
+    expect(await call()).toEqual({ done: false, value: 9n });
+    const later = watch(generator.next());
+    (await daemon.hear('acquire')).grant({ token: 10n });
+    expect(await later()).toEqual({ done: false, value: 10n });
+  });
 });
 
 test('when the lease is lost the outer and the nested call are rejected, and a late nested one too', async () => {
@@ -294,7 +490,7 @@ test('a straggler of a nested call shares the lease of the outermost call, and q
   (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
   (await daemon.hear('next')).answer({ nonce: 3n, count: 1 });
   await settle();
-  expect(daemon.heard).toEqual([]);
+  expect(daemon.methods()).toEqual(['report']);
   sibling.resolve();
   (await daemon.hear('next')).answer({ nonce: 4n, count: 1 });
   expect(await straggler?.()).toBe(4n);

@@ -228,6 +228,10 @@ export class Bot implements Peer {
     return this.#broker.renew(this.client, token, ttlMs);
   }
 
+  report(token: Token, nonce: bigint, outcome: Outcome): boolean {
+    return this.#broker.report(this.client, token, nonce, outcome);
+  }
+
   release(token: Token, usedOwnClock = false, outcome: Outcome = 'ok'): boolean {
     return this.#broker.release(this.client, token, outcome, usedOwnClock);
   }

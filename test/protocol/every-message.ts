@@ -54,6 +54,10 @@ export const CALLS: readonly { readonly params: Record<string, unknown>; readonl
     params: { token: TOKEN, outcome: 'invalid-nonce', usedOwnClock: true },
     request: { method: 'release', token: Number(TOKEN), outcome: 'invalid-nonce', usedOwnClock: true },
   },
+  {
+    params: { token: TOKEN, nonce: NONCE, outcome: 'ok' },
+    request: { method: 'report', token: Number(TOKEN), nonce: NONCE, outcome: 'ok' },
+  },
   { params: { id: 7 }, request: { method: 'cancel', id: 7 } },
   { params: {}, request: { method: 'status' } },
   {

@@ -96,6 +96,7 @@ test.each([
   ['next', 'token'],
   ['renew', 'token'],
   ['release', 'token'],
+  ['report', 'token'],
   ['cancel', 'id'],
   ['set-exclusive', 'policy'],
 ])('%s without its %s is refused', (method, field) => {

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextvars
 import json
 import os
 import pickle
@@ -235,6 +236,116 @@ class NestedTest(WithDaemon):
         with self.client.exclusive():
             asyncio.run(work())
         self.assertEqual((most, len(set(drawn))), (1, 4))
+
+
+class LeakTest(WithDaemon):
+    """What runs on in the context of a block that has ended, or beside it."""
+
+    def test_a_nested_block_in_another_thread_keeps_the_lease_of_a_block_that_has_ended(self):
+        began, done = threading.Event(), threading.Event()
+        self.addCleanup(done.set)
+
+        def nested():
+            with self.client.exclusive() as inner:
+                began.set()
+                done.wait(WITHIN_S)
+                inner.check()
+                return inner.token
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            with self.client.exclusive() as outer:
+                context = contextvars.copy_context()
+                inner = pool.submit(context.run, nested)
+                self.assertTrue(began.wait(WITHIN_S))
+            with self.assertRaises(nonced.NoncedError) as error:
+                self.client.exclusive(wait_ms=20).__enter__()
+            self.assertEqual(error.exception.code, 'WAIT_TIMEOUT')
+            # The keeper has looked at it meanwhile: the block that is still open holds it.
+            time.sleep(0.5)
+            done.set()
+            self.assertEqual(inner.result(WITHIN_S), outer.token)
+        with self.client.exclusive(wait_ms=WITHIN_S * 1000) as after:
+            self.assertGreater(after.token, outer.token)
+
+    def test_a_block_within_one_that_has_outlived_its_outer_block_keeps_the_lease_too(self):
+        begun = [threading.Event(), threading.Event()]
+        done = [threading.Event(), threading.Event()]
+        for each in done:
+            self.addCleanup(each.set)
+
+        def nested(depth):
+            with self.client.exclusive() as inner:
+                context = contextvars.copy_context()
+                further = pool.submit(context.run, nested, depth + 1) if depth == 0 else None
+                begun[depth].set()
+                done[depth].wait(WITHIN_S)
+                inner.check()
+            return further
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            with self.client.exclusive():
+                inner = pool.submit(contextvars.copy_context().run, nested, 0)
+                self.assertTrue(begun[0].wait(WITHIN_S) and begun[1].wait(WITHIN_S))
+            done[0].set()
+            innermost = inner.result(WITHIN_S)
+            self.assertEqual(len(self.holders()), 1)
+            done[1].set()
+            innermost.result(WITHIN_S)
+        eventually('the lease is released', lambda: self.holders() == [])
+
+    def test_a_nested_block_that_waits_for_another_one_when_its_outer_block_ends_gets_a_lease_of_its_own(self):
+        began, done = threading.Event(), threading.Event()
+        self.addCleanup(done.set)
+
+        def first():
+            with self.client.exclusive():
+                began.set()
+                done.wait(WITHIN_S)
+
+        def second():
+            with self.client.exclusive(wait_ms=WITHIN_S * 1000) as grant:
+                return grant.token
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            with self.client.exclusive() as outer:
+                running = pool.submit(contextvars.copy_context().run, first)
+                self.assertTrue(began.wait(WITHIN_S))
+                waiting = pool.submit(contextvars.copy_context().run, second)
+                eventually('it waits', lambda: waiting.running())
+                time.sleep(0.05)
+            eventually('it asks for itself', lambda: self.waiting() == 1)
+            done.set()
+            self.assertGreater(waiting.result(WITHIN_S), outer.token)
+            running.result(WITHIN_S)
+
+    def test_a_generator_does_not_nest_once_the_block_around_its_start_has_ended(self):
+        def tokens():
+            while True:
+                with self.client.exclusive() as grant:
+                    token = grant.token
+                yield token
+
+        generator = tokens()
+        with self.client.exclusive() as outer:
+            self.assertEqual(next(generator), outer.token)
+        self.assertGreater(next(generator), outer.token)
+
+    def test_a_task_that_was_started_inside_does_not_nest_once_the_block_has_ended(self):
+        async def work():
+            go = asyncio.Event()
+
+            async def later():
+                await go.wait()
+                return await asyncio.to_thread(lambda: self.client.exclusive().run(lambda grant: grant.token))
+
+            with self.client.exclusive() as outer:
+                task = asyncio.ensure_future(later())
+                await asyncio.sleep(0)
+            go.set()
+            return outer.token, await task
+
+        outer, inner = asyncio.run(work())
+        self.assertGreater(inner, outer)
 
 
 class DeadlineTest(WithDaemon):

@@ -297,6 +297,38 @@ class WireTest(unittest.TestCase):
         expected = {'token': '7', 'account': 'B', 'unit': 'ms', 'key': 'fedcba9876543210'}
         self.assertEqual(said[0]['params'], expected)
 
+    def test_a_nested_block_and_a_retry_tell_how_the_call_of_their_own_nonce_ended(self):
+        said = []
+
+        def serve(peer, _number):
+            peer.greet()
+            peer.grant(peer.expect('acquire'), nonce='8')
+            for nonce in ('9', '10', '11', '12'):
+                message = peer.read()
+                while message['method'] != 'next':
+                    said.append(message['params'])
+                    message = peer.read()
+                peer.answer(message, {'nonce': nonce, 'count': 1})
+            message = peer.read()
+            while message['method'] != 'release':
+                said.append(message['params'])
+                message = peer.read()
+            peer.answer(message, {'released': True})
+
+        client = self.client(serve)
+        with client.exclusive() as outer:
+            with client.exclusive(account='B') as inner:
+                inner.outcome = 'invalid-nonce'
+            with self.assertRaises(ValueError), client.exclusive(account='B'):
+                raise ValueError
+            with client.exclusive(account='B') as inner:
+                inner.release('rate-limited')
+            outer.next(outcome='invalid-nonce')
+        self.assertEqual(
+            [(each['nonce'], each['outcome']) for each in said],
+            [('9', 'invalid-nonce'), ('10', 'unknown'), ('11', 'rate-limited'), ('8', 'invalid-nonce')],
+        )
+
     def test_a_daemon_of_the_first_release_is_not_sent_what_it_does_not_know(self):
         said = []
 

@@ -46,7 +46,7 @@ const METHODS = {
   acquire: kinds<AcquireOptions>(ACQUIRE),
   exclusive: kinds<ExclusiveOptions>({ ...ACQUIRE, maxHoldMs: DURATION, outcome: FUNCTION }),
   nonce: kinds<NonceOptions>({ account: TEXT, count: NUMBER, signal: SIGNAL, waitMs: DURATION }),
-  next: kinds<NextOptions>({ account: TEXT, cost: NUMBER, count: NUMBER, signal: SIGNAL }),
+  next: kinds<NextOptions>({ account: TEXT, cost: NUMBER, count: NUMBER, outcome: OUTCOME, signal: SIGNAL }),
   release: kinds<ReleaseOptions>({ usedOwnClock: FLAG }),
 } as const;
 

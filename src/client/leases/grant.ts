@@ -21,6 +21,8 @@ export class LeaseGrant implements Grant {
   readonly waitedMs: number;
   protected readonly lease: Lease;
   readonly #session: Session;
+  /** The first nonce of the latest call; undefined once its outcome has been reported. */
+  #latest: bigint | undefined;
 
   constructor(session: Session, lease: Lease, terms: GrantTerms) {
     this.nonce = terms.nonce;
@@ -29,6 +31,7 @@ export class LeaseGrant implements Grant {
     this.waitedMs = terms.waitedMs;
     this.lease = lease;
     this.#session = session;
+    this.#latest = terms.nonce;
   }
 
   get token(): bigint {
@@ -49,8 +52,12 @@ export class LeaseGrant implements Grant {
 
   async next(options: NextOptions = {}): Promise<bigint> {
     checkOptions('next', options);
-    const request = nextNonce(this.#session, this.lease, { ...options, account: options.account ?? this.drawsFor });
-    return this.#session.ask(request, { giveUpAtMs: undefined, signal: options.signal });
+    const { account = this.drawsFor, cost, count, signal, outcome } = options;
+    if (outcome !== undefined) this.reportLatest(outcome);
+    const request = nextNonce(this.#session, this.lease, { account, cost, count });
+    const nonce = await this.#session.ask(request, { giveUpAtMs: undefined, signal });
+    this.#latest = nonce;
+    return nonce;
   }
 
   async renew(ttlMs?: number): Promise<number> {
@@ -67,6 +74,12 @@ export class LeaseGrant implements Grant {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#session.release(this.lease, 'unknown');
+  }
+
+  /** Tells how the latest call ended, once, while the lease lasts. */
+  protected reportLatest(outcome: Outcome): void {
+    if (this.#latest !== undefined) this.#session.report(this.lease, this.#latest, outcome);
+    this.#latest = undefined;
   }
 
   /** The account of a further nonce that names none. Undefined: the lease's own. */
@@ -88,11 +101,17 @@ export class NestedGrant extends LeaseGrant {
     return this.#scope.signal;
   }
 
-  /** The lease is the outer call's, and so is its release. */
-  override async release(outcome?: Outcome, options: ReleaseOptions = {}): Promise<boolean> {
+  /** Tells how the call ended. The lease is the outer call's, and so is its release. */
+  override async release(outcome: Outcome = 'unknown', options: ReleaseOptions = {}): Promise<boolean> {
     checkArgument('outcome', outcome);
     checkOptions('release', options);
+    this.reportLatest(outcome);
     return false;
+  }
+
+  /** Tells how the call ended, unless its function has. */
+  end(outcome: Outcome): void {
+    this.reportLatest(outcome);
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {}

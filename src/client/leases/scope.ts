@@ -8,6 +8,9 @@ import { LossSignal } from './loss-signal.ts';
 /** How the function of an `exclusive` ended. */
 export type FunctionEnd<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
 
+/** What a nested call is rejected with that has not begun when the function around it has settled. It asks again. */
+export const OUTER_ENDED = new Error('the call around this one has ended');
+
 /** One for all clients of a process: Node copies each such storage to every promise there is. */
 const scopes = new AsyncLocalStorage<Scope>();
 
@@ -45,9 +48,12 @@ export class Scope implements LeaseWatcher {
   readonly #loss = new LossSignal(() => this.lease.catchUp());
   #lost: NoncedError | undefined;
   #reject: ((error: unknown) => void) | undefined;
-  /** The nested call that runs, or waits for its nonce. */
+  /** The nested call that runs, or asks for its nonce. */
   #nested: Request<unknown> | undefined;
+  /** Nested calls that wait for it. */
   #queue: Request<unknown>[] | undefined;
+  /** To be called once the function has settled and no nested call runs. */
+  #settled: (() => void) | undefined;
 
   constructor(client: object, lease: Lease, parent: Scope | undefined, holds: 'own lease' | 'shared lease') {
     this.client = client;
@@ -63,7 +69,7 @@ export class Scope implements LeaseWatcher {
 
   /**
    * Runs the function, and returns what it returns. `settled` hears how it ended, also when that is too late for the
-   * caller.
+   * caller, and not before the nested calls that run have ended too: the lane must not be given away under them.
    */
   run<T>(fn: (grant: Grant) => Promise<T> | T, grant: Grant, settled: (end: FunctionEnd<T>) => void): Promise<T> | T {
     this.lease.watch(this);
@@ -71,13 +77,11 @@ export class Scope implements LeaseWatcher {
     try {
       result = scopes.run(this, fn, grant);
     } catch (error) {
-      this.#end();
-      settled({ ok: false, error });
+      this.#end(() => settled({ ok: false, error }));
       throw this.#lost ?? afterBeginning(error);
     }
     if (typeof result !== 'object' && typeof result !== 'function') {
-      this.#end();
-      settled({ ok: true, value: result });
+      this.#end(() => settled({ ok: true, value: result as T }));
       if (this.#lost !== undefined) throw this.#lost;
       return result;
     }
@@ -87,13 +91,11 @@ export class Scope implements LeaseWatcher {
       if (this.#lost !== undefined) reject(this.#lost);
       Promise.resolve(result).then(
         (value) => {
-          this.#end();
-          settled({ ok: true, value });
+          this.#end(() => settled({ ok: true, value }));
           resolve(value);
         },
         (error: unknown) => {
-          this.#end();
-          settled({ ok: false, error });
+          this.#end(() => settled({ ok: false, error }));
           reject(afterBeginning(error));
         },
       );
@@ -122,6 +124,7 @@ export class Scope implements LeaseWatcher {
     // Those whose callers have left are about to leave by themselves.
     while (next !== undefined && !next.wanted) next = this.#queue?.shift();
     this.#nested = next;
+    if (next === undefined) this.#settle();
     return next;
   }
 
@@ -134,9 +137,23 @@ export class Scope implements LeaseWatcher {
     this.#reject?.(error);
   }
 
-  #end(): void {
+  #end(settled: () => void): void {
     this.ended = true;
     this.lease.unwatch(this);
+    this.#settled = settled;
+    const queue = this.#queue;
+    this.#queue = undefined;
+    // They have not begun, and are on their own from now on.
+    if (queue !== undefined) for (const nested of queue) nested.leave(OUTER_ENDED);
+    // There is nothing to keep if the lease is over.
+    const { state } = this.lease;
+    if (this.#nested === undefined || state === 'lost' || state === 'released') this.#settle();
+  }
+
+  #settle(): void {
+    const settled = this.#settled;
+    this.#settled = undefined;
+    settled?.();
   }
 }
 

@@ -167,6 +167,12 @@ export class Session implements UplinkEvents {
     }
   }
 
+  /** Tells how one call under a lease ended, which goes on. If there is no connection now, the daemon does not hear it. */
+  report(lease: Lease, nonce: bigint, outcome: Outcome): void {
+    if (lease.state !== 'lost' && lease.state !== 'released')
+      this.#notify('report', { token: lease.token, nonce, outcome });
+  }
+
   /** Gives back what the daemon granted, whether or not it was ever held here. */
   giveBack(token: bigint, outcome: Outcome, endsAtMs: number): void {
     const sentNumber = this.#notify('release', { token, outcome });

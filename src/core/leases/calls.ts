@@ -1,6 +1,7 @@
 /** A lease as the record remembers it: as the call that it was granted for. */
 import type { LeaseEnd, Outcome } from '../../terms.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
+import type { FurtherCall } from './further-calls.ts';
 import type { Lease } from './lease.ts';
 
 /** Returns the call that the lease is for. */
@@ -20,6 +21,26 @@ export function callOf(lease: Lease): GrantedCall {
     alsoFor,
     waitedMs,
     grantedAtMs,
+  };
+}
+
+/** Returns a further call under a lease, which was reported to have ended now. The lease goes on. */
+export function endedFurtherCall(lease: Lease, further: FurtherCall, outcome: Outcome, nowMs: number): EndedCall {
+  const { account, nonce, lastNonce, drawnAtMs } = further;
+  return {
+    ...callOf(lease),
+    account: account.name,
+    nonce,
+    lastNonce,
+    alsoFor: undefined,
+    waitedMs: 0,
+    grantedAtMs: drawnAtMs,
+    endedAtMs: nowMs,
+    ended: 'released',
+    ownClock: false,
+    outcome,
+    toldAtMs: nowMs,
+    late: false,
   };
 }
 

@@ -13,7 +13,7 @@ import type { Nonce, RequestId } from '../ports.ts';
 import type { BrokerParts } from './broker-parts.ts';
 import type { Grants } from './grants.ts';
 import { refusalOfKey, refusalOfUnit } from './key-and-unit.ts';
-import type { Client, Draw, Lease, UnderLease } from './lease.ts';
+import { type Client, type Draw, furtherOf, type Lease, type UnderLease } from './lease.ts';
 import { LEASE_LOST, nestedLane } from './refusals.ts';
 import { askedBy, refuse } from './refuse.ts';
 import type { WaitingRoom } from './waiting-room.ts';
@@ -84,11 +84,14 @@ export class Draws {
     if (under === undefined) {
       account.bare = { count: (account.bare?.count ?? 0) + count, last };
     } else {
+      const further = furtherOf(under.lease);
       under.lease.lastNonce = last;
       if (account !== under.lease.account) under.lease.alsoFor = account.name;
       charge(under.lease, account, under.cost);
       const { priority } = under.lease;
-      isProbe = pass(account, { caller: client, priority, cost: under.cost }, nowMs) !== undefined;
+      const probe = pass(account, { caller: client, priority, cost: under.cost }, nowMs);
+      isProbe = probe !== undefined;
+      further.add({ account, nonce: taken.nonce, lastNonce: last, drawnAtMs: nowMs, probe });
       if (account.bucket !== undefined || isProbe) accounts.note(account, nowMs);
       if (!phase.isGranting) return false;
     }

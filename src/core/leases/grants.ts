@@ -230,6 +230,7 @@ export class Grants {
       alsoFor: undefined,
       cost: waiter.cost,
       taken: undefined,
+      further: undefined,
       otherCosts: undefined,
       lane,
       client,

@@ -12,10 +12,18 @@ import { SHUTTING_DOWN } from '../nonces/refusals.ts';
 import type { BrokerEvent, Token } from '../ports.ts';
 import type { GrantedCall } from '../record/recent-calls.ts';
 import type { BrokerParts } from './broker-parts.ts';
-import { callOf, endedCallOf } from './calls.ts';
+import { callOf, endedCallOf, endedFurtherCall } from './calls.ts';
 import type { Grants } from './grants.ts';
-import { type Client, type Lease, type LeaseLane, leftMs } from './lease.ts';
+import { type Client, furtherOf, type Lease, type LeaseLane, leftMs } from './lease.ts';
 import { LEASE_LOST } from './refusals.ts';
+
+/** What a holder tells of a call. */
+interface Told {
+  readonly call: GrantedCall;
+  /** When it can have begun at the earliest. */
+  readonly begunAtMs: number;
+  readonly outcome: Outcome;
+}
 
 export class LeaseEnds {
   readonly #parts: BrokerParts;
@@ -53,8 +61,32 @@ export class LeaseEnds {
     }
     if (usedOwnClock) ledger.liftToNow(lease.account.sequence);
     this.end(lease, 'released', outcome, usedOwnClock);
-    this.#learn(client, lease, outcome);
+    this.#learn(client, lease.account, { call: callOf(lease), begunAtMs: lease.begunAtMs, outcome });
     this.#grants.pump(lease.lane);
+    return true;
+  }
+
+  /**
+   * I5: takes how a call under a live lease of the client ended, which is not the last one. It counts once, and for the
+   * account that its nonce was drawn for. Its cost stays with the lease. Returns false if there is no such call.
+   */
+  report(client: Client, token: Token, nonce: bigint, outcome: Outcome): boolean {
+    const { clock, leases, observer, recentCalls, accounts } = this.#parts;
+    const lease = leases.own(client, token);
+    const further = lease && furtherOf(lease).take(nonce);
+    if (lease === undefined || further === undefined) return false;
+    const nowMs = clock.monotonicMs();
+    const { account, drawnAtMs, probe } = further;
+    if (outcome === 'unused' && probe !== undefined) {
+      takeBack(account, probe, nowMs);
+      accounts.note(account, nowMs);
+    }
+    account.usedAtMs = nowMs;
+    account.tally.told(outcome, nowMs);
+    const call = endedFurtherCall(lease, further, outcome, nowMs);
+    observer.ended?.(call);
+    recentCalls.add(call);
+    this.#learn(client, account, { call, begunAtMs: drawnAtMs, outcome });
     return true;
   }
 
@@ -124,16 +156,15 @@ export class LeaseEnds {
   }
 
   /** Passes on what the end of a call says about its account and exchange. */
-  #learn(caller: Client, lease: Lease, outcome: Outcome): void {
+  #learn(caller: Client, account: Account, { call, begunAtMs, outcome }: Told): void {
     if (outcome === 'unknown' || outcome === 'unused') return;
     const { accounts, clock, observer } = this.#parts;
-    const { account } = lease;
     const { exchange, breaker } = account;
     const nowMs = clock.monotonicMs();
     if (outcome === 'ok') account.okAtMs = nowMs;
-    if (outcome === 'invalid-nonce') this.#rejected(callOf(lease));
+    if (outcome === 'invalid-nonce') this.#rejected(call);
     const before = breaker.noted();
-    const changed = ended(account, { caller, outcome, begunAtMs: lease.begunAtMs }, nowMs);
+    const changed = ended(account, { caller, outcome, begunAtMs }, nowMs);
     if (breaker.noted() !== before || outcome === 'rate-limited') accounts.note(account, nowMs);
     if (changed.breaker) {
       observer.observe({ kind: 'breaker-changed', account: account.name, openFor: breaker.trouble });

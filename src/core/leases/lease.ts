@@ -8,6 +8,7 @@ import type { AccountQueue, Queued } from '../lanes/account-queue.ts';
 import type { Deadline } from '../lanes/deadline-queue.ts';
 import type { Lane } from '../lanes/lane.ts';
 import type { Nonce, Peer, RequestId, Token } from '../ports.ts';
+import { FurtherCalls } from './further-calls.ts';
 
 /** One connection, as the broker knows it. */
 export interface Client {
@@ -77,6 +78,8 @@ export interface Lease extends Deadline {
   cost: number;
   /** What its first call has taken, which is given back if nothing was sent; undefined once more than that was drawn. */
   taken: { readonly probe: Probe | undefined } | undefined;
+  /** The calls whose outcomes may be reported before its end; undefined while only the first has been made. */
+  further: FurtherCalls | undefined;
   /** What the calls of other accounts under it cost; undefined while there are none. */
   otherCosts: Map<Account, number> | undefined;
   lane: LeaseLane;
@@ -103,6 +106,18 @@ export type Due = Waiter | AccountQueue<Waiter> | Lease | LeaseLane | Reopening 
 /** Returns how long the lease lasts from now, in whole milliseconds. */
 export function leftMs(lease: Lease, nowMs: number): number {
   return Math.max(0, Math.floor(lease.expiresAtMs - nowMs));
+}
+
+/** Returns the calls whose outcomes may be reported. The first one is among them: it may be followed by a retry. */
+export function furtherOf(lease: Lease): FurtherCalls {
+  if (lease.further === undefined) {
+    lease.further = new FurtherCalls();
+    const { account, nonce, lastNonce, grantedAtMs } = lease;
+    if (nonce !== undefined && lastNonce !== undefined) {
+      lease.further.add({ account, nonce, lastNonce, drawnAtMs: grantedAtMs, probe: undefined });
+    }
+  }
+  return lease.further;
 }
 
 /** Returns what the calls under way cost, by account. */

@@ -92,6 +92,7 @@ export class Restart {
       alsoFor: undefined,
       cost: 1,
       taken: undefined,
+      further: undefined,
       otherCosts: undefined,
       lane: lanes.of(account),
       client: undefined,

@@ -10,6 +10,11 @@ export class CallTally {
 
   add(ending: LeaseEnd, outcome: Outcome, nowMs: number): void {
     this.endings[ending] += 1;
+    this.told(outcome, nowMs);
+  }
+
+  /** Counts the outcome of a call under a lease that goes on. */
+  told(outcome: Outcome, nowMs: number): void {
     this.outcomes[outcome] += 1;
     if (outcome !== 'invalid-nonce') return;
     this.#rejections ??= new HourlyCount();

@@ -21,6 +21,7 @@ import {
   type RefusalsResult,
   type ReleaseResult,
   type RenewResult,
+  type ReportResult,
   type Request,
   type RevokedNotification,
   type StatusResult,
@@ -203,6 +204,8 @@ export class Connection implements Peer {
     const { broker } = this.#around;
     if (request.method === 'release') {
       broker.release(this.#client, request.token as Token, request.outcome, request.usedOwnClock);
+    } else if (request.method === 'report') {
+      broker.report(this.#client, request.token as Token, request.nonce, request.outcome);
     } else if (request.method === 'cancel') {
       broker.cancel(this.#client, request.id);
     }
@@ -237,6 +240,11 @@ export class Connection implements Peer {
       case 'release':
         this.#answer<ReleaseResult>(id, {
           released: broker.release(client, request.token as Token, request.outcome, request.usedOwnClock),
+        });
+        break;
+      case 'report':
+        this.#answer<ReportResult>(id, {
+          reported: broker.report(client, request.token as Token, request.nonce, request.outcome),
         });
         break;
       case 'cancel':

@@ -104,7 +104,7 @@ test('exclusive without a function, or with it in the wrong place, is rejected',
 test('a grant refuses mistyped options, and its lease is still there to be released', async () => {
   const { daemon, grant } = await granted();
   expect(await refused(grant, 'next', { acount: 'B' })).toBe(
-    `unknown option 'acount'; next takes account, cost, count, signal`,
+    `unknown option 'acount'; next takes account, cost, count, outcome, signal`,
   );
   expect(await refused(grant, 'next', null)).toMatch(/^next was given null/);
   expect(await refused(grant, 'renew', '5')).toBe("ttlMs is '5'; give a number");
