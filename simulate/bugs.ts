@@ -78,13 +78,13 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a release does not wake the next waiter',
     file: 'core/leases/lease-ends.js',
-    from: 'this.#learn(lease, outcome);\n        this.#grants.pump(lease.lane);',
-    to: 'this.#learn(lease, outcome);',
+    from: 'this.#learn(client, lease, outcome);\n        this.#grants.pump(lease.lane);',
+    to: 'this.#learn(client, lease, outcome);',
   },
   {
     name: 'a cancelled waiter stays in its queue',
     file: 'core/leases/admission.js',
-    from: 'this.#room.drop(waiting);\n        client.peer.refused(id, CANCELLED);',
+    from: 'this.#room.refuse(waiting, CANCELLED);',
     to: 'client.peer.refused(id, CANCELLED);',
   },
   {
@@ -132,7 +132,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a waiter of a closed connection stays in its queue',
     file: 'core/broker.js',
-    from: 'lanes.add(waiting.lane);\n            this.#room.drop(waiting);',
+    from: 'lanes.add(waiting.lane);\n            this.#leave(waiting);',
     to: 'lanes.add(waiting.lane);',
   },
   {
