@@ -304,6 +304,8 @@ export interface AccountStatus {
   /** How many of its nonces were reported as rejected: since the daemon started, and in a row. */
   readonly rejected: number;
   readonly rejectedInARow: number;
+  /** How many of its calls in a row were released without an outcome, up to now. A daemon before 0.2 leaves this out. */
+  readonly silentInARow?: number;
   /** To within five minutes. */
   readonly rejectedLastHour: number;
   /** How many of its calls outlasted their leases since the daemon started. */
@@ -474,7 +476,15 @@ export interface WhyResult {
   /** The latest call whose nonce was rejected, and the one that was granted before it in its lane. */
   readonly rejected: { readonly call: WhyCall; readonly before: WhyCall | null } | null;
   readonly verdict: {
-    readonly kind: 'none' | 'late' | 'out-of-order' | 'one-program' | 'foreign-use' | 'ahead' | 'unit';
+    readonly kind:
+      | 'none'
+      | 'late'
+      | 'out-of-order'
+      | 'one-program'
+      | 'foreign-use'
+      | 'ahead-of-clock'
+      | 'ahead'
+      | 'unit';
     readonly sure: 'certain' | 'likely' | 'possible';
     /** For a person: the fact. */
     readonly text: string;

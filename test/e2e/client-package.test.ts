@@ -22,7 +22,7 @@ test('import and require in one process give one client: the same errors, and ca
     place.socket,
   ]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  const client = ['ERROR_CODES', 'NoncedError', 'connect'];
+  const client = ['ERROR_CODES', 'NoncedError', 'connect', 'krakenOutcome'];
   const { entries, ...found } = JSON.parse(stdout) as { readonly entries: readonly object[] };
   expect(entries).toEqual(
     [client, ['withNonced'], ['withNonced'], ['withNonced']].map((names) => ({ names, imported: names, same: true })),

@@ -8,6 +8,8 @@ import { ofRefusals } from './refusal-findings.ts';
 export const LONG_LEAD_MS = 60_000;
 /** A call that was held for longer has a line in the daemon's log, too. */
 const LONG_HOLD_MS = 5_000;
+/** So many calls in a row that do not say how they ended are no accident. */
+const SILENT = 20;
 const DAY_MS = 86_400_000;
 
 const TROUBLE = { 'invalid-nonce': 'its nonces are rejected', 'locked-out': 'the exchange has locked its key out' };
@@ -32,6 +34,7 @@ export function findings(status: StatusResult, { unlisted = [], type = PLAIN }: 
     ...status.sequences.flatMap((sequence) => ofSequence(sequence, type)),
     ...status.lanes.flatMap((lane) => ofWaiters(lane, status.exclusive, type)),
     ...status.accounts.flatMap((account) => ofRejected(account, type)),
+    ...status.accounts.flatMap((account) => ofSilent(account, type)),
     ...(status.refusals ?? []).flatMap((refusals) => ofRefusals(refusals, type)),
     ...status.lanes.flatMap((lane) => ofHolders(lane, type)),
   ];
@@ -187,6 +190,18 @@ function ofRejected({ account, breaker, rejectedLastHour }: AccountStatus, type:
   const nonces = rejectedLastHour === 1 ? 'a nonce' : `${rejectedLastHour} nonces`;
   const why = type.look(`why ${account}`);
   return [soon(`account ${account} had ${nonces} rejected within the hour`, why, why)];
+}
+
+function ofSilent({ account, silentInARow = 0 }: AccountStatus, type: HowToType): Finding[] {
+  if (silentInARow < SILENT) return [];
+  return [
+    {
+      severity: 0,
+      text: `the last ${silentInARow} calls of ${account} did not say how they ended`,
+      todo: 'so rejected nonces go unnoticed. Let its programs tell the `outcome` of a call (docs/client.md)',
+      next: type.look(`why ${account}`),
+    },
+  ];
 }
 
 function ofHolders({ holders }: LaneStatus, type: HowToType): Finding[] {

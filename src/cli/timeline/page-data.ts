@@ -67,7 +67,7 @@ export type CallKind = Outcome | 'waiting' | 'held';
 export const GLYPHS: Readonly<Record<CallKind, string>> = {
   unused: '',
   ok: '',
-  unknown: '',
+  unknown: '–',
   waiting: '⋯',
   held: '▸',
   'rate-limited': '≫',

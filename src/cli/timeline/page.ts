@@ -118,7 +118,11 @@ Keys: + − ← → 0; n and p go to the next and the previous call to look at; 
 </section>`;
 }
 
-const NAMES: Partial<Readonly<Record<CallKind, string>>> = { held: 'under way', waiting: 'still waiting' };
+const NAMES: Partial<Readonly<Record<CallKind, string>>> = {
+  held: 'under way',
+  waiting: 'still waiting',
+  unknown: 'unknown: did not say how it ended',
+};
 
 /** Returns the legend, with counts. Kinds without calls are left out. */
 function legend(calls: readonly Call[]): string {

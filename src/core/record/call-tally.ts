@@ -7,15 +7,24 @@ export class CallTally {
   readonly outcomes: Record<Outcome, number> = zeroOf(OUTCOMES);
   readonly endings: Record<LeaseEnd, number> = zeroOf(LEASE_ENDS);
   #rejections: HourlyCount | undefined;
+  #silentInARow = 0;
+
+  /** How many calls in a row, up to now, were released without an outcome. */
+  get silentInARow(): number {
+    return this.#silentInARow;
+  }
 
   add(ending: LeaseEnd, outcome: Outcome, nowMs: number): void {
     this.endings[ending] += 1;
+    // Other holders could not say anything.
+    if (ending === 'released' && outcome === 'unknown') this.#silentInARow += 1;
     this.told(outcome, nowMs);
   }
 
   /** Counts the outcome of a call under a lease that goes on. */
   told(outcome: Outcome, nowMs: number): void {
     this.outcomes[outcome] += 1;
+    if (outcome !== 'unknown') this.#silentInARow = 0;
     if (outcome !== 'invalid-nonce') return;
     this.#rejections ??= new HourlyCount();
     this.#rejections.add(nowMs);

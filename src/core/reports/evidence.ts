@@ -30,6 +30,24 @@ export interface AccountRecord {
   readonly advancedAtMs: number | undefined;
 }
 
+/** A crash puts a sequence up to 5 s ahead. Exchanges that compare a nonce with their clock allow 5 s to 30 s. */
+const CLOCK_WINDOW_MS = 6_000;
+
+/** Whether the sequence is so far ahead of the clock that an exchange which compares the two rejects its nonces. */
+export function isAheadOfClock({ leadMs }: AccountRecord): boolean {
+  return leadMs !== undefined && leadMs > CLOCK_WINDOW_MS;
+}
+
+/** Returns how many calls in a row were refused for their rate, up to now. */
+export function limitedInARow(calls: readonly EndedCall[]): number {
+  let inARow = 0;
+  for (const { outcome } of inOrder(calls)) {
+    if (outcome === 'rate-limited') inARow += 1;
+    else if (outcome !== 'unknown' && outcome !== 'unused') break;
+  }
+  return inARow;
+}
+
 /** What the calls say about the latest rejected one. */
 export interface Evidence {
   readonly rejected: EndedCall;

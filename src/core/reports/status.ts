@@ -92,6 +92,7 @@ export function statusOfAccount(account: Account, nowMs: number) {
     rejectedLastHour: account.tally.rejectedLastHour(nowMs),
     expired: account.tally.endings.expired,
     rejectedInARow: breaker.inARow,
+    silentInARow: account.tally.silentInARow,
     paused: account.paused,
     breaker:
       breaker.trouble === undefined

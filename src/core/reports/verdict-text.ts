@@ -1,9 +1,17 @@
 import { formatDuration } from '../../durations.ts';
-import type { LeaseEnd, Unit } from '../../terms.ts';
-import { DIGITS } from '../../terms.ts';
+import type { LeaseEnd } from '../../terms.ts';
+import { DIGITS, REJECTED_IN_A_ROW } from '../../terms.ts';
 import { describeUnit } from '../nonces/sequence-clock.ts';
 import type { EndedCall, GrantedCall } from '../record/recent-calls.ts';
-import { type AccountRecord, asksForLonger, type Evidence, isSilent, type OneProgram } from './evidence.ts';
+import {
+  type AccountRecord,
+  asksForLonger,
+  type Evidence,
+  isAheadOfClock,
+  isSilent,
+  limitedInARow,
+  type OneProgram,
+} from './evidence.ts';
 import { counted, ending, lower, type Parts, present, programOf, times, upper, was } from './phrases.ts';
 
 /** What an operator is told, who may have been woken by it: no more than is known. */
@@ -32,16 +40,24 @@ export function noneWords({ account, calls, refusedUnits, unit }: AccountRecord)
     );
   }
   const silent = calls.filter(isSilent).length;
+  const limited = limitedInARow(calls);
   const outlived = calls.filter(({ ended, outcome }) => ended === 'expired' && outcome === 'unknown').length;
   return words(
     [
       `${counted(calls.length, 'call')} of ${account} ${calls.length === 1 ? 'is' : 'are'} remembered, and none is known to ` +
         'have been rejected.',
+      limited < REJECTED_IN_A_ROW
+        ? undefined
+        : `The last ${limited} calls in a row were refused because of their rate.`,
       silent === 0 ? undefined : `${silent} did not say how ${silent === 1 ? 'it' : 'they'} ended.`,
       outlived === 0 ? undefined : `${outlived} outlived ${outlived === 1 ? 'its lease' : 'their leases'}.`,
       refused,
     ],
     [
+      limited < REJECTED_IN_A_ROW
+        ? undefined
+        : 'Make fewer calls, or let the daemon pace them. If there are few already, the nonces may be too low: P2B and WhiteBIT ' +
+          'say "too many requests" of such a nonce, too.',
       'If the exchange rejects calls all the same, make their programs report it: the daemon learns of it only from the ' +
         '`outcome` of a call. A program that returns the error of the exchange as a result, without an `outcome`, ' +
         'reports `ok`.',
@@ -157,10 +173,15 @@ function outside({ leadMs, unit, advancedAtMs }: AccountRecord): string {
   return `Something that does not ask this daemon has probably used the key with a higher nonce.${lead}`;
 }
 
-function outsideFixes({ policy, calls }: AccountRecord, rejected: EndedCall): Parts {
+function outsideFixes(record: AccountRecord, rejected: EndedCall): Parts {
+  const { policy, calls } = record;
   const label = policy === 'global' ? '' : ', a bot that has the same key under another label';
   return [
     `Find it (on this host or another: a script, a cron job${label}), and connect it to this daemon or give it a key of its own.`,
+    isAheadOfClock(record)
+      ? 'Or the exchange compares nonces with its own clock, as Gemini does for keys with a time-based nonce: then call less ' +
+        'often than the unit has nonces, or use a key without that.'
+      : undefined,
     'Or the library sent the same nonce twice, as a retry: switch its retries off.',
     rejected.lastNonce === rejected.nonce
       ? undefined
@@ -171,7 +192,7 @@ function outsideFixes({ policy, calls }: AccountRecord, rejected: EndedCall): Pa
 }
 
 export function aheadWords(record: AccountRecord, evidence: Evidence): Words {
-  const { account, bare, everAccepted, notFollowedMs, unit, calls } = record;
+  const { bare, everAccepted, notFollowedMs, calls } = record;
   return words(
     [
       rowOf(record, evidence),
@@ -187,10 +208,31 @@ export function aheadWords(record: AccountRecord, evidence: Evidence): Words {
         ? undefined
         : `The wall clock is ${formatDuration(notFollowedMs)} ahead of the time that is followed here. If the clock is ` +
           'right, that is the cause, and the cure is `nonced advance --to now`.',
-      ...advanceFixes(account, unit),
+      ...advanceFixes(record),
       evidence.bareIsHigher
         ? `Or use no nonces without a lease: ${bare?.count} ${was(bare?.count ?? 0)} drawn, although they seldom cause every call to be rejected.`
         : undefined,
+      ownClock(calls),
+      alsoFor(evidence.rejected),
+    ],
+  );
+}
+
+export function aheadOfClockWords(record: AccountRecord, evidence: Evidence): Words {
+  const { account, leadMs, calls } = record;
+  return words(
+    [
+      rowOf(record, evidence),
+      `The sequence is ${formatDuration(leadMs ?? 0)} ahead of the clock, so to an exchange that compares nonces with its ` +
+        'own clock they are from the future.',
+    ],
+    [
+      raisedSince(record, evidence),
+      `Raise nothing: if that is the cause, \`nonced advance\` makes it worse for good.`,
+      'A Gemini key with a time-based nonce allows 30 s, WhiteBIT with `nonceWindow` 5 s. Use a key without such a window, or ' +
+        `make no calls of ${account} until the clock has caught up, and then fewer a second than the unit has nonces.`,
+      'Or the exchange compares nothing (Kraken does not), and something has used the key with a higher nonce still. Find it, ' +
+        'stop it, and make a new API key.',
       ownClock(calls),
       alsoFor(evidence.rejected),
     ],
@@ -218,7 +260,7 @@ export function unitWords(record: AccountRecord, evidence: Evidence): Words {
         : `Count the digits of the last nonce that was sent with the key before. If the key has seen ` +
           `${theirs ?? 'longer nonces'}, it never takes ${ours} again, and raising the sequence does not help: make a new ` +
           `API key, or give ${account} a sequence of the longer unit, for good.`,
-      `Or the key has seen higher nonces with the same number of digits. ${advanceFixes(account, unit).join(' ')}`,
+      `Or the key has seen higher nonces with the same number of digits. ${advanceFixes(record).join(' ')}`,
       alsoFor(evidence.rejected),
     ],
   );
@@ -238,9 +280,13 @@ function rowOf({ account, everAccepted }: AccountRecord, { inARow, silentInARow 
 }
 
 /** The advice to raise comes last: raising a sequence to more digits would spoil the key for the digits that it takes now. */
-function advanceFixes(account: string, unit: Unit): string[] {
+function advanceFixes(record: AccountRecord): string[] {
+  const { account, unit } = record;
+  const find = 'Find what used the key, and stop it.';
+  // To an exchange that compares nonces with its clock, a higher one is worse for good.
+  if (isAheadOfClock(record)) return [find, 'Then make a new API key, which starts from nothing.'];
   return [
-    'Find what used the key, and stop it.',
+    find,
     unit === 'counter'
       ? 'If it sent nonces made from a clock, raise nothing: make a new API key.'
       : `If it sent more digits than ${DIGITS[unit]}, raise nothing: make a new API key.`,

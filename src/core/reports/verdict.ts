@@ -5,11 +5,13 @@ import {
   asksForLonger,
   type Evidence,
   evidenceOn,
+  isAheadOfClock,
   isSilent,
   latestRejected,
   oneProgram,
 } from './evidence.ts';
 import {
+  aheadOfClockWords,
   aheadWords,
   bareWords,
   foreignWords,
@@ -32,6 +34,8 @@ export type VerdictKind =
   | 'one-program'
   /** No call of this daemon had a higher nonce: something outside used one, once. */
   | 'foreign-use'
+  /** Every call is rejected, and the sequence is ahead of the clock: the exchange may compare the two. */
+  | 'ahead-of-clock'
   /** Every call is rejected: the key has seen higher nonces than the sequence hands out. */
   | 'ahead'
   /** Every call is rejected, and the nonces may have too few digits. */
@@ -67,6 +71,9 @@ export function verdictOn(record: AccountRecord): Verdict {
 function everythingRejected(record: AccountRecord, evidence: Evidence): Verdict {
   const { everAccepted, refusedUnits, unit } = record;
   const isRow = evidence.inARow >= REJECTED_IN_A_ROW && evidence.silentInARow === 0;
+  if (isAheadOfClock(record) && refusedUnits === undefined) {
+    return { kind: 'ahead-of-clock', sure: isRow ? 'likely' : 'possible', ...aheadOfClockWords(record, evidence) };
+  }
   // A call that was accepted since the start had the same number of digits, so the unit was right then.
   if (!everAccepted && (refusedUnits !== undefined || (unit !== 'counter' && unit !== 'ns'))) {
     const sure = isRow && asksForLonger(record) ? 'likely' : 'possible';

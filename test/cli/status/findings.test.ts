@@ -40,6 +40,13 @@ const unusual: readonly (readonly [
     { exchanges: [{ exchange: 'kraken', downForMs: 180_000 }] },
   ],
   [
+    'calls that do not say how they ended',
+    0,
+    /the last 20 calls of MASTER did not say how they ended/,
+    /`outcome`/,
+    { accounts: [accountOf('MASTER', { silentInARow: 20 }), accountOf('OTHER', { silentInARow: 19 })] },
+  ],
+  [
     'one program that gets no answer',
     2,
     /only grid-bot \(pid 7\) has got no answer from exchange kraken, for 3 min 0 s/,

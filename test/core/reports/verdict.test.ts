@@ -547,6 +547,63 @@ const CASES: readonly Case[] = [
     saysNot: ['has been raised since'],
   },
 
+  {
+    is: 'three in a row of a sequence that is ahead of the clock',
+    calls: ROW,
+    also: { leadMs: 31_000 },
+    kind: 'ahead-of-clock',
+    sure: 'likely',
+    says: ['31.0 s ahead of the clock', 'Raise nothing', 'Gemini', '30 s', 'WhiteBIT', 'new API key'],
+    saysNot: ['advance --'],
+  },
+  {
+    is: 'the only call that is known, of a sequence that is ahead of the clock',
+    calls: [rejected(1)],
+    also: { leadMs: 31_000 },
+    kind: 'ahead-of-clock',
+    sure: 'possible',
+    saysNot: ['advance --'],
+  },
+  {
+    is: 'one among accepted ones, of a sequence that is ahead of the clock',
+    calls: [ok(1), rejected(2), ok(3)],
+    also: { leadMs: 31_000 },
+    kind: 'foreign-use',
+    sure: 'likely',
+    says: ['compares nonces with its own clock'],
+    saysNot: ['advance'],
+  },
+  {
+    is: 'three in a row with the lead that a crash leaves',
+    calls: ROW,
+    also: { leadMs: 5_500 },
+    kind: 'ahead',
+    sure: 'likely',
+    says: ['advance --account MASTER'],
+  },
+  {
+    is: 'three calls in a row that were refused for their rate',
+    calls: [ok(1), ...[2, 3, 4].map((token) => call(token, { outcome: 'rate-limited' }))],
+    kind: 'none',
+    sure: 'certain',
+    says: ['last 3 calls in a row were refused because of their rate', 'P2B and WhiteBIT'],
+  },
+  {
+    is: 'two calls in a row that were refused for their rate',
+    calls: [ok(1), ...[2, 3].map((token) => call(token, { outcome: 'rate-limited' }))],
+    kind: 'none',
+    sure: 'certain',
+    saysNot: ['because of their rate', 'P2B'],
+  },
+  {
+    is: 'another unit, of a sequence that is ahead of the clock',
+    calls: ROW,
+    also: { unit: 'ms', leadMs: 31_000, everAccepted: false, refusedUnits: { count: 1, unit: 'ns' } },
+    kind: 'unit',
+    sure: 'likely',
+    saysNot: ['advance --'],
+  },
+
   // unit
   {
     is: 'nonces of 13 digits, never one accepted',
