@@ -1,5 +1,6 @@
 import type { ExclusiveOptions, Grant } from '../src/client/api.ts';
 import { Client } from '../src/client/client.ts';
+import { countingSleep } from '../src/clock.ts';
 import { NoncedError } from '../src/errors.ts';
 import { msgpackRpc } from '../src/protocol/msgpack-rpc.ts';
 import type { Outcome } from '../src/terms.ts';
@@ -191,7 +192,7 @@ export class Bot {
       find: () => ({ path: `${RUNTIME_DIR}/nonced.sock`, ownDirectory: undefined }),
       trust: () => {},
       codec: msgpackRpc,
-      clock: process,
+      clock: countingSleep(process),
       random: () => this.#random.fraction(),
       introduction: { name: process.name, pid: 1 + this.#number, session: this.#session() },
       connectTimeoutMs: 5_000,
@@ -220,7 +221,9 @@ export class Bot {
       ...(step.maxHoldMs === undefined ? {} : { maxHoldMs: step.maxHoldMs }),
       outcome: (end) => (end.ok ? 'ok' : outcomeOf(end.error)),
     };
+    const wantedAtMs = this.#host.clock.tellableMs();
     await client.exclusive(options, async (grant) => {
+      this.#host.checker.callBegun(this.#host.clock.tellableMs() - wantedAtMs, step.maxAgeMs);
       await this.#call(grant, grant.nonce, grant.account, step.callMs);
       if (!step.nested) return;
       await client.exclusive({ account: step.account, waitMs: 2_000, outcome: options.outcome }, (inner) =>
@@ -242,7 +245,9 @@ export class Bot {
 
   async #hold(step: Of<'hold'>): Promise<void> {
     const client = await this.#connected();
+    const wantedAtMs = this.#host.clock.tellableMs();
     const grant = await client.acquire(optionsOf(step));
+    this.#host.checker.callBegun(this.#host.clock.tellableMs() - wantedAtMs, step.maxAgeMs);
     let outcome: Outcome = 'ok';
     try {
       let unused: bigint | undefined = grant.nonce;
@@ -373,5 +378,5 @@ function wishOf({ account, priority, ttlMs, waitMs, count, cost }: Wish): object
 }
 
 function optionsOf(wish: Wish): object {
-  return wishOf(wish);
+  return { ...wishOf(wish), ...(wish.maxAgeMs === undefined ? {} : { maxAgeMs: wish.maxAgeMs }) };
 }

@@ -328,6 +328,12 @@ export const BUGS: readonly Bug[] = [
     to: 'return false ?',
   },
   {
+    name: 'an age does not count that the machine was paused',
+    file: 'client/calls/age.js',
+    from: 'return Math.max(ageMs, this.#clock.wallMs() - this.#sinceWallMs);',
+    to: 'return ageMs;',
+  },
+  {
     name: 'a clock that is years ahead is believed after a reboot',
     file: 'core/nonces/sequence-clock.js',
     from: 'export const PLAUSIBLE_GAP_MS = 27 * DAY_MS;',

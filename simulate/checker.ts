@@ -66,6 +66,8 @@ const RELEASED_MS = Date.UTC(2026, 10, 1);
 /** In another boot, a wall clock this far past every time that was believed is not believed. */
 const ABSURD_MS = 27 * 86_400_000;
 const PREEMPT_MS = 3_000;
+/** The wall clock is read in whole milliseconds. */
+const ROUNDED_MS = 1;
 const NS_PER_MS = 1_000_000n;
 /** Stands for the sequence of an account that moves from one to another. */
 const MOVING = 'moving';
@@ -580,6 +582,16 @@ export class Checker implements WireTap {
   callBegins(bot: string, token: bigint): void {
     if (this.#expired.has(token)) {
       this.#objection ??= new Violation('client', `${bot} begins a call under ${token}, which has run out`);
+    }
+  }
+
+  /** Judges that a call begins within the age that its bot has set for the decision to make it. */
+  callBegun(ageMs: number, maxAgeMs = Number.POSITIVE_INFINITY): void {
+    if (ageMs > maxAgeMs + ROUNDED_MS) {
+      this.#objection ??= new Violation(
+        'client',
+        `a call begins ${ageMs} ms after it was wanted, of at most ${maxAgeMs}`,
+      );
     }
   }
 

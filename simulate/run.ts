@@ -177,6 +177,11 @@ function take(step: Step, host: Host, exchange: Exchange, bots: readonly Bot[], 
       host.clock.step(step.ms);
       host.checker.wallStepped();
       break;
+    case 'pause-machine':
+      host.strike('machine paused');
+      host.clock.pause(step.ms);
+      host.checker.wallStepped();
+      break;
     case 'suspend':
       host.strike('suspend');
       host.clock.suspend(step.ms);

@@ -15,6 +15,8 @@ export interface Wish {
   readonly waitMs: number;
   readonly count: number;
   readonly cost: number;
+  /** How old the decision may be when its call begins. */
+  readonly maxAgeMs?: number;
   /** How long the exchange takes. */
   readonly callMs: number;
 }
@@ -67,6 +69,7 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'replace-state'; readonly by: Replacement }
   | { readonly kind: 'wall-step'; readonly ms: number }
   | { readonly kind: 'suspend'; readonly ms: number }
+  | { readonly kind: 'pause-machine'; readonly ms: number }
   | { readonly kind: 'break' }
   | { readonly kind: 'foreign-use'; readonly account: string }
   | { readonly kind: 'exchange-down'; readonly ms: number }
@@ -402,6 +405,18 @@ export function scenarioOf(seed: number): Scenario {
       add(starts.pick(STATE_FAULTS)(starts, context), starts.below(lengthMs));
     for (let left = 3; left > 0; left--)
       add({ atMs: 0, kind: 'nonce', ...wish(starts, context) }, lengthMs + REPAIRED_BY_MS);
+  }
+  // And so has this: bots that want no old call, on a machine that sleeps.
+  const ages = new Random(seed, 7);
+  if (ages.chance(0.15)) {
+    for (const [at, step] of steps.entries()) {
+      const mayBeOld = step.kind !== 'exclusive' && step.kind !== 'hold' && step.kind !== 'rush';
+      if (!mayBeOld) steps[at] = { ...step, maxAgeMs: ages.pick([200, 1_000, 5_000, 20_000]) };
+    }
+    for (let left = ages.between(1, 4); left > 0; left--) {
+      const kind = ages.pick(['suspend', 'pause-machine'] as const);
+      add({ atMs: 0, kind, ms: ages.pick([1_500, 30_000, 600_000]) }, ages.below(lengthMs));
+    }
   }
   if (starts.chance(0.1)) {
     add(starts.pick(FIRST_START_FAULTS)(starts, context), BEGINS_MS + starts.pick([0, 1, 2, 10, 40, 90]));

@@ -120,6 +120,9 @@ export class MachineClock {
   readonly #world: World;
   #wallMs = Date.UTC(2026, 10, 1);
   #offMs = 0;
+  /** How much time has passed while it slept or was paused. */
+  #missedMs = 0;
+  #setBackMs = 0;
   #monotonicMs = 1_000_000;
   #uptimeMs = 1_000_000;
   #boot = 0;
@@ -153,12 +156,25 @@ export class MachineClock {
   step(ms: number): void {
     this.#wallMs += ms;
     this.#offMs += ms;
+    this.#setBackMs += Math.max(0, -ms);
+  }
+
+  /** The time as it passes outside the machine, less what its wall clock was set back by. A program can tell as much. */
+  tellableMs(): number {
+    return this.#missedMs - this.#setBackMs + this.#world.nowMs;
   }
 
   /** Lets the machine sleep: the monotonic clock stands still. */
   suspend(ms: number): void {
+    this.#missedMs += ms;
     this.#wallMs += ms;
     this.#uptimeMs += ms;
+  }
+
+  /** Pauses the machine, which is a virtual one: all its clocks stand still, and afterwards its wall clock is set. */
+  pause(ms: number): void {
+    this.#missedMs += ms;
+    this.#wallMs += ms;
   }
 
   /** Boots again, `downMs` later, with the wall clock where the hardware says it is. */

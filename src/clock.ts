@@ -34,3 +34,35 @@ export function systemClock(): Clock {
     },
   };
 }
+
+/** The wall clock and the monotonic one may drift this far apart before the time since boot is read, which is slow. */
+const DRIFT_MS = 1_000;
+
+/**
+ * Returns a clock whose monotonic time also counts the time that the machine has slept, to a second. What a program asked
+ * for or was granted before a suspend is as old as that afterwards. Timers do not count it: they fire later, so the time
+ * must be asked for when it matters.
+ */
+export function countingSleep(clock: Clock): Clock {
+  const awakeAtMs = clock.uptimeMs() - clock.monotonicMs();
+  let sleptMs = 0;
+  let checkedWallMs = clock.wallMs();
+  let checkedMs = clock.monotonicMs();
+  return {
+    wallMs: () => clock.wallMs(),
+    monotonicMs() {
+      const nowMs = clock.monotonicMs();
+      // A suspend moves the wall clock ahead of the monotonic one.
+      const wallMs = clock.wallMs();
+      if (Math.abs(wallMs - checkedWallMs - (nowMs - checkedMs)) > DRIFT_MS) {
+        checkedWallMs = wallMs;
+        checkedMs = nowMs;
+        // Never less than before: this clock does not go back either.
+        sleptMs = Math.max(sleptMs, clock.uptimeMs() - nowMs - awakeAtMs);
+      }
+      return nowMs + sleptMs;
+    },
+    uptimeMs: () => clock.uptimeMs(),
+    after: (delayMs, fire) => clock.after(delayMs, fire),
+  };
+}

@@ -206,6 +206,32 @@ def _bad_request(message: str) -> NoncedError:
     return NoncedError('BAD_REQUEST', message)
 
 
+# --- Time.
+
+# Seconds since boot, without steps. Unlike time.monotonic() it also counts what the machine has slept: what was asked for
+# or granted before a suspend is as old as that afterwards. macOS has no such clock.
+_CLOCK = getattr(time, 'CLOCK_BOOTTIME', None)
+
+
+def _now() -> float:
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+class _Age:
+    """How old a request is. The time since boot counts, and the wall clock if that says more: while a virtual machine is
+    paused, all its clocks stand still, and afterwards its wall clock is set."""
+
+    __slots__ = ('_since', '_since_wall')
+
+    def __init__(self) -> None:
+        self._since = _now()
+        self._since_wall = time.time()
+
+    def is_over(self, max_age_ms: Optional[float]) -> bool:
+        age_s = max(_now() - self._since, time.time() - self._since_wall)
+        return max_age_ms is not None and age_s * 1000 > max_age_ms
+
+
 # --- Where the daemon is. Every client searches the same places in the same order, or two could find two daemons.
 
 
@@ -646,7 +672,7 @@ class _Lease:
 
     def time_left_s(self) -> float:
         """Returns how long a call may still begin under it."""
-        return self.ends_at - self._margin_s - time.monotonic()
+        return self.ends_at - self._margin_s - _now()
 
     def ended(self) -> Optional[NoncedError]:
         """Returns why the lease cannot be used any more, or None."""
@@ -755,7 +781,7 @@ class _Use:
         if self.holder() is not None:
             self._gone_at = None
             return False
-        now = time.monotonic()
+        now = _now()
         if self._gone_at is None:
             self._gone_at = now
         return now - self._gone_at >= self.grace_s
@@ -843,7 +869,7 @@ class _Connection:
         def locked() -> None:
             raise _waited_too_long()
 
-        self._guarded(max(0.0, give_up_at - time.monotonic()), wait, locked)
+        self._guarded(max(0.0, give_up_at - _now()), wait, locked)
         if request.error is not None:
             raise request.error
         return request.result
@@ -875,7 +901,7 @@ class _Connection:
     def _wait_for(self, request: _Request, give_up_at: float) -> None:
         outage_at: Optional[float] = None
         while not request.done:
-            now = time.monotonic()
+            now = _now()
             if self.client._ended is not None:
                 raise self.client._ended
             if self.spent:
@@ -922,7 +948,7 @@ class _Connection:
             return True
         try:
             self._look()
-            now = time.monotonic()
+            now = _now()
             lease = self.lease
             if self.owed is not None:
                 if self.owed.done or now >= self._owed_until:
@@ -1007,10 +1033,10 @@ class _Connection:
             lease.must_last()
             request = self.request('next', lambda _now: params, lambda result, _request: _read_drawn(result), lease)
             try:
-                drawn = self.ask(request, min(give_up_at, time.monotonic() + lease.time_left_s()))
+                drawn = self.ask(request, min(give_up_at, _now() + lease.time_left_s()))
             except NoncedError as error:
                 wait_s = (error.retry_after_ms or 0.0) / 1000
-                left_s = min(lease.time_left_s(), give_up_at - time.monotonic())
+                left_s = min(lease.time_left_s(), give_up_at - _now())
                 if error.code != 'PACED' or error.retry_after_ms is None or wait_s >= left_s:
                     raise
                 time.sleep(wait_s)
@@ -1020,7 +1046,8 @@ class _Connection:
 
     def acquire(self, options: Dict[str, Any]) -> _Granted:
         """Returns a lease with time left and a nonce under it. If it raises, nothing stays held."""
-        started_at = time.monotonic()
+        age = _Age()
+        started_at = _now()
         max_age_s = None if options['max_age_ms'] is None else options['max_age_ms'] / 1000
         wait_until = started_at + _patience_s(options)
         # A grant after max_age_ms would be given back, so there is no point in waiting for it.
@@ -1052,7 +1079,7 @@ class _Connection:
             token = _integer(fields.get('token'))
             ttl_s = _duration(fields.get('ttlMs')) / 1000
             waited_ms = _duration(fields.get('waitedMs'))
-            now = time.monotonic()
+            now = _now()
             # The lease began when the wait was over, counted from when the request was sent. That is never later than
             # for the daemon, however late this process reads the answer.
             begun_at = min((request.sent_at or now) + waited_ms / 1000, now)
@@ -1071,9 +1098,9 @@ class _Connection:
                     if error.code != 'LEASE_LOST':
                         self.release(lease, 'unused', False)
                         raise
-                waited_ms = (time.monotonic() - started_at) * 1000
-            now = time.monotonic()
-            too_old = max_age_s is not None and now > started_at + max_age_s
+                waited_ms = (_now() - started_at) * 1000
+            now = _now()
+            too_old = age.is_over(options['max_age_ms'])
             if nonce is not None and not too_old and lease.ended() is None:
                 return _Granted(lease, nonce, waited_ms)
             self.release(lease, 'unused', False)
@@ -1108,7 +1135,7 @@ class _Connection:
             request = self._owe(lease, outcome, used_own_clock)
             lease.state = 'released'
             try:
-                return bool(self.ask(request, time.monotonic() + _RELEASE_WAIT_S))
+                return bool(self.ask(request, _now() + _RELEASE_WAIT_S))
             except NoncedError:
                 return False
             finally:
@@ -1172,7 +1199,7 @@ class _Connection:
         client = self.client
         if self.spent:
             return
-        self._tried_at = time.monotonic()
+        self._tried_at = _now()
         try:
             place = client._place_to_use()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -1183,7 +1210,7 @@ class _Connection:
             self._buffer.clear()
             self._scanned = 0
             self._draining = False
-            self._hello = (next(self._ids), time.monotonic())
+            self._hello = (next(self._ids), _now())
             hello = _given(name=client._name, pid=self.process.pid, session=self._session)
             self.state = _GREETING
             sock.sendall(_line(id=self._hello[0], method='hello', params=hello), _SEND_FLAGS)
@@ -1201,7 +1228,7 @@ class _Connection:
 
     def _break(self, trouble: Optional[BaseException]) -> None:
         if self.state == _UP:
-            self._tried_at = time.monotonic()
+            self._tried_at = _now()
         self.close()
         if trouble is not None:
             self._trouble = trouble
@@ -1212,7 +1239,7 @@ class _Connection:
             )
         for request in self._pending.values():
             request.sent_at = None
-        now = time.monotonic()
+        now = _now()
         if self._failures == 0:
             self._eager_until = now + 1.0
         self._failures += 1
@@ -1232,7 +1259,7 @@ class _Connection:
             self._away_at = self._tried_at
             return False
         # Not later than the daemon: the next attempt may be that long away.
-        return time.monotonic() + _LONGEST_REST_S >= self._away_at + _RETURN_S
+        return _now() + _LONGEST_REST_S >= self._away_at + _RETURN_S
 
     def _send_unsent(self) -> bool:
         """Sends what has not been sent on this connection. Returns False if there was nothing to send."""
@@ -1241,7 +1268,7 @@ class _Connection:
             sock = self._socket
             if request.sent_at is not None or self._draining or sock is None:
                 continue
-            now = time.monotonic()
+            now = _now()
             try:
                 params = _fitted(self._version, self._minor, request.method, request.params(now))
                 line = _line(id=request.id, method=request.method, params=params)
@@ -1453,7 +1480,7 @@ class _Keeper:
     def watch(self, use: _Use) -> None:
         self._uses[id(use)] = use
         # Checked after the entry was made: a thread that is about to end sees the entry, or we see that it has ended.
-        if time.monotonic() - self._seen_at < _KEEPER_STALLED_S:
+        if _now() - self._seen_at < _KEEPER_STALLED_S:
             return
         try:
             threading.Thread(target=self._run, name='nonced-keeper', daemon=True).start()
@@ -1493,7 +1520,7 @@ class _Keeper:
         number = self._number = next(self._numbers)
         idle = 0
         while number == self._number:
-            self._seen_at = time.monotonic()
+            self._seen_at = _now()
             time.sleep(self._tick_s())
             idle = 0 if self._tend() else idle + 1
             if idle >= _KEEPER_IDLE_TICKS:
@@ -1617,7 +1644,7 @@ class _Scope:
                 if self._inner is None or self._inner() is None:
                     self._inner = holder
                     return True
-            left_s = give_up_at - time.monotonic()
+            left_s = give_up_at - _now()
             if left_s <= 0:
                 return False
             time.sleep(min(_NESTED_TICK_S, left_s))
@@ -1729,7 +1756,7 @@ class Grant(_Statement):
     def expires_in_ms(self) -> float:
         """Returns the milliseconds until the lease ends, by a clock that never steps. 0 once it is over."""
         held = self._lease.state == 'held'
-        return max(0.0, (self._lease.ends_at - time.monotonic()) * 1000) if held else 0.0
+        return max(0.0, (self._lease.ends_at - _now()) * 1000) if held else 0.0
 
     def next(
         self,
@@ -2096,13 +2123,13 @@ class Client:
     ) -> int:
         """Draws `count` nonces without a lease and returns the first. For programs that order their calls."""
         _checked(account=account, count=count, wait_ms=wait_ms)
-        give_up_at = time.monotonic() + (_DEFAULT_NONCE_WAIT_MS if wait_ms is None else wait_ms) / 1000
+        give_up_at = _now() + (_DEFAULT_NONCE_WAIT_MS if wait_ms is None else wait_ms) / 1000
         params = _given(account=account, count=count)
         return self._ask('nonce', params, _read_drawn, give_up_at).nonce
 
     def status(self) -> Dict[str, Any]:
         """Returns what `nonced status --json` prints: leases and waiting requests. Nonces are ints."""
-        status = self._ask('status', {}, _read_status, time.monotonic() + self._connect_timeout_s)
+        status = self._ask('status', {}, _read_status, _now() + self._connect_timeout_s)
         self._policy = status['exclusive']
         return status
 
@@ -2203,7 +2230,7 @@ class Client:
         try:
             lease, nonce, waited_ms = use.connection.acquire(options)
             if options['max_hold_ms'] is not None:
-                lease.renew_until = time.monotonic() + options['max_hold_ms'] / 1000
+                lease.renew_until = _now() + options['max_hold_ms'] / 1000
                 lease.plan_renewal()
             count = 1 if options['count'] is None else options['count']
             return Grant(self, lease, nonce or 0, count, lease.account, waited_ms, shared=False)
@@ -2236,7 +2263,8 @@ class Client:
 
     def _within(self, options: Dict[str, Any], holder: 'weakref.ref[Any]', outer: _Scope) -> _Hold:
         """Begins a block inside another one, under the same lease if the account has the same lane."""
-        started_at = time.monotonic()
+        age = _Age()
+        started_at = _now()
         patience_s = _patience_s(options)
         lease = outer.lease
         # The account is found as it would be outside, not inherited from the outer block.
@@ -2266,8 +2294,8 @@ class Client:
                 unit=options['unit'],
                 give_up_at=give_up_at,
             )
-            waited_ms = (time.monotonic() - started_at) * 1000
-            if options['max_age_ms'] is not None and waited_ms > options['max_age_ms']:
+            waited_ms = (_now() - started_at) * 1000
+            if age.is_over(options['max_age_ms']):
                 raise _waited_too_long()
             count = 1 if options['count'] is None else options['count']
             grant = Grant(self, lease, nonce, count, account, waited_ms, shared=True)

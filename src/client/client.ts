@@ -11,6 +11,7 @@ import type {
   NonceOptions,
   Status,
 } from './api.ts';
+import { Age } from './calls/age.ts';
 import { badRequest, checkOptions, isOutcome } from './calls/options.ts';
 import { type Bounds, cancelled, PlainRequest, waitedTooLong } from './calls/request.ts';
 import { readNonce, readStatus } from './connection/answers.ts';
@@ -138,6 +139,7 @@ export class Client implements Nonced {
   /** Inside another exclusive: under its lease if the account's lane is the same. */
   async #within<T>(outer: Scope, options: ExclusiveOptions, fn: Work<T>): Promise<T> {
     const session = this.#session;
+    const age = new Age(session.clock);
     const startedAtMs = session.clock.monotonicMs();
     const bounds = { giveUpAtMs: startedAtMs + patienceMs(options), signal: options.signal };
     const { lease } = outer;
@@ -172,13 +174,13 @@ export class Client implements Nonced {
     } catch (error) {
       leave();
       if (error !== OUTER_ENDED) throw error;
-      return this.#begin(sooner(options, session.clock.monotonicMs() - startedAtMs), fn);
+      return this.#begin(sooner(options, age.ms), fn);
     }
     const nowMs = session.clock.monotonicMs();
     const scope = new Scope(this, lease, living(currentScope()), 'shared lease');
     const terms = { nonce, account, count: count ?? 1, waitedMs: nowMs - startedAtMs };
     const grant = new NestedGrant(session, lease, terms, scope);
-    const obstacle = nowMs > startedAtMs + maxAgeMs ? waitedTooLong() : obstacleTo(lease, options.signal);
+    const obstacle = age.isOver(maxAgeMs) ? waitedTooLong() : obstacleTo(lease, options.signal);
     if (obstacle !== undefined) {
       grant.end('unused');
       leave();

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { systemClock } from '../clock.ts';
+import { countingSleep, systemClock } from '../clock.ts';
 import { msgpackRpc } from '../protocol/msgpack-rpc.ts';
 import type { ConnectOptions, Nonced } from './api.ts';
 
@@ -42,7 +42,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Nonced> {
     find: () => findSocket(options.socket, around),
     trust: (place) => checkOwner(place, around),
     codec: msgpackRpc,
-    clock: systemClock(),
+    clock: countingSleep(systemClock()),
     random: Math.random,
     introduction: { name: options.name ?? programName(), pid: process.pid, session: randomBytes(16).toString('hex') },
     connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,

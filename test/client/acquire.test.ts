@@ -2,7 +2,7 @@ import { getEventListeners, once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { settle } from '../fixtures/virtual-clock.ts';
+import { settle, type VirtualClock } from '../fixtures/virtual-clock.ts';
 import { FakeDaemon, outcomeOf, watch } from './fake-daemon.ts';
 
 async function connected() {
@@ -160,6 +160,54 @@ test('a grant older than maxAgeMs is given back and rejected with WAIT_TIMEOUT',
   asked.grant({ token: 9n, waitedMs: 2_001 });
   expect(await acquired()).toMatchObject({ code: 'WAIT_TIMEOUT' });
   expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'unused' });
+});
+
+test.each([
+  ['slept', (clock: VirtualClock) => clock.suspend(2_001)],
+  ['was paused by its hypervisor, and its wall clock was set then', (clock: VirtualClock) => clock.stepWall(2_001)],
+])('a grant is older than maxAgeMs if the machine %s meanwhile', async (_what, pass) => {
+  const { daemon, client, clock } = await connected();
+  const acquired = watch(client.acquire({ maxAgeMs: 2_000 }));
+  const asked = await daemon.hear('acquire');
+  pass(clock);
+  asked.grant({ token: 9n, waitedMs: 0 });
+  expect(await acquired()).toMatchObject({ code: 'WAIT_TIMEOUT' });
+  expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'unused' });
+});
+
+test('a lease is over for its holder when the machine has slept past its end, before any timer fires', async () => {
+  const { daemon, client, clock } = await connected();
+  const acquired = client.acquire();
+  (await daemon.hear('acquire')).grant({ token: 9n, ttlMs: 4_000 });
+  const grant = await acquired;
+  clock.suspend(3_000);
+  expect(grant.signal.aborted).toBe(false);
+  expect(grant.expiresInMs()).toBe(1_000);
+  clock.suspend(3_600_000);
+  expect(grant.signal.aborted).toBe(true);
+  expect(grant.expiresInMs()).toBe(0);
+});
+
+test('after a sleep a deadline is kept in time, although an older timer was armed for long', async () => {
+  const { daemon, client, clock } = await connected();
+  watch(client.acquire({ waitMs: 30_000 }));
+  await daemon.hear('acquire');
+  clock.suspend(3_600_000);
+  const acquired = watch(client.acquire({ maxAgeMs: 2_000 }));
+  await clock.advanceSettled(2_000);
+  expect(await acquired()).toMatchObject({ code: 'WAIT_TIMEOUT' });
+});
+
+test('a step of the wall clock ends neither a wait nor a lease', async () => {
+  const { daemon, client, clock } = await connected();
+  const acquired = client.acquire();
+  const asked = await daemon.hear('acquire');
+  clock.stepWall(7_200_000);
+  asked.grant({ token: 9n, ttlMs: 4_000 });
+  const grant = await acquired;
+  clock.stepWall(-3_600_000);
+  expect(grant.signal.aborted).toBe(false);
+  expect(grant.expiresInMs()).toBe(4_000);
 });
 
 test('no call waits longer than maxAgeMs for a grant that would be refused', async () => {

@@ -1,6 +1,7 @@
 import { Client } from '../../src/client/client.ts';
 import type { Transport, TransportEvents } from '../../src/client/connection/connection.ts';
 import type { SessionPorts } from '../../src/client/leases/session.ts';
+import { countingSleep } from '../../src/clock.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { MessageScanner } from '../../src/protocol/message-scanner.ts';
 import { MINOR } from '../../src/protocol/minor.ts';
@@ -126,7 +127,7 @@ export class FakeDaemon {
       find: () => ({ path: SOCKET, ownDirectory: undefined }),
       trust: () => {},
       codec: msgpackRpc,
-      clock: this.clock,
+      clock: countingSleep(this.clock),
       random: () => 1,
       introduction: { name: 'test', pid: 7, session: 'f'.repeat(32) },
       connectTimeoutMs: 5_000,

@@ -133,6 +133,17 @@ test('a nested call that is refused, cancelled or too late lets the others in', 
   ]);
 });
 
+test('maxAgeMs counts what the machine has slept', async () => {
+  const { daemon, client, clock, outer } = await connected();
+  const call = await outer(() =>
+    client.exclusive({ account: 'A', ttlMs: 600_000, maxAgeMs: 3_000 }, () => expect.unreachable()),
+  );
+  const next = await daemon.hear('next');
+  clock.suspend(3_001);
+  next.answer({ nonce: 2n, count: 1 });
+  expect(await call()).toMatchObject({ code: 'WAIT_TIMEOUT' });
+});
+
 test('maxAgeMs counts the wait for the call before it too', async () => {
   const { daemon, client, clock, outer } = await connected();
   const call = await outer(() => client.exclusive({ account: 'A', maxAgeMs: 500 }, () => expect.unreachable()));

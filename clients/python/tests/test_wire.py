@@ -178,6 +178,28 @@ class WireTest(unittest.TestCase):
         self.assertTrue(closed.wait(WITHIN_S))
         self.assertEqual(client.acquire().token, 8)
 
+    def test_max_age_counts_what_the_machine_has_slept_or_was_paused(self):
+        now, wall = nonced._now, time.time
+        for clocks in [{'_now': 3.0, 'time': 3.0}, {'_now': 0.0, 'time': 3.0}]:
+            released = threading.Event()
+            moved = dict.fromkeys(clocks, 0.0)
+
+            def serve(peer, _number, clocks=clocks, moved=moved, released=released):
+                peer.greet()
+                request = peer.expect('acquire')
+                moved.update(clocks)
+                peer.grant(request, token=7, ttl_ms=60_000)
+                if peer.expect('release')['params'] == {'token': '7', 'outcome': 'unused'}:
+                    released.set()
+
+            with mock.patch.object(nonced, '_now', lambda moved=moved: now() + moved['_now']), mock.patch.object(
+                nonced.time, 'time', lambda moved=moved: wall() + moved['time']
+            ):
+                with self.assertRaises(nonced.NoncedError) as error:
+                    self.client(serve).acquire(max_age_ms=2_000)
+            self.assertEqual((error.exception.code, error.exception.sent), ('WAIT_TIMEOUT', False))
+            self.assertTrue(released.wait(WITHIN_S), clocks)
+
     def test_a_grant_that_was_read_late_is_given_back_and_asked_for_again(self):
         outcomes = []
 
@@ -461,7 +483,7 @@ class WireTest(unittest.TestCase):
 
         def fails_at(now, trouble):
             connection._tried_at = now
-            with mock.patch.object(nonced.time, 'monotonic', lambda: now):
+            with mock.patch.object(nonced, '_now', lambda: now):
                 return connection._no_way_back(trouble)
 
         away, full = ConnectionRefusedError(errno.ECONNREFUSED, ''), OSError(errno.EMFILE, '')

@@ -2,6 +2,7 @@ import { NoncedError } from '../../errors.ts';
 import type { GrantResult, HeldLease } from '../../protocol/messages.ts';
 import { DEFAULT_ACCOUNT, DEFAULT_PRIORITY, DEFAULT_WAIT_MS } from '../../terms.ts';
 import type { AcquireOptions } from '../api.ts';
+import { Age } from '../calls/age.ts';
 import { type Bounds, Request, type WaitEnd, waitedTooLong } from '../calls/request.ts';
 import { readGrant } from '../connection/answers.ts';
 import type { GrantTerms } from './grant.ts';
@@ -43,6 +44,7 @@ class Acquire extends Request<Granted> {
   readonly #ttlMs: number | undefined;
   readonly #session: Session;
   readonly #startedAtMs: number;
+  readonly #age: Age;
   readonly #waitUntilMs: number;
   #asked = 0;
   /** Granted by an answer that got lost. A nonce is being drawn under it. */
@@ -53,6 +55,7 @@ class Acquire extends Request<Granted> {
     this.#session = session;
     this.#options = options;
     this.#ttlMs = ttlMs;
+    this.#age = new Age(session.clock);
     this.#startedAtMs = session.clock.monotonicMs();
     this.#waitUntilMs = this.#startedAtMs + patienceMs(options);
   }
@@ -90,7 +93,7 @@ class Acquire extends Request<Granted> {
     const endsAtMs = this.#endOf(granted, nowMs);
     if (!this.#isOfUse(ttlMs, endsAtMs, nowMs)) {
       this.#session.giveBack(token, 'unused', endsAtMs);
-      if (this.#isTooOld(nowMs)) this.fail(waitedTooLong());
+      if (this.#isTooOld()) this.fail(waitedTooLong());
       else this.#askAgain(nowMs);
       return true;
     }
@@ -127,7 +130,7 @@ class Acquire extends Request<Granted> {
     if (this.#adopted !== lease) return;
     this.#adopted = undefined;
     const nowMs = this.#session.clock.monotonicMs();
-    const isTooOld = this.#isTooOld(nowMs);
+    const isTooOld = this.#isTooOld();
     if (!isTooOld && lease.hasTime()) {
       const { account } = lease;
       this.succeed({ lease, nonce, count: this.#options.count ?? 1, account, waitedMs: nowMs - this.#startedAtMs });
@@ -155,12 +158,12 @@ class Acquire extends Request<Granted> {
   }
 
   #isOfUse(ttlMs: number, endsAtMs: number, nowMs: number): boolean {
-    return this.wanted && endsAtMs - marginMs(ttlMs) > nowMs && !this.#isTooOld(nowMs);
+    return this.wanted && endsAtMs - marginMs(ttlMs) > nowMs && !this.#isTooOld();
   }
 
-  #isTooOld(nowMs: number): boolean {
+  #isTooOld(): boolean {
     const { maxAgeMs } = this.#options;
-    return maxAgeMs !== undefined && nowMs > this.#startedAtMs + maxAgeMs;
+    return maxAgeMs !== undefined && this.#age.isOver(maxAgeMs);
   }
 
   #askAgain(nowMs: number): void {

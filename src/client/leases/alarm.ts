@@ -15,12 +15,14 @@ export class Alarm {
     this.#fire = fire;
   }
 
-  /** Fires at `atMs` on the monotonic clock, or sooner. */
+  /** Fires at `atMs` on the session's clock, or sooner. */
   wakeBy(atMs: number): void {
-    if (atMs >= this.#atMs) return;
+    const nowMs = this.#clock.monotonicMs();
+    // A timer that is overdue was armed before the machine slept, and would fire that much too late.
+    if (atMs >= this.#atMs && nowMs < this.#atMs) return;
     this.#timer?.cancel();
-    this.#atMs = atMs;
-    this.#timer = this.#clock.after(atMs - this.#clock.monotonicMs(), () => {
+    this.#atMs = Math.min(atMs, this.#atMs);
+    this.#timer = this.#clock.after(this.#atMs - nowMs, () => {
       this.stop();
       this.#fire();
     });
