@@ -70,7 +70,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     });
   } catch (error) {
     failed(error);
-    return;
+    // What was already opened may wait for an hour, and the process with it.
+    end(undefined);
   }
   const daemon = started;
   log.info(`nonced ${VERSION} is ready: socket ${daemon.socket}, state ${found.stateDir}; ${daemon.terms()}`);
