@@ -666,6 +666,8 @@ class _Lease:
         self.state = 'held'  # then 'lost' or 'released'
         self.renew_until: Optional[float] = None
         self.renew_at = float('inf')
+        # How many renewals were sent and did not take effect here. The daemon may keep the lease for longer then.
+        self.pending_renewals = 0
         self._margin_s = _margin_s(ttl_s)
         self._why = ''
         self._over = False
@@ -700,12 +702,14 @@ class _Lease:
         if self.state == 'held':
             self.state, self._why = 'lost', why
 
-    def extend(self, ends_at: float, ttl_s: float) -> None:
-        if self._over:
-            return
+    def extend(self, ends_at: float, ttl_s: float) -> bool:
+        """Moves the end. Returns False if that comes too late."""
+        if self._over or self.state != 'held':
+            return False
         self.ends_at = ends_at
         self._margin_s = _margin_s(ttl_s)
         self.plan_renewal()
+        return True
 
     def plan_renewal(self) -> None:
         wanted = self.renew_until is not None and self.renew_until > self.ends_at
@@ -956,6 +960,10 @@ class _Connection:
             elif lease is None:
                 return True
             elif lease.state != 'held' or now >= lease.ends_at:
+                if lease.state == 'held' and lease.pending_renewals > 0:
+                    # A stalled daemon may read them late, and the lane would stay closed for nobody.
+                    lease.lose('the lease ended before its renewal was answered; a call that was sent may have arrived')
+                    self._notify('release', {'token': str(lease.token), 'outcome': 'unknown'})
                 return False
             if self.state == _DOWN and now >= self._try_at:
                 self._connect()
@@ -996,7 +1004,12 @@ class _Connection:
     # Requests
 
     def renewal(self, lease: _Lease, ttl_ms: Optional[float]) -> _Request:
+        sent = False
+
         def params(now: float) -> Dict[str, Any]:
+            nonlocal sent
+            lease.pending_renewals += not sent
+            sent = True
             if ttl_ms is not None and ttl_ms > 0:
                 # If it shortens the lease, that may happen before the answer arrives.
                 lease.ends_at = min(lease.ends_at, now + ttl_ms / 1000)
@@ -1005,7 +1018,8 @@ class _Connection:
         def read(result: Any, request: _Request) -> float:
             renewed_s = _duration(_fields(result).get('ttlMs')) / 1000
             # Counted from when it was sent: the daemon cannot have processed it earlier.
-            lease.extend((request.sent_at or 0.0) + renewed_s, renewed_s)
+            if lease.extend((request.sent_at or 0.0) + renewed_s, renewed_s):
+                lease.pending_renewals -= 1
             return renewed_s * 1000
 
         return self.request('renew', params, read, lease)

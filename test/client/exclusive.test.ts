@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Client } from '../../src/client/client.ts';
 import { settle } from '../fixtures/virtual-clock.ts';
 import { deferred } from './deferred.ts';
@@ -196,6 +196,47 @@ test('a lease is renewed half-way, up to maxHoldMs and no further', async () => 
   expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
   await clock.advanceSettled(10_000);
   expect(daemon.heard).toEqual([]);
+});
+
+describe('a lease that ends while a renewal is under way', () => {
+  test('is given back after it, so that its lane is not closed for nobody when a stalled daemon reads it', async () => {
+    const daemon = new FakeDaemon();
+    const client = await daemon.connect();
+    const { call } = await running(daemon, client, { maxHoldMs: 60_000 }, { ttlMs: 20_000 });
+    await daemon.clock.advanceSettled(10_000);
+    const renew = await daemon.hear('renew');
+    await daemon.clock.advanceSettled(9_999);
+    expect(await call()).toMatchObject({ code: 'LEASE_LOST' });
+    // Until the end an aborted call winds down under it.
+    expect(daemon.methods()).toEqual([]);
+    await daemon.clock.advanceSettled(1);
+    expect((await daemon.hear('release')).params).toEqual({ token: 9n });
+    renew.answer({ ttlMs: 20_000 });
+    await daemon.clock.advanceSettled(60_000);
+    expect(daemon.methods()).toEqual([]);
+  });
+
+  test('is given back also if the answer is read while it ends', async () => {
+    const daemon = new FakeDaemon();
+    const client = await daemon.connect();
+    await running(daemon, client, { maxHoldMs: 60_000 }, { ttlMs: 20_000 });
+    await daemon.clock.advanceSettled(10_000);
+    const renew = await daemon.hear('renew');
+    await daemon.clock.advanceSettled(9_500);
+    renew.answer({ ttlMs: 20_000 });
+    await daemon.clock.advanceSettled(500);
+    expect(daemon.methods()).toEqual(['release']);
+  });
+
+  test('is not given back if its renewals were answered in time: the daemon ends it as expired', async () => {
+    const daemon = new FakeDaemon();
+    const client = await daemon.connect();
+    await running(daemon, client, { maxHoldMs: 25_000 }, { ttlMs: 20_000 });
+    await daemon.clock.advanceSettled(10_000);
+    (await daemon.hear('renew')).answer({ ttlMs: 15_000 });
+    await daemon.clock.advanceSettled(60_000);
+    expect(daemon.methods()).toEqual([]);
+  });
 });
 
 test('without maxHoldMs nothing is renewed, and renewals end with the function', async () => {

@@ -303,6 +303,26 @@ class WireTest(unittest.TestCase):
                 grant.next()
             self.assertEqual(error.exception.code, 'PACED')
 
+    def test_a_lease_that_ends_while_its_renewal_is_under_way_is_given_back_after_it(self):
+        said = []
+        given_back = threading.Event()
+
+        def serve(peer, _number):
+            peer.greet()
+            peer.grant(peer.expect('acquire'), ttl_ms=300)
+            renew = peer.expect('renew')
+            said.append(peer.expect('release')['params'])
+            # The answer comes too late to take that back.
+            peer.answer(renew, {'ttlMs': 600000})
+            given_back.set()
+            peer.until_closed()
+
+        with self.client(serve).exclusive(max_hold_ms=60_000) as grant:
+            self.assertTrue(given_back.wait(WITHIN_S))
+            eventually('it is lost', lambda: grant.lost)
+            self.assertTrue(grant.lost)
+        self.assertEqual(said, [{'token': '7', 'outcome': 'unknown'}])
+
     def test_a_nested_block_tells_its_own_unit_and_key(self):
         said = []
 

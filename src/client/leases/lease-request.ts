@@ -101,17 +101,21 @@ export function nextNonce(
 
 /** Makes a lease last `ttlMs` from when it is asked; undefined: as long as it was last granted or renewed for. */
 export function renew(session: Session, lease: Lease, ttlMs: number | undefined): Promise<number> {
+  let isSent = false;
   const request = new LeaseRequest(
     'renew',
     session,
     lease,
     (nowMs) => {
+      if (!isSent) lease.renewalSent();
+      isSent = true;
       // Only for what the daemon will accept: a refused renewal changes nothing.
       if (Number.isInteger(ttlMs) && Number(ttlMs) > 0) lease.mayEndAt(nowMs + Number(ttlMs));
       return { token: lease.token, ttlMs };
     },
     (result, sentAtMs) => {
       const granted = readTtlMs(result);
+      if (granted !== undefined) lease.renewalAnswered();
       // From when it was sent, for the daemon cannot have processed it earlier.
       if (granted !== undefined) lease.extend(sentAtMs + granted, granted);
       return granted;

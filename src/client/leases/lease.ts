@@ -57,6 +57,8 @@ export class Lease {
   #endsAtMs: number;
   #marginMs: number;
   #renewal: Renewal | undefined;
+  /** How many renewals were sent and did not take effect here. */
+  #pendingRenewals = 0;
   #renewAtMs = Number.POSITIVE_INFINITY;
 
   /** The alarm is told whenever `due` must be called sooner. */
@@ -128,6 +130,24 @@ export class Lease {
     this.#marginMs = marginMs(ttlMs);
     this.#planRenewal(ttlMs);
     this.#alarm.wakeBy(this.dueAtMs);
+  }
+
+  /**
+   * Whether the daemon may keep it for longer than its holder does: a stalled one may read a renewal late, and this process
+   * its answer.
+   */
+  get mayOutlive(): boolean {
+    return this.#pendingRenewals > 0;
+  }
+
+  /** A renewal goes out for the first time. */
+  renewalSent(): void {
+    this.#pendingRenewals += 1;
+  }
+
+  /** That renewal has been answered. An answer that comes too late changes nothing. */
+  renewalAnswered(): void {
+    if (this.#state.state === 'live') this.#pendingRenewals -= 1;
   }
 
   /** A renewal to `endsAtMs` is on its way. If it shortens the lease, it may have done so before its answer comes. */

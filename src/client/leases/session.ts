@@ -315,7 +315,11 @@ export class Session implements UplinkEvents {
     for (const request of this.#bounded) if (request.giveUpAtMs <= nowMs) request.leave(this.#tooLate(request));
     for (const lease of this.#leases) {
       if (lease.dueAtMs <= nowMs) lease.due(nowMs);
-      if (lease.state === 'lost') this.#leases.delete(lease);
+      if (lease.state !== 'lost') continue;
+      this.#leases.delete(lease);
+      // Or its lane would stay closed, for nobody, for as long as the renewal asked for. Not before the end: until then an
+      // aborted call winds down.
+      if (lease.mayOutlive) this.#notify('release', { token: lease.token });
     }
     for (const { giveUpAtMs } of this.#bounded) this.#alarm.wakeBy(giveUpAtMs);
     for (const { dueAtMs } of this.#leases) this.#alarm.wakeBy(dueAtMs);
