@@ -244,10 +244,10 @@ export const BUGS: readonly Bug[] = [
     to: 'const timer = this.#options.clock.after(this.#retryMs, () => { });',
   },
   {
-    name: 'an account that moves to another sequence gets lower nonces',
+    name: 'a configuration moves an account that has drawn',
     file: 'core/operator/policy-plan.js',
-    from: 'lifts.set(to, had.ceiling > (lifts.get(to) ?? 0n) ? had.ceiling : (lifts.get(to) ?? 0n));',
-    to: '',
+    from: 'misplaced.push(refused(misplacement, policies, sequences.has(other)));',
+    to: 'places.set(account, { sequence: other });',
   },
   {
     name: 'the client counts its lease from when the answer came',

@@ -23,6 +23,8 @@ export interface Ground {
    */
   isDiskAtRest(): boolean;
   termsOf(account: string): AccountTerms;
+  /** Where the configuration in the file puts an account, whether a daemon has read it or not. */
+  sequenceInFile(account: string): string;
   /**
    * Whether anything besides the state shows an earlier daemon: a lock, a temporary file, notes of this boot, an
    * installation.
@@ -227,6 +229,10 @@ export class Checker implements WireTap {
   #isPolicyUnsure = false;
   /** Why no daemon may serve from the state that the last one found. */
   #wrong: string | undefined;
+  /** An account that the configuration which a starting daemon reads would move. */
+  #misplaced: string | undefined;
+  /** From which sequence each account has drawn, unless an operator has moved it since. */
+  readonly #drawsFrom = new Map<string, string>();
   /** The state was gone when a daemon looked for it, and none was brought since. */
   #isLost = false;
   /** The state is older than what was sent. */
@@ -354,6 +360,7 @@ export class Checker implements WireTap {
 
   /** Takes in that a state was deleted. */
   stateLost(): void {
+    this.#drawsFrom.clear();
     this.#isUntouched = false;
   }
 
@@ -421,6 +428,7 @@ export class Checker implements WireTap {
    * with a floor of 0, where they were.
    */
   stateMadeByHand(floor: bigint): void {
+    this.#drawsFrom.clear();
     if (floor > 0n) {
       if (floor > this.#advancedTo) this.#advancedTo = floor;
       this.#isSetBack = false;
@@ -431,8 +439,15 @@ export class Checker implements WireTap {
     if (this.#wallWasStepped) this.#lastToken = 0n;
   }
 
+  /** Takes in that an operator has moved an account, whose next nonce is at least `next`. */
+  accountMoved(account: string, next: bigint): void {
+    this.#drawsFrom.delete(account);
+    if (next > this.#advancedTo) this.#advancedTo = next;
+  }
+
   /** Takes in that an old state of this machine was put back. */
   stateSetBack(): void {
+    this.#drawsFrom.clear();
     this.#isSetBack = true;
     this.clockIsLoose();
   }
@@ -479,6 +494,10 @@ export class Checker implements WireTap {
     } else if (isDamaged || state === 'unreadable') this.#wrong = 'damaged';
     else if (state.isRetired) this.#wrong = 'retired';
     else this.#wrong = state.machine === this.#ground.machine() ? undefined : `of machine ${state.machine}`;
+    this.#misplaced =
+      typeof state === 'string'
+        ? undefined
+        : state.unplaced.find((account) => state.sequenceOf(account) !== this.#ground.sequenceInFile(account));
   }
 
   /** Without any trace of an earlier state, the first one succeeds none. */
@@ -492,7 +511,7 @@ export class Checker implements WireTap {
 
   /** Takes in that a daemon refused to start; `isForGood` unless the cause may pass. */
   daemonRefused(isForGood: boolean): void {
-    if (!isForGood || this.#wrong !== undefined || this.#mayBeUnreadable) return;
+    if (!isForGood || this.#wrong !== undefined || this.#misplaced !== undefined || this.#mayBeUnreadable) return;
     this.#objection ??= new Violation('start', 'a daemon refuses a state that is its own and whole');
   }
 
@@ -503,6 +522,13 @@ export class Checker implements WireTap {
     // Not thrown here, in a promise of the host, where nothing would catch it.
     if (this.#wrong !== undefined || typeof state === 'string') {
       this.#objection ??= new Violation('I9', `a daemon serves although its state was ${this.#wrong ?? state}`);
+      return;
+    }
+    if (this.#misplaced !== undefined) {
+      this.#objection ??= new Violation(
+        'I2',
+        `a daemon serves with a configuration that would move ${this.#misplaced}`,
+      );
       return;
     }
     this.#phase = 'open';
@@ -1064,6 +1090,7 @@ export class Checker implements WireTap {
     const nowMs = this.#ground.nowMs();
     const lastOfConnection = new Map<string, bigint>();
     const named = drawn.map((one) => ({ ...one, sequence: this.#sequenceOf(one) }));
+    for (const { account, sequence } of named) this.#checkPlace(account, sequence);
     const settled = named.filter(({ sequence }) => sequence !== MOVING);
     for (const { connection, sequence, first, last } of settled.toSorted((a, b) => a.place - b.place)) {
       // On one connection nonces leave in the order in which they were drawn.
@@ -1103,6 +1130,19 @@ export class Checker implements WireTap {
         throw new Violation('I3', `nonce ${first} was not drawn from the present clock`);
       }
     }
+  }
+
+  /** I2: nothing moves an account that has drawn but an operator, who may also give it a sequence of its own. */
+  #checkPlace(account: string, sequence: string): void {
+    const before = this.#drawsFrom.get(account);
+    const isCommanded = sequence === MOVING || sequence === `account:${account}`;
+    if (before !== undefined && before !== sequence && !isCommanded) {
+      throw new Violation(
+        'I2',
+        `${account} has drawn from ${before}, draws from ${sequence}, and no operator has moved it`,
+      );
+    }
+    if (sequence !== MOVING) this.#drawsFrom.set(account, sequence);
   }
 
   /**

@@ -3,6 +3,8 @@ export interface ReadState {
   readonly ceilingOf: ReadonlyMap<string, bigint>;
   /** Returns the sequence that an account has durably drawn from. */
   sequenceOf(account: string): string | undefined;
+  /** The accounts that a configuration may not move: they have drawn, and no operator has placed them. */
+  readonly unplaced: readonly string[];
   readonly exclusive: string;
   readonly instance: string;
   /** The machine whose state it is. */
@@ -31,7 +33,11 @@ function parse(bytes: Buffer): ReadState | 'unreadable' {
   }
   const sequences = Object.entries((raw['sequences'] ?? {}) as Record<string, { readonly ceiling: string }>);
   const accounts = new Map(Object.entries((raw['accounts'] ?? {}) as Record<string, string>));
+  const placed = (raw['placed'] as { readonly accounts?: readonly string[] } | undefined)?.accounts ?? [];
   return {
+    unplaced: [...accounts]
+      .filter(([name, from]) => !placed.includes(name) && !from.startsWith('account:'))
+      .map(([name]) => name),
     ceilingOf: new Map(sequences.map(([name, { ceiling }]) => [name, BigInt(ceiling)])),
     sequenceOf: (account) => accounts.get(account) ?? accounts.get('*'),
     exclusive: String(raw['exclusive']),

@@ -14,7 +14,7 @@ import { RUNTIME_DIR, SimulatedMemory } from './memory.ts';
 import { Network } from './network.ts';
 import { Random } from './random.ts';
 import { CONFIGS, type Config, type Effect, type Scenario } from './scenario.ts';
-import { madeByHand } from './state-bytes.ts';
+import { madeByHand, moved } from './state-bytes.ts';
 import { MachineClock, Process, World } from './world.ts';
 
 /** The longest wait between a failed write and the next one, and some slack. */
@@ -84,6 +84,7 @@ export class Host {
           const { exchange = DEFAULT_EXCHANGE, pacing } = this.#inEffect.accounts[account] ?? {};
           return { exchange, pacing };
         },
+        sequenceInFile: (account) => sequenceIn(this.config, account),
       },
       this.history,
     );
@@ -219,7 +220,44 @@ export class Host {
     const isClockWrong = this.clock.wallMs() < RELEASED_MS || this.clock.offMs > ABSURD_MS;
     if (exitCode === EXIT.tempFail && isClockWrong) this.world.after(CLOCK_SET_IN_MS, () => this.setClockRight());
     this.#endByItself(`refused, ${exitCode}`, exitCode === EXIT.config ? undefined : 1_000);
-    if (exitCode === EXIT.config) this.world.after(this.accidents.repair(), () => this.start());
+    if (exitCode !== EXIT.config) return;
+    this.world.after(this.#isMisplaced() ? this.#place() : this.accidents.repair(), () => this.start());
+  }
+
+  #isMisplaced(): boolean {
+    return this.accidents.wrong === undefined && this.#misplaced().length > 0;
+  }
+
+  /** Returns the accounts that the file would move. */
+  #misplaced(): readonly string[] {
+    const state = readState(this.disk.read());
+    if (typeof state === 'string') return [];
+    return state.unplaced.filter((account) => state.sequenceOf(account) !== sequenceIn(this.config, account));
+  }
+
+  /** Calls an operator, who lets accounts stay by lines in the file, or moves them. Returns in how many milliseconds. */
+  #place(): number {
+    const inMs = this.random.between(1_000, 4_000);
+    this.world.after(inMs - 1, () => {
+      if (this.daemon !== undefined || !this.#isMisplaced()) return;
+      for (const account of this.#misplaced()) {
+        const bytes = this.disk.read();
+        const state = readState(bytes);
+        if (bytes === undefined || typeof state === 'string') return;
+        const sequence = sequenceIn(this.config, account);
+        const done = this.random.chance(0.5) ? moved(bytes, account, sequence, this.clock.wallMs()) : undefined;
+        if (done === undefined) {
+          this.strike('account kept by the file');
+          this.config = keeping(this.config, account, state.sequenceOf(account) ?? DEFAULT_SEQUENCE);
+        } else {
+          this.strike('account moved by an operator');
+          this.history.note('an operator moves an account', { account, sequence });
+          this.disk.replaceBy(done.bytes);
+          this.checker.accountMoved(account, done.next);
+        }
+      }
+    });
+    return inMs;
   }
 
   /** Ends the process by itself. It removes its lock, unless that is the evidence that the state was lost. */
@@ -275,6 +313,11 @@ export class Host {
     this.strike(`killed at ${effect}`);
     this.end(`killed at ${effect}`, 'killed in mid-turn');
     return false;
+  }
+
+  /** Edits the configuration, and forgets to tell the daemon. */
+  edit(config: Config): void {
+    this.config = config;
   }
 
   /** Edits the configuration and tells the daemon, as an operator does. */
@@ -357,6 +400,19 @@ export class Host {
     if (file === 'leases') this.checker.notesDamaged('for certain');
     else this.checker.breakersForgotten();
   }
+}
+
+function sequenceIn({ accounts }: Config, account: string): string {
+  return accounts[account]?.sequence ?? DEFAULT_SEQUENCE;
+}
+
+/** Returns the configuration with the lines that let an account stay on its sequence. */
+function keeping({ sequences, accounts }: Config, account: string, sequence: string): Config {
+  const others = sequence === DEFAULT_SEQUENCE ? [] : [sequence];
+  return {
+    sequences: [...new Set([...sequences, ...others])],
+    accounts: { ...accounts, [account]: { ...accounts[account], sequence } },
+  };
 }
 
 function policiesOf({ sequences, accounts }: Config): Policies {

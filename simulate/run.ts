@@ -197,6 +197,10 @@ function take(step: Step, host: Host, exchange: Exchange, bots: readonly Bot[], 
       host.strike('exchange down');
       exchange.goDown(step.ms);
       break;
+    case 'edit':
+      host.strike(step.config === 0 ? 'configuration lost' : 'configuration edited for the next start');
+      host.edit(CONFIGS[step.config] ?? CONFIGS[0]);
+      break;
     case 'configure':
       host.strike('configuration edited');
       host.configure(CONFIGS[step.config] ?? CONFIGS[0]);

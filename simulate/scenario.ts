@@ -78,6 +78,8 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'exclude'; readonly policy: Policy }
   | { readonly kind: 'advance'; readonly account?: string; readonly by?: number }
   | { readonly kind: 'configure'; readonly config: number }
+  /** The file changes, or is lost (0), and only the next start reads it. */
+  | { readonly kind: 'edit'; readonly config: number }
 );
 
 /** Everything that a seed decides before a run. The rest is decided during it, by streams of the same seed. */
@@ -248,6 +250,8 @@ const FAULTS: Readonly<Record<string, readonly [Maker, ...Maker[]]>> = {
       by: random.between(1, 20_000_000_000),
     }),
     (random) => ({ atMs: 0, kind: 'configure', config: random.below(CONFIGS.length) }),
+    (random) => ({ atMs: 0, kind: 'edit', config: random.chance(0.5) ? 0 : random.below(CONFIGS.length) }),
+    () => ({ atMs: 0, kind: 'kill' }),
   ],
 };
 

@@ -1,6 +1,7 @@
 import { DEFAULT_SEQUENCE } from '../src/core/nonces/assignments.ts';
 import { TOKEN_SEQUENCE } from '../src/core/nonces/ledger.ts';
 import { nonceFloorAt } from '../src/core/nonces/sequence-clock.ts';
+import { planMove } from '../src/core/operator/move-plan.ts';
 import { freshState } from '../src/daemon/opening.ts';
 import { parseState, type StateFileContents, serialiseState } from '../src/store/state/state-format.ts';
 import type { ExclusionPolicy } from '../src/terms.ts';
@@ -53,6 +54,20 @@ export function retired(bytes: Buffer, wallMs: number): Buffer | undefined {
 /** Does what `nonced state adopt --force` does. */
 export function adopted(bytes: Buffer, machine: string, wallMs: number): Buffer | undefined {
   return raised(bytes, 0n, wallMs, (contents) => ({ ...contents, machine, retiredAtMs: undefined }));
+}
+
+/** Does what `nonced state move` does; undefined if it would be refused. Also returns the lowest nonce that comes next. */
+export function moved(
+  bytes: Buffer,
+  account: string,
+  to: string,
+  wallMs: number,
+): { readonly bytes: Buffer; readonly next: bigint } | undefined {
+  const parsed = parseState(bytes);
+  if (parsed.kind !== 'state') return undefined;
+  const plan = planMove(parsed.state.state, account, to, (unit) => nonceFloorAt(wallMs, unit));
+  if ('problem' in plan) return undefined;
+  return { bytes: serialiseState({ ...parsed.state, state: plan.state }), next: plan.next };
 }
 
 /**

@@ -42,6 +42,7 @@ import {
   type PauseChange,
 } from './operator/operations.ts';
 import type { AdvanceParams } from './operator/operator-plans.ts';
+import type { CommandOf } from './operator/policy-plan.ts';
 import type { Peer, RequestId, Token } from './ports.ts';
 import { metricsOf } from './reports/metrics.ts';
 import { type CallsAsked, callsPage, type EventsAsked, eventsPage, refusalsPage } from './reports/record-pages.ts';
@@ -279,9 +280,12 @@ export class Broker {
     return this.#operations.setDraining(draining);
   }
 
-  /** Replaces the policies, durably. If they are refused, nothing has changed. */
-  follow(policies: Policies): Promise<Refusal | Followed> {
-    return this.#operations.follow(policies);
+  /**
+   * Replaces the policies, durably. If they are refused, nothing has changed. `commandOf` makes the command that a refusal
+   * names.
+   */
+  follow(policies: Policies, commandOf?: CommandOf): Promise<Refusal | Followed> {
+    return this.#operations.follow(policies, commandOf);
   }
 
   /** Remembers, for the status, why a new configuration cannot be followed. The one in effect stays. */

@@ -47,12 +47,21 @@ export interface DurableSequence {
   readonly max: bigint;
 }
 
+/**
+ * Why an account draws from its sequence although a configuration may say another one. `kept`: an operator has moved it
+ * there, or it had stayed there before configurations stopped moving accounts. `unknown`: an earlier version wrote the
+ * state, and the first start of this one decides.
+ */
+export type Placed = 'kept' | 'unknown';
+
 /** What is durable of an account. */
 export interface DurableAccount {
   /** The sequence that it has drawn from, so that it is never led to lower nonces (I2); undefined if it never has. */
   readonly sequence: string | undefined;
   /** An operator has paused it. */
   readonly paused: boolean;
+  /** Left out if the configuration puts it on its sequence. */
+  readonly placed?: Placed | undefined;
 }
 
 /** The part of the state file that the core owns. */

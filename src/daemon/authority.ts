@@ -152,7 +152,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         broker.open();
       },
       async follow(policies) {
-        const followed = await broker.follow(policies);
+        const followed = await broker.follow(policies, command);
         if ('code' in followed) {
           if (followed.code !== 'BAD_REQUEST') throw new ExitError(EXIT.tempFail, followed.message);
           throw new ExitError(EXIT.config, `it does not fit the state in ${stateDir}: ${followed.message}`);

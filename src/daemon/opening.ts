@@ -2,7 +2,7 @@ import { MAX_NONCE, type Policies } from '../core/accounts/policies.ts';
 import { DEFAULT_SEQUENCE } from '../core/nonces/assignments.ts';
 import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
 import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
-import { describeProblem, startingState } from '../core/operator/policy-plan.ts';
+import { startingState, summariseProblem } from '../core/operator/policy-plan.ts';
 import type { DurableSequence, DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import type { StateFileReading } from '../store/state/state-file.ts';
@@ -56,9 +56,7 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
   const before = reading.kind === 'state' ? reading.state : undefined;
   const refusal = reading.kind === 'state' ? refuseForeign(found, reading.state) : refuseFirst(found, reading);
   if (refusal !== undefined) return { refusal };
-  const starting = startingState(before?.state ?? freshState('ns', wallMs), policies, (unit) =>
-    nonceFloorAt(wallMs, unit),
-  );
+  const starting = startingState(before?.state ?? freshState('ns', wallMs), policies);
   if ('problem' in starting) {
     return {
       refusal: new ExitError(
@@ -67,7 +65,7 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
           ? `there is no state in ${stateDir} yet, and the configuration needs one that you make first, with the unit of ` +
               `the sequence default: ${stateCommand('init --floor now --unit UNIT')}. Then start again; if ` +
               'another sequence is missing, the message has the command that makes it'
-          : `the configuration does not fit the state: ${describeProblem(starting, (init) => stateCommand(`init ${init}`))}`,
+          : `the configuration does not fit the state: ${summariseProblem(starting, stateCommand)}`,
       ),
     };
   }

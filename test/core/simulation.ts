@@ -376,7 +376,7 @@ export class Machine {
     const store = new SimulatedStore(this.store.durable, this.clock);
     store.failing = failing;
     this.store = store;
-    const starting = startingState(store.durable, this.policies, (unit) => nonceFloorAt(this.clock.wallMs(), unit));
+    const starting = startingState(store.durable, this.policies);
     if ('problem' in starting) throw new Error(starting.problem);
     this.broker = new Broker({
       clock: this.clock,

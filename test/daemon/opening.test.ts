@@ -135,11 +135,17 @@ describe('with a state', () => {
     expect(refusal.message).toContain('nonced state init --sequence second --unit ms --floor now --state-dir /state');
   });
 
-  test('an account that cannot move without being led down stays, and this is logged', () => {
+  test('an account that an operator has placed stays, and an operator is told; any other is refused', () => {
     const { sequences, ...others } = freshState('ns', NOW_MS);
     const far = { unit: 'ns', ceiling: nonceFloorAt(NOW_MS + 3_600_000, 'ns'), max: MAX_NONCE } as const;
-    const accounts = new Map([['A', { sequence: 'far', paused: false }]]);
-    const { warnings } = openingFor(present({ state: { ...others, sequences: { ...sequences, far }, accounts } }));
+    const stateOf = (placed: 'kept' | undefined) => {
+      const accounts = new Map([['A', { sequence: 'far', paused: false, placed }]]);
+      return present({ state: { ...others, sequences: { ...sequences, far }, accounts } });
+    };
+    const refusal = refusalOf(stateOf(undefined));
+    expect(refusal.exitCode).toBe(EXIT.config);
+    expect(refusal.message).toContain('nonced state move A --to default --state-dir /state');
+    const { warnings } = openingFor(stateOf('kept'));
     expect(warnings).toEqual([expect.stringContaining('account A stays on sequence far')]);
   });
 });

@@ -141,22 +141,52 @@ test('the example of the package runs Kraken and Bitfinex side by side, each wit
   await Promise.all([kraken.release('ok'), bitfinex.release('ok')]);
 });
 
-test('I2: an account that is moved to a sequence of shorter nonces stays where it is, over restart and reload, with a warning', async () => {
+test('I2: no configuration moves an account that has drawn, present or absent, and an operator can', async () => {
   const dirs = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
-  await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs]);
-  await runInProcess(['state', 'init', '--floor', 'now', '--sequence', 'short', '--unit', 'us', ...dirs]);
-  const sequences = { short: { unit: 'us' } };
-  let running = await started({ sequences });
+  await runNonced(['state', 'init', '--floor', 'now', '--unit', 'ns', ...dirs]);
+  await runNonced(['state', 'init', '--floor', 'now', '--sequence', 'short', '--unit', 'us', ...dirs]);
+  const config = { sequences: { short: { unit: 'us' } }, accounts: { A: { sequence: 'short' } } };
+  const running = await started(config);
   const client = await bot('bot');
-  const before = await call(client, 'A');
-  configured({ sequences, accounts: { A: { sequence: 'short' } } });
-  await reloaded(running, 'account A stays on sequence default');
-  expect(await call(client, 'A')).toBeGreaterThan(before);
+  const digits = async () => String(await client.nonce({ account: 'A' })).length;
+  expect(await digits()).toBe(16);
+
+  // Lost in an edit: the check and the reload refuse it, with both ways out, and A draws on.
+  const path = configured({ sequences: config.sequences });
+  const move = `nonced state move A --to default --state-dir ${place.stateDir}`;
+  const check = ['serve', '--check-config', '--config', path, '--state-dir', place.stateDir];
+  const checked = await runNonced(check);
+  expect(checked).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining(move) });
+  expect(checked.stderr).toContain('"accounts": {"A": {"sequence": "short"}}');
+  await reloaded(running, 'no configuration moves an account');
+  expect((await client.status()).configurationProblem).toContain(move);
+  expect(await digits()).toBe(16);
   await running.end('SIGTERM');
-  running = await started({ sequences, accounts: { A: { sequence: 'short' } } });
-  await running.says('account A stays on sequence default');
-  expect(await call(client, 'A')).toBeGreaterThan(before);
-  expect(String(await call(client, 'B')).length).toBe(19);
+
+  // Forgotten once: refused, and nothing of it stays.
+  const forgotten = await runNonced(['serve', ...dirs]);
+  expect(forgotten).toMatchObject({ code: 78, stderr: expect.stringContaining(move) });
+  expect(await runNonced(['state', 'inspect', '--json', '--state-dir', place.stateDir])).toMatchObject({
+    stdout: expect.stringMatching(/"A": \{\s*"sequence": "short"/),
+  });
+
+  const moving = move.split(' ').slice(1);
+  const unasked = await runNonced(moving);
+  expect(unasked).toMatchObject({ code: 64, stderr: expect.stringContaining('--yes') });
+  expect(unasked.stdout).toContain('never takes one in us (16 digits) again');
+  expect((await runNonced(['state', 'move', 'A', '--to', 'nowhere', '--state-dir', place.stateDir])).code).toBe(64);
+  expect((await runNonced([...moving, '--yes'])).code).toBe(0);
+  expect(await runNonced(check)).toMatchObject({ code: 0 });
+  daemon = await startDaemonProcess(place);
+  expect(await digits()).toBe(19);
+  expect((await runNonced([...moving, '--yes'])).code).not.toBe(0);
+  // Where an operator has placed it, it stays, with a warning.
+  await daemon.end('SIGTERM');
+  const restarted = await started(config);
+  await restarted.says('account A stays on sequence default');
+  expect(await digits()).toBe(19);
+  const down = await runNonced(['state', 'move', 'A', '--to', 'short', '--yes', '--state-dir', place.stateDir]);
+  expect(down.code).not.toBe(0);
 });
 
 test('a paused account is refused until it is resumed, by no restart, and its call under way is not touched', async () => {

@@ -142,12 +142,13 @@ async function checkConfiguration(
   terminal: Terminal,
 ): Promise<void> {
   if (file === undefined) throw new ExitError(EXIT.usage, 'name the configuration: --config FILE');
-  const { problems, unseen } = await problemsOf(file, stateDir, systemClock().wallMs());
+  const { isThere, problems, unseen } = await problemsOf(file, stateDir);
   if (problems.length === 0) {
+    const fact = isThere ? `${file.path} is valid` : `${file.path} is not there, so nothing is configured`;
     terminal.printLine(
       unseen === undefined
-        ? `${file.path} is valid and fits the state in ${stateDir}`
-        : `${file.path} is valid. Whether it fits the state in ${stateDir} is not known: ${unseen}`,
+        ? `${fact}${isThere ? ' and' : ', and that'} fits the state in ${stateDir}`
+        : `${fact}. Whether that fits the state in ${stateDir} is not known: ${unseen}`,
     );
     return;
   }

@@ -50,6 +50,8 @@ export function install(options: InstallOptions, terminal: Terminal): void {
   process.umask(0o022);
   const own = thisProgram();
   if (!copy) refuseHidden(own);
+  // Before anything is changed. Once more below, as the service's own user.
+  if (existsSync(join(STATE_DIR, 'state.json'))) refuseUnfit(own);
   const before = installedProgram();
   const { copy: program, changed: copied } = copy ? copyProgram(own) : { copy: own, changed: false };
   // After a power cut the system must not come up with a unit that runs an empty file.

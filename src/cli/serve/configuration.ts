@@ -1,7 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { NO_POLICIES, type Policies } from '../../core/accounts/policies.ts';
-import { nonceFloorAt } from '../../core/nonces/sequence-clock.ts';
 import { describeProblem, startingState } from '../../core/operator/policy-plan.ts';
 import type { DurableState } from '../../core/ports.ts';
 import { EXIT, ExitError } from '../../errors.ts';
@@ -43,35 +42,40 @@ function isMissing(path: string): boolean {
 }
 
 export interface Checked {
+  /** Whether there is a file at all. */
+  readonly isThere: boolean;
   readonly problems: readonly string[];
   /** Why the state was not looked at; undefined if it was. */
   readonly unseen: string | undefined;
 }
 
 /** Returns what is wrong with the configuration, by itself and, if the state may be read, for that state. */
-export async function problemsOf({ path }: ConfigurationFile, stateDir: string, wallMs: number): Promise<Checked> {
-  const { checkPolicyFile, readPolicyFile } = await import('../../daemon/configuration/policy-file.ts');
-  const problems = checkPolicyFile(path);
-  if (problems.length > 0) return { problems, unseen: undefined };
+export async function problemsOf(file: ConfigurationFile, stateDir: string): Promise<Checked> {
+  const { path } = file;
+  const { checkPolicyFile } = await import('../../daemon/configuration/policy-file.ts');
+  const isThere = !(file.mayBeMissing && isMissing(path));
+  const problems = isThere ? checkPolicyFile(path) : [];
+  if (problems.length > 0) return { isThere, problems, unseen: undefined };
+  const policies = await readConfiguration(file);
   const found = stateOf(stateDir);
-  if (typeof found === 'string') return { problems, unseen: found };
-  const starting = startingState(found, readPolicyFile(path), (unit) => nonceFloorAt(wallMs, unit));
-  return {
-    problems:
-      'problem' in starting
-        ? [`${path}: ${describeProblem(starting, (init) => stateCommand(`init ${init}`, stateDir))}`]
-        : [],
-    unseen: undefined,
-  };
+  if ('unseen' in found) return { isThere, problems, unseen: found.unseen };
+  if ('problem' in found) return { isThere, problems: [found.problem], unseen: undefined };
+  const starting = startingState(found.state, policies);
+  if (!('problem' in starting)) return { isThere, problems, unseen: undefined };
+  const lines = describeProblem(starting, (args) => stateCommand(args, stateDir));
+  return { isThere, problems: lines.map((line) => `${path}: ${line}`), unseen: undefined };
 }
 
-/** Returns the state, or why this user cannot read one. */
-function stateOf(stateDir: string): DurableState | string {
+/** Returns the state; or why this user cannot see one, or why no daemon would start with it. */
+function stateOf(
+  stateDir: string,
+): { readonly state: DurableState } | { readonly unseen: string } | { readonly problem: string } {
   try {
     const reading = readStateFile(stateDir, 'anyone');
-    return reading.kind === 'state' ? reading.state.state : 'there is no state.json';
+    return reading.kind === 'state' ? { state: reading.state.state } : { unseen: 'there is no state.json' };
   } catch (error) {
     if (!(error instanceof ExitError)) throw error;
-    return error.exitCode === EXIT.noPermission ? 'only its owner may read it' : error.message;
+    if (error.exitCode === EXIT.noPermission) return { unseen: 'only its owner may read it' };
+    return { problem: error.message };
   }
 }

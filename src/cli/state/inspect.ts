@@ -21,6 +21,7 @@ export function inspect({ stateDir, json }: InspectOptions, terminal: Terminal):
     );
   }
   const { state, instance, epoch, pid, socket, retiredAtMs } = reading.state;
+  const kept = [...state.accounts].filter(([, { placed }]) => placed === 'kept').map(([name]) => name);
   const locked = isLocked(dir);
   if (json) {
     terminal.printJson({
@@ -33,7 +34,8 @@ export function inspect({ stateDir, json }: InspectOptions, terminal: Terminal):
       locked,
       checksum: 'ok',
       ...state,
-      accounts: Object.fromEntries(state.accounts),
+      accounts: Object.fromEntries([...state.accounts].map(([name, { placed: _, ...account }]) => [name, account])),
+      kept,
     });
     return;
   }
@@ -52,4 +54,7 @@ export function inspect({ stateDir, json }: InspectOptions, terminal: Terminal):
   }
   const paused = [...state.accounts].filter(([, account]) => account.paused).map(([name]) => name);
   terminal.printLine(`${state.accounts.size} accounts${paused.length > 0 ? `; paused: ${paused.join(', ')}` : ''}`);
+  if (kept.length > 0) {
+    terminal.printLine(`stay on their sequence, whatever the configuration says: ${kept.join(', ')}`);
+  }
 }

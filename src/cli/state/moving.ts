@@ -5,10 +5,9 @@ import type { DurableSequence } from '../../core/ports.ts';
 import { readMachine } from '../../daemon/host/machine.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { readStateFile, STATE_FILE } from '../../store/state/state-file.ts';
-import type { StateFileContents } from '../../store/state/state-format.ts';
 import { directories } from '../directories.ts';
 import type { Terminal } from '../terminal/terminal.ts';
-import { changeOffline } from './offline-state.ts';
+import { changeOffline, stateOf } from './offline-state.ts';
 
 export interface MovingOptions {
   readonly stateDir?: string;
@@ -74,11 +73,6 @@ export async function adopt({ force, counterFloor, ...options }: AdoptOptions, t
       done: () => terminal.printLine(`adopted the state in ${stateDir}: the daemon can be started here.`),
     };
   });
-}
-
-function stateOf(found: ReturnType<typeof readStateFile>, stateDir: string): StateFileContents {
-  if (found.kind === 'state') return found.state;
-  throw new ExitError(EXIT.config, `${stateDir} has no ${STATE_FILE}; name the directory with --state-dir`);
 }
 
 function unsafe(stateDir: string, isRetired: boolean): ExitError {

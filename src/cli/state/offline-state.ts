@@ -1,9 +1,16 @@
 import { closeSync } from 'node:fs';
 import type { DurableState } from '../../core/ports.ts';
+import { EXIT, ExitError } from '../../errors.ts';
 import { prepareStateDirectory } from '../../store/directories.ts';
 import { acquireInstanceLock } from '../../store/lock/instance-lock.ts';
-import { openStateFile, type readStateFile, type SalvagedState, sweepOrphans } from '../../store/state/state-file.ts';
-import type { StateIdentity } from '../../store/state/state-format.ts';
+import {
+  openStateFile,
+  type readStateFile,
+  type SalvagedState,
+  STATE_FILE,
+  sweepOrphans,
+} from '../../store/state/state-file.ts';
+import type { StateFileContents, StateIdentity } from '../../store/state/state-format.ts';
 
 export type FoundState = ReturnType<typeof readStateFile> | SalvagedState;
 
@@ -12,6 +19,12 @@ export interface OfflineChange {
   readonly state: DurableState;
   /** Called when the change is durable. */
   readonly done: () => void;
+}
+
+/** Returns the state that was found. Throws ExitError if there is none. */
+export function stateOf(found: ReturnType<typeof readStateFile>, stateDir: string): StateFileContents {
+  if (found.kind === 'state') return found.state;
+  throw new ExitError(EXIT.config, `${stateDir} has no ${STATE_FILE}; name the directory with --state-dir`);
 }
 
 /**

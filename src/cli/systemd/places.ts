@@ -4,7 +4,6 @@ export const SYSUSERS_FILE = '/etc/sysusers.d/nonced.conf';
 export const COPIES_DIR = '/usr/local/lib/nonced';
 export const STATE_DIR = '/var/lib/nonced';
 export const CONFIG_DIR = '/etc/nonced';
-export const CONFIG_FILE = '/etc/nonced/config.json';
 export const RUNTIME_DIR = '/run/nonced';
 /** When the daemon last ended; the unit writes it. */
 export const ENDED_FILE = '/run/nonced.ended';

@@ -1,7 +1,7 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
 import { EXIT, ExitError } from '../../errors.ts';
 import type { Terminal } from '../terminal/terminal.ts';
-import { CONFIG_FILE, STATE_DIR, USER } from './places.ts';
+import { CONFIG_DIR, SERVICE, STATE_DIR, USER } from './places.ts';
 import { mainFile, type Program } from './program.ts';
 import { mustRun, run } from './system.ts';
 
@@ -48,14 +48,17 @@ export function refuseUnusable(program: Program, user: ServiceUser, terminal: Te
  * Throws ExitError (78) if the daemon would not start with the state and the configuration that are there. An operator
  * must decide then, and until they have, the daemon that runs goes on.
  */
-export function refuseUnfit({ node, packageDir }: Program, user: ServiceUser): void {
-  const checks = [['state', 'inspect']];
-  // A link that leads nowhere is a mistake, and not the same as no configuration.
-  if (lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) !== undefined) {
-    checks.push(['serve', '--check-config', '--config', CONFIG_FILE]);
-  }
+export function refuseUnfit({ node, packageDir }: Program, user?: ServiceUser): void {
+  const asked = configAsked();
+  const checks = [
+    ['state', 'inspect'],
+    // Without a file of its own the service reads the one that may be missing: then nothing is configured, which may be
+    // what does not fit.
+    ['serve', '--check-config', ...(asked === undefined ? [] : ['--config', asked])],
+  ];
   for (const check of checks) {
-    const { code, stderr } = run(node, [mainFile(packageDir), ...check, '--state-dir', STATE_DIR], user);
+    const command = [node, mainFile(packageDir), ...check, '--state-dir', STATE_DIR];
+    const { code, stderr } = run('env', [`CONFIGURATION_DIRECTORY=${CONFIG_DIR}`, ...command], user);
     if (code === 0) continue;
     throw new ExitError(
       EXIT.config,
@@ -63,4 +66,10 @@ export function refuseUnfit({ node, packageDir }: Program, user: ServiceUser): v
         stderr.replaceAll(/^nonced: /gm, ''),
     );
   }
+}
+
+/** Returns the configuration that the unit's own command line names, as a drop-in may say. */
+function configAsked(): string | undefined {
+  const { stdout } = run('systemctl', ['show', SERVICE, '--property=ExecStart', '--value']);
+  return /argv\[\]=[^;]* --config[= ]([^ ;]+)/.exec(stdout)?.[1];
 }

@@ -1,5 +1,5 @@
 import { MAX_ACCOUNTS } from '../../terms.ts';
-import type { DurableAccount } from '../ports.ts';
+import type { DurableAccount, Placed } from '../ports.ts';
 
 /** The sequence of every account that is assigned to no other one. */
 export const DEFAULT_SEQUENCE = 'default';
@@ -11,6 +11,11 @@ export function ownSequenceOf(account: string): string {
   return `${OWN_PREFIX}${account}`;
 }
 
+/** Whether an operator has made the sequence for one account alone. No configuration can name it. */
+export function isOwnSequence(name: string): boolean {
+  return name.startsWith(OWN_PREFIX);
+}
+
 /** Stands for all accounts of the default sequence that the state does not name. */
 export const UNNAMED = '*';
 
@@ -18,6 +23,7 @@ export const UNNAMED = '*';
 export interface AccountChange {
   readonly sequence?: string;
   readonly paused?: boolean;
+  readonly placed?: Placed | undefined;
 }
 
 const NO_CHANGES: ReadonlyMap<string, AccountChange> = new Map();

@@ -13,6 +13,7 @@ import type { DurableChange } from '../nonces/durable-change.ts';
 import { notDurable, SHUTTING_DOWN } from '../nonces/refusals.ts';
 import { firstOf } from '../record/listed.ts';
 import { type AdvanceParams, type AdvancePlan, OperatorPlans } from './operator-plans.ts';
+import type { CommandOf } from './policy-plan.ts';
 
 type PauseState = 'running' | 'paused';
 
@@ -49,6 +50,8 @@ export interface Followed {
   /** Accounts that stay on their sequence in spite of the policies, and why. */
   readonly kept: readonly string[];
 }
+
+const ofNonced: CommandOf = (args) => `nonced state ${args}`;
 
 export class Operations {
   readonly #parts: BrokerParts;
@@ -126,11 +129,11 @@ export class Operations {
     return { before: drainState(before), after: drainState(draining) };
   }
 
-  async follow(policies: Policies): Promise<Refusal | Followed> {
+  async follow(policies: Policies, commandOf: CommandOf = ofNonced): Promise<Refusal | Followed> {
     const { accounts, clock, lanes, leases, ledger, observer } = this.#parts;
     let kept: readonly string[] = [];
     const refused = await this.#commit(() => {
-      const plan = this.#plans.policies(policies);
+      const plan = this.#plans.policies(policies, commandOf);
       if ('code' in plan) return plan;
       kept = plan.kept;
       // Not part of this write: an account that has never drawn draws first from the sequence that these policies give it.

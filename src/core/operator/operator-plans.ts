@@ -14,7 +14,7 @@ import type { Ledger } from '../nonces/ledger.ts';
 import { NonceSequence } from '../nonces/nonce-sequence.ts';
 import { CROWDED, exhaustedBy, notAbove } from '../nonces/refusals.ts';
 import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../nonces/sequence-clock.ts';
-import { countOfOperators, planPolicies } from './policy-plan.ts';
+import { type CommandOf, countOfOperators, planPolicies, summariseProblem } from './policy-plan.ts';
 
 export interface AdvanceParams {
   /** By default the account's own, or `default`. */
@@ -92,16 +92,13 @@ export class OperatorPlans {
   }
 
   /** Returns what must become durable for other policies to hold, and which accounts stay where they are. */
-  policies(policies: Policies): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
-    const plan = planPolicies(
-      { sequences: this.#durableSequences(), accounts: this.#ledger.assignments.accounts },
-      policies,
-      (unit) => this.#ledger.floor(unit),
-    );
-    if ('problem' in plan) {
-      const { problem, init } = plan;
-      return refusal('BAD_REQUEST', init === undefined ? problem : `${problem}: nonced state init ${init}`);
-    }
+  policies(
+    policies: Policies,
+    commandOf: CommandOf,
+  ): { readonly change: DurableChange; readonly kept: readonly string[] } | Refusal {
+    const { accounts } = this.#ledger.assignments;
+    const plan = planPolicies({ sequences: this.#durableSequences(), accounts }, policies);
+    if ('problem' in plan) return refusal('BAD_REQUEST', summariseProblem(plan, commandOf));
     const added: NonceSequence[] = [];
     const limits = new Map<NonceSequence, bigint>();
     for (const [name, durable] of plan.sequences) {
@@ -109,12 +106,8 @@ export class OperatorPlans {
       if (known === undefined) added.push(new NonceSequence(name, durable));
       else limits.set(known, durable.max);
     }
-    const lifts = new Map<NonceSequence, bigint>();
-    for (const sequence of [...this.#ledger.sequences.values(), ...added]) {
-      const lift = plan.lifts.get(sequence.name);
-      // A new sequence is written with a reserve, so that its first nonce does not have to wait.
-      if (lift !== undefined || added.includes(sequence)) lifts.set(sequence, lift ?? 0n);
-    }
+    // A new sequence is written with a reserve, so that its first nonce does not have to wait.
+    const lifts = new Map(added.map((sequence) => [sequence, 0n]));
     return { change: { added, limits, lifts, accounts: plan.accounts }, kept: plan.kept };
   }
 

@@ -1,7 +1,7 @@
-import { MAX_SEQUENCES, type Unit } from '../../terms.ts';
-import type { Policies } from '../accounts/policies.ts';
-import { type AccountChange, ownSequenceOf, UNNAMED } from '../nonces/assignments.ts';
-import { describeUnit, nonceSpanMs } from '../nonces/sequence-clock.ts';
+import { DIGITS, MAX_SEQUENCES, type Unit } from '../../terms.ts';
+import { DEFAULT_EXCHANGE, MAX_NONCE, NO_POLICIES, type Policies } from '../accounts/policies.ts';
+import { type AccountChange, DEFAULT_SEQUENCE, isOwnSequence, UNNAMED } from '../nonces/assignments.ts';
+import { describeUnit } from '../nonces/sequence-clock.ts';
 import type { DurableAccount, DurableSequence, DurableState } from '../ports.ts';
 
 /** What the state has that concerns the policies. */
@@ -14,41 +14,43 @@ export interface Assigned {
 export interface PolicyPlan {
   /** The sequences to make, or to give another `max`. */
   readonly sequences: ReadonlyMap<string, DurableSequence>;
-  /** Where the sequences that accounts move to must go on, at least. */
-  readonly lifts: ReadonlyMap<string, bigint>;
+  /** Why accounts draw from their sequences, if that changes. */
   readonly accounts: ReadonlyMap<string, AccountChange>;
-  /** The accounts that stay, because the move would lead them down or others far up, as lines for the log. */
+  /** The accounts that stay on another sequence than the policies say, as lines for the log. */
   readonly kept: readonly string[];
 }
 
 export interface PolicyProblem {
   /** The fact, then the fix. */
   readonly problem: string;
-  /** The arguments of the `nonced state init` that is the fix, if it is one. */
-  readonly init?: string;
+  /** The arguments of the `nonced state` that is the fix, or the last of the fixes, if one is. */
+  readonly command?: string;
+  /** The same problem of other accounts. */
+  readonly others?: readonly PolicyProblem[];
 }
 
-/** Returns the problem in words. `command` makes the `nonced state init` of its arguments. */
-export function describeProblem({ problem, init }: PolicyProblem, command: (init: string) => string): string {
-  return init === undefined ? problem : `${problem}: ${command(init)}`;
+/** Makes the `nonced state` command of its arguments. */
+export type CommandOf = (args: string) => string;
+
+/** Returns the problem in words, a line for each account that it concerns. */
+export function describeProblem({ problem, command, others = [] }: PolicyProblem, commandOf: CommandOf): string[] {
+  const first = command === undefined ? problem : `${problem}: ${commandOf(command)}`;
+  return [first, ...others.flatMap((other) => describeProblem(other, commandOf))];
+}
+
+/** Returns the problem in one line: the first account, and how many others there are. */
+export function summariseProblem(problem: PolicyProblem, commandOf: CommandOf): string {
+  const [first = '', ...others] = describeProblem(problem, commandOf);
+  const more = others.length === 1 ? '1 other account' : `${others.length} other accounts`;
+  return others.length === 0 ? first : `${first}. So it is with ${more}, listed by: nonced serve --check-config`;
 }
 
 /**
- * The move of an account lifts a sequence no further ahead of the clock than this, because the other accounts that draw
- * from it would pay.
+ * Returns what must be written for `policies` to hold. A new sequence begins at the highest ceiling of its unit. An account
+ * that has drawn is moved by no policies (I2): if they put it elsewhere, they are refused. The exceptions stay where they
+ * are with a line for the log: accounts that an operator has placed, and those that an earlier version has let stay.
  */
-const LONGEST_LIFT_MS = 60_000;
-
-/**
- * Returns what must be written for `policies` to hold. `floorOf` is the clock in a unit. An account that has drawn before
- * moves to another sequence only if the next nonce there is higher than all that it has had (I2), at the cost of a small
- * lift. Otherwise it stays. A new sequence begins at the highest ceiling of its unit.
- */
-export function planPolicies(
-  { sequences, accounts }: Assigned,
-  policies: Policies,
-  floorOf: (unit: Unit) => bigint,
-): PolicyPlan | PolicyProblem {
+export function planPolicies({ sequences, accounts }: Assigned, policies: Policies): PolicyPlan | PolicyProblem {
   const all = new Map(sequences);
   const changed = new Map<string, DurableSequence>();
   for (const [name, { unit, max }] of policies.sequences) {
@@ -68,7 +70,7 @@ export function planPolicies(
         problem:
           `sequences.${name} is new, and the state has no sequence in ${unit} that it could go on from. Stop the daemon, ` +
           'and make the sequence above all nonces that its keys have seen',
-        init: `--sequence ${name} --unit ${unit} --floor now`,
+        command: `init --sequence ${name} --unit ${unit} --floor now`,
       };
     }
     const sequence = { unit, ceiling, max };
@@ -82,47 +84,42 @@ export function planPolicies(
         'deleted; use those that the state has',
     };
   }
-  const lifts = new Map<string, bigint>();
-  const moves = new Map<string, AccountChange>();
+  const places = new Map<string, AccountChange>();
   const kept: string[] = [];
-  for (const [account, { sequence: from }] of accounts) {
-    // The unnamed accounts stay: it is not known which of them the new policies mean.
-    if (account === UNNAMED) continue;
-    const to = policies.of(account).sequence;
-    if (from === undefined || from === to || from === ownSequenceOf(account)) continue;
-    const [had, target] = [all.get(from), all.get(to)];
-    // Both names were checked against the state and the configuration. A miss would only leave the account as it is.
-    if (had === undefined || target === undefined) continue;
-    const floor = floorOf(target.unit);
-    const next = target.ceiling > floor ? target.ceiling : floor;
-    const liftMs = had.ceiling <= next ? 0 : (nonceSpanMs(had.ceiling - floor, target.unit) ?? Infinity);
-    if (liftMs > LONGEST_LIFT_MS) {
-      kept.push(
-        `account ${account} stays on sequence ${from}, in ${describeUnit(had.unit)}: its key has seen higher nonces than ` +
-          `sequence ${to}, in ${describeUnit(target.unit)}, would give it`,
-      );
+  const misplaced: PolicyProblem[] = [];
+  for (const [account, { sequence: name, placed }] of accounts) {
+    // A sequence of its own counts as placed: an operator has made it, and no configuration can name it.
+    if (name === undefined || isOwnSequence(name)) continue;
+    const other = policies.of(account).sequence;
+    if (name === other) {
+      // A file that is missing for a moment may say so too: it takes back nothing that an operator has decided.
+      if (placed === 'unknown') places.set(account, { placed: undefined });
       continue;
     }
-    lifts.set(to, had.ceiling > (lifts.get(to) ?? 0n) ? had.ceiling : (lifts.get(to) ?? 0n));
-    moves.set(account, { sequence: to });
+    const [from, to] = [all.get(name), all.get(other)];
+    // Both names were checked against the state and the configuration. A miss would only leave the account as it is.
+    if (from === undefined || to === undefined) continue;
+    const misplacement = { account, from: { name, ...from }, to: { name: other, ...to } };
+    if (placed === 'kept' || (placed === 'unknown' && mayHaveStayed(misplacement))) {
+      if (placed === 'unknown') places.set(account, { placed: 'kept' });
+      kept.push(stays(misplacement));
+    } else {
+      misplaced.push(refused(misplacement, policies, sequences.has(other)));
+    }
   }
-  return { sequences: changed, lifts, accounts: moves, kept };
+  const [first, ...others] = misplaced;
+  return first === undefined ? { sequences: changed, accounts: places, kept } : { ...first, others };
 }
 
 /** Returns the state with which a daemon starts under `policies`. Its first write makes that state durable. */
 export function startingState(
   state: DurableState,
   policies: Policies,
-  floorOf: (unit: Unit) => bigint,
 ): { readonly state: DurableState; readonly kept: readonly string[] } | PolicyProblem {
   const sequences = new Map(Object.entries(state.sequences));
-  const plan = planPolicies({ sequences, accounts: state.accounts }, policies, floorOf);
+  const plan = planPolicies({ sequences, accounts: state.accounts }, policies);
   if ('problem' in plan) return plan;
   for (const [name, sequence] of plan.sequences) sequences.set(name, sequence);
-  for (const [name, lift] of plan.lifts) {
-    const sequence = sequences.get(name);
-    if (sequence !== undefined && sequence.ceiling < lift) sequences.set(name, { ...sequence, ceiling: lift });
-  }
   const accounts = new Map(state.accounts);
   for (const [name, change] of plan.accounts) {
     accounts.set(name, { sequence: undefined, paused: false, ...accounts.get(name), ...change });
@@ -136,6 +133,75 @@ export function countOfOperators(names: Iterable<string>): number {
   for (const name of names) if (!name.startsWith('#')) count += 1;
   return count;
 }
+
+interface Place extends DurableSequence {
+  readonly name: string;
+}
+
+/** An account that draws from one sequence, while the policies put it on another. */
+interface Misplacement {
+  readonly account: string;
+  readonly from: Place;
+  readonly to: Place;
+}
+
+/**
+ * Whether the account may have stayed on its sequence under the same configuration in an earlier version, which moved an
+ * account only up. With more digits on the other side it would have been moved, so the configuration is another one now,
+ * or is missing.
+ */
+function mayHaveStayed({ account, from, to }: Misplacement): boolean {
+  return account === UNNAMED || !isLonger(to.unit, from.unit);
+}
+
+/** Whether the nonces of a unit have more digits than those of another. Those of a counter have any number. */
+export function isLonger(unit: Unit, other: Unit): boolean {
+  return unit !== 'counter' && other !== 'counter' && DIGITS[unit] > DIGITS[other];
+}
+
+function stays({ account, from, to }: Misplacement): string {
+  const place = `${from.name}, in ${describeUnit(from.unit)}, although the configuration says sequence ${to.name}, in ${describeUnit(to.unit)}`;
+  if (account === UNNAMED) return `the accounts that are too many to be named stay on sequence ${place}`;
+  return `account ${account} stays on sequence ${place}`;
+}
+
+function refused({ account, from, to }: Misplacement, policies: Policies, isKnown: boolean): PolicyProblem {
+  const says = policies === NO_POLICIES ? 'there is no configuration, which means' : 'the configuration says';
+  const fact =
+    `${nameOf(account)} ${account === UNNAMED ? 'draw' : 'draws'} from sequence ${from.name}, in ${describeUnit(from.unit)}, ` +
+    `but ${says} sequence ${to.name}, in ${describeUnit(to.unit)}, and no configuration moves an account that has drawn. ` +
+    `${policies === NO_POLICIES ? 'If the file was forgotten (--config) or is lost, bring it back. ' : ''}` +
+    `For it to stay, the file needs ${linesThatKeep(account, from, policies)}`;
+  if (account === UNNAMED) return { problem: fact };
+  // A sequence that only the configuration names is not made while the configuration is refused.
+  return isKnown
+    ? { problem: `${fact}. To move it, stop the daemon, then`, command: `move ${account} --to ${to.name}` }
+    : {
+        problem: `${fact}. To move it, stop the daemon, make the sequence, and move the account with nonced state move`,
+        command: `init --sequence ${to.name} --unit ${to.unit} --floor ${to.unit === 'counter' ? 'NUMBER' : 'now'}`,
+      };
+}
+
+/** Returns what the configuration must say for an account to stay, as it is written there. */
+function linesThatKeep(account: string, { name, unit, max }: Place, policies: Policies): string {
+  const { exchange, pacing } = policies.of(account);
+  // One entry alone holds for an account, so this one must say what the other said.
+  const entry = {
+    ...(exchange === DEFAULT_EXCHANGE ? {} : { exchange }),
+    sequence: name,
+    ...(pacing === undefined ? {} : { pacing }),
+  };
+  const accounts = `"accounts": {${JSON.stringify(account)}: ${spaced(entry)}}`;
+  if (name === DEFAULT_SEQUENCE || policies.sequences.has(name)) return accounts;
+  const sequence = { unit, ...(max === MAX_NONCE ? {} : { max: String(max) }) };
+  return `"sequences": {${JSON.stringify(name)}: ${spaced(sequence)}}, ${accounts}`;
+}
+
+const spaced = (value: object): string =>
+  JSON.stringify(value, undefined, 1).replaceAll(/\n\s*/g, ' ').replaceAll('{ ', '{').replaceAll(' }', '}');
+
+const nameOf = (account: string): string =>
+  account === UNNAMED ? 'the accounts that are too many to be named' : `account ${account}`;
 
 function highestCeiling(sequences: ReadonlyMap<string, DurableSequence>, unit: Unit): bigint | undefined {
   let highest: bigint | undefined;

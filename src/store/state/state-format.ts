@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BootAnchor, DurableAccount, DurableSequence, DurableState } from '../../core/ports.ts';
+import type { BootAnchor, DurableAccount, DurableSequence, DurableState, Placed } from '../../core/ports.ts';
 import {
   ACCOUNT_PATTERN,
   EXCLUSION_POLICIES,
@@ -76,6 +76,7 @@ type RawState = Unchecked<
   | 'sequences'
   | 'accounts'
   | 'paused'
+  | 'placed'
   | 'checksum'
 >;
 
@@ -100,22 +101,34 @@ export function serialiseState(contents: StateFileContents): Buffer {
     seenWallMs: state.seenWallMs,
     exclusive: state.exclusive,
     sequences: Object.fromEntries(sequences),
-    ...serialiseAccounts(state.accounts),
+    ...serialiseAccounts(state.accounts, contents.epoch),
     ...contents.extra,
   });
 }
 
-/** Returns which sequence each account has drawn from, and which accounts are paused. An empty key is left out. */
-function serialiseAccounts(accounts: ReadonlyMap<string, DurableAccount>): object {
+/** In which epoch it was last known why accounts are where they are. An epoch begins at 1. */
+const NEVER = 0;
+const NOT_KNOWN = { epoch: NEVER, accounts: [] };
+
+/**
+ * Returns which sequence each account has drawn from, which accounts are paused, and which an operator has placed. An
+ * empty key is left out. An earlier version keeps `placed` as it is; the epoch shows that it has written since.
+ */
+function serialiseAccounts(accounts: ReadonlyMap<string, DurableAccount>, epoch: number): object {
   const drawn: [string, string][] = [];
   const paused: string[] = [];
+  const kept: string[] = [];
+  let knownIn = epoch;
   for (const [name, account] of accounts) {
     if (account.sequence !== undefined) drawn.push([name, account.sequence]);
     if (account.paused) paused.push(name);
+    if (account.placed === 'kept') kept.push(name);
+    if (account.placed === 'unknown') knownIn = NEVER;
   }
   return {
     ...(drawn.length === 0 ? {} : { accounts: Object.fromEntries(drawn) }),
     ...(paused.length === 0 ? {} : { paused }),
+    ...(drawn.length === 0 ? {} : { placed: { epoch: knownIn, accounts: kept } }),
   };
 }
 
@@ -210,6 +223,7 @@ function scanText(text: string): RawState {
     sequences,
     accounts: parseQuietly(/^ {2}"accounts": (\{[^{}]*\}),?$/m.exec(text)?.[1] ?? '{}'),
     paused: parseQuietly(/^ {2}"paused": (\[[^[\]]*\]),?$/m.exec(text)?.[1] ?? '[]'),
+    placed: parseQuietly(/^ {2}"placed": (\{[^{}]*\}),?$/m.exec(text)?.[1] ?? 'null'),
   };
 }
 
@@ -224,7 +238,7 @@ function parseQuietly(text: string): unknown {
 /** Checks every field by itself. `problem` names the first one that is missing or implausible. */
 function checkFields(raw: RawState): { fields: ReadableFields; problem: string | undefined } {
   const { format, checksum, instance, epoch, pid, socket, machine, retiredAtMs, ...others } = raw;
-  const { bootAnchor, seenWallMs, exclusive, sequences, accounts, paused, ...extra } = others;
+  const { bootAnchor, seenWallMs, exclusive, sequences, accounts, paused, placed, ...extra } = others;
   let problem: string | undefined;
   const keep = <T>(name: string, value: unknown, isValid: (value: unknown) => value is T): T | undefined => {
     if (isValid(value)) return value;
@@ -245,14 +259,20 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
       if (Object.keys(sequence.extra).length > 0) sequenceExtra[name] = sequence.extra;
     }
   }
+  const places = keep('placed', placed ?? NOT_KNOWN, isPlaced) ?? NOT_KNOWN;
+  const kept = new Set(places.accounts);
+  const placedOf = (name: string): Placed | undefined => {
+    if (kept.has(name)) return 'kept';
+    return places.epoch === epoch ? undefined : 'unknown';
+  };
   const durable = new Map<string, DurableAccount>();
   for (const [name, sequence] of Object.entries(keep('accounts', accounts ?? {}, isObject) ?? {})) {
     const isValid = isAccount(name) && isString(sequence) && Object.hasOwn(checked, sequence);
-    if (isValid) durable.set(name, { sequence, paused: false });
+    if (isValid) durable.set(name, { sequence, paused: false, placed: placedOf(name) });
     else problem ??= `account ${JSON.stringify(name)}`;
   }
   for (const name of keep('paused', paused ?? [], isAccountList) ?? []) {
-    durable.set(name, { sequence: durable.get(name)?.sequence, paused: true });
+    durable.set(name, { sequence: undefined, ...durable.get(name), paused: true });
   }
   const fields: ReadableFields = {
     instance: keep('instance', instance, isInstance),
@@ -293,6 +313,11 @@ const isSequenceName = (name: string): boolean => /^[!-~]{1,128}$/.test(name) &&
 // `*` stands for all accounts that are too many to be named.
 const isAccount = (name: unknown): name is string => isString(name) && (name === '*' || ACCOUNT_PATTERN.test(name));
 const isAccountList = (value: unknown): value is string[] => Array.isArray(value) && value.every(isAccount);
+const isPlaced = (value: unknown): value is { readonly epoch: number; readonly accounts: readonly string[] } => {
+  if (!isObject(value)) return false;
+  const { epoch, accounts } = value as Unchecked<'epoch' | 'accounts'>;
+  return isCount(epoch) && epoch >= NEVER && isAccountList(accounts);
+};
 const isDecimal = (value: unknown): value is string =>
   isString(value) && /^(0|[1-9]\d{0,19})$/.test(value) && BigInt(value) <= MAX_NUMBER;
 const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Policies } from '../../../src/core/accounts/policies.ts';
+import { NO_POLICIES, type Policies } from '../../../src/core/accounts/policies.ts';
 import { ownSequenceOf } from '../../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../../src/core/nonces/sequence-clock.ts';
 import {
@@ -9,6 +9,7 @@ import {
   type PolicyProblem,
   planPolicies,
   startingState,
+  summariseProblem,
 } from '../../../src/core/operator/policy-plan.ts';
 import type { DurableAccount, DurableSequence } from '../../../src/core/ports.ts';
 import type { Unit } from '../../../src/terms.ts';
@@ -24,14 +25,14 @@ const at = (ceiling: bigint, unit: Unit = 'ns'): DurableSequence => ({ unit, cei
 
 function outcomeOf(
   sequences: Record<string, DurableSequence>,
-  accounts: Record<string, string | undefined>,
+  accounts: Record<string, string | DurableAccount | undefined>,
   policies: Policies,
 ): PolicyPlan | PolicyProblem {
-  const drawn = Object.entries(accounts).map(([name, sequence]): [string, DurableAccount] => [
+  const drawn = Object.entries(accounts).map(([name, each]): [string, DurableAccount] => [
     name,
-    { sequence, paused: false },
+    typeof each === 'object' ? each : { sequence: each, paused: false },
   ]);
-  return planPolicies({ sequences: new Map(Object.entries(sequences)), accounts: new Map(drawn) }, policies, floorOf);
+  return planPolicies({ sequences: new Map(Object.entries(sequences)), accounts: new Map(drawn) }, policies);
 }
 
 function planOf(...args: Parameters<typeof outcomeOf>): PolicyPlan {
@@ -43,7 +44,7 @@ function planOf(...args: Parameters<typeof outcomeOf>): PolicyPlan {
 function problemOf(...args: Parameters<typeof outcomeOf>): string {
   const plan = outcomeOf(...args);
   if (!('problem' in plan)) throw new Error('the policies were accepted');
-  return describeProblem(plan, (init) => `nonced state init ${init} --state-dir DIR`);
+  return describeProblem(plan, (args) => `nonced state ${args} --state-dir DIR`).join('\n');
 }
 
 const toAlt = (unit: Unit = 'ns'): Policies =>
@@ -93,7 +94,7 @@ describe('a sequence', () => {
 
   test('that the configuration no longer names stays', () => {
     const plan = planOf({ default: at(FLOOR_NS), alt: at(FLOOR_NS) }, { MASTER: 'default' }, configured({}));
-    expect(plan).toEqual({ sequences: new Map(), lifts: new Map(), accounts: new Map(), kept: [] });
+    expect(plan).toEqual({ sequences: new Map(), accounts: new Map(), kept: [] });
   });
 
   test('is one of at most 64, those of the state among them, the daemon’s own apart', () => {
@@ -109,78 +110,71 @@ describe('a sequence', () => {
 });
 
 describe('I2: an account that has drawn', () => {
-  test('moves to a sequence that is ahead of its own, which is not lifted past where it would go on', () => {
-    const sequences = { default: at(FLOOR_NS + 10n), alt: at(FLOOR_NS + MINUTE_NS) };
-    const plan = planOf(sequences, { MASTER: 'default' }, toAlt());
-    expect(plan.accounts).toEqual(new Map([['MASTER', { sequence: 'alt' }]]));
-    expect(plan.lifts.get('alt') ?? 0n).toBeLessThanOrEqual(FLOOR_NS + MINUTE_NS);
+  const sequences = { default: at(FLOOR_NS), near: at(FLOOR_NS), far: at(FLOOR_NS + MINUTE_NS), old: at(9n, 'ms') };
+  const counters = { few: at(10n, 'counter'), many: at(5_000n, 'counter') };
+  const all = { ...sequences, ...counters };
+  const names = Object.keys(all);
+  const pairs = names.flatMap((from) => names.filter((to) => to !== from).map((to) => [from, to] as const));
+
+  test.each(pairs)('on %s is not moved to %s: the configuration is refused, with both ways out', (from, to) => {
+    const problem = problemOf(all, { MASTER: from }, configured({ accounts: { MASTER: { sequence: to } } }));
+    expect(problem).toContain(`account MASTER draws from sequence ${from}, in `);
+    expect(problem).toContain(`the configuration says sequence ${to}, in `);
+    expect(problem).toContain(`"accounts": {"MASTER": {"sequence": "${from}"}}`);
+    expect(problem).toContain(`nonced state move MASTER --to ${to} --state-dir DIR`);
   });
 
-  test('moves to one that is behind by lifting that one to all it may have had', () => {
-    const sequences = { default: at(FLOOR_NS + 5_000n * NS_PER_MS), alt: at(12n) };
-    const plan = planOf(sequences, { MASTER: 'default' }, toAlt());
-    expect(plan.lifts).toEqual(new Map([['alt', FLOOR_NS + 5_000n * NS_PER_MS]]));
-    expect(plan.kept).toEqual([]);
+  test('is not moved by a configuration that is missing', () => {
+    const problem = problemOf(sequences, { OLD: 'old' }, NO_POLICIES);
+    expect(problem).toContain('there is no configuration, which means sequence default, in ns (19 digits)');
+    expect(problem).toContain('"sequences": {"old": {"unit": "ms"}}, "accounts": {"OLD": {"sequence": "old"}}');
   });
 
-  test('moves if that lifts the other by a minute past the clock, and stays if by more', () => {
-    const moved = planOf({ default: at(FLOOR_NS + MINUTE_NS), alt: at(12n) }, { MASTER: 'default' }, toAlt());
-    expect([...moved.accounts.keys()]).toEqual(['MASTER']);
-    // A double does not hold a nanosecond of sixty seconds and a floor: compared with a millisecond more.
-    const far = at(FLOOR_NS + MINUTE_NS + NS_PER_MS);
-    const kept = planOf({ default: far, alt: at(12n) }, { MASTER: 'default' }, toAlt());
-    expect([kept.accounts.size, kept.lifts.size]).toEqual([0, 0]);
-    expect(kept.kept).toHaveLength(1);
-    expect(kept.kept[0]).toContain('account MASTER stays on sequence default');
+  test('stays by an entry that keeps its exchange and pacing, and the highest nonce of its sequence', () => {
+    const small = { ...at(9n, 'ms'), max: 2n ** 53n - 1n };
+    const entry = { exchange: 'bitfinex', sequence: 'default', pacing: { max: 10, perSecond: 1 } };
+    const problem = problemOf({ ...sequences, old: small }, { OLD: 'old' }, configured({ accounts: { OLD: entry } }));
+    expect(problem).toContain('"sequences": {"old": {"unit": "ms", "max": "9007199254740991"}}');
+    expect(problem).toContain(
+      '{"OLD": {"exchange": "bitfinex", "sequence": "old", "pacing": {"max": 10, "perSecond": 1}}}',
+    );
   });
 
-  test('stays if the other has shorter nonces, and moves if it has longer ones', () => {
-    for (const shorter of ['us', 'ms', 's', 'counter'] as const) {
-      const sequences = { default: at(FLOOR_NS), alt: at(floorOf(shorter), shorter) };
-      const kept = planOf(sequences, { MASTER: 'default' }, toAlt(shorter));
-      expect([kept.accounts.size, kept.lifts.size, kept.kept.length]).toEqual([0, 0, 1]);
-      const longer = planOf(
-        { default: at(FLOOR_NS), old: at(floorOf(shorter), shorter) },
-        { MASTER: 'old' },
-        configured({}),
-      );
-      expect(longer.accounts).toEqual(new Map([['MASTER', { sequence: 'default' }]]));
-      expect(longer.lifts.get('default') ?? 0n).toBeLessThan(FLOOR_NS);
-    }
+  test('has to wait for its sequence if only the refused configuration names that', () => {
+    expect(problemOf({ default: at(FLOOR_NS) }, { MASTER: 'default' }, toAlt())).toContain(
+      'nonced state init --sequence alt --unit ns --floor now --state-dir DIR',
+    );
   });
 
-  test('moves between counters only upwards', () => {
-    const sequences = { default: at(FLOOR_NS), few: at(10n, 'counter'), many: at(5_000n, 'counter') };
-    const up = configured({ accounts: { A: { sequence: 'many' } } });
-    expect(planOf(sequences, { A: 'few' }, up).accounts.size).toBe(1);
-    const down = configured({ accounts: { A: { sequence: 'few' } } });
-    expect(planOf(sequences, { A: 'many' }, down)).toMatchObject({ kept: [expect.stringContaining('account A')] });
+  test('is named with all others, a line each', () => {
+    const policies = configured({ others: { sequence: 'far' } });
+    const problem = outcomeOf(sequences, { A: 'default', B: 'far', C: 'near' }, policies) as PolicyProblem;
+    const lines = describeProblem(problem, (args) => `nonced state ${args}`);
+    expect(lines.map((line) => line.split(' draws')[0])).toEqual(['account A', 'account C']);
+    expect(summariseProblem(problem, (args) => args)).toContain('So it is with 1 other account');
   });
 
-  test('that has a sequence of its own stays there, even if the configuration names another', () => {
+  test('keeps a sequence of its own, whatever the configuration says', () => {
     const own = ownSequenceOf('MASTER');
-    const sequences = { default: at(FLOOR_NS), alt: at(FLOOR_NS + 9n), [own]: at(FLOOR_NS) };
-    expect(planOf(sequences, { MASTER: own }, toAlt())).toMatchObject({ kept: [], accounts: new Map() });
-    // The own sequence of another account does not count.
-    expect(planOf(sequences, { 'USER:alice': own }, configured({})).accounts.size).toBe(1);
+    const plan = planOf({ ...sequences, alt: at(1n), [own]: at(FLOOR_NS) }, { MASTER: own }, toAlt());
+    expect(plan).toMatchObject({ kept: [], accounts: new Map() });
   });
 
-  test('is lifted for together with others: the target goes on above the highest that any of them has had', () => {
-    const sequences = { a: at(FLOOR_NS + 30n), b: at(FLOOR_NS + 90n), c: at(FLOOR_NS + 60n), alt: at(1n) };
-    const accounts = { A: { sequence: 'alt' }, B: { sequence: 'alt' }, C: { sequence: 'alt' } };
-    const plan = planOf(sequences, { A: 'a', B: 'b', C: 'c' }, configured({ accounts }));
-    expect(plan.lifts).toEqual(new Map([['alt', FLOOR_NS + 90n]]));
+  test('stays with a word to the log if an operator has placed it', () => {
+    const kept = { sequence: 'old', paused: false, placed: 'kept' } as const;
+    const plan = planOf(sequences, { OLD: kept }, NO_POLICIES);
+    expect(plan.kept).toEqual([
+      'account OLD stays on sequence old, in ms (13 digits), although the configuration says sequence default, in ns (19 digits)',
+    ]);
+    expect(plan.accounts.size).toBe(0);
   });
 
-  test('swaps with another: both are above all they have had', () => {
-    const sequences = { a: at(FLOOR_NS + 30n), b: at(FLOOR_NS + 90n) };
-    const accounts = { A: { sequence: 'b' }, B: { sequence: 'a' } };
-    const plan = planOf(sequences, { A: 'a', B: 'b' }, configured({ accounts }));
-    expect(plan.lifts.get('a')).toBe(FLOOR_NS + 90n);
-    expect(plan.lifts.get('b') ?? 0n).toBeGreaterThanOrEqual(FLOOR_NS + 30n);
+  test('stays placed by an operator also while the configuration says the same, as one that is missing for a moment does', () => {
+    const account = { sequence: 'default', paused: true, placed: 'kept' } as const;
+    expect(planOf(sequences, { MASTER: account }, NO_POLICIES)).toMatchObject({ kept: [], accounts: new Map() });
   });
 
-  test('and one that has not goes where the configuration sends it', () => {
+  test('that never has goes wherever it is sent', () => {
     const plan = planOf(
       { default: at(FLOOR_NS), micro: at(1n, 'us') },
       { MASTER: undefined },
@@ -188,36 +182,67 @@ describe('I2: an account that has drawn', () => {
     );
     expect([plan.accounts.size, plan.kept.length]).toEqual([0, 0]);
   });
+
+  test('as one of too many stays where they are: they are refused together', () => {
+    const problem = problemOf(sequences, { '*': 'default' }, configured({ others: { sequence: 'far' } }));
+    expect(problem).toContain('the accounts that are too many to be named draw from sequence default');
+    expect(problem).toContain('"accounts": {"*": {"sequence": "default"}}');
+    expect(problem).not.toContain('state move');
+  });
+
+  describe('in a state that an earlier version wrote', () => {
+    const unknown = (sequence: string) => ({ sequence, paused: false, placed: 'unknown' }) as const;
+
+    test('stays, for good, where that version may have let it stay', () => {
+      for (const [from, to] of [
+        ['default', 'old'],
+        ['far', 'near'],
+        ['near', 'far'],
+        ['many', 'few'],
+        ['few', 'default'],
+      ] as const) {
+        const plan = planOf(all, { A: unknown(from) }, configured({ accounts: { A: { sequence: to } } }));
+        expect(plan.accounts).toEqual(new Map([['A', { placed: 'kept' }]]));
+        expect(plan.kept).toHaveLength(1);
+      }
+      expect(planOf(all, { '*': unknown('default') }, configured({ others: { sequence: 'far' } })).kept).toHaveLength(
+        1,
+      );
+    });
+
+    test('is placed by the configuration if that says where it is', () => {
+      const plan = planOf(all, { A: unknown('near') }, configured({ others: { sequence: 'near' } }));
+      expect(plan).toMatchObject({ kept: [], accounts: new Map([['A', { placed: undefined }]]) });
+    });
+
+    test('is refused where that version would have moved it: the configuration was lost or edited', () => {
+      expect(problemOf(sequences, { OLD: unknown('old') }, NO_POLICIES)).toContain(
+        'nonced state move OLD --to default',
+      );
+    });
+  });
 });
 
 describe('startingState', () => {
-  test('makes the sequences, lifts them and moves the accounts, and leaves everything else as it is', () => {
+  test('makes the sequences, and leaves everything else as it is', () => {
     const state = stateWith({
-      accounts: { MASTER: { sequence: 'default', paused: true }, 'USER:alice': 'default' },
+      accounts: { MASTER: { sequence: 'default', paused: true, placed: 'kept' }, 'USER:alice': 'default' },
       exclusive: 'account',
     });
-    const started = startingState(state, toAlt(), floorOf);
+    const started = startingState(state, toAlt());
     if ('problem' in started) throw new Error(started.problem);
-    expect(started.kept).toEqual([]);
+    expect(started.kept).toHaveLength(1);
     expect(started.state).toEqual({
       ...state,
       sequences: { ...state.sequences, alt: at(FLOOR_NS) },
       accounts: new Map([
-        ['MASTER', { sequence: 'alt', paused: true }],
+        ['MASTER', { sequence: 'default', paused: true, placed: 'kept' }],
         ['USER:alice', { sequence: 'default', paused: false }],
       ]),
     });
   });
 
-  test('I10: never lowers a sequence', () => {
-    const high = FLOOR_NS + 30_000n * NS_PER_MS;
-    const state = stateWith({ sequences: { alt: at(high) }, accounts: { MASTER: 'default' } });
-    const started = startingState(state, toAlt(), floorOf);
-    if ('problem' in started) throw new Error(started.problem);
-    expect(started.state.sequences['alt']?.ceiling).toBe(high);
-  });
-
-  test('returns what is wrong and changes nothing', () => {
-    expect(startingState(stateWith(), toAlt('ms'), floorOf)).toHaveProperty('problem');
+  test('answers what is wrong and makes nothing of it', () => {
+    expect(startingState(stateWith(), toAlt('ms'))).toHaveProperty('problem');
   });
 });

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { DurableSequence } from '../../../src/core/ports.ts';
+import type { DurableAccount, DurableSequence } from '../../../src/core/ports.ts';
 import {
   parseState,
   type StateFileContents,
@@ -31,6 +32,13 @@ function resealed(change: (parsed: Record<string, unknown>) => void): Buffer {
     extra: { format, instance, epoch, pid, socket, bootAnchor, seenWallMs, exclusive, sequences, ...extra } as never,
   });
   return sealed;
+}
+
+/** The text with a checksum that holds, as any version may have written it. */
+function resealedText(text: string): Buffer {
+  const { checksum: _, ...body } = JSON.parse(text);
+  const lines = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
+  return Buffer.from(lines({ ...body, checksum: createHash('sha256').update(lines(body)).digest('hex') }));
 }
 
 describe('a state', () => {
@@ -93,6 +101,59 @@ describe('a state', () => {
         },
       ),
     );
+  });
+
+  describe('tells which accounts an operator has placed', () => {
+    const accounts = new Map<string, DurableAccount>([
+      ['KEPT', { sequence: 'default', paused: false, placed: 'kept' }],
+      ['A', { sequence: 'default', paused: true }],
+      ['NEVER', { sequence: undefined, paused: true }],
+    ]);
+    const withAccounts = (over: Partial<StateFileContents> = {}, of: typeof accounts = accounts) =>
+      serialiseState(contents({ ...over, state: { ...contents().state, accounts: of } }));
+    const placedIn = (bytes: Buffer) => {
+      const parsed = parseState(bytes);
+      if (parsed.kind !== 'state') throw new Error(JSON.stringify(parsed));
+      return [...parsed.state.state.accounts.values()].map(({ placed }) => placed);
+    };
+
+    test('and reads it back', () => {
+      expect(placedIn(withAccounts())).toEqual(['kept', undefined, undefined]);
+    });
+
+    test('and that it is not known of the others once an earlier version has written it, which keeps the key', () => {
+      const parsed = parseState(withAccounts());
+      if (parsed.kind !== 'state') throw new Error(parsed.kind);
+      const { placed } = JSON.parse(withAccounts().toString());
+      const since = serialiseState({ ...contents(), epoch: parsed.state.epoch + 1, extra: { placed } });
+      const text = since
+        .toString()
+        .replace('"sequences"', '"accounts": {"A": "default", "KEPT": "default"}, "sequences"');
+      expect(placedIn(resealedText(text))).toEqual(['unknown', 'kept']);
+    });
+
+    test('and that it is not known of a state of an earlier version', () => {
+      const { placed: _, ...others } = JSON.parse(withAccounts().toString());
+      expect(placedIn(resealedText(JSON.stringify(others)))).toEqual(['unknown', 'unknown', undefined]);
+    });
+
+    test('and does not forget that it is not known', () => {
+      const unknown = new Map(accounts).set('A', { sequence: 'default', paused: false, placed: 'unknown' });
+      expect(placedIn(withAccounts({}, unknown))).toEqual(['kept', 'unknown', undefined]);
+    });
+
+    test('and is damaged if the key is none of ours', () => {
+      for (const placed of [7, { epoch: -1, accounts: [] }, { epoch: 1, accounts: ['no such name'] }, { epoch: 1 }]) {
+        const text = JSON.stringify({ ...JSON.parse(withAccounts().toString()), placed });
+        expect(parseState(resealedText(text))).toMatchObject({ kind: 'damaged', problem: 'has no valid placed' });
+      }
+    });
+
+    test('also to a repair', () => {
+      const cut = withAccounts();
+      const salvaged = salvageFields(cut.subarray(0, cut.length - 20));
+      expect([...salvaged.accounts.values()].map(({ placed }) => placed)).toEqual(['kept', undefined, undefined]);
+    });
   });
 
   test('I9: damage in any single bit or byte is found, white space included', () => {

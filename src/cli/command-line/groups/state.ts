@@ -4,7 +4,7 @@ import type { Terminal } from '../../terminal/terminal.ts';
 import type { NoncedCommand } from '../nonced-command.ts';
 import { noteOldName } from '../old-names.ts';
 import { parseCounter, parseNonce, parseSequence } from '../option-values.ts';
-import { jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
+import { accountArgument, jsonOption, runtimeDirOption, stateDirOption } from '../shared-options.ts';
 
 /** Adds the commands that work on the state while no daemon runs. */
 export function addState(nonced: NoncedCommand, terminal: Terminal): void {
@@ -14,10 +14,26 @@ export function addState(nonced: NoncedCommand, terminal: Terminal): void {
     .addExamples(
       ['nonced state inspect', 'read the state file'],
       ['nonced state init --floor now --unit ns', 'create a first state, in nanoseconds'],
+      ['nonced state move OLD --to default', 'let an account draw from another sequence'],
       ['nonced state retire', 'on the old host: give up its authority'],
       ['nonced state adopt', 'on the new host: take it over'],
     );
   addStateCommands(state, terminal, false);
+
+  state
+    .command('move')
+    .description('let an account draw from another sequence, for good; no configuration does that')
+    .addArgument(accountArgument())
+    .addOption(new Option('--to <sequence>', 'which sequence').argParser(parseSequence).makeOptionMandatory())
+    .option('--yes', 'without asking', false)
+    .option('--force', 'although that raises the sequence by more than 1 h ahead of the clock', false)
+    .addOption(stateDirOption())
+    .addOption(jsonOption())
+    .addExamples(
+      ['nonced state move OLD --to default'],
+      ['sudo -u nonced nonced state move OLD --to default --state-dir /var/lib/nonced'],
+    )
+    .action(async (account, options) => (await import('../../state/move.ts')).move(account, options, terminal));
 }
 
 /** Adds the same commands under their names of 0.1. Each says what it is called now, and none is listed. */
