@@ -1,15 +1,18 @@
+import { raisedToNoted } from '../src/cli/state/noted.ts';
+import { readStateNote, rolledBack } from '../src/store/notes/state-note.ts';
+import { parseState, type StateFileContents } from '../src/store/state/state-format.ts';
 import type { Checker } from './checker.ts';
 import type { SimulatedDisk } from './disk.ts';
 import { readState } from './durable-states.ts';
 import type { History } from './history.ts';
-import type { SimulatedMemory } from './memory.ts';
+import { RUNTIME_DIR, type SimulatedMemory } from './memory.ts';
 import type { Random } from './random.ts';
 import type { LeftTraces, Replacement } from './scenario.ts';
 import { adopted, flipped, foreign, isWhole, madeByHand, raised, retired } from './state-bytes.ts';
 import type { MachineClock, World } from './world.ts';
 
 /** What keeps every daemon from starting until an operator repairs it. */
-export type Wrong = 'damaged' | 'lost' | 'foreign' | 'retired';
+export type Wrong = 'damaged' | 'lost' | 'foreign' | 'retired' | 'rolled back';
 
 const DAY_MS = 86_400_000;
 /** A repair takes so long that the clock has passed all tokens that were reserved. */
@@ -27,6 +30,8 @@ export interface Site {
   machine: string;
   /** The daemon that runs on it, if one does. */
   readonly daemon: object | undefined;
+  /** Whether that daemon grants. */
+  readonly isServing: boolean;
   /** Ends the daemon, for this reason. */
   end(why: 'killed for an accident'): void;
   /** Counts a fault. */
@@ -58,6 +63,8 @@ export class Accidents {
   /** Must be called when the file has changed. */
   changed(): void {
     const bytes = this.#site.disk.read();
+    // A write that was under way has replaced the backup that was put in its place.
+    if (this.#wrong === 'rolled back' && bytes !== this.#backup) this.#rightAgain();
     // It ends in a line end. Without it, it would pass for JSON and not for a state.
     const state = readState(bytes);
     if (this.#wrong !== undefined || typeof state === 'string' || bytes?.at(-1) !== 0x0a) return;
@@ -70,9 +77,21 @@ export class Accidents {
 
   /** Must be called when a daemon serves: nothing is wrong any more. */
   served(): void {
+    this.#rightAgain();
+    this.changed();
+  }
+
+  #rightAgain(): void {
     this.#wrong = undefined;
     this.#right = undefined;
-    this.changed();
+    this.#site.checker.stateRolledBack(undefined);
+  }
+
+  /** Must be called when the machine has lost its notes: nothing shows any more that a state is a backup. */
+  rebooted(): void {
+    if (this.#wrong !== 'rolled back') return;
+    this.#rightAgain();
+    this.#site.checker.stateSetBack();
   }
 
   damage(how: 'flip' | 'cut' | 'empty', at: number): void {
@@ -103,6 +122,13 @@ export class Accidents {
 
   /** Puts another state in its place, or moves it to another machine. */
   replace(by: Replacement): void {
+    if (by === 'backup over a live one') {
+      const bytes = this.#site.isServing && this.#wrong === undefined ? this.#site.disk.read() : undefined;
+      if (bytes === undefined || !this.#isNotedAbove(this.#backup)) return;
+      this.#rollBack(bytes);
+      this.#site.strike(`state replaced: ${by}`);
+      return;
+    }
     const bytes = this.#whole();
     if (bytes === undefined) return;
     switch (by) {
@@ -117,12 +143,32 @@ export class Accidents {
         this.#put('retired', retired(bytes, this.#site.clock.wallMs()), undefined);
         break;
       case 'backup':
-        // It is not raised, and nothing shows that it is a backup.
-        this.#site.disk.replaceBy(this.#backup);
-        this.#site.checker.stateSetBack();
+        if (this.#isNotedAbove(this.#backup)) this.#rollBack(bytes);
+        else {
+          // It is not raised, and nothing shows that it is a backup.
+          this.#site.disk.replaceBy(this.#backup);
+          this.#site.checker.stateSetBack();
+        }
         break;
     }
     this.#site.strike(`state replaced: ${by}`);
+  }
+
+  #noted(): StateFileContents | undefined {
+    const { memory, clock } = this.#site;
+    return readStateNote(RUNTIME_DIR, clock.bootId, memory.steps)?.contents;
+  }
+
+  /** Whether the notes of this boot show that the state is a backup. */
+  #isNotedAbove(bytes: Buffer | undefined): boolean {
+    const parsed = bytes && parseState(bytes);
+    const noted = this.#noted();
+    return parsed?.kind === 'state' && noted !== undefined && rolledBack(parsed.state, noted) !== undefined;
+  }
+
+  #rollBack(bytes: Buffer): void {
+    this.#site.checker.stateRolledBack(this.#backup);
+    this.#put('rolled back', this.#backup, bytes);
   }
 
   /** Calls an operator, who brings back a state to start with. Returns in how many milliseconds. */
@@ -168,9 +214,17 @@ export class Accidents {
     const there = disk.read();
     if (this.#right === undefined && there !== undefined) return adopted(there, machine, wallMs);
     if (this.#backup !== undefined && this.#random.chance(0.5)) {
-      return raised(this.#backup, floor, wallMs, (contents) => ({ ...contents, machine }));
+      return raised(this.#backup, floor, wallMs, (contents) => this.#raisedToNoted({ ...contents, machine }));
     }
     return madeByHand({ instance: this.#newId(), machine }, wallMs, { floor });
+  }
+
+  /** Does what `nonced state init` does: it never goes below what was noted in this boot. */
+  #raisedToNoted(contents: StateFileContents): StateFileContents {
+    const noted = this.#noted();
+    if (noted === undefined || noted.instance !== contents.instance) return contents;
+    const epoch = Math.max(contents.epoch, noted.epoch);
+    return { ...contents, epoch, state: { ...contents.state, ...raisedToNoted(contents.state, noted.state) } };
   }
 
   /** Ends the daemon and returns the state, unless something is wrong with it already. */

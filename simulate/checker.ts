@@ -237,6 +237,10 @@ export class Checker implements WireTap {
   #isLost = false;
   /** The state is older than what was sent. */
   #isSetBack = false;
+  /** An older state that was put back, as the notes show. No daemon may serve from it. */
+  #rolledBack: Buffer | undefined;
+  /** Such a state, as long as a daemon runs that does not know of it. */
+  #strange: Buffer | undefined;
   /** Only the clock has put the state above what was sent before. */
   #isAsGoodAsClock = false;
   /** Accounts that the exchange may reject, because the state that knew their nonces is gone for good. */
@@ -315,6 +319,9 @@ export class Checker implements WireTap {
 
   /** Takes in that what is or might be durable has changed. */
   diskChanged(): void {
+    // What another program has put there binds the daemon that runs to nothing.
+    if (this.#strange !== undefined && this.#ground.possible().includes(this.#strange)) return;
+    this.#strange = undefined;
     const states: ReadState[] = [];
     this.#problem = undefined;
     for (const bytes of this.#ground.possible()) {
@@ -445,6 +452,12 @@ export class Checker implements WireTap {
     if (next > this.#advancedTo) this.#advancedTo = next;
   }
 
+  /** Takes in that this older state was put back, and that notes of this boot show it; undefined: it was set right. */
+  stateRolledBack(bytes: Buffer | undefined): void {
+    this.#rolledBack = bytes;
+    if (bytes !== undefined && this.#phase !== 'none') this.#strange = bytes;
+  }
+
   /** Takes in that an old state of this machine was put back. */
   stateSetBack(): void {
     this.#drawsFrom.clear();
@@ -493,6 +506,7 @@ export class Checker implements WireTap {
       if (!this.#isLost) this.#beginAnew();
     } else if (isDamaged || state === 'unreadable') this.#wrong = 'damaged';
     else if (state.isRetired) this.#wrong = 'retired';
+    else if (bytes === this.#rolledBack) this.#wrong = 'rolled back';
     else this.#wrong = state.machine === this.#ground.machine() ? undefined : `of machine ${state.machine}`;
     this.#misplaced =
       typeof state === 'string'
@@ -566,6 +580,8 @@ export class Checker implements WireTap {
   #bury({ keepsNotes, inMidTurn }: Death): void {
     this.#death = undefined;
     this.#phase = 'none';
+    this.#strange = undefined;
+    this.diskChanged();
     this.#switches = 0;
     this.#restarts += 1n;
     // What the calls under way had cost is not noted.

@@ -57,6 +57,8 @@ export class SimulatedDisk {
   /** The names beside the file, and whether each is certain to be there after a power cut. */
   readonly #names = new Map<string, boolean>();
   #written = 0;
+  /** Grows with each change of the file. */
+  #version = 0;
   trouble: DiskTrouble | undefined;
   /** About how long each step takes. */
   stepMs = 0.25;
@@ -103,6 +105,7 @@ export class SimulatedDisk {
   #put(content: Buffer | undefined): void {
     const inode = content === undefined ? undefined : { content, synced: content };
     this.#current = inode;
+    this.#version += 1;
     this.#durable = inode;
     this.#renamed = [];
     this.changed();
@@ -170,6 +173,7 @@ export class SimulatedDisk {
   stepsFor(process: Process): StateFileSteps {
     const step = <T>(kind: DiskStep, effect: () => T): Promise<T> => this.#step(process, kind, effect);
     return {
+      glance: () => String(this.#version),
       identify: () => Promise.resolve('the state directory'),
       identifyDescriptor: () => Promise.resolve('the state directory'),
       read: () => step('look', () => this.read()),
@@ -191,6 +195,7 @@ export class SimulatedDisk {
           await step('rename', () => {
             this.#names.delete(temporary);
             this.#current = inode;
+            this.#version += 1;
             this.#renamed.push(inode);
             this.changed();
           });

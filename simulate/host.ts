@@ -76,7 +76,11 @@ export class Host {
         uptimeMs: () => this.clock.uptimeMs(),
         possible: () => this.disk.possible(),
         hasTraces: () =>
-          this.#isService || this.disk.hasLock || this.disk.temporaryFiles.length > 0 || this.memory.has('leases'),
+          this.#isService ||
+          this.disk.hasLock ||
+          this.disk.temporaryFiles.length > 0 ||
+          this.memory.has('leases') ||
+          this.memory.has('state'),
         machine: () => this.machine,
         isDaemonRunning: () => this.daemon?.isRunning ?? false,
         isDiskAtRest: () => this.disk.isIdle && this.world.nowMs > this.#troubleEndedMs + RETRIED_MS,
@@ -175,7 +179,7 @@ export class Host {
       log: this.#log,
       onFailed: (error) => {
         // As the process ends then: its sockets are closed and its lock is gone, all in this turn.
-        if (this.daemon === daemon) this.#endByItself(`failed, ${error.message}`, this.#soon());
+        if (this.daemon === daemon) this.#failed(error);
       },
       afterInput: (done) => daemon.defer(done),
     });
@@ -260,6 +264,13 @@ export class Host {
     return inMs;
   }
 
+  /** Ends the process with an error. The service manager starts it again, unless an operator is needed. */
+  #failed(error: Error): void {
+    const isForOperator = error instanceof ExitError && error.exitCode === EXIT.config;
+    this.#endByItself(`failed, ${error.message}`, isForOperator ? undefined : this.#soon());
+    if (isForOperator) this.world.after(this.accidents.repair(), () => this.start());
+  }
+
   /** Ends the process by itself. It removes its lock, unless that is the evidence that the state was lost. */
   #endByItself(how: string, againInMs: number | undefined): void {
     if (!this.#foundLock || this.disk.read() !== undefined) this.disk.unlock();
@@ -295,9 +306,14 @@ export class Host {
     this.strike('clean stop');
     this.history.note('the daemon is told to stop');
     this.checker.daemonStops();
-    authority.stop().then(() => {
-      if (this.daemon === daemon) this.#endByItself('stopped', this.#soon());
-    });
+    authority.stop().then(
+      () => {
+        if (this.daemon === daemon) this.#endByItself('stopped', this.#soon());
+      },
+      (error: Error) => {
+        if (this.daemon === daemon) this.#failed(error);
+      },
+    );
   }
 
   killAt(effect: Effect, nth: number): void {
@@ -347,6 +363,7 @@ export class Host {
     for (const tell of this.onRestart) tell();
     this.disk.cut();
     this.memory.reboot();
+    this.accidents.rebooted();
     this.clock.reboot(downMs, offMs);
     this.checker.rebooted();
     const isAbsurd = offMs > ABSURD_MS;
@@ -388,6 +405,16 @@ export class Host {
     if (this.disk.trouble === undefined) return;
     this.disk.trouble = undefined;
     this.#troubleEndedMs = this.world.nowMs;
+  }
+
+  /** Deletes the runtime directory under a daemon that serves, as the logout of its user does. */
+  loseNotes(): void {
+    if (!this.isServing) return;
+    this.end('killed for an accident');
+    this.memory.clear();
+    this.strike('runtime directory lost');
+    this.checker.notesDamaged('for certain');
+    this.checker.breakersForgotten();
   }
 
   /** Damages a byte of the notes while no daemon runs. */

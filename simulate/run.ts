@@ -169,6 +169,9 @@ function take(step: Step, host: Host, exchange: Exchange, bots: readonly Bot[], 
     case 'lose-state':
       host.accidents.lose(step.left);
       break;
+    case 'lose-notes':
+      host.loseNotes();
+      break;
     case 'replace-state':
       host.accidents.replace(step.by);
       break;

@@ -28,7 +28,7 @@ export type Deed = 'call' | 'next' | 'next-other' | 'renew' | 'idle';
 export type LeftTraces = 'all' | 'lock' | 'temporary file' | 'notes' | 'nothing';
 
 /** What takes the place of this machine's state. */
-export type Replacement = 'another machine' | 'moved' | 'retired' | 'backup';
+export type Replacement = 'another machine' | 'moved' | 'retired' | 'backup' | 'backup over a live one';
 
 /** The effects at which the daemon may be killed: at the n-th one from now on. */
 export type Effect = 'note' | 'wire' | DiskStep;
@@ -67,6 +67,7 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'damage-state'; readonly how: 'flip' | 'cut' | 'empty'; readonly at: number }
   | { readonly kind: 'lose-state'; readonly left: LeftTraces }
   | { readonly kind: 'replace-state'; readonly by: Replacement }
+  | { readonly kind: 'lose-notes' }
   | { readonly kind: 'wall-step'; readonly ms: number }
   | { readonly kind: 'suspend'; readonly ms: number }
   | { readonly kind: 'pause-machine'; readonly ms: number }
@@ -257,14 +258,23 @@ const FAULTS: Readonly<Record<string, readonly [Maker, ...Maker[]]>> = {
 
 const DAY_MS = 86_400_000;
 
-/** What happens to a whole state, or to the clock before the next start. */
+const REPLACEMENTS: readonly [Replacement, ...Replacement[]] = [
+  'another machine',
+  'moved',
+  'retired',
+  'backup',
+  'backup over a live one',
+];
+
+/** What happens to a whole state, to the runtime directory, or to the clock before the next start. */
 const STATE_FAULTS: readonly [Maker, ...Maker[]] = [
   (random) => ({
     atMs: 0,
     kind: 'lose-state',
     left: random.pick(['all', 'lock', 'temporary file', 'notes', 'nothing']),
   }),
-  (random) => ({ atMs: 0, kind: 'replace-state', by: random.pick(['another machine', 'moved', 'retired', 'backup']) }),
+  (random) => ({ atMs: 0, kind: 'replace-state', by: random.pick(REPLACEMENTS) }),
+  () => ({ atMs: 0, kind: 'lose-notes' }),
   (random) => ({
     atMs: 0,
     kind: 'power-cut',

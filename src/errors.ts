@@ -75,8 +75,8 @@ export const EXIT = {
   usage: 64,
   /** No daemon answers. */
   unavailable: 69,
-  /** The state is no longer ours. */
-  lostOwnership: 70,
+  /** A defect of nonced. */
+  defect: 70,
   ioError: 74,
   /** Busy or timed out: the cause may pass. */
   tempFail: 75,

@@ -61,6 +61,7 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/metrics/exporter.ts': [/^daemon\/sockets\/unix-listener\.ts$/],
   'cli/doctor/facts/storage.ts': [/^store\//, /^daemon\/host\/machine\.ts$/],
   'cli/state/offline-state.ts': [/^store\//, /^core\/ports\.ts$/],
+  'cli/state/noted.ts': [/^store\//, /^core\/ports\.ts$/, /^daemon\/host\/machine\.ts$/],
   'cli/state/moving.ts': [/^store\//, /^core\//, /^daemon\/host\/machine\.ts$/],
   'cli/state/move.ts': [/^store\//, /^core\//],
   'cli/state/init.ts': [/^store\//, /^core\//, /^daemon\/(host\/directories|host\/machine|opening)\.ts$/],

@@ -12,7 +12,7 @@ export function directories(
   const found = findDirectories(asked, {
     variables: env,
     uid: process.getuid?.() ?? 0,
-    homeDir: homedir(),
+    homeDir: homedir,
     temporaryDir: tmpdir(),
     exists: existsSync,
   });

@@ -103,6 +103,15 @@ export class Broker {
     return this.#parts.ledger.close();
   }
 
+  /** Ends it for a reason outside of it: grants nothing more, and tells the observer. */
+  fail(error: Error): void {
+    this.#parts.phase.fail(error);
+  }
+
+  get hasLeases(): boolean {
+    return this.#parts.leases.size > 0;
+  }
+
   /** Whether a plausible wall clock has been seen in this boot, or the clock is at least harmless. */
   get clockIsPlausible(): boolean {
     return this.#parts.ledger.clockIsPlausible;

@@ -164,8 +164,10 @@ export interface AccountNotesFound {
 /** What the notes of the previous daemon say. */
 export interface NotesFound {
   readonly leases: readonly NotedLease[];
-  /** A note could not be read: any lane may be held. */
+  /** A note could not be read, or is missing: any lane may be held. */
   readonly damaged: boolean;
+  /** Those whose holders do not know where this daemon is, so they cannot come back. None if left out. */
+  readonly stranded?: ReadonlySet<Token>;
 }
 
 /** Something that an operator should know about. */

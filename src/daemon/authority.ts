@@ -1,20 +1,25 @@
-import type { Clock } from '../clock.ts';
+import type { Clock, Timer } from '../clock.ts';
 import type { Policies } from '../core/accounts/policies.ts';
 import { Broker, DEFAULT_LIMITS } from '../core/broker.ts';
 import { TOKEN_SEQUENCE } from '../core/nonces/ledger.ts';
-import type { DurableState, NotedLease } from '../core/ports.ts';
-import { EXIT, ExitError } from '../errors.ts';
+import type { DurableState, NotedLease, NotesFound } from '../core/ports.ts';
+import { asError, EXIT, ExitError } from '../errors.ts';
 import { stateCommand } from '../store/directories.ts';
 import { openAccountNotes } from '../store/notes/account-notes.ts';
 import { type LeaseNotesOptions, notesExist, openLeaseNotes } from '../store/notes/lease-notes.ts';
-import { openStateFile, type StateFileReading } from '../store/state/state-file.ts';
+import { writeStateNote } from '../store/notes/state-note.ts';
+import { openStateFile, type StateFileReading, type StateNoteWriter } from '../store/state/state-file.ts';
 import type { StateFileSteps } from '../store/state/state-steps.ts';
 import { VERSION } from '../version.ts';
+import { leftBehind } from './left-behind.ts';
 import type { CallLog, CallLogAuthor } from './log/call-log.ts';
 import type { Log } from './log/log.ts';
 import { observerOf } from './log/observer.ts';
 import { type Findings, implausibleClock, openingOf, type Traces } from './opening.ts';
 import { Switchboard } from './sockets/switchboard.ts';
+
+/** How often it looks whether another program has touched the state. */
+const LOOK_EVERY_MS = 3_000;
 
 export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDir' | 'machine' | 'self' | 'policies'> {
   /** The descriptor of `stateDir` that is locked. The caller closes it. */
@@ -63,7 +68,7 @@ export interface Authority {
   open(): void;
   /** Follows other policies. Rejects with ExitError if they do not fit the state; then nothing has changed. */
   follow(policies: Policies): Promise<void>;
-  /** Stops cleanly: grants nothing more and writes the ceilings. */
+  /** Stops cleanly: grants nothing more and writes the ceilings. Rejects with ExitError if the state is not ours any more. */
   stop(): Promise<void>;
   /** Closes the notes and leaves them for the next daemon. */
   close(): void;
@@ -77,21 +82,34 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const { stateDir, runtimeDir, bootId, clock, files, log, policies } = options;
   const { directory, storeSteps, notes } = files;
   const reading = directory.read();
+  const left = leftBehind(reading.kind === 'state' ? reading.state : undefined, {
+    runtimeDir,
+    bootId,
+    steps: notes?.steps,
+  });
+  const { noted } = left;
   const wallMs = clock.wallMs();
   const traces = (): Traces => ({
     ...options.traces,
     temporaryFiles: directory.temporaryFiles().length > 0,
-    notes: notesExist(runtimeDir, bootId, notes?.steps),
+    notes: notesExist(runtimeDir, bootId, notes?.steps) || noted.some((note) => note.stateDir === stateDir),
   });
   const found = reading.kind === 'state' ? reading : { ...reading, traces: traces() };
   const command = (command: string) => stateCommand(command, stateDir);
-  const opening = openingOf({ ...options, reading: found, wallMs, stateCommand: command });
+  const opening = openingOf({ ...options, reading: found, noted, wallMs, stateCommand: command });
   if ('refusal' in opening) throw opening.refusal;
   const { state, identity, isFirst, warnings } = opening;
   for (const path of directory.sweep()) log.info(`removed ${path}, left by a killed write`);
 
   const { stateDirFd: dirFd } = options;
-  const store = openStateFile({ dir: stateDir, dirFd, identity, found: reading, steps: storeSteps });
+  const store = openStateFile({
+    dir: stateDir,
+    dirFd,
+    identity,
+    found: reading,
+    steps: storeSteps,
+    note: stateNoteWriter({ runtimeDir, stateDir, bootId }, notes?.steps, log),
+  });
   if (isFirst) {
     // The state comes first: notes without a state would look as if it had been lost.
     const failure = await store.write(state);
@@ -105,14 +123,28 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     for (const notes of opened.splice(0)) notes.close();
   };
   try {
-    const leases = openLeaseNotes(place);
+    const leases = openLeaseNotes({ ...place, expected: left.hasLeases && left.elsewhere === undefined });
     opened.push(leases);
-    if (leases.found.damaged) log.warn(`${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`);
-    if (isOlderThan(leases.found.leases, state)) log.warn(setBack(stateDir));
+    const found = together(leases.found, left.elsewhere);
+    if (found.damaged) log.warn(closedFor2s(runtimeDir, leases.isNew));
+    // The notes there will not be looked at again.
+    for (const lease of left.elsewhere?.leases ?? []) leases.notes.note(lease);
+    if (isOlderThan(found.leases, state)) log.warn(setBack(stateDir));
     const accounts = openAccountNotes(place);
     opened.push(accounts);
     let isOpen = false;
     let failed: Error | undefined;
+    let nextLook: Timer | undefined;
+    const lookLater = () => {
+      nextLook = clock.after(LOOK_EVERY_MS, () => void look());
+    };
+    const look = async () => {
+      const failure = await store.look();
+      // Looked at again: it may have been stopped meanwhile.
+      if (nextLook === undefined) return;
+      if (failure === undefined) lookLater();
+      else broker.fail(failure.error);
+    };
     const callLog = options.beginCallLog?.({ ...identity, version: VERSION, bootId });
     const broker = new Broker({
       clock,
@@ -120,7 +152,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       state,
       store,
       notes: leases.notes,
-      found: leases.found,
+      found,
       accountNotes: accounts.notes,
       accountsFound: accounts.found,
       policies,
@@ -150,6 +182,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         if (failed !== undefined) throw cannotStart(failed);
         isOpen = true;
         broker.open();
+        lookLater();
       },
       async follow(policies) {
         const followed = await broker.follow(policies, command);
@@ -160,16 +193,56 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         for (const kept of followed.kept) log.warn(kept);
       },
       async stop() {
+        nextLook?.cancel();
+        nextLook = undefined;
+        if (!broker.hasLeases) store.leaveNoLeases();
         const failure = await broker.stop();
+        if (failure instanceof ExitError && failure.exitCode === EXIT.config) throw failure;
         if (failure !== undefined)
           log.warn(`the last write failed, so the next start skips some seconds of nonces: ${failure.message}`);
       },
-      close,
+      close() {
+        nextLook?.cancel();
+        nextLook = undefined;
+        close();
+      },
     };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+function together(here: NotesFound, elsewhere: NotesFound | undefined): NotesFound {
+  if (elsewhere === undefined) return here;
+  const leases = new Map([...elsewhere.leases, ...here.leases].map((lease) => [lease.token, lease]));
+  const damaged = here.damaged || elsewhere.damaged;
+  return { leases: [...leases.values()], damaged, stranded: new Set(elsewhere.leases.map(({ token }) => token)) };
+}
+
+function closedFor2s(runtimeDir: string, areMissing: boolean): string {
+  return areMissing
+    ? `the leases of the last daemon of this boot are not noted in ${runtimeDir}: all lanes stay closed for 2 s`
+    : `${runtimeDir}/leases is damaged: all lanes stay closed for 2 s`;
+}
+
+/** Returns what notes the durable state, and says once why it cannot. */
+function stateNoteWriter(
+  place: Parameters<typeof writeStateNote>[0],
+  steps: LeaseNotesOptions['steps'],
+  log: Log,
+): StateNoteWriter {
+  let hasFailed = false;
+  return (bytes) => {
+    try {
+      writeStateNote(place, bytes, steps);
+    } catch (error) {
+      if (!hasFailed)
+        log.warn(`the state cannot be noted, so a rollback might go unnoticed: ${asError(error).message}`);
+      hasFailed = true;
+      throw error;
+    }
+  };
 }
 
 /** Whether leases were granted that the state does not know of. */

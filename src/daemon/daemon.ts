@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import { NO_POLICIES, type Policies } from '../core/accounts/policies.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import { isServiceInstalled, SERVICE_RUNTIME_DIR, SERVICE_SOCKET } from '../service-places.ts';
-import { prepareRuntimeDirectory, prepareStateDirectory } from '../store/directories.ts';
+import { prepareRuntimeDirectory, prepareStateDirectory, removeMade } from '../store/directories.ts';
 import { acquireInstanceLock } from '../store/lock/instance-lock.ts';
 import { leftovers, readStateFile, sweepOrphans } from '../store/state/state-file.ts';
 import { type StateFileSteps, stepsOnDisk } from '../store/state/state-steps.ts';
@@ -18,6 +18,7 @@ import type { Log } from './log/log.ts';
 import { summaryOf, termsOf } from './log/summary.ts';
 import { type Listening, listen } from './sockets/server.ts';
 import { answers, checkSocketPath } from './sockets/unix-listener.ts';
+import { watchPlaces } from './watch.ts';
 
 const MAX_CONNECTIONS = 1_024;
 const MAX_ADMIN_CONNECTIONS = 64;
@@ -65,7 +66,10 @@ export interface Daemon {
   isHung(): boolean;
   /** Notes why a new configuration is not followed: the log and `nonced status` show it. */
   refuse(problem: string): void;
-  /** Stops cleanly: grants nothing more, writes the ceilings and the call log, closes the sockets. */
+  /**
+   * Stops cleanly: grants nothing more, writes the ceilings and the call log, closes the sockets. Rejects with ExitError,
+   * after all of it, if the state was not ours any more.
+   */
   stop(): Promise<void>;
 }
 
@@ -79,15 +83,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await refuseBesideService(options);
 
   let callLog: CallLog | undefined;
+  // A start that is refused leaves no directory behind.
+  const made: string[] = [];
+  const madeForRuntime: string[] = [];
   // Undone in reverse order, at the end or when a step fails.
   const undo: (() => void)[] = [];
   const undoAll = () => {
     for (const step of undo.splice(0).reverse()) step();
   };
   try {
-    const stateDirFd = prepareStateDirectory(stateDir);
+    const stateDirFd = prepareStateDirectory(stateDir, made);
     undo.push(() => closeSync(stateDirFd));
-    const runtimeDirFd = prepareRuntimeDirectory(runtimeDir);
+    const runtimeDirFd = prepareRuntimeDirectory(runtimeDir, madeForRuntime);
     undo.push(() => closeSync(runtimeDirFd));
     const lock = acquireInstanceLock({
       stateDir,
@@ -149,6 +156,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ] as const) {
       listening.push(await listen({ path, descriptor: passed[role], role, mode, maxConnections }, switchboard, log));
     }
+    const watch = watchPlaces({
+      clock,
+      runtimeDir,
+      runtimeDirFd,
+      sockets: [
+        { path: adminSocket, isPassed: passed.admin !== undefined, isFound: () => listening[0]?.isFound() ?? false },
+        { path: socket, isPassed: passed.bot !== undefined, isFound: () => listening[1]?.isFound() ?? false },
+      ],
+      log,
+      // Like a crash, and not a clean stop: what that would note may have no place any more.
+      onLost: (error) => broker.fail(error),
+    });
+    undo.push(() => watch.cancel());
     authority.open();
     return {
       socket,
@@ -161,14 +181,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       isHung: () => broker.isWriteSlow || (callLog?.isHung ?? false),
       refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
-        await authority.stop();
-        await callLog?.close();
-        undoAll();
+        try {
+          await authority.stop();
+        } finally {
+          await callLog?.close();
+          undoAll();
+        }
       },
     };
   } catch (error) {
     await callLog?.close();
     undoAll();
+    removeMade(madeForRuntime);
+    removeMade(made);
     throw error;
   }
 }

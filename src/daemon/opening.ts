@@ -5,6 +5,7 @@ import { nonceFloorAt } from '../core/nonces/sequence-clock.ts';
 import { startingState, summariseProblem } from '../core/operator/policy-plan.ts';
 import type { DurableSequence, DurableState } from '../core/ports.ts';
 import { EXIT, ExitError } from '../errors.ts';
+import { type NotedState, rolledBack } from '../store/notes/state-note.ts';
 import type { StateFileReading } from '../store/state/state-file.ts';
 import type { StateFileContents, StateIdentity } from '../store/state/state-format.ts';
 import type { Unit } from '../terms.ts';
@@ -30,6 +31,10 @@ export interface Findings {
   readonly stateDir: string;
   readonly runtimeDir: string;
   readonly reading: Extract<StateFileReading, { kind: 'state' }> | { readonly kind: 'absent'; readonly traces: Traces };
+  /** What was durable in this boot, by the notes of the daemons before. */
+  readonly noted: readonly NotedState[];
+  /** Of the boot that this is. */
+  readonly bootId: string;
   /** The fingerprint of this machine; undefined if it cannot be told from others. */
   readonly machine: string | undefined;
   readonly wallMs: number;
@@ -54,7 +59,10 @@ export interface Opening {
 export function openingOf(found: Findings): Opening | { readonly refusal: ExitError } {
   const { reading, stateDir, machine, wallMs, self, policies, stateCommand } = found;
   const before = reading.kind === 'state' ? reading.state : undefined;
-  const refusal = reading.kind === 'state' ? refuseForeign(found, reading.state) : refuseFirst(found, reading);
+  const refusal =
+    reading.kind === 'state'
+      ? (refuseForeign(found, reading.state) ?? refuseRolledBack(found, reading.state))
+      : refuseFirst(found, reading);
   if (refusal !== undefined) return { refusal };
   const starting = startingState(before?.state ?? freshState('ns', wallMs), policies);
   if ('problem' in starting) {
@@ -74,6 +82,7 @@ export function openingOf(found: Findings): Opening | { readonly refusal: ExitEr
     instance: before?.instance ?? self.instance,
     epoch: (before?.epoch ?? 0) + 1,
     machine: machine ?? before?.machine,
+    leasesInBoot: found.bootId,
   };
   const isFirst = before === undefined;
   const warnings = isFirst ? [...starting.kept, firstStart(stateDir)] : starting.kept;
@@ -135,6 +144,24 @@ function evidenceIn(traces: Traces, runtimeDir: string): string | undefined {
   if (traces.lock) return 'the lock of an earlier daemon is there';
   if (traces.temporaryFiles) return 'an unfinished write of an earlier daemon is there';
   return traces.notes ? `an earlier daemon of this boot left notes in ${runtimeDir}` : undefined;
+}
+
+/** I2, I9: a state that was put back has handed out nonces that it does not know of. */
+function refuseRolledBack(
+  { stateDir, noted, stateCommand }: Findings,
+  state: StateFileContents,
+): ExitError | undefined {
+  for (const { runtimeDir, contents } of noted) {
+    const what = rolledBack(state, contents);
+    if (what === undefined) continue;
+    const floor = contents.state.sequences[DEFAULT_SEQUENCE]?.ceiling;
+    return new ExitError(
+      EXIT.config,
+      `the state in ${stateDir} is older than the one that was in use in this boot: it ${what}. Bring back the newest ` +
+        `copy; or, if there is none, raise this one to what was noted: ${stateCommand(`init --floor ${floor ?? 'now'}`)} --runtime-dir ${runtimeDir}`,
+    );
+  }
+  return undefined;
 }
 
 /** Two hosts with one state would hand out the same nonces. */

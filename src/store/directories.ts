@@ -1,4 +1,14 @@
-import { accessSync, closeSync, constants, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  rmdirSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
 
@@ -49,11 +59,12 @@ export function startFailure(error: unknown, fact: string): ExitError {
 
 /**
  * Creates the state directory (0700) durably if it is missing. Returns its open descriptor, on which the lock and every
- * directory sync are made. The directory must be ours, and writable for no other user. Throws ExitError.
+ * directory sync are made. The directory must be ours, and writable for no other user. Adds the directories that it
+ * creates to `made`, parents first. Throws ExitError.
  */
-export function prepareStateDirectory(dir: string): number {
+export function prepareStateDirectory(dir: string, made: string[] = []): number {
   const path = resolve(dir);
-  const descriptor = openOwnDirectory(path, 'state directory', 0o022);
+  const descriptor = openOwnDirectory(path, 'state directory', 0o022, made);
   try {
     // Its own entry must survive a power cut too. At every start: the one that made it may have been killed before
     // this.
@@ -69,14 +80,26 @@ export function prepareStateDirectory(dir: string): number {
  * Does the same for the runtime directory, which systemd may have made (0755) and a group may share: it must be ours,
  * and not writable for everyone. It is gone after a reboot, so nothing is synced.
  */
-export function prepareRuntimeDirectory(dir: string): number {
-  return openOwnDirectory(resolve(dir), 'runtime directory', 0o002);
+export function prepareRuntimeDirectory(dir: string, made: string[] = []): number {
+  return openOwnDirectory(resolve(dir), 'runtime directory', 0o002, made);
 }
 
-function openOwnDirectory(path: string, role: string, forbiddenMode: number): number {
+/** Removes directories that were made for what is refused now, unless something is in them. */
+export function removeMade(made: readonly string[]): void {
+  for (const path of made.toReversed()) {
+    try {
+      rmdirSync(path);
+    } catch {
+      // Something is in it, or it is gone. It does no harm.
+      return;
+    }
+  }
+}
+
+function openOwnDirectory(path: string, role: string, forbiddenMode: number, made: string[]): number {
   let descriptor: number;
   try {
-    makeDirectory(path);
+    makeDirectory(path, made);
     if (lstatSync(path).isSymbolicLink()) {
       throw new ExitError(EXIT.config, `${role} ${path} is a symbolic link; name the directory that it leads to`);
     }
@@ -115,15 +138,17 @@ function openOwnDirectory(path: string, role: string, forbiddenMode: number): nu
 }
 
 /** Creates a directory and its parents. Node's own recursive mkdir reports a read-only disk as ENOENT. */
-function makeDirectory(path: string): void {
+function makeDirectory(path: string, made: string[]): void {
   try {
     mkdirSync(path, 0o700);
+    made.push(path);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'EEXIST') return;
     if (code !== 'ENOENT' || dirname(path) === path) throw error;
-    makeDirectory(dirname(path));
+    makeDirectory(dirname(path), made);
     mkdirSync(path, 0o700);
+    made.push(path);
   }
   syncDirectoryEntry(path);
 }

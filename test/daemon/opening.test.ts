@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { DEFAULT_EXCHANGE, MAX_NONCE, NO_POLICIES, type Policies } from '../../src/core/accounts/policies.ts';
 import { DEFAULT_SEQUENCE } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
+import type { DurableSequence } from '../../src/core/ports.ts';
 import { type Findings, freshState, openingOf, type Traces } from '../../src/daemon/opening.ts';
 import { EXIT, type ExitError } from '../../src/errors.ts';
+import type { NotedState } from '../../src/store/notes/state-note.ts';
 import type { StateFileContents } from '../../src/store/state/state-format.ts';
 import type { Unit } from '../../src/terms.ts';
 import { RELEASED_MS } from '../../src/version.ts';
@@ -11,6 +13,7 @@ import { RELEASED_MS } from '../../src/version.ts';
 const NOW_MS = RELEASED_MS + 1_000;
 const HERE = 'a'.repeat(32);
 const ELSEWHERE = 'b'.repeat(32);
+const BOOT = 'this-boot';
 const OLD = '1'.repeat(32);
 const NEW = '2'.repeat(32);
 const NOTHING: Traces = { isService: false, lock: false, temporaryFiles: false, notes: false };
@@ -20,6 +23,8 @@ function found(reading: Findings['reading'], others: Partial<Findings> = {}): Fi
     stateDir: '/state',
     runtimeDir: '/run/n',
     reading,
+    noted: [],
+    bootId: BOOT,
     machine: HERE,
     wallMs: NOW_MS,
     self: { instance: NEW, pid: 7, socket: '/run/n/nonced.sock' },
@@ -60,7 +65,14 @@ describe('without a state', () => {
   test('an empty place is a first start: a new state at the clock, its own instance, and a loud word', () => {
     const { state, identity, isFirst, warnings } = openingFor(absent());
     expect(state).toEqual(freshState('ns', NOW_MS));
-    expect(identity).toEqual({ instance: NEW, epoch: 1, pid: 7, socket: '/run/n/nonced.sock', machine: HERE });
+    expect(identity).toEqual({
+      instance: NEW,
+      epoch: 1,
+      pid: 7,
+      socket: '/run/n/nonced.sock',
+      machine: HERE,
+      leasesInBoot: BOOT,
+    });
     expect(isFirst).toBe(true);
     expect(warnings).toEqual([expect.stringContaining('first start: made a new state in /state')]);
   });
@@ -99,9 +111,51 @@ describe('with a state', () => {
     const findings = present();
     const { state, identity, isFirst, warnings } = openingFor(findings);
     expect(state).toEqual(freshState('ns', NOW_MS - 500));
-    expect(identity).toEqual({ instance: OLD, epoch: 7, pid: 7, socket: '/run/n/nonced.sock', machine: HERE });
+    expect(identity).toEqual({
+      instance: OLD,
+      epoch: 7,
+      pid: 7,
+      socket: '/run/n/nonced.sock',
+      machine: HERE,
+      leasesInBoot: BOOT,
+    });
     expect(isFirst).toBe(false);
     expect(warnings).toEqual([]);
+  });
+
+  const noted = (contents: Partial<StateFileContents> = {}, sequences = {}, accounts = new Map()): NotedState => {
+    const { state, ...identity } = (present(contents).reading as { state: StateFileContents }).state;
+    const all = { ...identity, state: { ...state, sequences: { ...state.sequences, ...sequences }, accounts } };
+    return { stateDir: '/state', runtimeDir: '/run/n', contents: all };
+  };
+  const { default: before } = freshState('ns', NOW_MS - 500).sequences;
+  const higher = { ...(before as DurableSequence), ceiling: (before as DurableSequence).ceiling + 1n };
+
+  test.each([
+    ['a later start', noted({ epoch: 7 }), 'it is of start 6, and there have been 7'],
+    ['a higher ceiling', noted({}, { default: higher }), `and it had reached ${higher.ceiling}`],
+    ['one more sequence', noted({}, { second: higher }), 'it lacks sequence second'],
+    ['another unit', noted({}, { default: { ...higher, unit: 'ms' } }), 'in ns, and it was in ms'],
+    [
+      'an account',
+      noted({}, {}, new Map([['BOT', { sequence: 'default', paused: false }]])),
+      'it does not know account BOT, which has drawn from sequence default',
+    ],
+  ])('I2, I9: one that is below what was noted in this boot (%s) was put back, and is refused', (_what, note, fact) => {
+    const refusal = refusalOf(present({}, { noted: [note] }));
+    expect(refusal.exitCode).toBe(EXIT.config);
+    expect(refusal.message).toContain('the state in /state is older than the one that was in use in this boot');
+    expect(refusal.message).toContain(fact);
+    const { ceiling } = note.contents.state.sequences['default'] as DurableSequence;
+    expect(refusal.message).toContain(`nonced state init --floor ${ceiling} --state-dir /state --runtime-dir /run/n`);
+  });
+
+  test.each([
+    ['as it was noted', noted()],
+    ['newer than the note: the daemon died before it could note it', noted({ epoch: 5 })],
+    ['of another instance', noted({ instance: NEW, epoch: 70 }, { default: higher })],
+  ])('one that is %s goes on', (_what, note) => {
+    expect(openingFor(present({}, { noted: [note] })).identity.epoch).toBe(7);
   });
 
   test('the clock of before the release does not keep it from going on', () => {

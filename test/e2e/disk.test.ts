@@ -17,6 +17,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { connect as connectClient } from '../../src/client/index.ts';
 import { runInProcess } from '../fixtures/command-line.ts';
 import {
   type DaemonPlace,
@@ -283,8 +284,10 @@ describe.skipIf(!canMount)(`a disk that takes no more${withoutMount}`, () => {
   );
 });
 
-describe('a state directory that is no longer ours', () => {
-  test('moved away under a running daemon: it exits 70 by the next write and grants nothing more', async () => {
+describe('a state that is no longer ours', () => {
+  const statePath = (place: DaemonPlace) => join(place.stateDir, 'state.json');
+
+  test('moved away under a running daemon: it exits 78 by the next write and grants nothing more', async () => {
     const place = newPlace();
     const daemon = await start(place);
     const bot = await connect(place);
@@ -293,36 +296,76 @@ describe('a state directory that is no longer ours', () => {
     const waiting = bot.request('acquire');
     renameSync(place.stateDir, `${place.stateDir}-moved`);
     expect((await provokeWrite(place)).code).not.toBe(0);
-    expect(await daemon.ended).toBe(70);
+    expect(await daemon.ended).toBe(78);
     expect(daemon.log()).toMatch(/no longer ours/);
     await bot.closed();
     await expect(bot.answer(waiting)).rejects.toThrow('closed before the answer');
   });
 
-  test('made again with a daemon of its own: the first one exits 70, the second one goes on', async () => {
+  test('made again with a daemon of its own: the first one exits 78, the second one goes on', async () => {
     const place = newPlace();
     const first = await start(place);
     renameSync(place.stateDir, `${place.stateDir}-moved`);
     const other = { ...place, runtimeDir: join(place.dir, 'r2'), socket: join(place.dir, 'r2', 'nonced.sock') };
     await start(other);
-    await provokeWrite(place);
-    expect(await first.ended).toBe(70);
+    expect(await first.ended).toBe(78);
     expect(await runInProcess(['nonce', '--socket', other.socket])).toMatchObject({ code: 0 });
     expect(existsSync(join(place.stateDir, 'state.json.lock'))).toBe(true);
   });
 
-  test.each([
-    ['removed', (path: string) => rmSync(path)],
-    ['put back to an older one', (path: string, older: Buffer) => writeFileSync(path, older)],
-  ])('a state file that was %s under a running daemon: it exits 70 by the next write', async (_what, change) => {
+  test.each<[string, (place: DaemonPlace, older: Buffer) => void]>([
+    ['a deleted state', (place) => rmSync(statePath(place))],
+    ['a state put back to an older one', (place, older) => writeFileSync(statePath(place), older)],
+    ['a deleted directory', (place) => rmSync(place.stateDir, { recursive: true })],
+  ])('an idle daemon notices %s by itself and exits 78', async (_what, change) => {
     const place = newPlace();
-    const path = join(place.stateDir, 'state.json');
     const daemon = await start(place);
-    const older = readFileSync(path);
+    const older = readFileSync(statePath(place));
     expect(await provokeWrite(place)).toMatchObject({ code: 0 });
-    change(path, older);
-    await provokeWrite(place, 'off');
-    expect(await daemon.ended).toBe(70);
+    change(place, older);
+    expect(await daemon.ended).toBe(78);
+    expect(daemon.log()).toMatch(/no longer ours/);
+    expect((await refusedStart(place)).code).toBe(78);
+  });
+
+  test('a counter that was put back is never served again in this boot: not by a stop, a restart or another directory', async () => {
+    const place = newPlace();
+    const stateArgs = ['--state-dir', place.stateDir];
+    await runInProcess(['state', 'init', ...stateArgs, '--floor', '1000', '--unit', 'counter']);
+    const daemon = await start(place);
+    const older = readFileSync(statePath(place));
+    const bot = await connect(place);
+    const last = await draw(bot, 6_000, 0n);
+    writeFileSync(statePath(place), older);
+    daemon.child.kill('SIGTERM');
+    expect(await daemon.ended).toBe(78);
+    for (const runtimeDir of [place.runtimeDir, join(place.dir, 'r2')]) {
+      const { code, said } = await refusedStart({ ...place, runtimeDir });
+      expect({ code, said }).toMatchObject({ code: 78, said: expect.stringContaining('is older than the one') });
+    }
+    const { said } = await refusedStart(place);
+    const command = /nonced (state init --floor (\d+) .*)$/m.exec(said);
+    expect(BigInt(command?.[2] ?? 0)).toBeGreaterThan(last);
+    expect(await runInProcess(command?.[1]?.split(' ') ?? [])).toMatchObject({ code: 0 });
+    await start(place);
+    await draw(await connect(place), 1, last);
+  });
+
+  test('a lost state is brought back by init from what was noted in this boot, and its bots go on', async () => {
+    const place = newPlace();
+    const daemon = await start(place);
+    const client = await connectClient({ socket: place.socket });
+    cleanup.push(() => client.close());
+    const before = await client.nonce();
+    await daemon.end('SIGKILL');
+    rmSync(place.stateDir, { recursive: true });
+    expect((await refusedStart(place)).code).toBe(78);
+    const dirs = ['--state-dir', place.stateDir, '--runtime-dir', place.runtimeDir];
+    const repaired = await runInProcess(['state', 'init', '--floor', 'now', ...dirs]);
+    expect(repaired).toMatchObject({ code: 0, stdout: expect.stringContaining('that was noted in this boot') });
+    expect(repaired.stdout).not.toContain('new instance');
+    await start(place);
+    expect(await client.nonce()).toBeGreaterThan(before);
   });
 
   test('a second daemon on the same state is refused with 75 and told who holds it; also init', async () => {

@@ -1,10 +1,12 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { runBots } from '../fixtures/bot-processes.ts';
 import { runInProcess } from '../fixtures/command-line.ts';
+import { type DaemonPlace, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { daemonPerTest } from '../fixtures/daemon-test.ts';
 import { eventually } from '../fixtures/eventually.ts';
+import { RawConnection } from '../fixtures/raw-connection.ts';
 
 const test = daemonPerTest({ exchange: { delayMs: [0, 10] } }).extend('killAndRestart', ({ daemon, start }) => {
   let running = daemon;
@@ -69,10 +71,12 @@ test("a clean restart loses neither a holder nor the waiters, and keeps their cl
   expect([...nonces].sort()).toEqual(nonces);
 });
 
-test('a backup that is restored by hand is logged, and the token of a live lease is not given again', async ({
+test('a backup is refused until it is raised, and then gives nobody the token of a lease that lives', async ({
   place,
   client,
+  spawn,
   start,
+  nonced,
   killAndRestart,
 }) => {
   const state = join(place.stateDir, 'state.json');
@@ -82,8 +86,11 @@ test('a backup that is restored by hand is logged, and the token of a live lease
   const grant = await holder.acquire({ account: 'A' });
   await second.end('SIGKILL');
   writeFileSync(state, backup);
-  const third = await start();
-  await third.says(/warn: leases of this boot are newer than the state in .*: nonced advance$/m);
+  const refused = spawn();
+  expect(await refused.ended).toBe(78);
+  const [, command = ''] = /: nonced (state init --floor .*)$/m.exec(refused.log()) ?? [];
+  expect(await nonced(...command.split(' '))).toMatchObject({ code: 0 });
+  await start();
   expect(await grant.renew()).toBe(grant.ttlMs);
   await grant.release('ok');
   const next = await (await client('other')).acquire({ account: 'B' });
@@ -177,16 +184,74 @@ test('a damaged note closes all lanes for 2 s and does not keep the daemon from 
   expect(await nonced.ask('acquire', { account: 'OTHER', waitMs: 15_000 })).toMatchObject({ count: 1 });
 });
 
-test('notes of another boot are ignored', async ({ daemon, place, raw, start }) => {
+test('leases whose notes are gone close all lanes for 2 s, also at a second start', async ({
+  daemon,
+  place,
+  raw,
+  start,
+}) => {
   const holder = await raw();
   await holder.ask('acquire', { ttlMs: 600_000 });
   await daemon.end('SIGKILL');
   holder.destroy();
-  // What a reboot does: /run is empty again.
+  rmSync(place.runtimeDir, { recursive: true });
+  for (let starts = 0; starts < 2; starts++) {
+    const next = await start();
+    await next.says(starts === 0 ? 'are not noted in' : 'are not noted in|damaged');
+    const bot = await raw();
+    await expect(bot.ask('acquire', { waitMs: 0 })).rejects.toMatchObject({ code: 'WAIT_TIMEOUT' });
+    if (starts === 0) await next.end('SIGKILL');
+    else expect(await bot.ask('acquire', { waitMs: 15_000 })).toMatchObject({ count: 1 });
+  }
+});
+
+test('a clean stop without a lease leaves nothing to wait for', async ({ daemon, place, raw, start }) => {
+  const bot = await raw();
+  const { token } = await bot.ask('acquire');
+  await bot.ask('release', { token });
+  expect(await daemon.end('SIGTERM')).toBe(0);
   rmSync(place.runtimeDir, { recursive: true });
   await start();
-  const next = await raw();
-  expect(await next.ask('acquire', { waitMs: 0 })).toMatchObject({ count: 1 });
+  expect(await (await raw()).ask('acquire', { waitMs: 0 })).toMatchObject({ count: 1 });
+});
+
+test('a holder that cannot find the daemon in another runtime directory keeps its lane until its lease ends', async ({
+  daemon,
+  place,
+  raw,
+}) => {
+  const holder = await raw();
+  await holder.ask('acquire', { account: 'MASTER', ttlMs: 600_000 });
+  await daemon.end('SIGKILL');
+  const runtimeDir = join(place.dir, 'r2');
+  const second = await startDaemonProcess({ ...place, runtimeDir });
+  onTestFinished(() => void second.end('SIGKILL'));
+  const bot = await RawConnection.open(join(runtimeDir, 'nonced.sock'));
+  // Longer than the lane of a holder that may come back stays closed.
+  await expect(bot.ask('acquire', { account: 'MASTER', waitMs: 2_500 })).rejects.toMatchObject({
+    code: 'WAIT_TIMEOUT',
+  });
+  bot.destroy();
+});
+
+test.each<[string, (place: DaemonPlace) => void]>([
+  ['runtime directory', ({ runtimeDir }) => rmSync(runtimeDir, { recursive: true })],
+  ['socket', ({ socket }) => rmSync(socket)],
+  ["operators' socket", ({ adminSocket }) => rmSync(adminSocket)],
+])('a daemon whose %s is removed ends to be started again, and repeats nothing', async (_what, remove) => {
+  const place = daemonPlace();
+  onTestFinished(() => place.remove());
+  const first = await startDaemonProcess(place);
+  const bot = await RawConnection.open(place.socket);
+  const before = await bot.ask('nonce');
+  remove(place);
+  expect(await first.ended).toBe(75);
+  expect(first.log()).toMatch(/was removed or replaced while nonced ran/);
+  const second = await startDaemonProcess(place);
+  onTestFinished(() => void second.end('SIGKILL'));
+  const again = await RawConnection.open(place.socket);
+  expect(BigInt(String((await again.ask('nonce'))['nonce']))).toBeGreaterThan(BigInt(String(before['nonce'])));
+  again.destroy();
 });
 
 test('a caller whose lease could not be kept gets LEASE_LOST from its signal', async ({
@@ -299,7 +364,7 @@ test('a daemon that stops cleanly repeats nothing, skips nothing and leaves no s
   const { stdout: inspected } = await runInProcess(['state', 'inspect', '--json', '--state-dir', place.stateDir]);
   expect(JSON.parse(inspected).sequences.default.ceiling).toBe(String(BigInt(stdout) + 1n));
   expect(readdirSync(place.stateDir)).toEqual(['state.json']);
-  expect(readdirSync(place.runtimeDir).toSorted()).toEqual(['accounts', 'leases']);
+  expect(readdirSync(place.runtimeDir).toSorted()).toEqual(['accounts', 'leases', 'state']);
   const second = await start();
   const { stdout: next } = await nonced('nonce');
   expect(BigInt(next)).toBeGreaterThan(BigInt(stdout));

@@ -5,7 +5,7 @@ import { bold, exampleLines, guarded, prose, richProse } from './roff.ts';
 const EXIT_STATUS: Readonly<Record<keyof typeof EXIT, string>> = {
   usage: 'The command line is wrong, or asks for something that is not possible.',
   unavailable: 'No daemon answers.',
-  lostOwnership: 'The state no longer belongs to this daemon; or the program has a defect.',
+  defect: 'The program has a defect.',
   ioError: 'The disk failed, or the state cannot be written and the reserve is used up.',
   tempFail: 'Busy, or it took too long: the cause may pass.',
   noPermission: 'This user has no permission: try another user, or root.',
@@ -35,6 +35,7 @@ export const FILES: readonly Entry[] = [
   ['/run/nonced/nonced.sock', "The service's socket for bots. Every user who may open it can draw nonces."],
   ['/run/nonced/admin.sock', "The operator's socket."],
   ['/run/nonced/leases', 'Who holds which lease, for the next daemon if this one is killed.'],
+  ['/run/nonced/state', 'What was durable in this boot: an older state.json is refused.'],
   ['/etc/nonced/config.json', 'Pacing, sequences and exchanges of the accounts. The file is optional.'],
 ];
 

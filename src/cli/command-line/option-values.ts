@@ -5,6 +5,12 @@ import type { Moment } from '../timeline/times.ts';
 
 const MAX_UINT64 = 2n ** 64n - 1n;
 
+/** Takes a path. An empty one, such as a shell variable that is not set, would stand for the working directory. */
+export function parsePath(text: string): string {
+  if (text === '') throw new InvalidArgumentError('it is empty; give a path, or leave the option out.');
+  return text;
+}
+
 /**
  * Reads a duration as people write it ("250ms", "60s", "5m", "2h"; a bare number is seconds) and returns milliseconds.
  */

@@ -44,7 +44,7 @@ export function program(terminal: Terminal): NoncedCommand {
       ['nonced status', 'what is unusual, who holds what, and who waits'],
       ['sudo nonced doctor trader', "what keeps that user's bots from getting nonces"],
     )
-    .addNotes(`Exit codes are those of sysexits: 64 usage, 69 no daemon, 70 lost ownership, 74 I/O error,
+    .addNotes(`Exit codes are those of sysexits: 64 usage, 69 no daemon, 70 defect, 74 I/O error,
 75 busy or timed out, 77 no permission, 78 bad configuration or state.`);
 
   // In the order of the help. A command belongs to the group whose heading was set last.

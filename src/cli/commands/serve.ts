@@ -90,8 +90,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     stopping = true;
     log.info(`${signal}: stopping`);
     tellSystemd.stopping();
-    await daemon.stop();
     terminal.exitCode = 0;
+    await daemon.stop().catch(failed);
     end(daemon);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));

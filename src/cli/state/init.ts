@@ -6,19 +6,20 @@ import { DEFAULT_SEQUENCE } from '../../core/nonces/assignments.ts';
 import { describeUnit, nonceFloorAt, nonceSpanMs, otherUnitOf } from '../../core/nonces/sequence-clock.ts';
 import type { DurableSequence, DurableState } from '../../core/ports.ts';
 import { BOT_SOCKET } from '../../daemon/host/directories.ts';
-import { readMachine } from '../../daemon/host/machine.ts';
+import { readBootId, readMachine } from '../../daemon/host/machine.ts';
 import { freshState } from '../../daemon/opening.ts';
 import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError } from '../../errors.ts';
 import { stateCommand } from '../../store/directories.ts';
 import { readStateFile, type SalvagedState, salvageStateFile } from '../../store/state/state-file.ts';
-import { parseState } from '../../store/state/state-format.ts';
+import { parseState, type StateFileContents } from '../../store/state/state-format.ts';
 import type { Unit } from '../../terms.ts';
 import { RELEASED_MS } from '../../version.ts';
 import { directories } from '../directories.ts';
 import { allowedLeadMs } from '../terminal/output.ts';
 import type { Terminal } from '../terminal/terminal.ts';
-import { changeOffline } from './offline-state.ts';
+import { notedStateOf, raisedToNoted } from './noted.ts';
+import { changeOffline, type FoundState } from './offline-state.ts';
 
 export interface InitOptions {
   readonly floor: bigint | 'now';
@@ -44,7 +45,10 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
     );
   }
   await changeOffline(stateDir, readOrSalvage, (found) => {
-    const before = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : undefined;
+    const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
+    const noted = notedStateOf(known, stateDir, runtimeDir);
+    const read = found.kind === 'state' ? found.state.state : found.kind === 'salvaged' ? found : noted?.state;
+    const before = read && { ...read, ...raisedToNoted(read, noted?.state ?? read) };
     if (before === undefined && options.sequence !== DEFAULT_SEQUENCE) {
       throw new ExitError(
         EXIT.usage,
@@ -71,18 +75,32 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<vo
         `the state in ${stateDir} is retired; take it over first: ${stateCommand('adopt', stateDir)}`,
       );
     }
-    const known = found.kind === 'state' ? found.state : found.kind === 'salvaged' ? found : undefined;
+    const instance = known?.instance ?? noted?.instance;
     const identity = {
-      instance: known?.instance ?? randomBytes(16).toString('hex'),
-      // If the epoch is lost, the Unix time is above every one that was counted.
-      epoch: known?.epoch ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
+      instance: instance ?? randomBytes(16).toString('hex'),
+      epoch: epochOf(known?.epoch, noted?.epoch) ?? (found.kind === 'absent' ? 1 : Math.floor(wallMs / 1000)),
       pid: process.pid,
-      socket: join(runtimeDir, BOT_SOCKET),
-      machine: known?.machine ?? readMachine(),
-      retiredAtMs: known?.retiredAtMs,
+      // Beside it are the notes of the last daemon.
+      socket: known?.socket ?? noted?.socket ?? join(runtimeDir, BOT_SOCKET),
+      machine: known?.machine ?? noted?.machine ?? readMachine(),
+      retiredAtMs: known?.retiredAtMs ?? noted?.retiredAtMs,
+      leasesInBoot: leasesLeft(found, noted),
     };
-    return { identity, state, done: () => report(options, stateDir, found.kind, sequence, terminal) };
+    const kind = found.kind === 'absent' && noted !== undefined ? 'noted' : found.kind;
+    const repair: Repair = { stateDir, found: kind, isNewInstance: instance === undefined };
+    return { identity, state, done: () => report(options, repair, sequence, terminal) };
   });
+}
+
+/** Returns the higher one. If both are lost, the Unix time is above every one that was counted. */
+function epochOf(found: number | undefined, noted: number | undefined): number | undefined {
+  return found === undefined ? noted : Math.max(found, noted ?? 0);
+}
+
+/** Returns the boot in which leases may have been granted. A damaged state does not say that there are none. */
+function leasesLeft(found: FoundState, noted: StateFileContents | undefined): string | null | undefined {
+  if (found.kind === 'state') return found.state.leasesInBoot;
+  return found.kind === 'salvaged' ? (found.leasesInBoot ?? readBootId()) : noted?.leasesInBoot;
 }
 
 function readOrSalvage(stateDir: string): ReturnType<typeof readStateFile> | SalvagedState {
@@ -164,19 +182,37 @@ function checkSalvaged(options: InitOptions, sequences: DurableState['sequences'
   }
 }
 
+interface Repair {
+  readonly stateDir: string;
+  /** What was there. `noted`: nothing, and the notes of this boot had it. */
+  readonly found: keyof typeof DID;
+  /** Programs that knew the state before refuse this one. */
+  readonly isNewInstance: boolean;
+}
+
+const DID = {
+  absent: 'made a new state',
+  noted: 'brought back the state that was noted in this boot,',
+  state: 'kept the state',
+  salvaged: 'repaired the damaged state',
+} as const;
+
 function report(
   { sequence: name, json }: InitOptions,
-  stateDir: string,
-  found: 'absent' | 'state' | 'salvaged',
+  { stateDir, found, isNewInstance }: Repair,
   { unit, ceiling }: DurableSequence,
   terminal: Terminal,
 ): void {
   const now = nonceFloorAt(systemClock().wallMs(), unit);
   const begins = ceiling > now ? ceiling : now;
   if (json) {
-    terminal.printJson({ stateDir, found, sequence: name, unit, floor: ceiling });
+    terminal.printJson({ stateDir, found, newInstance: isNewInstance, sequence: name, unit, floor: ceiling });
     return;
   }
-  const did = { absent: 'made a new state', state: 'kept the state', salvaged: 'repaired the damaged state' }[found];
-  terminal.printLine(`${did} in ${stateDir}: sequence ${name}, ${describeUnit(unit)}, begins at ${begins}`);
+  terminal.printLine(`${DID[found]} in ${stateDir}: sequence ${name}, ${describeUnit(unit)}, begins at ${begins}`);
+  if (isNewInstance) {
+    terminal.printLine(
+      'It is a new instance: restart every bot that was connected before, for it refuses another one.',
+    );
+  }
 }

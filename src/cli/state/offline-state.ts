@@ -4,6 +4,7 @@ import { EXIT, ExitError } from '../../errors.ts';
 import { prepareStateDirectory } from '../../store/directories.ts';
 import { acquireInstanceLock } from '../../store/lock/instance-lock.ts';
 import {
+  exists,
   openStateFile,
   type readStateFile,
   type SalvagedState,
@@ -36,6 +37,8 @@ export async function changeOffline<Found extends FoundState>(
   read: (stateDir: string) => Found,
   decide: (found: Found) => OfflineChange | undefined,
 ): Promise<void> {
+  // A command that is refused leaves no directory behind.
+  if (!exists(stateDir)) decide(read(stateDir));
   const stateDirFd = prepareStateDirectory(stateDir);
   try {
     const lock = acquireInstanceLock({

@@ -30,11 +30,11 @@ export function run(
     return { code: EXIT.noPermission, stdout: '', stderr: error.message };
   }
   // A signal leaves no status.
-  return { code: status ?? EXIT.lostOwnership, stdout: stdout.trim(), stderr: stderr.trim() };
+  return { code: status ?? EXIT.defect, stdout: stdout.trim(), stderr: stderr.trim() };
 }
 
 /** Runs a program that must succeed and returns what it printed. Throws ExitError with that if it fails. */
-export function mustRun(program: string, args: readonly string[], exitCode = EXIT.lostOwnership): string {
+export function mustRun(program: string, args: readonly string[], exitCode = EXIT.defect): string {
   const { code, stdout, stderr } = run(program, args);
   if (code === 0) return stdout;
   throw new ExitError(exitCode, `${program} ${args.join(' ')}: ${stderr || stdout || `exit ${code}`}`);

@@ -41,7 +41,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
 
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ExitError) return error.exitCode;
-  if (!(error instanceof NoncedError)) return EXIT.lostOwnership;
+  if (!(error instanceof NoncedError)) return EXIT.defect;
   const isForbidden = ['EACCES', 'EPERM'].includes(systemErrorCode(error.cause) ?? '');
   if (error.code === 'UNAVAILABLE' && isForbidden) return EXIT.noPermission;
   // A newer daemon may refuse with a code that this version does not know.

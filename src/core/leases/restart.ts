@@ -22,10 +22,12 @@ export class Restart {
   readonly #reopening: Reopening = { kind: 'reopening', dueMs: 0, heapIndex: -1 };
   /** I4: a damaged note may stand for a lease in any lane, so all of them are closed. */
   #allClosed: boolean;
+  readonly #stranded: ReadonlySet<Token>;
 
   constructor(parts: BrokerParts, found: NotesFound) {
     this.#parts = parts;
     this.#allClosed = found.damaged;
+    this.#stranded = found.stranded ?? new Set();
     const { startedAtMs, ledger, leases } = parts;
     for (const noted of found.leases) {
       // I5: below the ceiling anyway, unless the state is a backup that is older than its leases.
@@ -45,7 +47,9 @@ export class Restart {
   open(nowMs: number): void {
     const { deadlines, leases } = this.#parts;
     for (const lease of leases.orphans()) {
-      deadlines.reschedule(lease, Math.min(lease.expiresAtMs, nowMs + RETURN_MS));
+      // I4: a holder that cannot come back does not learn that its lease was given up.
+      const closedUntilMs = this.#stranded.has(lease.token) ? lease.expiresAtMs : nowMs + RETURN_MS;
+      deadlines.reschedule(lease, Math.min(lease.expiresAtMs, closedUntilMs));
     }
     if (this.#allClosed) deadlines.reschedule(this.#reopening, nowMs + RETURN_MS);
   }

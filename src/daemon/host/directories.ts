@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
+import { EXIT, ExitError } from '../../errors.ts';
 import { SERVICE_RUNTIME_DIR } from '../../service-places.ts';
 import { SERVICE_STATE_DIR } from '../../store/directories.ts';
 
@@ -12,7 +13,8 @@ export const ADMIN_SOCKET = 'admin.sock';
 export interface Environment {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly uid: number;
-  readonly homeDir: string;
+  /** Throws if the user has none. Called only if it is needed. */
+  homeDir(): string;
   readonly temporaryDir: string;
   exists(path: string): boolean;
 }
@@ -24,25 +26,59 @@ export interface Directories {
   readonly isService: boolean;
 }
 
-/** Returns the directories of the flags, or else systemd's, or else root's, the XDG ones or the user's own. */
+/**
+ * Returns the directories of the flags, or else systemd's, or else root's, the XDG ones or the user's own. Throws
+ * ExitError if one of those is not an absolute path: the state would be wherever the command happens to be run.
+ */
 export function findDirectories(
   asked: { readonly stateDir?: string | undefined; readonly runtimeDir?: string | undefined },
   environment: Environment,
 ): Directories {
-  const { variables, uid, homeDir } = environment;
-  const given = (name: string): string | undefined => variables[name] || undefined;
-  const ownState =
-    uid === 0 ? SERVICE_STATE_DIR : join(given('XDG_STATE_HOME') ?? join(homeDir, '.local/state'), 'nonced');
-  const systemdState = given('STATE_DIRECTORY');
+  const systemdState = given(environment, 'STATE_DIRECTORY', '--state-dir');
   return {
-    stateDir: asked.stateDir ?? systemdState ?? ownState,
-    runtimeDir: asked.runtimeDir ?? given('RUNTIME_DIRECTORY') ?? ownRuntimeDir(environment),
+    stateDir: asked.stateDir ?? systemdState ?? ownStateDir(environment),
+    runtimeDir:
+      asked.runtimeDir ?? given(environment, 'RUNTIME_DIRECTORY', '--runtime-dir') ?? ownRuntimeDir(environment),
     isService: asked.stateDir === undefined && systemdState !== undefined,
   };
 }
 
-function ownRuntimeDir({ variables, uid, temporaryDir, exists }: Environment): string {
+function ownStateDir(environment: Environment): string {
+  if (environment.uid === 0) return SERVICE_STATE_DIR;
+  const xdg = given(environment, 'XDG_STATE_HOME', '--state-dir');
+  return join(xdg ?? join(homeOf(environment), '.local/state'), 'nonced');
+}
+
+function ownRuntimeDir(environment: Environment): string {
+  const { uid, temporaryDir, exists } = environment;
   if (uid === 0) return SERVICE_RUNTIME_DIR;
-  const xdg = variables['XDG_RUNTIME_DIR'];
-  return xdg && exists(xdg) ? join(xdg, 'nonced') : join(temporaryDir, `nonced-${uid}`);
+  const xdg = given(environment, 'XDG_RUNTIME_DIR', '--runtime-dir');
+  if (xdg !== undefined && exists(xdg)) return join(xdg, 'nonced');
+  return join(absolute('the directory for temporary files (TMPDIR)', temporaryDir, '--runtime-dir'), `nonced-${uid}`);
+}
+
+/** Returns a variable's value. One that is set to nothing counts as not set. */
+function given({ variables }: Environment, name: string, option: string): string | undefined {
+  const value = variables[name];
+  return value ? absolute(name, value, option) : undefined;
+}
+
+function homeOf({ homeDir, uid }: Environment): string {
+  let home: string;
+  try {
+    home = homeDir();
+  } catch (error) {
+    throw new ExitError(
+      EXIT.config,
+      `HOME is not set, and user ${uid} has no home directory; set it, or name the directory: --state-dir DIR`,
+      { cause: error },
+    );
+  }
+  return absolute('the home directory (HOME)', home, '--state-dir');
+}
+
+function absolute(what: string, path: string, option: string): string {
+  if (isAbsolute(path)) return path;
+  const fact = path === '' ? 'is empty' : `is ${JSON.stringify(path)}, which is not an absolute path`;
+  throw new ExitError(EXIT.config, `${what} ${fact}; set it, or name the directory: ${option} DIR`);
 }

@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import type { Log } from '../log/log.ts';
 import type { Switchboard } from './switchboard.ts';
@@ -15,6 +16,8 @@ export interface Listener {
 
 /** A listening socket and its connections. */
 export interface Listening {
+  /** Whether clients still find this socket at its path. */
+  isFound(): boolean;
   /** Closes the socket and cuts off its connections. */
   close(): void;
 }
@@ -45,9 +48,11 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
   // The unit of a socket that systemd holds says who may connect.
   if (descriptor === undefined) await bindSocket(server, path, mode);
   else await listening(server, path, () => server.listen({ fd: descriptor }));
+  const bound = identityOf(path);
   // Most likely there are no descriptors left. The connection is lost; the daemon goes on.
   server.on('error', (error) => log.error(`a connection on ${path} could not be accepted: ${error.message}`));
   return {
+    isFound: () => bound !== undefined && identityOf(path) === bound,
     close() {
       server.close();
       for (const socket of sockets) socket.destroy();
@@ -74,4 +79,10 @@ function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard)
   // A broken connection is closed next; there is nothing else to do.
   socket.on('error', () => {});
   socket.on('close', () => switchboard.closed(connection));
+}
+
+/** Returns what tells the socket at `path` from another one; undefined if there is none. */
+function identityOf(path: string): string | undefined {
+  const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return found?.isSocket() ? `${found.dev}:${found.ino}` : undefined;
 }

@@ -1,6 +1,13 @@
 import type { LeaseNotes, NotedLease, NotesFound, Token } from '../../core/ports.ts';
 import { readLease, writeLease } from './lease-slot.ts';
-import { isOfBoot, openSlotFile, type SlotFileOptions, type SlotFileSteps, type SlotKind } from './slot-file.ts';
+import {
+  isOfBoot,
+  openSlotFile,
+  peekSlots,
+  type SlotFileOptions,
+  type SlotFileSteps,
+  type SlotKind,
+} from './slot-file.ts';
 
 /** More leases than a daemon ever grants at a time; half a megabyte of memory. */
 const DEFAULT_CAPACITY = 4096;
@@ -24,6 +31,8 @@ export interface LeaseNotesOptions extends Omit<SlotFileOptions, 'capacity'> {
 export interface OpenedNotes {
   readonly notes: LeaseNotes;
   readonly found: NotesFound;
+  /** There were no notes of this boot. */
+  readonly isNew: boolean;
   /** Closes the file and leaves its notes for the next daemon. */
   close(): void;
 }
@@ -34,8 +43,18 @@ export interface OpenedNotes {
  * notes without a state count as evidence of a lost one. Throws ExitError.
  */
 export function openLeaseNotes(options: LeaseNotesOptions): OpenedNotes {
-  const { slots, found, doubtful, close } = openSlotFile(LEASES, { capacity: DEFAULT_CAPACITY, ...options });
-  return { notes: slots, found: { leases: found, damaged: doubtful }, close };
+  const opened = openSlotFile(LEASES, { capacity: DEFAULT_CAPACITY, ...options });
+  const { slots, found, doubtful, isNew, close } = opened;
+  return { notes: slots, found: { leases: found, damaged: doubtful }, isNew, close };
+}
+
+/**
+ * Reads the notes that the daemon before left in another directory. Returns undefined if there are none of this boot.
+ * Throws ExitError.
+ */
+export function peekLeaseNotes(options: Pick<LeaseNotesOptions, 'dir' | 'bootId' | 'steps'>): NotesFound | undefined {
+  const there = peekSlots(LEASES, options);
+  return there && { leases: there.found, damaged: there.doubtful };
 }
 
 /**

@@ -18,7 +18,7 @@ export interface SlotKind<Note, Key> {
   /** How long notes count as doubtful after they were found missing or damaged, even if they are whole again. */
   readonly doubtMs: number;
   /**
-   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, and a note of an unknown
+   * `forbids`: a note keeps something from being done. Without notes nothing was forbidden, unless they are expected, and a note of an unknown
    * boot is believed. `allows`: a note lets something be done that is held back without it. Without notes all of it is
    * held back, and a note of an unknown boot is not believed.
    */
@@ -37,6 +37,8 @@ export interface SlotFileOptions {
   /** CLOCK_MONOTONIC now. */
   readonly monotonicMs: number;
   readonly capacity: number;
+  /** Whether there must be notes of this boot: then it is doubtful what was noted if they are missing. */
+  readonly expected?: boolean;
   /** Replaced by tests, which count its calls and make it fail. */
   readonly writeAt?: SlotFileSteps['writeAt'];
   /** Those on disk if left out. */
@@ -69,6 +71,8 @@ export interface OpenedSlotFile<Note, Key> {
   readonly found: readonly Note[];
   /** More may have been noted than was found. */
   readonly doubtful: boolean;
+  /** There were no notes of this boot. */
+  readonly isNew: boolean;
   /** Closes the file and leaves its notes for the next daemon. */
   close(): void;
 }
@@ -89,11 +93,12 @@ export function openSlotFile<Note, Key>(
   kind: SlotKind<Note, Key>,
   options: SlotFileOptions,
 ): OpenedSlotFile<Note, Key> {
-  const { dir, bootId, monotonicMs, capacity, steps = slotStepsOnDisk, writeAt = steps.writeAt } = options;
+  const { dir, bootId, monotonicMs, capacity, expected = false } = options;
+  const { steps = slotStepsOnDisk, writeAt = steps.writeAt } = options;
   const before = readSlots(kind, dir, bootId, steps);
   const found = eachOnce(kind, before?.slots ?? []);
   // Remembered in the header: from now on the notes are whole, and after another crash they must not pass for complete.
-  const wanting = before === undefined ? kind.meaning === 'allows' : before.damaged;
+  const wanting = before === undefined ? kind.meaning === 'allows' || expected : before.damaged;
   const doubtUntilMs = wanting ? monotonicMs + kind.doubtMs : (before?.header?.doubtUntilMs ?? 0);
   const doubtful = monotonicMs < doubtUntilMs;
   let descriptor: number;
@@ -110,6 +115,7 @@ export function openSlotFile<Note, Key>(
     slots: new Slots(kind, descriptor, slots, writeAt),
     found,
     doubtful,
+    isNew: before === undefined,
     close: () => steps.close(descriptor),
   };
 }
@@ -126,6 +132,17 @@ export function isOfBoot(
   steps.close(file.descriptor);
   const header = readHeader(file.bytes.subarray(0, SLOT_BYTES), magic);
   return header === undefined || header.bootId === bootId;
+}
+
+/** Reads the notes of this boot and changes nothing. Returns undefined if there are none. Throws ExitError. */
+export function peekSlots<Note, Key>(
+  kind: SlotKind<Note, Key>,
+  { dir, bootId, steps = slotStepsOnDisk }: Pick<SlotFileOptions, 'dir' | 'bootId' | 'steps'>,
+): { readonly found: readonly Note[]; readonly doubtful: boolean } | undefined {
+  const there = readSlots(kind, dir, bootId, steps);
+  if (there === undefined) return undefined;
+  steps.close(there.descriptor);
+  return { found: eachOnce(kind, there.slots), doubtful: there.damaged };
 }
 
 /** Returns undefined if there are no notes of this boot. The caller closes the descriptor. */

@@ -12,7 +12,7 @@ import {
   salvageFields,
   serialiseState,
 } from './state-format.ts';
-import { type StateFileSteps, stepsOnDisk } from './state-steps.ts';
+import { CLAIMED, type StateFileSteps, stepsOnDisk } from './state-steps.ts';
 
 export const STATE_FILE = 'state.json';
 /** The directory that proper-lockfile makes beside it. */
@@ -128,7 +128,8 @@ export function leftovers(dir: string): Leftovers {
 
 /**
  * Removes what killed writes left behind and returns the names. Must be called under the instance lock. If the state
- * itself is missing, nothing is removed: then these files are the evidence of its loss.
+ * itself is missing, nothing is removed: then these files are the evidence of its loss. A file that is whole is never
+ * removed: it may be an operator's copy, with the date as its name.
  */
 export function sweepOrphans(dir: string): readonly string[] {
   if (!exists(join(dir, STATE_FILE))) return [];
@@ -136,7 +137,7 @@ export function sweepOrphans(dir: string): readonly string[] {
   for (const name of leftovers(dir).temporaryFiles) {
     const path = join(dir, name);
     try {
-      if (!lstatSync(path).isFile()) continue;
+      if (!isTorn(path)) continue;
       unlinkSync(path);
       swept.push(name);
     } catch (error) {
@@ -146,9 +147,35 @@ export function sweepOrphans(dir: string): readonly string[] {
   return swept;
 }
 
+/**
+ * Whether a file is what a killed write leaves: ours alone, and empty or with some of the room that was claimed for it.
+ * A copy of a state, cut short or not, never ends in blanks.
+ */
+function isTorn(path: string): boolean {
+  const { size } = lstatSync(path);
+  if (size > LARGEST_STATE_BYTES) return false;
+  try {
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      if (distrustFile(descriptor, path, 0o077) !== undefined) return false;
+      const last = readFileSync(descriptor).at(-1);
+      return last === undefined || last === CLAIMED || last === 0;
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    // A link, or a file that may not be read, is not from a write of ours.
+    if (systemErrorCode(error) === 'ENOENT') throw error;
+    return false;
+  }
+}
+
 export function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
+
+/** Notes outside the state file what was made durable in it. Throws if it cannot. */
+export type StateNoteWriter = (bytes: Buffer) => void;
 
 export interface StateFileOptions {
   readonly dir: string;
@@ -159,6 +186,8 @@ export interface StateFileOptions {
   readonly found: StateFileReading | SalvagedState;
   /** More top-level keys to write, over those that were found. */
   readonly extra?: ExtraKeys;
+  /** Where what is durable is noted for the rest of this boot; nowhere if left out. */
+  readonly note?: StateNoteWriter;
   readonly steps?: StateFileSteps;
 }
 
@@ -174,7 +203,7 @@ export class StateFile implements StateStore {
   readonly #dir: string;
   readonly #path: string;
   readonly #dirFd: number;
-  readonly #identity: StateIdentity;
+  #identity: StateIdentity;
   readonly #extra: ExtraKeys;
   readonly #sequenceExtra: Readonly<Record<string, ExtraKeys>>;
   readonly #steps: StateFileSteps;
@@ -182,9 +211,17 @@ export class StateFile implements StateStore {
   readonly #floors: Readonly<Record<string, DurableSequence>>;
   /** What must be on disk before the next write; undefined for no file. */
   #onDisk: Buffer | undefined;
+  /** The sequences of that file, if this daemon wrote it. */
+  #written: Readonly<Record<string, DurableSequence>> = {};
+  /** What the last glance saw after the contents had been compared; undefined before that. */
+  #glanced: string | undefined;
+  #writes = 0;
+  #isWriting = false;
+  readonly #note: StateNoteWriter;
   #dead: StoreFailure | undefined;
 
-  constructor({ dir, dirFd, identity, found, extra = {}, steps = stepsOnDisk }: StateFileOptions) {
+  constructor(options: StateFileOptions) {
+    const { dir, dirFd, identity, found, extra = {}, note = () => {}, steps = stepsOnDisk } = options;
     const fields = found.kind === 'absent' ? undefined : found.kind === 'state' ? found.state : found;
     this.#dir = resolve(dir);
     this.#path = join(this.#dir, STATE_FILE);
@@ -193,6 +230,7 @@ export class StateFile implements StateStore {
     this.#extra = { ...fields?.extra, ...extra };
     this.#sequenceExtra = fields?.sequenceExtra ?? {};
     this.#steps = steps;
+    this.#note = note;
     this.#floors =
       found.kind === 'absent' ? {} : found.kind === 'state' ? found.state.state.sequences : found.sequences;
     this.#onDisk = found.kind === 'absent' ? undefined : found.bytes;
@@ -201,9 +239,42 @@ export class StateFile implements StateStore {
   async write(state: DurableState): Promise<StoreFailure | undefined> {
     // After a failed sync it is unknown what the disk holds, and the next sync would report success.
     if (this.#dead !== undefined) return this.#dead;
+    this.#isWriting = true;
+    this.#writes += 1;
     const failure = await this.#replace(state);
+    this.#isWriting = false;
     if (failure?.kind === 'fatal') this.#dead = failure;
     return failure;
+  }
+
+  /** Says in the next write that no lease is left for the daemons after this one. */
+  leaveNoLeases(): void {
+    this.#identity = { ...this.#identity, leasesInBoot: null };
+  }
+
+  /**
+   * Returns why the state is not ours any more, or undefined. Between two writes it costs two system calls, so it can be
+   * asked every few seconds. Never rejects.
+   */
+  async look(): Promise<StoreFailure | undefined> {
+    if (this.#dead !== undefined) return this.#dead;
+    // A write looks by itself, before and after.
+    if (this.#isWriting) return undefined;
+    const writes = this.#writes;
+    try {
+      const glanced = this.#steps.glance(this.#dir, this.#path);
+      if (glanced === this.#glanced) return undefined;
+      await this.#checkDirectory();
+      await this.#checkContents();
+      // Looked at again: a write that began meanwhile has changed the file.
+      if (writes === this.#writes) this.#glanced = glanced;
+      return undefined;
+    } catch (error) {
+      // A disk that fails to be read is the next write's trouble.
+      if (writes !== this.#writes || !isLoss(error)) return undefined;
+      this.#dead = this.#fatal(error);
+      return this.#dead;
+    }
   }
 
   async #replace(state: DurableState): Promise<StoreFailure | undefined> {
@@ -212,6 +283,8 @@ export class StateFile implements StateStore {
       bytes = this.#serialise(state);
       await this.#checkDirectory();
       await this.#checkContents();
+      // The note must never claim more than is durable: a state below its note was rolled back.
+      if (this.#isLowered(state)) this.#note(bytes);
       await this.#steps.replace(this.#path, bytes, (temporary) => this.#steps.reserve(temporary, bytes.length));
     } catch (error) {
       if (mayPass(error)) return { kind: 'retriable', error: asError(error) };
@@ -224,10 +297,21 @@ export class StateFile implements StateStore {
       // Looked at again: if it was moved away during the write, the new file is where no daemon will read it.
       await this.#checkDirectory();
       await this.#steps.syncDirectory(this.#dirFd);
-      return undefined;
     } catch (error) {
       return this.#fatal(error);
     }
+    this.#written = state.sequences;
+    try {
+      this.#note(bytes);
+    } catch {
+      // The note before it stays and claims less, which refuses no state that is right. What notes has said so.
+    }
+    return undefined;
+  }
+
+  /** Whether a ceiling goes down, as only the last write of a daemon may lead it. */
+  #isLowered({ sequences }: DurableState): boolean {
+    return Object.entries(this.#written).some(([name, { ceiling }]) => (sequences[name]?.ceiling ?? 0n) < ceiling);
   }
 
   /** Returns the bytes of the new state. They are readable again and lead no sequence down. */
@@ -283,7 +367,7 @@ export class StateFile implements StateStore {
 
   #lost(fact: string): ExitError {
     return new ExitError(
-      EXIT.lostOwnership,
+      EXIT.config,
       `${fact}: the state is no longer ours. Find out what did it before you start nonced again, and bring back the state with the highest ceilings`,
     );
   }
@@ -298,11 +382,16 @@ export class StateFile implements StateStore {
   #fatal(error: unknown): StoreFailure {
     if (error instanceof ExitError) return { kind: 'fatal', error };
     const code = systemErrorCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') {
-      return { kind: 'fatal', error: this.#lost(`${this.#dir} is gone`) };
-    }
+    if (isGone(code)) return { kind: 'fatal', error: this.#lost(`${this.#dir} is gone`) };
     if (code === 'ELOOP') return { kind: 'fatal', error: this.#lost(`${this.#path} became a symbolic link`) };
     const message = `${this.#path} could not be written: ${asError(error).message}; check the disk (dmesg), then start again`;
     return { kind: 'fatal', error: new ExitError(EXIT.ioError, message, { cause: error }) };
   }
+}
+
+const isGone = (code: string | undefined): boolean => code === 'ENOENT' || code === 'ENOTDIR';
+
+function isLoss(error: unknown): boolean {
+  const code = systemErrorCode(error);
+  return error instanceof ExitError || isGone(code) || code === 'ELOOP';
 }

@@ -29,6 +29,11 @@ export interface StateIdentity {
   readonly machine?: string | undefined;
   /** The wall time when the authority was given up for another machine to take over; undefined while it is ours. */
   readonly retiredAtMs?: number | undefined;
+  /**
+   * The boot in which leases may have been granted that nothing here names: their notes are in the runtime directory. Null
+   * if none are left; undefined in a state of 0.1.
+   */
+  readonly leasesInBoot?: string | null | undefined;
 }
 
 export interface StateFileContents extends StateIdentity {
@@ -45,6 +50,7 @@ export interface ReadableFields {
   readonly socket: string | undefined;
   readonly machine: string | undefined;
   readonly retiredAtMs: number | undefined;
+  readonly leasesInBoot: string | null | undefined;
   readonly exclusive: ExclusionPolicy | undefined;
   readonly anchor: BootAnchor | undefined;
   readonly seenWallMs: number | undefined;
@@ -70,6 +76,7 @@ type RawState = Unchecked<
   | 'socket'
   | 'machine'
   | 'retiredAtMs'
+  | 'leasesInBoot'
   | 'bootAnchor'
   | 'seenWallMs'
   | 'exclusive'
@@ -97,6 +104,7 @@ export function serialiseState(contents: StateFileContents): Buffer {
     socket: contents.socket,
     machine: contents.machine ?? null,
     retiredAtMs: contents.retiredAtMs ?? null,
+    ...(contents.leasesInBoot === undefined ? {} : { leasesInBoot: contents.leasesInBoot }),
     bootAnchor: state.anchor ?? null,
     seenWallMs: state.seenWallMs,
     exclusive: state.exclusive,
@@ -158,8 +166,8 @@ export function parseState(bytes: Buffer): ParsedState {
   }
   if (format !== STATE_FORMAT) return { kind: 'damaged', problem: `has an unknown format (${String(format)})` };
   const { fields, problem } = checkFields(raw);
-  const { instance, epoch, pid, socket, machine, retiredAtMs, exclusive, anchor, seenWallMs, sequences, accounts } =
-    fields;
+  const { instance, epoch, pid, socket, machine, retiredAtMs, leasesInBoot } = fields;
+  const { exclusive, anchor, seenWallMs, sequences, accounts } = fields;
   if (
     problem !== undefined ||
     instance === undefined ||
@@ -172,7 +180,7 @@ export function parseState(bytes: Buffer): ParsedState {
     return { kind: 'damaged', problem: `has no valid ${problem ?? 'identity'}` };
   }
   const state = { sequences, accounts, exclusive, anchor, seenWallMs };
-  const identity = { instance, epoch, pid, socket, machine, retiredAtMs };
+  const identity = { instance, epoch, pid, socket, machine, retiredAtMs, leasesInBoot };
   const { extra, sequenceExtra } = fields;
   return { kind: 'state', state: { ...identity, state, extra, sequenceExtra } };
 }
@@ -218,6 +226,7 @@ function scanText(text: string): RawState {
     socket: scalar('socket'),
     machine: scalar('machine'),
     retiredAtMs: scalar('retiredAtMs'),
+    leasesInBoot: scalar('leasesInBoot'),
     seenWallMs: scalar('seenWallMs'),
     exclusive: scalar('exclusive'),
     sequences,
@@ -238,7 +247,7 @@ function parseQuietly(text: string): unknown {
 /** Checks every field by itself. `problem` names the first one that is missing or implausible. */
 function checkFields(raw: RawState): { fields: ReadableFields; problem: string | undefined } {
   const { format, checksum, instance, epoch, pid, socket, machine, retiredAtMs, ...others } = raw;
-  const { bootAnchor, seenWallMs, exclusive, sequences, accounts, paused, placed, ...extra } = others;
+  const { leasesInBoot, bootAnchor, seenWallMs, exclusive, sequences, accounts, paused, placed, ...extra } = others;
   let problem: string | undefined;
   const keep = <T>(name: string, value: unknown, isValid: (value: unknown) => value is T): T | undefined => {
     if (isValid(value)) return value;
@@ -281,6 +290,7 @@ function checkFields(raw: RawState): { fields: ReadableFields; problem: string |
     socket: keep('socket', socket, isString),
     machine: keep('machine', machine ?? null, isMachineOrNull) ?? undefined,
     retiredAtMs: keep('retiredAtMs', retiredAtMs ?? null, isTimeOrNull) ?? undefined,
+    leasesInBoot: keep('leasesInBoot', leasesInBoot, isBootOrNothing),
     exclusive: keep('exclusive', exclusive, isPolicy),
     seenWallMs: keep('seenWallMs', seenWallMs, isTime),
     anchor: keep('bootAnchor', bootAnchor, isAnchorOrNull) ?? undefined,
@@ -324,9 +334,13 @@ const isTime = (value: unknown): value is number => typeof value === 'number' &&
 const isTimeOrNull = (value: unknown): value is number | null => value === null || isTime(value);
 const isMachineOrNull = (value: unknown): value is string | null => value === null || isInstance(value);
 
+const isBoot = (value: unknown): value is string => isString(value) && /^[!-~]{1,64}$/.test(value);
+const isBootOrNothing = (value: unknown): value is string | null | undefined =>
+  value === null || value === undefined || isBoot(value);
+
 function isAnchorOrNull(value: unknown): value is BootAnchor | null {
   if (value === null) return true;
   if (!isObject(value)) return false;
   const { bootId, wallMs, uptimeMs } = value as Unchecked<'bootId' | 'wallMs' | 'uptimeMs'>;
-  return isString(bootId) && /^[!-~]{1,64}$/.test(bootId) && isTime(wallMs) && isTime(uptimeMs);
+  return isBoot(bootId) && isTime(wallMs) && isTime(uptimeMs);
 }

@@ -1,4 +1,4 @@
-import { fstat, fsync } from 'node:fs';
+import { fstat, fsync, lstatSync, statSync } from 'node:fs';
 import { constants, open, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 // Before write-file-atomic: loaded after it, the exit handler of this one would leave the lock directory behind.
@@ -11,6 +11,11 @@ export interface StateFileSteps {
   /** Returns the device and inode that a path leads to. */
   identify(path: string): Promise<string>;
   identifyDescriptor(descriptor: number): Promise<string>;
+  /**
+   * Returns at once, and without reading anything, what changes if another program touches the directory at `dir` or the
+   * file at `path`.
+   */
+  glance(dir: string, path: string): string;
   /** Returns what a file holds, undefined if there is none. Rejects with ELOOP for a symbolic link. */
   read(path: string): Promise<Buffer | undefined>;
   /** Claims room for `length` bytes in a file that exists, or rejects with ENOSPC. */
@@ -23,6 +28,9 @@ export interface StateFileSteps {
   size(path: string): Promise<number>;
   syncDirectory(descriptor: number): Promise<void>;
 }
+
+/** What room for a state is claimed with: a blank, with which no state ends. */
+export const CLAIMED = 0x20;
 
 const fstatDescriptor = promisify(fstat);
 const fsyncDescriptor = promisify(fsync);
@@ -38,6 +46,11 @@ export const stepsOnDisk: StateFileSteps = {
   },
   async identifyDescriptor(descriptor) {
     return identityOf(await fstatDescriptor(descriptor, { bigint: true }));
+  },
+  glance(dir, path) {
+    const file = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const directory = statSync(dir, { bigint: true, throwIfNoEntry: false });
+    return `${directory && identityOf(directory)} ${file && `${identityOf(file)} ${file.size} ${file.mtimeNs}`}`;
   },
   async read(path) {
     try {
@@ -58,7 +71,7 @@ export const stepsOnDisk: StateFileSteps = {
   async reserve(path, length) {
     const file = await open(path, 'r+');
     try {
-      const { bytesWritten } = await file.write(Buffer.alloc(length, ' '), 0, length, 0);
+      const { bytesWritten } = await file.write(Buffer.alloc(length, CLAIMED), 0, length, 0);
       if (bytesWritten < length) {
         const error = new Error(`ENOSPC: room for ${bytesWritten} of ${length} bytes, write '${path}'`);
         throw Object.assign(error, { code: 'ENOSPC' });

@@ -181,13 +181,55 @@ describe('leftovers', () => {
   });
 
   test('I9: are removed beside a state, and kept as evidence if the state is missing', async () => {
-    writeFileSync(join(dir, 'state.json.123'), '');
+    writeFileSync(join(dir, 'state.json.123'), '', { mode: 0o600 });
     expect(sweepOrphans(dir)).toEqual([]);
     await open().write(stateWith());
     writeFileSync(join(dir, 'state.json.bak'), '');
     mkdirSync(join(dir, 'state.json.9'));
     expect(sweepOrphans(dir)).toEqual(['state.json.123']);
     expect(readdirSync(dir).sort()).toEqual(['state.json', 'state.json.9', 'state.json.bak']);
+  });
+
+  test('of a write are swept, and a copy of the state never is, whole or cut short', async () => {
+    writeFileSync(join(dir, 'state.json.7'), '{\n  "format": 1,           ', { mode: 0o600 });
+    await open().write(stateWith());
+    const whole = readFileSync(statePath());
+    writeFileSync(join(dir, 'state.json.20261130'), whole, { mode: 0o600 });
+    writeFileSync(join(dir, 'state.json.20261201'), whole.subarray(0, 100), { mode: 0o600 });
+    writeFileSync(join(dir, 'state.json.20261202'), '', { mode: 0o644 });
+    symlinkSync(statePath(), join(dir, 'state.json.20261203'));
+    expect(sweepOrphans(dir)).toEqual(['state.json.7']);
+    expect(readdirSync(dir).sort()).toEqual([
+      'state.json',
+      'state.json.20261130',
+      'state.json.20261201',
+      'state.json.20261202',
+      'state.json.20261203',
+    ]);
+    expect(readFileSync(statePath())).toEqual(whole);
+  });
+
+  test('of a real write that is killed at any step are swept', async () => {
+    await open().write(stateWith());
+    const left: Buffer[] = [];
+    const peek = () => {
+      for (const name of readdirSync(dir)) {
+        if (/^state\.json\.\d+$/.test(name)) left.push(readFileSync(join(dir, name)));
+      }
+    };
+    const store = open({
+      async reserve(path, length) {
+        peek();
+        await stepsOnDisk.reserve(path, length);
+        peek();
+      },
+    });
+    await store.write(raised(1n));
+    expect(left.map((bytes) => bytes.length > 0)).toEqual([false, true]);
+    left.forEach((bytes, index) => {
+      writeFileSync(join(dir, `state.json.${index}`), bytes, { mode: 0o600 });
+    });
+    expect(sweepOrphans(dir)).toEqual(['state.json.0', 'state.json.1']);
   });
 });
 
@@ -294,9 +336,9 @@ describe('a write', () => {
 });
 
 describe('ownership', () => {
-  const lost = { kind: 'fatal', error: { exitCode: EXIT.lostOwnership } };
+  const lost = { kind: 'fatal', error: { exitCode: EXIT.config } };
 
-  test('a directory that was moved away ends the daemon with 70, and nothing is written', async () => {
+  test('a directory that was moved away ends the daemon with 78, and nothing is written', async () => {
     const store = open();
     await store.write(stateWith());
     const moved = `${dir}-moved`;
@@ -312,7 +354,7 @@ describe('ownership', () => {
     mkdirSync(dir);
   });
 
-  test('a directory made again, even with a copy of the state, ends the daemon with 70', async () => {
+  test('a directory made again, even with a copy of the state, ends the daemon with 78', async () => {
     const store = open();
     await store.write(stateWith());
     const moved = `${dir}-moved`;
@@ -324,7 +366,7 @@ describe('ownership', () => {
     expect(ceilingOnDisk()).toBe(NS.ceiling);
   });
 
-  test('a directory moved in mid-write ends the daemon with 70', async () => {
+  test('a directory moved in mid-write ends the daemon with 78', async () => {
     const moved = `${dir}-moved`;
     onTestFinished(() => fs.rmSync(moved, { recursive: true }));
     const store = open({
@@ -371,7 +413,7 @@ describe('ownership', () => {
     const before = run('ls', '-lA', dir).stdout;
     const failure = await store.write(raised(1n));
     expect(failure?.kind).toBe('fatal');
-    expect([EXIT.lostOwnership, EXIT.ioError]).toContain(exitCodeOf(failure));
+    expect([EXIT.config, EXIT.ioError]).toContain(exitCodeOf(failure));
     expect(run('ls', '-lA', dir).stdout).toBe(before);
   });
 
@@ -468,7 +510,8 @@ describe('a failure', () => {
   });
 
   test('of anything that is not a system error, thrown at any step, is fatal and never rejects', async () => {
-    for (const step of Object.keys(stepsOnDisk) as (keyof StateFileSteps)[]) {
+    const { glance: _, ...ofWrites } = stepsOnDisk;
+    for (const step of Object.keys(ofWrites) as (keyof StateFileSteps)[]) {
       const store = open({
         [step]: () => {
           throw new TypeError('a defect');
@@ -486,7 +529,134 @@ describe('a failure', () => {
         return bytes;
       },
     });
-    expect(await store.write(stateWith())).toMatchObject({ kind: 'fatal', error: { exitCode: EXIT.lostOwnership } });
+    expect(await store.write(stateWith())).toMatchObject({ kind: 'fatal', error: { exitCode: EXIT.config } });
+  });
+});
+
+describe('between two writes', () => {
+  const lost = { kind: 'fatal', error: { exitCode: EXIT.config } };
+  const moved = () => {
+    renameSync(dir, `${dir}-moved`);
+    onTestFinished(() => fs.rmSync(`${dir}-moved`, { recursive: true, force: true }));
+  };
+
+  const linked = () => {
+    renameSync(statePath(), join(dir, 'elsewhere'));
+    symlinkSync(join(dir, 'elsewhere'), statePath());
+  };
+  const copied = () => {
+    moved();
+    fs.cpSync(`${dir}-moved`, dir, { recursive: true });
+  };
+
+  test.each<[string, () => void]>([
+    ['put back to an older one', () => writeFileSync(statePath(), older)],
+    ['deleted', () => fs.rmSync(statePath())],
+    ['emptied', () => fs.truncateSync(statePath())],
+    ['replaced by a link', linked],
+    ['deleted with its directory', () => fs.rmSync(dir, { recursive: true })],
+    ['moved away with its directory', moved],
+    ['copied into a directory made again', copied],
+  ])('a state that is %s is noticed, and nothing is written any more', async (_how, change) => {
+    const store = open();
+    await store.write(stateWith());
+    older = readFileSync(statePath());
+    await store.write(raised(1n));
+    expect(await store.look()).toBeUndefined();
+    change();
+    expect(await store.look()).toMatchObject(lost);
+    expect(await store.write(raised(2n))).toMatchObject(lost);
+  });
+  let older = Buffer.alloc(0);
+
+  test('one that was touched, or replaced by the same bytes, is still ours', async () => {
+    const store = open();
+    await store.write(stateWith());
+    fs.utimesSync(statePath(), 1, 1);
+    expect(await store.look()).toBeUndefined();
+    const bytes = readFileSync(statePath());
+    fs.rmSync(statePath());
+    writeFileSync(statePath(), bytes, { mode: 0o600 });
+    expect(await store.look()).toBeUndefined();
+    expect(await store.write(raised(1n))).toBeUndefined();
+  });
+
+  test('nothing is read as long as nothing has changed, and a write under way looks by itself', async () => {
+    let reads = 0;
+    const counted = (path: string) => {
+      reads += 1;
+      return stepsOnDisk.read(path);
+    };
+    const store = open({ read: counted });
+    await store.write(stateWith());
+    await store.look();
+    reads = 0;
+    for (let look = 0; look < 3; look++) expect(await store.look()).toBeUndefined();
+    expect(reads).toBe(0);
+    const writing = store.write(raised(1n));
+    expect(await store.look()).toBeUndefined();
+    expect(await writing).toBeUndefined();
+    expect(await store.look()).toBeUndefined();
+  });
+
+  test('a disk that cannot be read for the moment loses nobody the state', async () => {
+    let fails = false;
+    const read = (path: string) => (fails ? Promise.reject(failWith('EMFILE')) : stepsOnDisk.read(path));
+    const store = open({ read });
+    await store.write(stateWith());
+    fails = true;
+    expect(await store.look()).toBeUndefined();
+    fails = false;
+    expect(await store.write(raised(1n))).toBeUndefined();
+  });
+});
+
+describe('the note of what is durable', () => {
+  /** The ceilings in the order in which they were noted and renamed into place. */
+  const watched = (fail: () => boolean = () => false) => {
+    const order: string[] = [];
+    const dirFd = prepareStateDirectory(dir);
+    onTestFinished(() => closeSync(dirFd));
+    const ceiling = (bytes: Buffer) => /"ceiling": "(\d+)"/.exec(bytes.toString())?.[1];
+    const store = openStateFile({
+      dir,
+      dirFd,
+      identity: IDENTITY,
+      found: readStateFile(dir),
+      steps: {
+        ...stepsOnDisk,
+        async syncDirectory(descriptor) {
+          await stepsOnDisk.syncDirectory(descriptor);
+          order.push(`durable ${ceiling(readFileSync(statePath()))}`);
+        },
+      },
+      note(bytes) {
+        if (fail()) throw failWith('ENOSPC');
+        order.push(`noted ${ceiling(bytes)}`);
+      },
+    });
+    return { store, order };
+  };
+  const at = (by: bigint) => String(NS.ceiling + by);
+
+  test('never claims more than is durable: a higher ceiling is noted after its write, a lower one also before', async () => {
+    const { store, order } = watched();
+    await store.write(raised(5n));
+    await store.write(raised(3n));
+    expect(order).toEqual([
+      `durable ${at(5n)}`,
+      `noted ${at(5n)}`,
+      `noted ${at(3n)}`,
+      `durable ${at(3n)}`,
+      `noted ${at(3n)}`,
+    ]);
+  });
+
+  test('if it cannot be written, higher ceilings are durable all the same, and a lower one is not written', async () => {
+    const { store } = watched(() => true);
+    expect(await store.write(raised(5n))).toBeUndefined();
+    expect(await store.write(raised(3n))).toMatchObject({ kind: 'retriable' });
+    expect(ceilingOnDisk()).toBe(NS.ceiling + 5n);
   });
 });
 

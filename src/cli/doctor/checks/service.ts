@@ -39,7 +39,7 @@ const RELIED_ON = new Set([
 /** What to do after each exit code of the daemon. */
 const AFTER_EXIT: Readonly<Record<number, string>> = {
   64: 'the command line of the unit is wrong: undo what was changed with systemctl edit, and install again',
-  70: 'the state was changed while the daemon ran, or the program has a defect: find out which before anything else',
+  70: 'the program has a defect: report the stack trace that the log has; systemd starts it again',
   74: 'the disk failed: read dmesg, and start again only when the disk is sound',
   75: 'no room on the disk, a wrong clock, or another daemon: correct it; systemd tries again every second',
   77: 'no permission for its directories: install again, and see whether a security module is in the way',
