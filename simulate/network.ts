@@ -276,6 +276,8 @@ class Connection implements Transport {
       },
       end: () => connection.#serverEnds(),
       destroy: () => connection.#serverEnds(),
+      pause: () => {},
+      resume: () => {},
     };
   }
 
@@ -287,6 +289,9 @@ class Connection implements Transport {
       this.#untaken += piece.length;
       this.#toClient(() => {
         this.#untaken -= piece.length;
+        if (this.#untaken === 0 && this.#serverEnd === 'open' && this.#served !== undefined) {
+          this.server?.switchboard.drained(this.#served);
+        }
         if (this.#clientEnd === 'open') this.#events.received(piece);
       });
     }

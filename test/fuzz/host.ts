@@ -25,8 +25,11 @@ export class Caller implements Wire {
   unsentBytes = 0;
   /** Leaves everything unread, as if its socket's buffers were full. */
   deaf = false;
+  /** The daemon reads nothing of it. */
+  isPaused = false;
   /** All that came back, in the order of its coming. */
   readonly received: Uint8Array[] = [];
+  readonly #unread: Uint8Array[] = [];
   readonly #host: Host;
 
   constructor(host: Host, role: 'bot' | 'admin') {
@@ -38,8 +41,10 @@ export class Caller implements Wire {
     // An answer in the turn of the event loop in which the caller hangs up is lost, as on a socket.
     if (this.state === 'hung-up') return;
     if (this.state !== 'open') throw new Error(`written to when ${this.state}`);
-    if (this.deaf) this.unsentBytes += bytes.length;
-    else this.received.push(bytes);
+    if (this.deaf) {
+      this.#unread.push(bytes);
+      this.unsentBytes += bytes.length;
+    } else this.received.push(bytes);
   }
 
   /** The daemon closes it. */
@@ -51,6 +56,21 @@ export class Caller implements Wire {
   destroy(): void {
     this.state = 'cut';
     this.#host.switchboard.closed(this.connection);
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+
+  /** Reads everything that it has left unread so far. */
+  readOn(): void {
+    this.received.push(...this.#unread.splice(0));
+    this.unsentBytes = 0;
+    if (this.state === 'open') this.#host.switchboard.drained(this.connection);
   }
 
   send(bytes: Uint8Array): void {

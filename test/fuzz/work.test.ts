@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import type { Codec } from '../../src/protocol/messages.ts';
 import type { ExclusionPolicy } from '../../src/terms.ts';
 import { settled } from '../core/simulation.ts';
-import { type Caller, codecOf, cpuMsOf, Host } from './host.ts';
+import { answersById, type Caller, codecOf, cpuMsOf, Host } from './host.ts';
 import { FUZZ_TIMEOUT_MS } from './runs.ts';
 
 // What one message costs is bounded in every state: everything that a daemon may hold at once is there, and
@@ -124,11 +124,13 @@ test('one event that answers a thousand requests of a connection does not cut of
     expect(crowd.state).toBe('open');
     // It does not read on.
     for (let id = 3_000; id < 5_000; id += 1) crowd.send(codec.request(id, 'acquire', { account }));
+    expect(crowd.isPaused).toBe(true);
+    await host.pass(10_000);
     expect(crowd.state).toBe('cut');
   }
 });
 
-test('a client that leaves its answers unread is cut off in the same turn of the event loop, however many it asks for', async () => {
+test('a client that leaves its answers unread is not read any more in the same turn of the event loop, and soon cut off', async () => {
   for (const encoding of ENCODINGS) {
     const host = await busyHost(encoding, 'account', 'ok');
     const why = codecOf(encoding).request(1, 'why', { account: 'A' });
@@ -136,9 +138,36 @@ test('a client that leaves its answers unread is cut off in the same turn of the
     deaf.deaf = true;
     deaf.send(Buffer.concat(Array.from({ length: Math.floor(65_536 / why.length) }, () => why)));
     await settled();
-    expect(deaf.state).toBe('cut');
+    expect(deaf.isPaused).toBe(true);
+    const unsent = deaf.unsentBytes;
+    await host.pass(10_000);
+    expect([deaf.state, deaf.unsentBytes]).toEqual(['cut', unsent]);
     // 256 KiB, what comes together before it is handed over, twice, and one answer.
     expect(deaf.unsentBytes).toBeLessThan(262_144 + 3 * 65_536);
     await host.expectNothingLeft();
+  }
+});
+
+test('a client that asks for much at once and reads as fast as it can gets all of it, and keeps its lease', async () => {
+  for (const encoding of ENCODINGS) {
+    const host = await busyHost(encoding, 'account', 'ok');
+    const codec = codecOf(encoding);
+    const busy = host.connect();
+    busy.send(codec.request(1, 'acquire', { account: 'KEPT', ttlMs: 600_000 }));
+    await settled();
+    // Each time its socket's buffers are full, and it takes five seconds to read what is in them.
+    busy.deaf = true;
+    const asks = Array.from({ length: 200 }, (_, id) => codec.request(10 + id, 'why', { account: 'A' }));
+    busy.send(Buffer.concat(asks));
+    let pauses = 0;
+    for (; busy.isPaused; pauses += 1) {
+      await host.pass(5_000);
+      busy.readOn();
+    }
+    busy.readOn();
+    expect(pauses).toBeGreaterThan(1);
+    expect(busy.state).toBe('open');
+    expect(answersById(busy.messages()).size).toBe(1 + asks.length);
+    expect(host.machine.broker.status().totals.leases).toBe(1);
   }
 });

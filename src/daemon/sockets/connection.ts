@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Clock, Timer } from '../../clock.ts';
 import type { Broker } from '../../core/broker.ts';
 import type { Client } from '../../core/leases/lease.ts';
 import type { Grant, Nonce, Peer, RequestId, Token } from '../../core/ports.ts';
@@ -35,8 +36,12 @@ import type { Outbox } from './outbox.ts';
 
 /** Answers go to the wire once there are this many bytes, or at the end of the turn. */
 const FLUSH_BYTES = 65_536;
-/** A client is cut off if it leaves more bytes unread than this and those that were written last. */
+/** While a client leaves more bytes unread than this, nothing more is read of it, so its answers cannot fill the memory. */
 const MAX_UNREAD_BYTES = 262_144;
+/** A client that takes none of them for so long is cut off. One that is only busy reads on sooner. */
+const DEAF_AFTER_MS = 10_000;
+
+const NOTHING = new Uint8Array(0);
 
 /** The bytes of one connection: a socket, or a simulated one. */
 export interface Wire {
@@ -46,6 +51,9 @@ export interface Wire {
   /** Closes the connection once everything that was written has been taken. */
   end(): void;
   destroy(): void;
+  /** Reads no more of the other side until `resume`. */
+  pause(): void;
+  resume(): void;
 }
 
 /** What all connections know of the daemon around them. */
@@ -61,6 +69,7 @@ export interface Surroundings {
   /** How many requests have been refused, by code. */
   readonly refusals: Map<ErrorCode, number>;
   readonly outbox: Outbox;
+  readonly clock: Clock;
 }
 
 /** Methods for operators, accepted on their own socket only. */
@@ -82,8 +91,8 @@ export class Connection implements Peer {
   #codec: Codec = jsonRpc;
   #output: Uint8Array[] = [];
   #outputBytes = 0;
-  /** How many bytes were written last. The client may not have had time to read them. */
-  #lastBytes = 0;
+  /** Set while nothing is read of the client because it reads none of its answers. */
+  #held: { unsentBytes: number; timer: Timer; isEnded: boolean } | undefined;
   #saidHello = false;
   /** How many operators' requests wait for a write of the state. */
   #changing = 0;
@@ -101,13 +110,7 @@ export class Connection implements Peer {
     if (this.#phase !== 'open') return;
     try {
       this.#scanner.push(chunk);
-      for (let frame = this.#scanner.next(); frame !== undefined; frame = this.#scanner.next()) {
-        this.#codec = this.#scanner.encoding === 'msgpack' ? msgpackRpc : jsonRpc;
-        this.#handle(frame);
-        if (this.#outputBytes >= FLUSH_BYTES) this.flush();
-        // Looked at again: a request may have ended the connection, and what follows it is not read.
-        if (this.#phase !== 'open') return;
-      }
+      this.#readOn();
     } catch (error) {
       if (!(error instanceof BrokenStream)) throw error;
       if (this.#scanner.encoding === 'msgpack') this.#codec = msgpackRpc;
@@ -116,9 +119,61 @@ export class Connection implements Peer {
     }
   }
 
+  /** Takes in that the client has read everything that was written. */
+  drained(): void {
+    if (this.#held === undefined || this.#phase === 'closed') return;
+    const { timer, isEnded } = this.#held;
+    timer.cancel();
+    this.#held = undefined;
+    this.#wire.resume();
+    this.receive(NOTHING);
+    if (isEnded) this.receiveEnd();
+  }
+
+  #readOn(): void {
+    while (this.#held === undefined) {
+      if (this.#wire.unsentBytes > MAX_UNREAD_BYTES) {
+        this.#hold();
+        return;
+      }
+      const frame = this.#scanner.next();
+      if (frame === undefined) return;
+      this.#codec = this.#scanner.encoding === 'msgpack' ? msgpackRpc : jsonRpc;
+      this.#handle(frame);
+      if (this.#outputBytes >= FLUSH_BYTES) this.flush();
+      // Looked at again: a request may have ended the connection, and what follows it is not read.
+      if (this.#phase !== 'open') return;
+    }
+  }
+
+  /** Reads no more of the client until it has read its answers. */
+  #hold(): void {
+    this.#wire.pause();
+    this.#held = { unsentBytes: this.#wire.unsentBytes, timer: this.#watch(), isEnded: false };
+  }
+
+  #watch(): Timer {
+    return this.#around.clock.after(DEAF_AFTER_MS, () => {
+      const held = this.#held;
+      if (held === undefined) return;
+      const { unsentBytes } = this.#wire;
+      if (unsentBytes >= held.unsentBytes) {
+        this.closed();
+        this.#wire.destroy();
+        return;
+      }
+      held.unsentBytes = unsentBytes;
+      held.timer = this.#watch();
+    });
+  }
+
   /** Takes in that the client says nothing more; it may still listen. */
   receiveEnd(): void {
     if (this.#phase !== 'open') return;
+    if (this.#held !== undefined) {
+      this.#held.isEnded = true;
+      return;
+    }
     const frame = this.#scanner.end();
     if (frame !== undefined) this.#handle(frame);
     if (this.#phase !== 'open') return;
@@ -131,6 +186,8 @@ export class Connection implements Peer {
   closed(): void {
     if (this.#phase === 'closed') return;
     this.#phase = 'closed';
+    this.#held?.timer.cancel();
+    this.#held = undefined;
     this.#around.broker.disconnect(this.#client);
   }
 
@@ -139,18 +196,10 @@ export class Connection implements Peer {
     const output = this.#output;
     const [first] = output;
     if (first !== undefined) {
-      // Asked before this is written: one event may answer a thousand requests, and a client that reads at once must
-      // not be cut off for it.
-      const isDeaf = this.#wire.unsentBytes > MAX_UNREAD_BYTES + this.#lastBytes;
+      const bytes = this.#outputBytes;
       this.#output = [];
-      this.#lastBytes = this.#outputBytes;
       this.#outputBytes = 0;
-      if (isDeaf) {
-        this.closed();
-        this.#wire.destroy();
-        return;
-      }
-      this.#wire.write(output.length === 1 ? first : Buffer.concat(output, this.#lastBytes));
+      this.#wire.write(output.length === 1 ? first : Buffer.concat(output, bytes));
     }
     if (this.#phase === 'closed') return;
     if (this.#phase === 'half-closed' && this.#changing === 0 && this.#client.waiting.size === 0) {

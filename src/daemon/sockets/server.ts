@@ -71,10 +71,13 @@ function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard)
       },
       end: () => socket.end(),
       destroy: () => socket.destroy(),
+      pause: () => socket.pause(),
+      resume: () => socket.resume(),
     },
     role,
   );
   socket.on('data', (chunk) => switchboard.receive(connection, chunk));
+  socket.on('drain', () => switchboard.drained(connection));
   socket.on('end', () => switchboard.receiveEnd(connection));
   // A broken connection is closed next; there is nothing else to do.
   socket.on('error', () => {});

@@ -4,7 +4,6 @@ import { Connection, type Surroundings, type Wire } from './connection.ts';
 import { Outbox } from './outbox.ts';
 
 export interface SwitchboardOptions extends Omit<Surroundings, 'connections' | 'refusals' | 'outbox'> {
-  readonly clock: Clock;
   /** Calls back once all input that had arrived by now was handed to the connections. */
   readonly afterInput: (done: () => void) => void;
 }
@@ -19,9 +18,9 @@ export class Switchboard {
   readonly #outbox = new Outbox();
   #timer: { readonly dueMs: number; readonly timer: Timer } | undefined;
 
-  constructor({ clock, afterInput, ...around }: SwitchboardOptions) {
+  constructor({ afterInput, ...around }: SwitchboardOptions) {
     this.#broker = around.broker;
-    this.#clock = clock;
+    this.#clock = around.clock;
     this.#afterInput = afterInput;
     this.#around = { ...around, connections: this.#connections, refusals: new Map(), outbox: this.#outbox };
     this.#broker.announceDueTo((dueMs) => this.#arm(dueMs));
@@ -37,6 +36,13 @@ export class Switchboard {
   receive(connection: Connection, chunk: Uint8Array): void {
     this.#outbox.hold();
     connection.receive(chunk);
+    this.#outbox.flush();
+  }
+
+  /** Takes in that everything that was written to the connection has been taken. */
+  drained(connection: Connection): void {
+    this.#outbox.hold();
+    connection.drained();
     this.#outbox.flush();
   }
 

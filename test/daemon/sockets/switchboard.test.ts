@@ -17,6 +17,10 @@ class FakeWire implements Wire {
   end(): void {}
 
   destroy(): void {}
+
+  pause(): void {}
+
+  resume(): void {}
 }
 
 function switchboardOf(machine: Machine): Switchboard {
