@@ -92,6 +92,8 @@ export const MAX_TTL_MS = 600_000;
 export const MAX_WAIT_MS = 600_000;
 /** How many consecutive nonces a request may ask for. */
 export const MAX_COUNT = 1_000;
+/** How many leases around it a request may name. */
+export const MAX_WITHIN = 16;
 /** A name or label for people to read, in bytes of UTF-8. */
 export const MAX_TEXT_BYTES = 64;
 /** How many sequences an operator may have. */

@@ -94,11 +94,13 @@ _DEFAULT_TTL_MS = {'urgent': 30_000, 'normal': 20_000, 'background': 10_000}
 _DEFAULT_WAIT_MS = {'urgent': 15_000.0, 'normal': 30_000.0, 'background': 30_000.0}
 _DEFAULT_NONCE_WAIT_MS = 30_000.0
 _MAX_MESSAGE_BYTES = 4096
+_MAX_WITHIN = 16
 _PROTOCOL = 1
 _MINOR = 1
 # Method, field, first minor version that has it, purpose. What `informs` is left out for an older daemon. What `protects`
 # is refused here: left out, the mistake that it guards against would go unnoticed. Without a field, the method is new.
 _ADDITIONS = (
+    ('acquire', 'within', 1, 'informs'),
     ('next', 'unit', 1, 'protects'),
     ('next', 'key', 1, 'protects'),
     ('refusals', None, 1, 'protects'),
@@ -1069,6 +1071,8 @@ class _Connection:
         if max_age_s is not None:
             give_up_at = min(give_up_at, started_at + max_age_s)
         account = _account_of(options)
+        # This thread cannot leave these blocks while it waits here.
+        within = [str(lease.token) for lease in _entered_here()][:_MAX_WITHIN]
         asked = 0
 
         def params(now: float) -> Dict[str, Any]:
@@ -1085,6 +1089,7 @@ class _Connection:
                 waitMs=max(0, round((wait_until - now) * 1000)),
                 label=options['label'],
                 count=options['count'],
+                within=within or None,
             )
 
         def read(result: Any, request: _Request) -> _Granted:
@@ -1697,6 +1702,23 @@ class _Scope:
 _scope: 'contextvars.ContextVar[Optional[_Scope]]' = contextvars.ContextVar('nonced', default=None)
 
 
+# The blocks that hold a lease of their own, each with the thread that entered it. Not the context: a task, a generator or a
+# fixture may have another one, and still runs in a thread that waits.
+_entered: 'Dict[int, Tuple[int, weakref.ref[_Scope]]]' = {}
+
+
+def _entered_here() -> List[_Lease]:
+    """Returns the leases of the blocks that this thread has entered and not left, with any client."""
+    here, leases = threading.get_ident(), []
+    for number, (thread, reference) in list(_entered.items()):
+        scope = reference()
+        if scope is None or scope.over():
+            _entered.pop(number, None)
+        elif thread == here:
+            leases.append(scope.lease)
+    return leases
+
+
 def _enclosing(client: 'Client') -> Optional[_Scope]:
     """Returns the nearest block around this one that can share its lease, or None."""
     scope = _scope.get()
@@ -1857,10 +1879,13 @@ class _Hold:
         return self.scope.client._keeper.hand_over(self.lease, holder)
 
     def begin(self) -> Grant:
+        if self.own:
+            _entered[id(self.scope)] = (threading.get_ident(), weakref.ref(self.scope))
         self._before = _scope.set(self.scope)
         return self.grant
 
     def end(self, error: Optional[BaseException]) -> None:
+        _entered.pop(id(self.scope), None)
         if self._before is not None:
             try:
                 _scope.reset(self._before)

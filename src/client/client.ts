@@ -21,7 +21,7 @@ import { accountOf, acquire, patienceMs } from './leases/acquire.ts';
 import { LeaseGrant, NestedGrant } from './leases/grant.ts';
 import { type Lease, neverBegun } from './leases/lease.ts';
 import { keepRenewed, nextNonce } from './leases/lease-request.ts';
-import { currentScope, enclosing, living, OUTER_ENDED, Scope } from './leases/scope.ts';
+import { currentScope, enclosing, living, OUTER_ENDED, Scope, tokensOfOthers } from './leases/scope.ts';
 import { Session, type SessionPorts } from './leases/session.ts';
 
 type Work<T> = (grant: Grant) => Promise<T> | T;
@@ -78,7 +78,10 @@ export class Client implements Nonced {
 
   async acquire(options: AcquireOptions = {}): Promise<Grant> {
     checkOptions('acquire', options);
-    const granted = await acquire(this.#session, options, options.ttlMs);
+    const granted = await acquire(this.#session, options, {
+      ttlMs: options.ttlMs,
+      within: tokensOfOthers(currentScope(), this),
+    });
     return new LeaseGrant(this.#session, granted.lease, granted);
   }
 
@@ -118,7 +121,8 @@ export class Client implements Nonced {
   #alone<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
     const session = this.#session;
     // `then` and not `await`: with an AsyncLocalStorage in use every promise costs, and this makes two of them fewer.
-    return acquire(session, options, shortestTtlMs(options)).then((granted) => {
+    const within = tokensOfOthers(currentScope(), this);
+    return acquire(session, options, { ttlMs: shortestTtlMs(options), within }).then((granted) => {
       const { maxHoldMs, signal } = options;
       const { lease } = granted;
       // Looked at again: the grant was good when it was read, and this comes later.

@@ -80,6 +80,8 @@ export interface AcquireRequest {
   readonly waitMs: number | undefined;
   readonly label: string | undefined;
   readonly count: number;
+  /** Tokens of leases that this program holds around the request: it would never be granted their lanes. */
+  readonly within: readonly number[];
 }
 
 export interface AdvanceRequest {

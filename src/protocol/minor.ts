@@ -25,6 +25,7 @@ interface Addition {
 }
 
 export const ADDITIONS: readonly Addition[] = [
+  { method: 'acquire', field: 'within', since: 1, purpose: 'informs' },
   { method: 'next', field: 'unit', since: 1, purpose: 'protects' },
   { method: 'next', field: 'key', since: 1, purpose: 'protects' },
   { method: 'refusals', field: undefined, since: 1, purpose: 'protects' },

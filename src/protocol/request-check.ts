@@ -9,6 +9,7 @@ import {
   MAX_TEXT_BYTES,
   MAX_TTL_MS,
   MAX_WAIT_MS,
+  MAX_WITHIN,
   NAME_FORM,
   NAME_PATTERN,
   OUTCOMES,
@@ -80,6 +81,14 @@ const TOKEN: Kind<number> = {
   },
   expected: 'the token of a grant, as an integer or a decimal string',
 };
+const TOKENS: Kind<readonly number[]> = {
+  read(value) {
+    if (!Array.isArray(value) || value.length > MAX_WITHIN) return undefined;
+    const tokens = value.map((token) => TOKEN.read(token));
+    return tokens.every((token) => token !== undefined) ? tokens : undefined;
+  },
+  expected: `a list of up to ${MAX_WITHIN} tokens`,
+};
 const NONCE_OR_NOW: Kind<bigint | 'now'> = {
   read: (value) => (value === 'now' ? value : readUint64(value, 0n)),
   expected: `'now', or a whole number below 2^64, as a decimal string if it is over 2^53`,
@@ -110,6 +119,7 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
       waitMs: optional(wholeNumber(0, MAX_WAIT_MS)),
       label: optional(TEXT),
       count: withDefault(COUNT, 1),
+      within: withDefault(TOKENS, []),
     },
     (read) => {
       const account = read.account ?? (read.key === undefined ? DEFAULT_ACCOUNT : `key:${read.key}`);

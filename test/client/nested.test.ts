@@ -648,3 +648,33 @@ describe('with a daemon that tells no minor version', () => {
     expect(daemon.methods()).toEqual([]);
   });
 });
+
+describe('a call of another client of the process', () => {
+  test('tells the daemon which leases around it it cannot share, and its refusal comes at once', async () => {
+    const { daemon, client, outer } = await connected();
+    const other = await daemon.connect();
+    const call = await outer(() => other.exclusive({ account: 'A' }, () => expect.unreachable()));
+    const acquire = await daemon.hear('acquire');
+    expect(acquire.params['within']).toEqual([9n]);
+    acquire.refuse('NESTED_LANE');
+    expect(await call()).toMatchObject({ code: 'NESTED_LANE' });
+    const acquired = await outer(() =>
+      Promise.all([other.acquire({ account: 'A' }), client.acquire({ account: 'A' })]),
+    );
+    expect((await daemon.hear('acquire')).params['within']).toEqual([9n]);
+    // Of the same client: it may be asked for now and be awaited later, when the lease is free.
+    expect((await daemon.hear('acquire')).params).not.toHaveProperty('within');
+    expect(await acquired()).toBe('pending');
+  });
+
+  test('tells nothing once the call around it has ended', async () => {
+    const { daemon, outer } = await connected();
+    const other = await daemon.connect();
+    const later = deferred();
+    await outer(() => {
+      later.promise.then(() => other.exclusive({ account: 'A' }, () => {}));
+    });
+    later.resolve();
+    expect((await daemon.hear('acquire')).params).not.toHaveProperty('within');
+  });
+});

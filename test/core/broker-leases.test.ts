@@ -180,6 +180,39 @@ describe('a lease', () => {
     expect(bot.release(token)).toBe(true);
   });
 
+  test('a request whose own program holds the lane around it is refused at once, and would wait for itself', async () => {
+    const machine = await Machine.started();
+    const outer = machine.connect();
+    const id = outer.acquire({ account: 'A' });
+    await settled();
+    const { token } = outer.grant(id);
+    const inner = machine.connect();
+    for (const account of ['A', 'B']) {
+      expect(inner.code(inner.acquire({ account, key: 'aa', within: [1, token] }))).toBe('NESTED_LANE');
+    }
+    // It has bound no key, and one that is not within waits.
+    const waiting = inner.acquire({ account: 'C', key: 'aa', within: [token + 1] });
+    expect(inner.answer(waiting)).toBeUndefined();
+    outer.release(token);
+    await settled();
+    expect(inner.answer(waiting)?.kind).toBe('granted');
+  });
+
+  test('a lease around a request does not matter if it has another lane, or if there are none', async () => {
+    const machine = await Machine.started({ exclusive: 'account' });
+    const bot = machine.connect();
+    const id = bot.acquire({ account: 'A' });
+    await settled();
+    const { token } = bot.grant(id);
+    const other = bot.acquire({ account: 'B', within: [token] });
+    await settled();
+    expect(bot.answer(other)?.kind).toBe('granted');
+    await machine.broker.setExclusive('off');
+    const same = bot.acquire({ account: 'A', within: [token] });
+    await settled();
+    expect(bot.answer(same)?.kind).toBe('granted');
+  });
+
   test('a seconds sequence grants a thousand nonces at once after an hour without use', async () => {
     const machine = await Machine.started({ unit: 's' });
     await machine.advance(3_600_000);

@@ -307,6 +307,7 @@ export function acquireParams(params: Partial<AcquireParams> = {}): AcquireParam
     waitMs: undefined,
     label: undefined,
     count: 1,
+    within: [],
     ...params,
   };
 }

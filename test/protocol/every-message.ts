@@ -23,6 +23,7 @@ export const CALLS: readonly { readonly params: Record<string, unknown>; readonl
       waitMs: 0,
       label: 'AddOrder ✓',
       count: 2,
+      within: [TOKEN],
     },
     request: {
       method: 'acquire',
@@ -35,6 +36,7 @@ export const CALLS: readonly { readonly params: Record<string, unknown>; readonl
       waitMs: 0,
       label: 'AddOrder ✓',
       count: 2,
+      within: [Number(TOKEN)],
     },
   },
   {

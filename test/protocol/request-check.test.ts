@@ -41,6 +41,7 @@ test.each([
       waitMs: undefined,
       label: undefined,
       count: 1,
+      within: [],
     },
   ],
   ['next', { token: TOKEN }, { token: TOKEN, account: undefined, key: undefined, unit: undefined, cost: 1, count: 1 }],

@@ -78,7 +78,7 @@ class ClientTest(WithDaemon):
         self.assertEqual(self.holders(), [])
 
     def test_who_waits_too_long_is_told_and_holds_up_nobody(self):
-        with self.client.exclusive():
+        with self.client.acquire():
             with self.assertRaises(nonced.NoncedError) as error:
                 self.client.acquire(wait_ms=50)
             self.assertEqual(code_of(error), ('WAIT_TIMEOUT', False))
@@ -206,12 +206,15 @@ class NestedTest(WithDaemon):
         self.assertEqual(code_of(error), ('NESTED_LANE', 'unknown'))
         self.assertIsInstance(error.exception.__cause__, nonced.NoncedError)
 
-    def test_another_client_another_thread_and_acquire_are_on_their_own(self):
+    def test_what_would_wait_for_its_own_thread_is_told_at_once_and_another_thread_waits(self):
         with nonced.Client(self.daemon.socket) as other, self.client.exclusive():
             for ask in (other.acquire, self.client.acquire):
                 with self.assertRaises(nonced.NoncedError) as error:
-                    ask(wait_ms=20)
-                self.assertEqual(error.exception.code, 'WAIT_TIMEOUT')
+                    ask(wait_ms=WITHIN_S * 1000)
+                self.assertEqual(code_of(error), ('NESTED_LANE', False))
+            with self.assertRaises(nonced.NoncedError) as error:
+                other.exclusive(wait_ms=WITHIN_S * 1000).__enter__()
+            self.assertEqual(code_of(error), ('NESTED_LANE', False))
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 asked = pool.submit(lambda: self.client.exclusive(wait_ms=20).__enter__())
                 with self.assertRaises(nonced.NoncedError) as error:
@@ -329,6 +332,44 @@ class LeakTest(WithDaemon):
         with self.client.exclusive() as outer:
             self.assertEqual(next(generator), outer.token)
         self.assertGreater(next(generator), outer.token)
+
+    def test_a_fixture_that_holds_a_lease_with_another_client_is_told_at_once(self):
+        with nonced.Client(self.daemon.socket) as other:
+
+            def fixture():
+                with other.exclusive():
+                    yield
+
+            held = fixture()
+            next(held)
+            with self.assertRaises(nonced.NoncedError) as error:
+                self.client.exclusive(wait_ms=WITHIN_S * 1000).__enter__()
+            self.assertEqual(code_of(error), ('NESTED_LANE', False))
+            held.close()
+            with self.client.exclusive(wait_ms=WITHIN_S * 1000):
+                pass
+
+    def test_a_task_that_would_block_the_thread_of_the_block_it_waits_for_is_told_at_once(self):
+        async def work():
+            entered, left = asyncio.Event(), asyncio.Event()
+
+            async def holder():
+                with self.client.exclusive():
+                    entered.set()
+                    await left.wait()
+
+            task = asyncio.ensure_future(holder())
+            await entered.wait()
+            try:
+                with self.client.exclusive(wait_ms=WITHIN_S * 1000):
+                    self.fail('it was entered')
+            except nonced.NoncedError as error:
+                return error.code
+            finally:
+                left.set()
+                await task
+
+        self.assertEqual(asyncio.run(work()), 'NESTED_LANE')
 
     def test_a_task_that_was_started_inside_does_not_nest_once_the_block_has_ended(self):
         async def work():

@@ -30,18 +30,27 @@ export function accountOf({ account, key }: AcquireOptions): string {
   return account ?? (key === undefined ? DEFAULT_ACCOUNT : `key:${key}`);
 }
 
-/** Waits for a lease. `ttlMs` stands in place of the options' own. */
-export function acquire(session: Session, options: AcquireOptions, ttlMs: number | undefined): Promise<Granted> {
-  const request = new Acquire(session, options, ttlMs);
+/** What a request tells beside its options. */
+export interface Circumstances {
+  /** In place of the options' own. */
+  readonly ttlMs: number | undefined;
+  /** Tokens of the leases around the call that it cannot share. */
+  readonly within: readonly bigint[];
+}
+
+/** Waits for a lease. */
+export function acquire(session: Session, options: AcquireOptions, circumstances: Circumstances): Promise<Granted> {
+  const request = new Acquire(session, options, circumstances);
   return session.ask(request, { giveUpAtMs: request.latestMs, signal: options.signal });
 }
 
-type WireOptions = { -readonly [Name in keyof AcquireOptions]: AcquireOptions[Name] };
+type WireOptions = { -readonly [Name in keyof AcquireOptions]: AcquireOptions[Name] } & { within?: readonly bigint[] };
 
 /** A wait for a lease, across any number of connections. It never gives its caller a lease without time left. */
 class Acquire extends Request<Granted> {
   readonly #options: AcquireOptions;
   readonly #ttlMs: number | undefined;
+  readonly #within: readonly bigint[];
   readonly #session: Session;
   readonly #startedAtMs: number;
   readonly #age: Age;
@@ -50,11 +59,12 @@ class Acquire extends Request<Granted> {
   /** Granted by an answer that got lost. A nonce is being drawn under it. */
   #adopted: Lease | undefined;
 
-  constructor(session: Session, options: AcquireOptions, ttlMs: number | undefined) {
+  constructor(session: Session, options: AcquireOptions, { ttlMs, within }: Circumstances) {
     super('acquire');
     this.#session = session;
     this.#options = options;
     this.#ttlMs = ttlMs;
+    this.#within = within;
     this.#age = new Age(session.clock);
     this.#startedAtMs = session.clock.monotonicMs();
     this.#waitUntilMs = this.#startedAtMs + patienceMs(options);
@@ -82,6 +92,7 @@ class Acquire extends Request<Granted> {
     if (this.#ttlMs !== undefined) params.ttlMs = this.#ttlMs;
     if (label !== undefined) params.label = label;
     if (count !== undefined) params.count = count;
+    if (this.#within.length > 0) params.within = this.#within;
     return params;
   }
 

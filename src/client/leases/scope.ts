@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { NoncedError } from '../../errors.ts';
+import { MAX_WITHIN } from '../../terms.ts';
 import type { Grant } from '../api.ts';
 import type { Request } from '../calls/request.ts';
 import type { Lease, LeaseWatcher } from './lease.ts';
@@ -31,6 +32,20 @@ export function enclosing(scope: Scope | undefined, client: object): Scope | und
   let around = living(scope);
   while (around !== undefined && around.client !== client) around = living(around.parent);
   return around;
+}
+
+/** Nearly every call has none around it. */
+const NONE: readonly bigint[] = [];
+
+/** Returns the tokens of the leases around `scope` that other clients of this process hold: this one cannot share them. */
+export function tokensOfOthers(scope: Scope | undefined, client: object): readonly bigint[] {
+  let around = living(scope);
+  if (around === undefined) return NONE;
+  const tokens = new Set<bigint>();
+  for (; around !== undefined && tokens.size < MAX_WITHIN; around = living(around.parent)) {
+    if (around.client !== client) tokens.add(around.lease.token);
+  }
+  return [...tokens];
 }
 
 /**

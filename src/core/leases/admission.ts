@@ -13,8 +13,8 @@ import type { BrokerParts } from './broker-parts.ts';
 import type { Draws } from './draws.ts';
 import type { Grants } from './grants.ts';
 import { refusalOfKey, refusalOfUnit } from './key-and-unit.ts';
-import type { Client, Waiter } from './lease.ts';
-import { CANCELLED, DRAINING, full, LEASE_LOST, waitTimeout } from './refusals.ts';
+import type { Client, Lease, Waiter } from './lease.ts';
+import { CANCELLED, DRAINING, full, LEASE_LOST, ownLane, waitTimeout } from './refusals.ts';
 import { refuse } from './refuse.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -33,6 +33,8 @@ export interface AcquireParams {
   readonly waitMs: number | undefined;
   readonly label: string | undefined;
   readonly count: number;
+  /** Tokens of leases that the caller's program holds around the request. */
+  readonly within: readonly number[];
 }
 
 export interface NextParams {
@@ -156,12 +158,21 @@ export class Admission {
   #refusalOf(
     caller: Client,
     account: Account,
-    { unit, key, priority, cost }: AcquireParams,
+    { unit, key, priority, cost, within }: AcquireParams,
     nowMs: number,
   ): Refusal | undefined {
     const wrongUnit = refusalOfUnit(account, unit);
     if (wrongUnit !== undefined) return wrongUnit;
+    const own = this.#laneHolder(account, within);
+    if (own !== undefined) return ownLane(own, account.name);
     if (this.#parts.drain.isOn && priority !== 'urgent') return DRAINING;
     return refusalOf(account, { caller, priority, cost }, nowMs) ?? refusalOfKey(this.#parts, account, key);
+  }
+
+  /** Returns the one of these leases that keeps the account's lane closed, if one does. */
+  #laneHolder(account: Account, tokens: readonly number[]): Lease | undefined {
+    if (tokens.length === 0) return undefined;
+    const lane = this.#parts.lanes.of(account);
+    return lane.exclusive ? [...lane.leases].find(({ token }) => tokens.includes(token)) : undefined;
   }
 }

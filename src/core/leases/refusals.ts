@@ -55,3 +55,11 @@ export function nestedLane(lease: Lease, accountName: string): Refusal {
       'first. Two programs that take two lanes in opposite orders would wait for each other for ever',
   );
 }
+
+export function ownLane(lease: Lease, accountName: string): Refusal {
+  return refusal(
+    'NESTED_LANE',
+    `this program holds the lane of account ${accountName} itself, with a lease of ${lease.account.name} around this call, ` +
+      'which would wait for itself; use one client for the whole program, whose `exclusive` shares the lease inside another',
+  );
+}
