@@ -128,6 +128,8 @@ interface Lease {
   readonly grantedAtMs: number;
   connection: Connection | undefined;
   expiresAtMs: number;
+  /** When it may end instead, if a renewal that shortens it has had no answer. */
+  mayEndAtMs?: number | undefined;
   /** How long the lane stays closed if the holder does not come back after a restart. */
   closedUntilMs: number;
   /** Whether it is impossible to tell from outside if the lease has ended. */
@@ -865,13 +867,15 @@ export class Checker implements WireTap {
   }
 
   #renewed(connection: Connection, params: Fields, answer: Sent | undefined): void {
+    const lease = this.#live.get(asBigint(params['token']));
+    const isHolder = lease !== undefined && lease.connection === connection;
     if (answer === undefined) {
       if (this.#isServing && connection.isOpen)
         throw new Violation('answers', `${connection.client} renews and gets no answer`);
+      // The daemon died, and may have noted the renewal before: the lease may be shorter now.
+      if (isHolder) lease.mayEndAtMs = this.#ground.nowMs() + Number(params['ttlMs'] ?? 0);
       return;
     }
-    const lease = this.#live.get(asBigint(params['token']));
-    const isHolder = lease !== undefined && lease.connection === connection;
     const { message } = answer;
     if (message.kind === 'refusal') {
       if (isHolder && message.code === 'LEASE_LOST')
@@ -881,6 +885,7 @@ export class Checker implements WireTap {
     if (message.kind !== 'answer') return;
     if (!isHolder) throw new Violation('I5', `${connection.client} renews ${params['token']}, which it does not hold`);
     lease.expiresAtMs = this.#ground.nowMs() + Number(message.result['ttlMs']);
+    lease.mayEndAtMs = undefined;
   }
 
   /** Nothing was sent under the lease: its charges do not count, and neither does the probe that it was. */
@@ -1277,7 +1282,7 @@ export class Checker implements WireTap {
       throw new Violation('I5', `${connection.client} loses ${token}, which it does not hold`);
     if (params['reason'] === 'expired') {
       this.#expired.add(token);
-      if (nowMs < lease.expiresAtMs)
+      if (nowMs < Math.min(lease.expiresAtMs, lease.mayEndAtMs ?? Number.POSITIVE_INFINITY))
         throw new Violation('I7', `${token} ends ${lease.expiresAtMs - nowMs} ms before its time`);
       if ((connection.unread.get(token) ?? 0) > 0)
         throw new Violation('I7', `${token} ends although its renewal is unread`);
