@@ -42,6 +42,14 @@ test('resume asks the operator’s socket, and says that the circuit breaker is 
   );
 });
 
+test('resume of a label that is misspelt says that nothing was changed, and nothing of a circuit breaker', async () => {
+  const { text } = await run(resume, { before: 'running', after: 'running', isKnown: false });
+  expect(text).toContain('Nothing was changed.\n');
+  expect(text).not.toContain('circuit breaker');
+  const paused = await run(resume, { before: 'paused', after: 'running', isKnown: false });
+  expect(paused.text).toContain('MASTER: paused -> running\n');
+});
+
 test('resume of an account that was not paused still closes its circuit breaker', async () => {
   const { text } = await run(resume, { before: 'running', after: 'running', isKnown: true });
   expect(text).toContain('MASTER was not paused\n');

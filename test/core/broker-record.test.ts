@@ -68,6 +68,19 @@ describe('the events that a program reads', () => {
   });
 });
 
+test('a configuration that is refused while the one before is still being written stays refused', async () => {
+  const machine = await Machine.started();
+  machine.store.held = true;
+  const followed = machine.broker.follow(machine.policies);
+  machine.broker.refuseConfiguration('accounts.X: unknown key');
+  machine.store.held = false;
+  machine.store.settle();
+  expect(await followed).toEqual({ kept: [] });
+  expect(machine.broker.status().configurationProblem).toBe('accounts.X: unknown key');
+  await machine.broker.follow(machine.policies);
+  expect(machine.broker.status().configurationProblem).toBeNull();
+});
+
 describe('the counts that a program reads', () => {
   test('are how calls ended and what came of them, by account, with times in buckets', async () => {
     const machine = await Machine.started();

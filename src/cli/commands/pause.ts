@@ -32,6 +32,10 @@ export async function resume(account: string, { json, socket }: PauseOptions, te
     return;
   }
   warnIfUnknown(account, change, terminal);
+  if (!change.isKnown && change.before === 'running') {
+    terminal.printLine('Nothing was changed.');
+    return;
+  }
   terminal.printLine(
     change.before === change.after ? `${account} was not paused` : `${account}: ${change.before} -> ${change.after}`,
   );

@@ -58,6 +58,8 @@ export class Operations {
   readonly #grants: Grants;
   readonly #plans: OperatorPlans;
   #configurationProblem: string | undefined;
+  /** How many configurations have been read, bad ones too. A write may take longer than it takes to read the next one. */
+  #configurationsRead = 0;
 
   constructor(parts: BrokerParts, grants: Grants) {
     this.#parts = parts;
@@ -132,6 +134,8 @@ export class Operations {
   async follow(policies: Policies, commandOf: CommandOf = ofNonced): Promise<Refusal | Followed> {
     const { accounts, clock, lanes, leases, ledger, observer } = this.#parts;
     let kept: readonly string[] = [];
+    this.#configurationsRead += 1;
+    const nth = this.#configurationsRead;
     const refused = await this.#commit(() => {
       const plan = this.#plans.policies(policies, commandOf);
       if ('code' in plan) return plan;
@@ -142,7 +146,7 @@ export class Operations {
         ledger.forgetNewcomers();
         accounts.follow(policies, costsOf(leases.values()), clock.monotonicMs());
         this.#grants.switchTo(lanes.policy);
-        this.#configurationProblem = undefined;
+        if (nth === this.#configurationsRead) this.#configurationProblem = undefined;
         observer.observe({ kind: 'configured' });
       };
       return { ...plan.change, inEffect };
@@ -151,6 +155,7 @@ export class Operations {
   }
 
   refuseConfiguration(problem: string): void {
+    this.#configurationsRead += 1;
     this.#configurationProblem = problem;
     this.#parts.observer.observe({ kind: 'configuration-refused', problem });
   }

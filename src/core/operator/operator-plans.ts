@@ -113,6 +113,8 @@ export class OperatorPlans {
 
   /** Returns the change that pauses or resumes an account. */
   pause(account: string, paused: boolean): DurableChange {
+    // A label that is misspelt would take up room in the state for ever.
+    if (!paused && !this.#ledger.assignments.accounts.has(account)) return {};
     return { accounts: new Map([[account, { paused }]]) };
   }
 
