@@ -126,6 +126,8 @@ interface Lease {
   readonly priority: string;
   readonly session: string | undefined;
   readonly grantedAtMs: number;
+  /** The exchange that its call goes to. A daemon that has started since knows only the one that is configured now. */
+  exchange: string;
   connection: Connection | undefined;
   expiresAtMs: number;
   /** When it may end instead, if a renewal that shortens it has had no answer. */
@@ -559,6 +561,7 @@ export class Checker implements WireTap {
     this.#anchor ??= { wallMs: this.#ground.wallMs(), uptimeMs: this.#ground.uptimeMs() };
     if (this.#isSetBack) this.#setBack();
     this.#openedAtMs = nowMs;
+    for (const lease of this.#live.values()) lease.exchange = this.#ground.termsOf(lease.account).exchange;
     this.#setPolicy(state.exclusive);
     this.#isPolicyUnsure = false;
     this.#closedUntilMs = this.#notesDamagedUntilMs > nowMs ? nowMs + RETURN_MS : 0;
@@ -1045,6 +1048,7 @@ export class Checker implements WireTap {
         priority: 'unknown',
         session: connection.session,
         grantedAtMs: nowMs,
+        exchange: this.#ground.termsOf(String(one['account'])).exchange,
         connection,
         // The answer has whole milliseconds, rounded down.
         expiresAtMs: nowMs + Number(one['ttlMs']),
@@ -1087,6 +1091,7 @@ export class Checker implements WireTap {
       priority: waiting.priority,
       session: connection.session,
       grantedAtMs: nowMs,
+      exchange: this.#ground.termsOf(waiting.account).exchange,
       connection: connection.isOpen ? connection : undefined,
       expiresAtMs: nowMs + Number(result['ttlMs']),
       closedUntilMs: 0,
@@ -1196,7 +1201,14 @@ export class Checker implements WireTap {
   }
 
   #holders(lane: string): Lease[] {
-    return [...this.#live.values()].filter(({ account }) => this.#lane(account) === lane);
+    return [...this.#live.values()].filter((lease) => this.#lanesOf(lease).includes(lane));
+  }
+
+  /** Returns the lanes that a lease keeps closed: its account's, and that of the exchange which its call goes to. */
+  #lanesOf({ account, exchange }: Lease): string[] {
+    const lane = this.#lane(account);
+    if (lane === undefined) return [];
+    return this.#policy === 'global' ? [lane, `exchange ${exchange}`] : [lane];
   }
 
   *#waitingIn(lane: string | undefined): Iterable<Waiting> {
@@ -1292,9 +1304,11 @@ export class Checker implements WireTap {
         throw new Violation('I7', `a ${lease.priority} lease is preempted`);
       if (heldMs < PREEMPT_MS && lease.priority !== 'unknown')
         throw new Violation('I7', `a lease is preempted after ${heldMs} ms`);
-      const lane = this.#lane(lease.account);
-      if (lane === undefined) throw new Violation('I7', 'a lease is preempted although nothing is exclusive');
-      const waiting = [...this.#waitingIn(lane)].filter(({ priority }) => priority === 'urgent');
+      const lanes = this.#lanesOf(lease);
+      if (lanes.length === 0) throw new Violation('I7', 'a lease is preempted although nothing is exclusive');
+      const waiting = lanes
+        .flatMap((lane) => [...this.#waitingIn(lane)])
+        .filter(({ priority }) => priority === 'urgent');
       this.#preemptable.push(...waiting);
       if (this.#preemptable.length === 0) throw new Violation('I7', 'a lease is preempted for no waiter');
     }
@@ -1321,8 +1335,7 @@ export class Checker implements WireTap {
   #doubtPreempted(): void {
     for (const lease of this.#live.values()) {
       if (lease.connection !== undefined || !isPreempted(lease, 'urgent', this.#ground.nowMs())) continue;
-      const lane = this.#lane(lease.account);
-      const waiting = lane === undefined ? [] : [...this.#waitingIn(lane)];
+      const waiting = this.#lanesOf(lease).flatMap((lane) => [...this.#waitingIn(lane)]);
       lease.isDoubtful ||= waiting.some(({ priority }) => priority === 'urgent');
     }
   }

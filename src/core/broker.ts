@@ -208,6 +208,7 @@ export class Broker {
     }
     for (const lease of client.leases) {
       lanes.add(lease.lane);
+      if (lease.formerLane !== undefined) lanes.add(lease.formerLane);
       this.#ends.end(lease, 'disconnected', 'unknown', false);
     }
     for (const lane of lanes) this.#grants.pump(lane);

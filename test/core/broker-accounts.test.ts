@@ -4,11 +4,11 @@ import type { Policies } from '../../src/core/accounts/policies.ts';
 import type { Advanced } from '../../src/core/broker.ts';
 import { ownSequenceOf } from '../../src/core/nonces/assignments.ts';
 import { nonceFloorAt } from '../../src/core/nonces/sequence-clock.ts';
-import type { Nonce } from '../../src/core/ports.ts';
+import type { Nonce, Token } from '../../src/core/ports.ts';
 import type { Unit } from '../../src/terms.ts';
 import { shareOf } from '../fixtures/effort.ts';
 import { BEGIN_MS, configured, stateWith } from './configured.ts';
-import { MAX_NONCE, Machine, noSpace, settled } from './simulation.ts';
+import { type Bot, MAX_NONCE, Machine, noSpace, settled } from './simulation.ts';
 
 const HOUR_MS = 3_600_000;
 const NS_PER_MS = 1_000_000n;
@@ -249,6 +249,16 @@ describe('I2: an account that has not drawn yet', () => {
     await machine.stopAndRestart();
     expect(String(await draw(machine, 'MASTER'))).toHaveLength(16);
   });
+});
+
+test('resuming a label that was never used leaves nothing of it in the state', async () => {
+  const machine = await Machine.started({ state: stateWith() });
+  expect(await machine.broker.setPaused('TYPO', false)).toEqual({
+    before: 'running',
+    after: 'running',
+    isKnown: false,
+  });
+  expect(machine.store.durable.accounts.has('TYPO')).toBe(false);
 });
 
 describe('past 4,096 accounts', () => {
@@ -563,7 +573,7 @@ describe('follow', () => {
     expect(bot.code(id)).toBe('UNIT_MISMATCH');
   });
 
-  test('I4: a live lease of an account that changes exchanges holds the lane of the new one', async () => {
+  test('I4: a live lease of an account that changes exchanges holds the lane of the new one, and that of the old one', async () => {
     const machine = await Machine.started();
     const [bot, other] = [machine.connect(), machine.connect()];
     const held = bot.acquire();
@@ -572,9 +582,30 @@ describe('follow', () => {
     const moved = configured({ accounts: { MASTER: { exchange: 'other' }, 'USER:alice': { exchange: 'other' } } });
     await machine.broker.follow(moved);
     const ids = [other.acquire({ account: 'USER:alice' }), other.acquire({ account: 'USER:bob' })];
-    expect(ids.map((id) => other.answer(id)?.kind)).toEqual([undefined, 'granted']);
+    expect(ids.map((id) => other.answer(id)?.kind)).toEqual([undefined, undefined]);
     bot.release(token);
-    expect(other.answer(ids[0] ?? 0)?.kind).toBe('granted');
+    expect(ids.map((id) => other.answer(id)?.kind)).toEqual(['granted', 'granted']);
+  });
+
+  test.each([
+    ['released', (bot: Bot, token: Token) => bot.release(token)],
+    ['ended with its connection', (bot: Bot) => bot.disconnect()],
+    ['over', (_bot: Bot, _token: Token, machine: Machine) => machine.advance(60_000)],
+  ] as const)('I4, I8: the lane of the exchange of before opens when that lease is %s', async (_how, end) => {
+    const machine = await Machine.started();
+    const [bot, other] = [machine.connect(), machine.connect()];
+    const held = bot.acquire();
+    await settled();
+    const { token } = bot.grant(held);
+    const moved = configured({ accounts: { MASTER: { exchange: 'other' } } });
+    for (const policies of [moved, configured({}), moved]) await machine.broker.follow(policies);
+    const id = other.acquire({ account: 'USER:bob', waitMs: 100_000 });
+    expect(other.answer(id)).toBeUndefined();
+    await end(bot, token, machine);
+    await settled();
+    expect(other.answer(id)?.kind).toBe('granted');
+    // Nothing of the old lease is left in any lane.
+    expect(await atOnce(machine, 'MASTER')).toBe('granted');
   });
 
   test('I6: no waiter loses its place by it', async () => {

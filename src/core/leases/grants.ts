@@ -95,6 +95,12 @@ export class Grants {
     return blocked;
   }
 
+  /** I8: to be called when a lease has ended. */
+  pumpLanesOf({ lane, formerLane }: Lease): void {
+    this.pump(lane);
+    if (formerLane !== undefined) this.pump(formerLane);
+  }
+
   /** Whether the chosen waiter's call may begin. If not, the waiter is parked or refused, so that the lane chooses another. */
   mayBegin(lane: LeaseLane, waiter: Waiter, nowMs: number, failure?: Error): boolean {
     const { account, unit } = waiter;
@@ -233,6 +239,8 @@ export class Grants {
       further: undefined,
       otherCosts: undefined,
       lane,
+      exchange: account.exchange.name,
+      formerLane: undefined,
       client,
       ttlMs,
       expiresAtMs,

@@ -39,8 +39,7 @@ export class LaneMap {
   }
 
   of(account: Account): LeaseLane {
-    const name = this.#nameOf(account);
-    return this.#lanes.get(name) ?? this.#add(name);
+    return this.#named(this.#nameOf(account));
   }
 
   /** Moves everything into the lane that `policy` gives its account, also if accounts have changed exchanges. */
@@ -52,6 +51,10 @@ export class LaneMap {
     for (const lease of leases) {
       lease.lane = this.of(lease.account);
       lease.lane.leases.add(lease);
+      // I4: its call goes to the exchange of before, whose lane stays closed until it has ended.
+      const isMoved = policy !== 'account' && lease.exchange !== lease.account.exchange.name;
+      lease.formerLane = isMoved ? this.#named(lease.exchange) : undefined;
+      lease.formerLane?.leases.add(lease);
     }
     // I6: no waiter loses its place by a switch.
     waiters.sort((a, b) => a.arrival - b.arrival);
@@ -59,6 +62,10 @@ export class LaneMap {
       waiter.lane = this.of(waiter.account);
       waiter.lane.enqueue(waiter);
     }
+  }
+
+  #named(name: string): LeaseLane {
+    return this.#lanes.get(name) ?? this.#add(name);
   }
 
   #nameOf(account: Account): string {

@@ -62,7 +62,7 @@ export class LeaseEnds {
     if (usedOwnClock) ledger.liftToNow(lease.account.sequence);
     this.end(lease, 'released', outcome, usedOwnClock);
     this.#learn(client, lease.account, { call: callOf(lease), begunAtMs: lease.begunAtMs, outcome });
-    this.#grants.pump(lease.lane);
+    this.#grants.pumpLanesOf(lease);
     return true;
   }
 
@@ -103,7 +103,7 @@ export class LeaseEnds {
   revoke(lease: Lease, how: RevokeReason | 'lost'): void {
     this.end(lease, how, 'unknown', false);
     if (how !== 'lost') lease.client?.peer.revoked(lease.token, how);
-    this.#grants.pump(lease.lane);
+    this.#grants.pumpLanesOf(lease);
   }
 
   /** Ends a lease. The caller must `pump` its lane afterwards (I8). */

@@ -71,6 +71,7 @@ export class LeaseTable {
   end(lease: Lease): void {
     this.#leases.delete(lease.token);
     lease.lane.leases.delete(lease);
+    lease.formerLane?.leases.delete(lease);
     lease.account.leases -= 1;
     lease.client?.leases.delete(lease);
     this.#orphans.delete(lease);

@@ -83,6 +83,10 @@ export interface Lease extends Deadline {
   /** What the calls of other accounts under it cost; undefined while there are none. */
   otherCosts: Map<Account, number> | undefined;
   lane: LeaseLane;
+  /** The exchange that its call goes to, whatever is configured since. */
+  readonly exchange: string;
+  /** The lane of that exchange, if a configuration has put its account elsewhere. It stays closed too (I4). */
+  formerLane: LeaseLane | undefined;
   /** Undefined until its holder from before a restart has come back. */
   client: Client | undefined;
   ttlMs: number;

@@ -99,6 +99,8 @@ export class Restart {
       further: undefined,
       otherCosts: undefined,
       lane: lanes.of(account),
+      exchange: account.exchange.name,
+      formerLane: undefined,
       client: undefined,
       ttlMs: noted.ttlMs,
       expiresAtMs: noted.expiresAtMs,
