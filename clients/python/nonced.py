@@ -229,9 +229,11 @@ class _Age:
         self._since = _now()
         self._since_wall = time.time()
 
+    def seconds(self) -> float:
+        return max(_now() - self._since, time.time() - self._since_wall)
+
     def is_over(self, max_age_ms: Optional[float]) -> bool:
-        age_s = max(_now() - self._since, time.time() - self._since_wall)
-        return max_age_ms is not None and age_s * 1000 > max_age_ms
+        return max_age_ms is not None and self.seconds() * 1000 > max_age_ms
 
 
 # --- Where the daemon is. Every client searches the same places in the same order, or two could find two daemons.
@@ -1112,9 +1114,12 @@ class _Connection:
             if nonce is None and lease.time_left_s() > 0:
                 # The answer with the nonce got lost. The cost is 0 because the grant has been charged already.
                 try:
-                    nonce = self.draw(lease, cost=0, count=options['count'])
+                    nonce = self.draw(
+                        lease, cost=0, count=options['count'], key=options['key'], unit=options['unit']
+                    )
                 except NoncedError as error:
-                    if error.code != 'LEASE_LOST':
+                    # A daemon that would not compare them is asked for another grant: it compares those of an `acquire`.
+                    if error.code not in ('LEASE_LOST', 'UNSUPPORTED'):
                         self.release(lease, 'unused', False)
                         raise
                 waited_ms = (_now() - started_at) * 1000
@@ -2322,7 +2327,7 @@ class Client:
                 if not outer.ended:
                     raise _waited_too_long()
                 # It has not begun, and is on its own from now on.
-                return self._begin(_sooner(options, time.monotonic() - started_at), holder)
+                return self._begin(_sooner(options, age.seconds()), holder)
             give_up_at = started_at + patience_s + _ANSWER_GRACE_S
             nonce = lease.connection.draw(
                 lease,

@@ -103,6 +103,9 @@ export interface NotedLease {
   readonly sessionHash: string | undefined;
   /** Id of the `acquire` that was granted; undefined if it was too long to be noted. */
   readonly requestId: RequestId | undefined;
+  // What only `why` and `status` want to know. Undefined if it was too long to be noted, or noted by an older version.
+  readonly nonces: { readonly first: Nonce; readonly last: Nonce } | undefined;
+  readonly label: string | undefined;
 }
 
 /** Each call is one small unsynced write. It throws if the note cannot be written; then nothing may be granted. */

@@ -569,3 +569,25 @@ test('a lease is lost, and what waits goes on waiting', async () => {
   (await daemon.hear('nonce')).answer({ nonce: 5n, count: 1 });
   expect(await drawn()).toBe(5n);
 });
+
+test('a grant whose answer got lost is made up for with the unit and the key of its caller', async () => {
+  const { daemon, client } = await connected();
+  const acquired = client.acquire({ account: 'A', unit: 'ns', key: 'k' });
+  const asked = await daemon.hear('acquire');
+  await daemon.restart([{ token: 9n, account: 'A', id: asked.id, ttlMs: 15_000 }]);
+  const next = await daemon.hear('next');
+  expect(next.params).toMatchObject({ token: 9n, unit: 'ns', key: 'k', cost: 0 });
+  next.answer({ nonce: 7n, count: 1 });
+  expect(await acquired).toMatchObject({ nonce: 7n, token: 9n });
+});
+
+test('by a daemon that would not compare them it is given back, and asked for again', async () => {
+  const { daemon, client } = await connected();
+  const acquired = client.acquire({ account: 'A', unit: 'ns' });
+  const asked = await daemon.hear('acquire');
+  daemon.greeting = { ...daemon.greeting, minor: 0 };
+  await daemon.restart([{ token: 9n, account: 'A', id: asked.id, ttlMs: 15_000 }]);
+  expect((await daemon.hear('release')).params).toEqual({ token: 9n, outcome: 'unused' });
+  (await daemon.hear('acquire')).grant({ token: 10n, nonce: 8n });
+  expect(await acquired).toMatchObject({ nonce: 8n, token: 10n });
+});

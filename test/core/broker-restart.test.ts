@@ -28,6 +28,54 @@ describe('after a crash', () => {
     expect(machine.connect('bot', 's1').resumed).toEqual([]);
   });
 
+  test('a probe whose grant got lost may be made: it is not refused for its own sake, and what comes after it is', async () => {
+    const machine = await Machine.started();
+    const first = machine.connect('bot', 's1');
+    for (const _ of [1, 2, 3]) {
+      const id = first.acquire();
+      await settled();
+      first.release(first.grant(id).token, false, 'invalid-nonce');
+    }
+    await machine.advance(60_000);
+    const asked = first.acquire();
+    await settled();
+    const probe = first.grant(asked);
+    await machine.crashAndRestart();
+    const back = machine.connect('bot', 's1');
+    expect(back.resumed).toMatchObject([{ token: probe.token }]);
+    const draw = () => back.next(probe.token, undefined, 1, undefined, 0);
+    const again = draw();
+    await settled();
+    expect(back.drew(again)).toBeGreaterThan(probe.nonce);
+    expect(back.code(draw())).toBe('QUARANTINED');
+  });
+
+  test('a grant that got lost is not made up for if its account was paused meanwhile, or has another unit or key', async () => {
+    const { machine, token } = await withOrphan();
+    const bot = machine.connect('bot', 's1');
+    const draw = (told: { unit?: 'ms'; key?: string }) => bot.next(token, undefined, 1, undefined, 0, told);
+    expect(bot.code(draw({ unit: 'ms' }))).toBe('UNIT_MISMATCH');
+    await machine.broker.setPaused('MASTER', true);
+    expect(bot.code(draw({}))).toBe('PAUSED');
+  });
+
+  test('why and status know the nonce and the label of a lease that went on', async () => {
+    const machine = await Machine.started();
+    const bot = machine.connect('bot', 's1');
+    const id = bot.acquire({ label: 'AddOrder XBTEUR', count: 3 });
+    await settled();
+    const { token, nonce } = bot.grant(id);
+    await machine.crashAndRestart();
+    const back = machine.connect('bot', 's1');
+    expect(machine.broker.status().lanes[0]?.holders).toMatchObject([{ nonce, label: 'AddOrder XBTEUR' }]);
+    back.release(token);
+    expect(machine.broker.why('MASTER').calls[0]).toMatchObject({
+      nonce,
+      lastNonce: nonce + 2n,
+      label: 'AddOrder XBTEUR',
+    });
+  });
+
   test('the two seconds begin when clients can come, and not before', async () => {
     const machine = await Machine.started();
     const bot = machine.connect('bot', 's1');

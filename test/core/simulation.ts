@@ -152,8 +152,7 @@ export class SimulatedNotes implements LeaseNotes {
   note(lease: NotedLease): void {
     if (this.fails) throw new Error('a note was cut short');
     if (!this.slots.has(lease.token) && this.slots.size >= this.capacity) throw new Error('all slots are in use');
-    const { account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId } = lease;
-    this.slots.set(token, { account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });
+    this.slots.set(lease.token, { ...lease });
     this.#sent({ kind: 'noted', lease });
   }
 

@@ -118,11 +118,14 @@ class Acquire extends Request<Granted> {
   /** Its grant came, and no nonce with it: draws one under it, for the lost answer's may be older than others by now. */
   override adopt({ token, account, ttlMs }: HeldLease, endsAtMs: number): boolean {
     if (!this.wanted || endsAtMs - marginMs(ttlMs) <= this.#session.clock.monotonicMs()) return false;
+    const { key, unit, count } = this.#options;
+    // A daemon that would not compare them is asked for another grant: it compares those of an `acquire`.
+    if ((key !== undefined || unit !== undefined) && !this.#session.knows('next', { key, unit })) return false;
     const lease = this.#session.hold({ token, account, ttlMs, endsAtMs });
     this.#adopted = lease;
     this.#session.forget(this);
     // At no cost: the grant has been paid for.
-    const draw = nextNonce(this.#session, lease, { account: undefined, cost: 0, count: this.#options.count });
+    const draw = nextNonce(this.#session, lease, { account: undefined, key, unit, cost: 0, count });
     this.#session.ask(draw, UNTIL_THE_LEASE_ENDS).then(
       (nonce) => this.#drawn(lease, nonce),
       (error: Error) => this.#notDrawn(lease, error),

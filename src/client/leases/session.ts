@@ -69,6 +69,11 @@ export class Session implements UplinkEvents {
     return this.#uplink.path;
   }
 
+  /** Whether the daemon knows the method and these of its parameters. */
+  knows(method: string, params: object): boolean {
+    return !isUnsupported(fitted(this.#daemon, method, params));
+  }
+
   /** When a daemon that is there must have answered what is asked now. */
   get answerDueMs(): number {
     return this.clock.monotonicMs() + this.#connectTimeoutMs;

@@ -89,7 +89,9 @@ export class Draws {
       if (account !== under.lease.account) under.lease.alsoFor = account.name;
       charge(under.lease, account, under.cost);
       const { priority } = under.lease;
-      const probe = pass(account, { caller: client, priority, cost: under.cost }, nowMs);
+      const isGranted = isGrantAgain(draw, under);
+      under.lease.isResumed = false;
+      const probe = isGranted ? undefined : pass(account, { caller: client, priority, cost: under.cost }, nowMs);
       isProbe = probe !== undefined;
       further.add({ account, nonce: taken.nonce, lastNonce: last, drawnAtMs: nowMs, probe });
       if (account.bucket !== undefined || isProbe) accounts.note(account, nowMs);
@@ -107,12 +109,15 @@ export class Draws {
   }
 
   /** Returns why the lease does not allow a further call of the account now, if so. */
-  #uncovered({ client, account }: Draw, { lease, key, unit, cost }: UnderLease, nowMs: number): Refusal | undefined {
+  #uncovered(draw: Draw, under: UnderLease, nowMs: number): Refusal | undefined {
+    const { client, account } = draw;
+    const { lease, key, unit, cost } = under;
     const { lanes, leases } = this.#parts;
     if (!leases.isLive(lease)) return LEASE_LOST;
     if (account !== lease.account && !lanes.covers(lease.lane, account)) return nestedLane(lease, account.name);
     const wrongUnit = refusalOfUnit(account, unit);
     if (wrongUnit !== undefined) return wrongUnit;
+    if (isGrantAgain(draw, under)) return bareRefusal(account) ?? refusalOfKey(this.#parts, account, key);
     const judgement = judge(account, { caller: client, priority: lease.priority, cost }, nowMs);
     switch (judgement.kind) {
       case 'open':
@@ -123,6 +128,14 @@ export class Draws {
         return judgement.refusal;
     }
   }
+}
+
+/**
+ * Whether the draw stands for a grant that got lost with a restart. The gate has let its call through already: if that was
+ * the probe of a breaker, it would now be refused for its own sake.
+ */
+function isGrantAgain({ account }: Draw, { lease, cost }: UnderLease): boolean {
+  return lease.isResumed && account === lease.account && cost === 0;
 }
 
 /** Adds a call of the account to the lease. Until the lease ends, the account is in use. */
@@ -138,7 +151,7 @@ function charge(lease: Lease, account: Account, cost: number): void {
   lease.otherCosts.set(account, (before ?? 0) + cost);
 }
 
-/** Returns why a bare nonce is refused, if so. The daemon knows of no call that it is for, so only a pause counts. */
+/** Returns why a nonce is refused that the gate has no say in, if so. Only a pause counts. */
 function bareRefusal(account: Account): Refusal | undefined {
   return account.paused ? paused(account.name) : undefined;
 }

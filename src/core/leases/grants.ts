@@ -235,6 +235,7 @@ export class Grants {
       lastNonce: (drawn.nonce + BigInt(count - 1)) as Nonce,
       alsoFor: undefined,
       cost: waiter.cost,
+      isResumed: false,
       taken: undefined,
       further: undefined,
       otherCosts: undefined,

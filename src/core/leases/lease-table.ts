@@ -81,8 +81,20 @@ export class LeaseTable {
   /** Returns false if the note could not be written. */
   note(lease: Lease): boolean {
     try {
-      const { account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId } = lease;
-      this.#notes.note({ account: account.name, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });
+      const {
+        token,
+        priority,
+        ttlMs,
+        expiresAtMs,
+        sessionHash,
+        requestId,
+        nonce: first,
+        lastNonce: last,
+        label,
+      } = lease;
+      const account = lease.account.name;
+      const nonces = first === undefined || last === undefined ? undefined : { first, last };
+      this.#notes.note({ account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId, nonces, label });
       return true;
     } catch (error) {
       this.#onFailed(asError(error));

@@ -68,10 +68,12 @@ export interface Lease extends Deadline {
   /** When its call can have begun at the earliest. What its outcome says about its account is no older. */
   readonly begunAtMs: number;
   readonly waitedMs: number;
-  /** The nonce that it was granted with; undefined if that was before a restart. */
+  /** The nonce that it was granted with; undefined if that was before a restart and is not noted. */
   readonly nonce: Nonce | undefined;
-  /** The last nonce drawn under it; undefined if none has been since a restart. */
+  /** The last nonce drawn under it, as far as that is known after a restart. */
   lastNonce: Nonce | undefined;
+  /** It was granted before a restart and nothing has been drawn under it since. Its grant may not have arrived. */
+  isResumed: boolean;
   /** Another account that drew a nonce under it. */
   alsoFor: string | undefined;
   /** What the calls of its own account cost. */

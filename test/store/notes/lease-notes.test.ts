@@ -14,7 +14,7 @@ import fs, {
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { NotedLease, Token } from '../../../src/core/ports.ts';
+import type { Nonce, NotedLease, Token } from '../../../src/core/ports.ts';
 import { EXIT } from '../../../src/errors.ts';
 import {
   type LeaseNotesOptions,
@@ -22,6 +22,7 @@ import {
   type OpenedNotes,
   openLeaseNotes,
 } from '../../../src/store/notes/lease-notes.ts';
+import { readLease, writeLease } from '../../../src/store/notes/lease-slot.ts';
 import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../scratch.ts';
 
 const BOOT = '6f0f9c1e-7a51-4f7e-9d0b-0e6a1b2c3d4e';
@@ -52,6 +53,8 @@ const lease = (token: number, over: Partial<NotedLease> = {}): NotedLease => ({
   expiresAtMs: 21_000.25,
   sessionHash: '00112233445566778899aabbccddeeff',
   requestId: 'a3e5f6d2-4f0c-4c8e-9d57-1f3a5b7c9d0e',
+  nonces: undefined,
+  label: undefined,
   ...over,
 });
 const byToken = (leases: readonly NotedLease[]) => [...leases].sort((a, b) => a.token - b.token);
@@ -64,9 +67,36 @@ const anyLease: fc.Arbitrary<NotedLease> = fc.record({
   expiresAtMs: fc.double({ min: 0, max: 1e12, noNaN: true }),
   sessionHash: fc.option(fc.stringMatching(/^[0-9a-f]{32}$/), { nil: undefined }),
   requestId: fc.option(fc.oneof(fc.integer(), fc.string({ unit: 'binary', maxLength: 30 })), { nil: undefined }),
+  nonces: fc.constant(undefined),
+  label: fc.constant(undefined),
 });
+const anyNonce = fc.bigInt(0n, 2n ** 64n - 1n).map((n) => n as Nonce);
 
 describe('notes', () => {
+  test('say the nonces and the label of a call, or, if there is no room for them, nothing of them', () => {
+    const anyCall = fc.record({
+      noted: anyLease,
+      nonces: fc.record({ first: anyNonce, last: anyNonce }),
+      label: fc.option(fc.string({ unit: 'binary', maxLength: 64 }), { nil: undefined }),
+    });
+    fc.assert(
+      fc.property(anyCall, ({ noted, nonces, label }) => {
+        const bare = Buffer.alloc(SLOT);
+        writeLease(bare, noted);
+        const slot = Buffer.alloc(SLOT);
+        writeLease(slot, { ...noted, nonces, label });
+        const found = readLease(slot);
+        expect([nonces, undefined]).toContainEqual(found?.nonces);
+        expect([label, undefined]).toContainEqual(found?.label);
+        expect({ ...found, nonces: undefined, label: undefined }).toEqual(readLease(bare));
+      }),
+    );
+    const kraken = Buffer.alloc(SLOT);
+    const call = { nonces: { first: 5n as Nonce, last: 7n as Nonce }, label: 'AddOrder XBTEUR, ä' };
+    writeLease(kraken, lease(1, { account: 'MASTER', requestId: 4711, ...call }));
+    expect(readLease(kraken)).toMatchObject(call);
+  });
+
   test('of the first daemon of a boot are empty, whole and private', () => {
     const { notes, found } = open();
     expect(found).toEqual({ leases: [], damaged: false });
