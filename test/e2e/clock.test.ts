@@ -307,10 +307,15 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
       },
     );
 
-    rebooted('a year later is believed', async ({ raw, setClock, begin, before }) => {
-      setClock('+31536000');
-      await begin();
-      expect((await draw(await raw())) - before).toBeGreaterThan(8000n * HOUR_NS);
-    });
+    rebooted(
+      '26 days later is believed, 28 days later is not',
+      async ({ raw, setClock, begin, refusedStart, before }) => {
+        setClock(`+${28 * 24 * 3_600}`);
+        expect(await refusedStart()).toMatchObject({ code: 75, said: expect.stringContaining('27 days') });
+        setClock(`+${26 * 24 * 3_600}`);
+        await begin();
+        expect((await draw(await raw())) - before).toBeGreaterThan(25n * 24n * HOUR_NS);
+      },
+    );
   });
 });
