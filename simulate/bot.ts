@@ -350,6 +350,10 @@ export class Bot {
         return;
       }
       this.#host.checker.callBegins(process.name, token);
+      if (this.#exchange.isCutOff(this.#number)) {
+        world.after(callMs / 2, () => process.wake('input', () => reject(new NoAnswer('cut off'))));
+        return;
+      }
       world.after(callMs / 2, () => {
         let failure: unknown;
         try {

@@ -78,8 +78,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a release does not wake the next waiter',
     file: 'core/leases/lease-ends.js',
-    from: 'this.#learn(client, lease, outcome);\n        this.#grants.pump(lease.lane);',
-    to: 'this.#learn(client, lease, outcome);',
+    from: 'begunAtMs: lease.begunAtMs, outcome });\n        this.#grants.pump(lease.lane);',
+    to: 'begunAtMs: lease.begunAtMs, outcome });',
   },
   {
     name: 'a cancelled waiter stays in its queue',
@@ -350,5 +350,11 @@ export const BUGS: readonly Bug[] = [
     file: 'core/nonces/sequence-clock.js',
     from: 'export const PLAUSIBLE_GAP_MS = 27 * DAY_MS;',
     to: 'export const PLAUSIBLE_GAP_MS = 40_000 * DAY_MS;',
+  },
+  {
+    name: 'one process without an answer takes the exchange down for all',
+    file: 'core/accounts/exchange.js',
+    from: 'return counts.length > 1 && ',
+    to: 'return counts.length > 0 && ',
   },
 ];

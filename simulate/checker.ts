@@ -110,6 +110,8 @@ interface Connection {
   readonly role: 'bot' | 'admin';
   readonly client: string;
   session: string | undefined;
+  /** Which process it is of, as far as it has told. */
+  process: unknown;
   saidHello: boolean;
   isOpen: boolean;
   /** Requests that were read and not answered. */
@@ -199,6 +201,8 @@ export class Checker implements WireTap {
   readonly #counters = new Map<string, { level: number; atMs: number }>();
   readonly #costOf = new Map<string, number>();
   readonly #uncounted = new Set<string>();
+  /** The processes that have told of a call without an answer. */
+  readonly #unanswered = new Set<unknown>();
   readonly #breakers = new Map<string, Breaker>();
   /** Accounts whose breaker an operator may have closed at any time. */
   readonly #unjudged = new Set<string>();
@@ -279,6 +283,7 @@ export class Checker implements WireTap {
       role,
       client,
       session: undefined,
+      process: undefined,
       saidHello: false,
       isOpen: true,
       open: new Map(),
@@ -784,7 +789,10 @@ export class Checker implements WireTap {
     const answer = answered.get(connection)?.get(id)?.[0];
     switch (method) {
       case 'hello':
-        if (!connection.saidHello) connection.session = params['session'] as string | undefined;
+        if (!connection.saidHello) {
+          connection.session = params['session'] as string | undefined;
+          connection.process = processOf(connection, params);
+        }
         connection.open.set(id, { hello: !connection.saidHello });
         connection.saidHello = true;
         break;
@@ -908,7 +916,7 @@ export class Checker implements WireTap {
     if (lease === undefined || lease.connection !== connection) return false;
     this.#endLease(lease);
     if (outcome === 'unused') this.#giveBack(lease);
-    this.#learn(lease, outcome);
+    this.#learn(connection, lease, outcome);
     return true;
   }
 
@@ -918,10 +926,15 @@ export class Checker implements WireTap {
     const call = lease?.reportable.get(asBigint(nonce));
     if (lease?.connection !== connection || call === undefined) return;
     lease.reportable.delete(asBigint(nonce));
-    this.#learn(call, outcome);
+    this.#learn(connection, call, outcome);
   }
 
-  #learn({ account, grantedAtMs }: Pick<Lease, 'account' | 'grantedAtMs'>, outcome: unknown): void {
+  #learn(
+    connection: Connection,
+    { account, grantedAtMs }: Pick<Lease, 'account' | 'grantedAtMs'>,
+    outcome: unknown,
+  ): void {
+    if (outcome === 'unsettled' || outcome === 'unavailable') this.#unanswered.add(connection.process ?? connection);
     const breaker = this.#breakers.get(account) ?? { inARow: 0, recent: [], openedAtMs: undefined, urgentAtMs: 0 };
     this.#breakers.set(account, breaker);
     // The daemon may have died before it learned this.
@@ -938,6 +951,12 @@ export class Checker implements WireTap {
     breaker.inARow += 1;
     if (breaker.inARow >= REJECTIONS || breaker.recent.filter(Boolean).length >= RECENT_REJECTIONS)
       breaker.openedAtMs ??= this.#ground.nowMs();
+  }
+
+  /** One process that gets no answer is no reason to refuse another one. */
+  #checkExchangeDown(connection: Connection): void {
+    if (this.#unanswered.size > 1 || this.#unanswered.has(connection.process ?? connection)) return;
+    throw new Violation('exchange', `${connection.client} is refused because another process alone gets no answer`);
   }
 
   /**
@@ -975,6 +994,7 @@ export class Checker implements WireTap {
       return;
     }
     connection.open.delete(id);
+    if (message.kind === 'refusal' && message.code === 'EXCHANGE_DOWN') this.#checkExchangeDown(connection);
     const nowMs = this.#ground.nowMs();
     if (isWaiting(asked)) {
       if (message.kind === 'answer') grants.push({ waiting: asked, sent });
@@ -1437,4 +1457,9 @@ function levelAfter(charges: readonly Charge[], perSecond: number): number {
     fromMs = atMs;
   }
   return level;
+}
+
+/** By its pid and its name, because programs in two containers may have the same pid. */
+function processOf(connection: Connection, { name, pid }: Fields): unknown {
+  return name === undefined && pid === undefined ? connection : `${String(pid)} ${String(name)}`;
 }

@@ -13,6 +13,7 @@ export class Exchange {
   /** Keys that a foreign program has used too. */
   readonly #foreign = new Set<string>();
   #downUntilMs = 0;
+  readonly #cutOffUntilMs = new Map<number, number>();
 
   constructor(host: Host) {
     this.#host = host;
@@ -26,6 +27,15 @@ export class Exchange {
 
   goDown(ms: number): void {
     this.#downUntilMs = this.#host.world.nowMs + ms;
+  }
+
+  /** From now on no call of this bot leaves its process: it has a wrong proxy, or no DNS. */
+  cutOff(bot: number, ms: number): void {
+    this.#cutOffUntilMs.set(bot, this.#host.world.nowMs + ms);
+  }
+
+  isCutOff(bot: number): boolean {
+    return this.#host.world.nowMs < (this.#cutOffUntilMs.get(bot) ?? 0);
   }
 
   /** Takes in a call that arrives. Throws what the exchange answers, unless it accepts. */

@@ -110,6 +110,7 @@ function take(step: Step, host: Host, exchange: Exchange, bots: readonly Bot[], 
     host.strike(step.kind);
     if (step.kind === 'crash-bot') bot?.crash(step.downMs);
     else if (step.kind === 'stall-bot') bot?.stall(step.ms);
+    else if (step.kind === 'cut-off-bot') exchange.cutOff(step.bot, step.ms);
     else bot?.perform(step);
     return;
   }

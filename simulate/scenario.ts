@@ -74,6 +74,7 @@ export type Step = { readonly atMs: number } & (
   | { readonly kind: 'break' }
   | { readonly kind: 'foreign-use'; readonly account: string }
   | { readonly kind: 'exchange-down'; readonly ms: number }
+  | { readonly kind: 'cut-off-bot'; readonly bot: number; readonly ms: number }
   | { readonly kind: 'pause'; readonly account: string }
   | { readonly kind: 'resume'; readonly account: string }
   | { readonly kind: 'exclude'; readonly policy: Policy }
@@ -434,6 +435,21 @@ export function scenarioOf(seed: number): Scenario {
   }
   if (starts.chance(0.1)) {
     add(starts.pick(FIRST_START_FAULTS)(starts, context), BEGINS_MS + starts.pick([0, 1, 2, 10, 40, 90]));
+  }
+  // One bot alone gets no answer, and the others go on beside it.
+  const lone = new Random(seed, 6);
+  if (bots > 1 && lone.chance(0.1)) {
+    const atMs = lone.below(lengthMs);
+    const bot = lone.below(bots);
+    add({ atMs: 0, kind: 'cut-off-bot', bot, ms: 20_000 }, atMs);
+    const begin = (by: number, afterMs: number): void => {
+      const call = { priority: 'normal', count: 1, cost: 0, waitMs: 8_000, callMs: 20 } as const;
+      add({ atMs: 0, kind: 'exclusive', nested: false, ...wish(lone, context), ...call, bot: by }, atMs + 1 + afterMs);
+    };
+    for (let calls = 0; calls < 6; calls += 1) begin(bot, 300 * calls);
+    for (let other = 0; other < bots; other += 1) {
+      if (other !== bot) for (let calls = 0; calls < 4; calls += 1) begin(other, lone.below(6_000));
+    }
   }
   steps.sort((a, b) => a.atMs - b.atMs);
   return {
