@@ -48,22 +48,21 @@ export function planMove(
         `${describeUnit(to.unit)}, for good. Make a new API key, and give it a label of its own`,
     };
   }
+  // Not by the clock, which may be wrong now and right when the daemon starts.
+  const next = from.ceiling > to.ceiling ? from.ceiling : to.ceiling;
   const floor = floorOf(to.unit);
-  const there = to.ceiling > floor ? to.ceiling : floor;
-  const isRaised = from.ceiling > there;
-  const next = isRaised ? from.ceiling : there;
   if (next > to.max) {
     return {
       problem: `account ${account} would go on at ${next}, above the highest nonce of sequence ${name}, ${to.max}`,
     };
   }
-  if (isRaised) sequences.set(name, { ...to, ceiling: next });
+  sequences.set(name, { ...to, ceiling: next });
   const accounts = new Map(state.accounts).set(account, { ...durable, sequence: name, placed: 'kept' });
   return {
     from: { name: durable.sequence, ...from },
     to: { name, ...to },
     next,
-    raisedMs: isRaised ? (nonceSpanMs(next - floor, to.unit) ?? 0) : undefined,
+    raisedMs: next > to.ceiling && next > floor ? (nonceSpanMs(next - floor, to.unit) ?? 0) : undefined,
     state: { ...state, sequences: Object.fromEntries(sequences), accounts },
   };
 }

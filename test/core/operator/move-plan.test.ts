@@ -51,6 +51,13 @@ describe('a move that an operator has asked for', () => {
     expect(after.sequences['far']).toEqual(state.sequences['far']);
   });
 
+  test('I2: raises it also by a clock that is years ahead, for the daemon may start by one that is right', () => {
+    const plan = planMove(state, 'far', 'default', (unit) => nonceFloorAt(2 * BEGIN_MS, unit));
+    if ('problem' in plan) throw new Error(plan.problem);
+    expect(plan).toMatchObject({ next: NS + MINUTE_NS, raisedMs: undefined });
+    expect(plan.state.sequences['default']?.ceiling).toBe(NS + MINUTE_NS);
+  });
+
   test('to one that is ahead goes on there', () => {
     expect(moveOf('ns', 'far')).toMatchObject({ next: NS + MINUTE_NS, raisedMs: undefined });
     expect(moveOf('counts', 'default')).toMatchObject({ next: NS, raisedMs: undefined });
