@@ -91,6 +91,8 @@ export class Broker {
     const nowMs = this.#clock.monotonicMs();
     this.#parts.phase.open();
     this.#restart.open(nowMs);
+    // Not before: the timer of a broker that is never opened would keep its process alive.
+    this.#parts.ledger.watchClock();
     this.#parts.observer.observe({ kind: 'started' });
   }
 

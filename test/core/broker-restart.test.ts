@@ -429,6 +429,16 @@ describe('a start', () => {
     expect((await machine.startUnopened(noSpace()))?.message).toContain('ENOSPC');
     expect((await machine.startUnopened(ioError()))?.message).toContain('EIO');
   });
+
+  test('keeps no process alive until it is open, whether its write failed or not', async () => {
+    const machine = Machine.unstarted();
+    await machine.startUnopened(noSpace());
+    expect(machine.clock.timers).toBe(0);
+    await machine.startUnopened();
+    expect(machine.clock.timers).toBe(0);
+    machine.broker.open();
+    expect(machine.clock.timers).toBe(1);
+  });
 });
 
 describe('the wall clock', () => {

@@ -70,8 +70,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     });
   } catch (error) {
     failed(error);
-    // What was already opened may wait for an hour, and the process with it.
-    end(undefined);
+    return;
   }
   const daemon = started;
   log.info(`nonced ${VERSION} is ready: socket ${daemon.socket}, state ${found.stateDir}; ${daemon.terms()}`);

@@ -102,8 +102,17 @@ export class Ledger {
   }
 
   open(): Promise<Error | undefined> {
-    this.#lookAgain();
     return this.#writer.open();
+  }
+
+  /** Looks at the clock each hour from now until `close`, however little is drawn. */
+  watchClock(): void {
+    this.#look = this.#clock.after(LOOK_EVERY_MS, () => {
+      this.#looks += 1;
+      this.#followClock();
+      if (this.#looks % NOTE_CLOCK_EVERY_LOOKS === 0) this.#writer.request();
+      this.watchClock();
+    });
   }
 
   close(): Promise<Error | undefined> {
@@ -200,16 +209,6 @@ export class Ledger {
   /** How long the successful writes of the state took, and how many writes have failed. */
   get writing(): { readonly times: Histogram; readonly failures: number } {
     return this.#writer;
-  }
-
-  /** Looks at the clock each hour, however little is drawn. */
-  #lookAgain(): void {
-    this.#look = this.#clock.after(LOOK_EVERY_MS, () => {
-      this.#looks += 1;
-      this.#followClock();
-      if (this.#looks % NOTE_CLOCK_EVERY_LOOKS === 0) this.#writer.request();
-      this.#lookAgain();
-    });
   }
 
   #durability(): 'durable' | 'slow' | 'retrying' {
