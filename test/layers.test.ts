@@ -64,6 +64,7 @@ const CLI_EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'cli/state/noted.ts': [/^store\//, /^core\/ports\.ts$/, /^daemon\/host\/machine\.ts$/],
   'cli/state/moving.ts': [/^store\//, /^core\//, /^daemon\/host\/machine\.ts$/],
   'cli/state/move.ts': [/^store\//, /^core\//],
+  'cli/state/forget.ts': [/^store\//, /^core\//],
   'cli/state/init.ts': [/^store\//, /^core\//, /^daemon\/(host\/directories|host\/machine|opening)\.ts$/],
 };
 

@@ -280,6 +280,8 @@ describe('past 4,096 accounts', () => {
     expect(await atOnce(machine, 'ALT')).toBe('LIMIT');
     const bot = machine.connect();
     expect(bot.code(bot.nonce('ALT'))).toBe('LIMIT');
+    // A label that was refused is no account.
+    expect(machine.broker.status().accounts).toEqual([]);
   });
 
   test('also once others have filled it: a key that takes 16 digits is never given 19', async () => {

@@ -132,6 +132,19 @@ export class AccountTable {
     }
   }
 
+  /** Forgets an account of which nothing was ever granted, so that a label that was refused is not one. */
+  dismiss(account: Account): void {
+    const { nonces, waiting, leases, breaker } = account;
+    if (
+      nonces === 0 &&
+      waiting === 0 &&
+      leases === 0 &&
+      breaker.isPristine &&
+      this.#accounts.get(account.name) === account
+    )
+      this.#forget(account);
+  }
+
   isNoted(account: Account): boolean {
     return this.#noted.has(account);
   }

@@ -72,7 +72,11 @@ export class Draws {
     if (!account.enlisted) {
       const enlisting = ledger.enlist(account);
       if (enlisting === 'under-way') return false;
-      if (enlisting === 'crowded') return this.#refuse(draw, CROWDED);
+      if (enlisting === 'crowded') {
+        const isRefused = this.#refuse(draw, CROWDED);
+        accounts.dismiss(account);
+        return isRefused;
+      }
     }
     const taken = ledger.take(account.sequence, count);
     if (taken.kind === 'needs-ceiling') return false;

@@ -106,7 +106,11 @@ export class Grants {
     const { account, unit } = waiter;
     if (!account.enlisted) {
       const enlisting = this.#parts.ledger.enlist(account);
-      if (enlisting === 'crowded') return this.#room.refuse(waiter, CROWDED);
+      if (enlisting === 'crowded') {
+        this.#room.refuse(waiter, CROWDED);
+        this.#parts.accounts.dismiss(account);
+        return false;
+      }
       if (enlisting === 'under-way') {
         if (failure !== undefined) return this.#room.refuse(waiter, notDurable(failure));
         // Parked, so that accounts which the state knows do not wait for a disk that hangs.

@@ -5,7 +5,7 @@ export const SHUTTING_DOWN = refusal('SHUTTING_DOWN', 'the daemon is stopping; a
 
 export const CROWDED = refusal(
   'LIMIT',
-  'the state cannot name any more accounts; use the labels of accounts that it knows',
+  'the state cannot name any more accounts; use the labels of accounts that it knows, or make room with the daemon stopped: nonced state forget',
 );
 
 export function exhausted(sequence: NonceSequence): Refusal {

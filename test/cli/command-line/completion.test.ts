@@ -63,7 +63,7 @@ describe.skipIf(withoutBash !== '')(`bash${withoutBash}`, { timeout: 30_000 }, (
     expect(offered('')).toEqual(tree.commands.map(({ path }) => path[0]));
     expect(offered('s')).toEqual(['status', 'set-exclusive', 'serve', 'state', 'systemd']);
     expect(offered('systemd', '')).toEqual(['install', 'uninstall', 'status', 'print', 'rollback', 'help']);
-    expect(offered('state', '')).toEqual(['inspect', 'init', 'retire', 'adopt', 'move', 'help']);
+    expect(offered('state', '')).toEqual(['inspect', 'init', 'retire', 'adopt', 'move', 'forget', 'help']);
     expect(offered('help', 'sys')).toEqual(['systemd']);
   });
 

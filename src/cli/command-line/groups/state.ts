@@ -34,6 +34,17 @@ export function addState(nonced: NoncedCommand, terminal: Terminal): void {
       ['sudo -u nonced nonced state move OLD --to default --state-dir /var/lib/nonced'],
     )
     .action(async (account, options) => (await import('../../state/move.ts')).move(account, options, terminal));
+
+  state
+    .command('forget')
+    .description('make room in the state: forget accounts whose labels are not used any more')
+    .argument('<account>', 'one label, or a beginning and a star: order-*')
+    .option('--unnamed', 'also those that were too many to be named', false)
+    .option('--yes', 'without asking', false)
+    .addOption(stateDirOption())
+    .addOption(jsonOption())
+    .addExamples(["nonced state forget 'order-*'"])
+    .action(async (pattern, options) => (await import('../../state/forget.ts')).forget(pattern, options, terminal));
 }
 
 /** Adds the same commands under their names of 0.1. Each says what it is called now, and none is listed. */

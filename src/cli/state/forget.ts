@@ -1,0 +1,54 @@
+import { UNNAMED } from '../../core/nonces/assignments.ts';
+import { planForget } from '../../core/operator/forget-plan.ts';
+import { EXIT, ExitError } from '../../errors.ts';
+import { readStateFile } from '../../store/state/state-file.ts';
+import { directories } from '../directories.ts';
+import { confirm } from '../terminal/confirm.ts';
+import type { Terminal } from '../terminal/terminal.ts';
+import { changeOffline, stateOf } from './offline-state.ts';
+
+export interface ForgetOptions {
+  readonly yes: boolean;
+  readonly unnamed: boolean;
+  readonly stateDir?: string;
+  readonly json: boolean;
+}
+
+/** How many accounts are named before the question. */
+const NAMED = 10;
+
+/** Removes accounts whose labels are not used any more from the state, while no daemon runs. */
+export async function forget(pattern: string, options: ForgetOptions, terminal: Terminal): Promise<void> {
+  const { stateDir } = directories(options, terminal.env);
+  // Looked at before anything is locked or made.
+  stateOf(readStateFile(stateDir), stateDir);
+  await changeOffline(stateDir, readStateFile, (found) => {
+    const { state, ...identity } = stateOf(found, stateDir);
+    const { forgotten, staying, state: after } = planForget(state, pattern, options.unnamed);
+    for (const { account, why } of staying) terminal.warn(`account ${account} stays: ${why}`);
+    if (forgotten.length === 0) {
+      throw new ExitError(EXIT.usage, `no account ${pattern} can be forgotten; nonced state inspect --json lists them`);
+    }
+    if (!options.json) {
+      const more = forgotten.length > NAMED ? ` and ${forgotten.length - NAMED} more` : '';
+      terminal.printLine(`to forget: ${forgotten.slice(0, NAMED).join(', ')}${more}`);
+      terminal.printLine(
+        'Their sequences stay, so a label that comes back gets higher nonces than before, as long as the configuration ' +
+          'puts it on the same sequence. If you put it on another one meanwhile, it draws there.',
+      );
+    }
+    if (after.accounts.has(UNNAMED)) {
+      terminal.warn(
+        'accounts that were too many to be named have drawn too, and until they are forgotten no new account gets a name. ' +
+          'Add --unnamed if the configuration puts all that is left of them on the same sequence as before',
+      );
+    }
+    if (!options.yes) confirm('Go on?', terminal);
+    const done = () => {
+      const left = after.accounts.size;
+      if (options.json) terminal.printJson({ stateDir, forgotten, staying, left });
+      else terminal.printLine(`${forgotten.length} forgotten, ${left} left`);
+    };
+    return { identity, state: after, done };
+  });
+}
