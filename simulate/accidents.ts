@@ -87,8 +87,8 @@ export class Accidents {
     this.#site.checker.stateRolledBack(undefined);
   }
 
-  /** Must be called when the machine has lost its notes: nothing shows any more that a state is a backup. */
-  rebooted(): void {
+  /** Must be called when the notes of this boot are gone: nothing shows any more that a state is a backup. */
+  notesLost(): void {
     if (this.#wrong !== 'rolled back') return;
     this.#rightAgain();
     this.#site.checker.stateSetBack();

@@ -526,6 +526,8 @@ export class Checker implements WireTap {
   /** Without any trace of an earlier state, the first one succeeds none. */
   #beginAnew(): void {
     this.#forgetAll();
+    // It cannot say that there were holders.
+    this.notesGone();
     this.#isAsGoodAsClock = false;
     this.#highestWallMs = Math.max(this.#highestWallMs, this.#ground.wallMs());
     // It knows no other clock either.

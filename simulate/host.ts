@@ -363,7 +363,7 @@ export class Host {
     for (const tell of this.onRestart) tell();
     this.disk.cut();
     this.memory.reboot();
-    this.accidents.rebooted();
+    this.accidents.notesLost();
     this.clock.reboot(downMs, offMs);
     this.checker.rebooted();
     const isAbsurd = offMs > ABSURD_MS;
@@ -415,6 +415,7 @@ export class Host {
     this.strike('runtime directory lost');
     this.checker.notesDamaged('for certain');
     this.checker.breakersForgotten();
+    this.accidents.notesLost();
   }
 
   /** Damages a byte of the notes while no daemon runs. */
