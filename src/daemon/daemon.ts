@@ -160,10 +160,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       clock,
       runtimeDir,
       runtimeDirFd,
-      sockets: [
-        { path: adminSocket, isPassed: passed.admin !== undefined, isFound: () => listening[0]?.isFound() ?? false },
-        { path: socket, isPassed: passed.bot !== undefined, isFound: () => listening[1]?.isFound() ?? false },
-      ],
+      sockets: listening,
       log,
       // Like a crash, and not a clean stop: what that would note may have no place any more.
       onLost: (error) => broker.fail(error),
@@ -181,6 +178,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       isHung: () => broker.isWriteSlow || (callLog?.isHung ?? false),
       refuse: (problem) => broker.refuseConfiguration(problem),
       async stop() {
+        watch.cancel();
         try {
           await authority.stop();
         } finally {

@@ -3,21 +3,15 @@ import { fstatSync, statSync } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
 import { EXIT, ExitError } from '../errors.ts';
 import type { Log } from './log/log.ts';
+import type { Listening } from './sockets/server.ts';
 
 const LOOK_EVERY_MS = 3_000;
-
-interface WatchedSocket {
-  readonly path: string;
-  /** systemd holds it, and a daemon that is started again gets the same one. */
-  readonly isPassed: boolean;
-  isFound(): boolean;
-}
 
 export interface WatchedPlaces {
   readonly clock: Clock;
   readonly runtimeDir: string;
   readonly runtimeDirFd: number;
-  readonly sockets: readonly WatchedSocket[];
+  readonly sockets: readonly Pick<Listening, 'path' | 'whereabouts'>[];
   readonly log: Log;
   /** Called once. The daemon must end, and one that is started again makes the places again. */
   readonly onLost: (error: ExitError) => void;
@@ -25,12 +19,21 @@ export interface WatchedPlaces {
 
 /** Looks at once, and then every few seconds. */
 export function watchPlaces(places: WatchedPlaces): Pick<Timer, 'cancel'> {
-  const { clock, runtimeDir, runtimeDirFd, sockets, log, onLost } = places;
-  const missed = new Set<string>();
+  const { clock, sockets, log, onLost } = places;
+  for (const { path, whereabouts } of sockets) {
+    // Its unit may name another path. If not, a service manager that starts the daemon again would not mend it.
+    if (whereabouts() === 'never there') {
+      log.error(
+        `there is no ${path}, although systemd holds a socket for it: bots do not find it. Unless its unit names another ` +
+          'path, run: sudo systemctl restart nonced.socket nonced-admin.socket',
+      );
+    }
+  }
   let timer: Timer | undefined;
   const look = (): void => {
-    const lost = lostPlace(runtimeDir, runtimeDirFd, sockets);
-    if (lost !== undefined) {
+    const lost = lostPlace(places);
+    if (lost === undefined) timer = clock.after(LOOK_EVERY_MS, look);
+    else {
       onLost(
         new ExitError(
           EXIT.tempFail,
@@ -38,28 +41,15 @@ export function watchPlaces(places: WatchedPlaces): Pick<Timer, 'cancel'> {
             'manager starts it again; without one, start it again yourself',
         ),
       );
-      return;
     }
-    for (const { path, isPassed, isFound } of sockets) {
-      if (!isPassed) continue;
-      if (isFound()) missed.delete(path);
-      else if (!missed.has(path)) {
-        missed.add(path);
-        log.error(
-          `${path} is gone, or was replaced, although systemd holds a socket for it: bots do not find it there. Unless ` +
-            'its unit names another path, run: sudo systemctl restart nonced.socket nonced-admin.socket',
-        );
-      }
-    }
-    timer = clock.after(LOOK_EVERY_MS, look);
   };
   look();
   return { cancel: () => timer?.cancel() };
 }
 
-function lostPlace(runtimeDir: string, runtimeDirFd: number, sockets: readonly WatchedSocket[]): string | undefined {
+function lostPlace({ runtimeDir, runtimeDirFd, sockets }: WatchedPlaces): string | undefined {
   const there = statSync(runtimeDir, { bigint: true, throwIfNoEntry: false });
   const ours = fstatSync(runtimeDirFd, { bigint: true });
   if (there === undefined || there.dev !== ours.dev || there.ino !== ours.ino) return `runtime directory ${runtimeDir}`;
-  return sockets.find(({ isPassed, isFound }) => !isPassed && !isFound())?.path;
+  return sockets.find(({ whereabouts }) => whereabouts() === 'gone')?.path;
 }

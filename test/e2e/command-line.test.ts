@@ -462,6 +462,44 @@ describe('state init', () => {
   const init = (stateDir: string, ...args: string[]) =>
     runInProcess(['state', 'init', '--state-dir', stateDir, ...args]);
 
+  test.each([
+    ['init without a unit', 64, ['state', 'init', '--floor', 'now']],
+    ['retire of nothing', 78, ['state', 'retire']],
+    ['adopt of nothing', 78, ['state', 'adopt']],
+  ])('a command that is refused leaves no directory behind: %s', async (_what, code, args) => {
+    const { dir } = newPlace();
+    expect(await runInProcess([...args, '--state-dir', join(dir, 'typo', 's')])).toMatchObject({ code });
+    expect(existsSync(join(dir, 'typo'))).toBe(false);
+  });
+
+  test('nor does a daemon that is refused', async () => {
+    const { dir } = newPlace();
+    const config = join(dir, 'config.json');
+    writeFileSync(config, '{"sequences":{"other":{"unit":"ms"}}}');
+    const dirs = ['--state-dir', join(dir, 'typo', 's'), '--runtime-dir', join(dir, 'typo', 'r')];
+    expect(await runNonced(['serve', '--config', config, '--separate', ...dirs])).toMatchObject({ code: 78 });
+    expect(existsSync(join(dir, 'typo'))).toBe(false);
+  });
+
+  test('an empty directory, as of a shell variable that is not set, is not the working directory', async () => {
+    for (const option of ['--state-dir', '--runtime-dir']) {
+      const { code, stderr } = await runInProcess(['state', 'init', '--floor', 'now', '--unit', 'ns', option, '']);
+      expect({ code, stderr }).toMatchObject({ code: 64, stderr: expect.stringContaining('it is empty') });
+    }
+  });
+
+  test('a state that is new to its bots is told of, and one that keeps its instance is not', async () => {
+    const { stateDir } = newPlace();
+    const made = await init(stateDir, '--floor', 'now', '--unit', 'ns', '--json');
+    expect(JSON.parse(made.stdout)).toMatchObject({ found: 'absent', newInstance: true });
+    const path = join(stateDir, 'state.json');
+    const intact = readFileSync(path, 'utf8');
+    writeFileSync(path, intact.replace(/"epoch": \d+/, '"epoch": 0'));
+    expect((await init(stateDir, '--floor', 'now')).stdout).not.toContain('restart every bot');
+    writeFileSync(path, intact.replace(/"instance": "[^"]*"/, '"instance": "?"'));
+    expect((await init(stateDir, '--floor', 'now')).stdout).toContain('It is a new instance: restart every bot');
+  });
+
   test('--unit ms makes a state whose nonces have 13 digits, and the unit can never be changed', async () => {
     const other = newPlace();
     expect(await init(other.stateDir, '--floor', 'now', '--unit', 'ms')).toMatchObject({

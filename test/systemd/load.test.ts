@@ -5,7 +5,7 @@ import { isLong } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type Exchange, startExchange } from '../fixtures/exchange.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
-import { install, SOCKET } from './installed.ts';
+import { install, nonced, SOCKET, STATE_FILE } from './installed.ts';
 import { cannotBoot, Machine } from './machine.ts';
 
 let machine: Machine;
@@ -165,6 +165,42 @@ describe.skipIf(cannotBoot !== '')(`the service under load and in trouble${skipp
     expect(gapsUs.length).toBeGreaterThanOrEqual(3);
     for (const [index, gapUs] of gapsUs.slice(1).entries())
       expect(Math.max(gapUs, gapsUs[index] ?? 0)).toBeGreaterThan(980_000);
+    const bot = await client('bot');
+    expect(await bot.nonce()).toBeGreaterThan(0n);
+    await bot.close();
+  });
+
+  test('a state that was put back under the daemon is served by nothing that systemd does, until it is raised', async () => {
+    const bot = await client('bot');
+    await machine.must(['cp', '-a', STATE_FILE, '/var/lib/older.json']);
+    // A restart makes the copy older for certain.
+    await machine.must(['systemctl', 'restart', 'nonced.service']);
+    const last = await bot.nonce();
+    await machine.must(['cp', '-a', '/var/lib/older.json', STATE_FILE]);
+    await machine.until('ExecMainStatus', '78');
+    await machine.until('SubState', 'failed');
+    for (const socket of ['nonced.socket', 'nonced-admin.socket'])
+      await machine.until('ActiveState', 'inactive', socket);
+    expect((await machine.run(['systemctl', 'start', 'nonced.service'])).code).not.toBe(0);
+    await machine.until('SubState', 'failed');
+    const log = await machine.must(['journalctl', '--no-pager', '-o', 'cat', '-u', 'nonced.service']);
+    const [, command = ''] = /: sudo -u nonced nonced (state init --floor .*)$/m.exec(log) ?? [];
+    await machine.must(nonced(...command.split(' ')), { user: 'nonced' });
+    await machine.must(['systemctl', 'start', 'nonced.service']);
+    expect(await bot.nonce()).toBeGreaterThan(last);
+    await bot.close();
+  });
+
+  test.each([
+    ['the runtime directory', '/run/nonced'],
+    ['a socket', SOCKET],
+  ])('%s that is removed is made again, with all sockets', async (_what, path) => {
+    await machine.must(['rm', '-rf', path]);
+    await machine.must([
+      'sh',
+      '-c',
+      'until [ -S /run/nonced/nonced.sock ] && [ -S /run/nonced/admin.sock ]; do sleep 0.1; done',
+    ]);
     const bot = await client('bot');
     expect(await bot.nonce()).toBeGreaterThan(0n);
     await bot.close();

@@ -16,8 +16,9 @@ export interface Listener {
 
 /** A listening socket and its connections. */
 export interface Listening {
-  /** Whether clients still find this socket at its path. */
-  isFound(): boolean;
+  readonly path: string;
+  /** Whether clients find this socket at its path, or have never found it there. */
+  whereabouts(): 'there' | 'gone' | 'never there';
   /** Closes the socket and cuts off its connections. */
   close(): void;
 }
@@ -52,7 +53,8 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
   // Most likely there are no descriptors left. The connection is lost; the daemon goes on.
   server.on('error', (error) => log.error(`a connection on ${path} could not be accepted: ${error.message}`));
   return {
-    isFound: () => bound !== undefined && identityOf(path) === bound,
+    path,
+    whereabouts: () => (bound === undefined ? 'never there' : identityOf(path) === bound ? 'there' : 'gone'),
     close() {
       server.close();
       for (const socket of sockets) socket.destroy();
