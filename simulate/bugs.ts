@@ -78,7 +78,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a release does not wake the next waiter',
     file: 'core/leases/lease-ends.js',
-    from: 'begunAtMs: lease.begunAtMs, outcome });\n        this.#grants.pump(lease.lane);',
+    from: 'begunAtMs: lease.begunAtMs, outcome });\n        this.#grants.pumpLanesOf(lease);',
     to: 'begunAtMs: lease.begunAtMs, outcome });',
   },
   {
@@ -102,7 +102,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'a lease is not noted before its grant is sent',
     file: 'core/leases/lease-table.js',
-    from: 'this.#notes.note({ account: account.name, token, priority, ttlMs, expiresAtMs, sessionHash, requestId });',
+    from: 'this.#notes.note({ account, token, priority, ttlMs, expiresAtMs, sessionHash, requestId, nonces, label });',
     to: '',
   },
   {

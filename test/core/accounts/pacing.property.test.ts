@@ -152,6 +152,8 @@ interface Live {
   readonly token: Token;
   readonly bot: Bot;
   readonly account: string;
+  /** To which its call goes, whatever is configured since. */
+  readonly exchange: string;
   readonly calls: Call[];
 }
 
@@ -245,7 +247,7 @@ class World {
     this.calls.push(call);
     if (event.answer.kind === 'granted') {
       const { token } = event.answer.grant;
-      this.#live.set(token, { token, bot: event.bot, account: name, calls: [call] });
+      this.#live.set(token, { token, bot: event.bot, account: name, exchange: this.#exchangeOf(name), calls: [call] });
     } else if (request.under !== undefined) {
       this.#live.get(request.under)?.calls.push(call);
     }
@@ -428,6 +430,10 @@ class World {
     if (this.machine.broker.status().totals.waiting > 0) throw new Error('somebody waits who has been answered');
   }
 
+  #exchangeOf(name: string): string {
+    return name === this.#alone ? 'other' : 'default';
+  }
+
   /** I8: a waiter that could be granted is not left waiting. */
   atRest(): void {
     if (this.#objection !== undefined) throw this.#objection;
@@ -436,10 +442,12 @@ class World {
     if (isWriting || this.nowMs < this.#closedUntilMs) return;
     const dueMs = broker.nextDueMs();
     if (dueMs !== undefined && dueMs <= clock.monotonicMs()) return;
-    const laneOf = (name: string): string =>
-      broker.exclusive === 'account' ? name : name === this.#alone ? 'other' : 'default';
+    const laneOf = (name: string): string => (broker.exclusive === 'account' ? name : this.#exchangeOf(name));
+    // A reload may have given the account another exchange: until its call has ended, the lane of the first one is taken too.
     const taken = new Set(
-      broker.exclusive === 'off' ? [] : [...this.#live.values()].map((lease) => laneOf(lease.account)),
+      broker.exclusive === 'off'
+        ? []
+        : [...this.#live.values()].flatMap(({ account, exchange }) => [laneOf(account), exchange]),
     );
     const looked = new Set<string>();
     for (const { account: name, priority, cost: its } of this.#asked.values()) {
