@@ -19,7 +19,7 @@ import { type Findings, implausibleClock, openingOf, type Traces } from './openi
 import { Switchboard } from './sockets/switchboard.ts';
 
 /** How often it looks whether another program has touched the state. */
-const LOOK_EVERY_MS = 3_000;
+const LOOK_EVERY_MS = 5_000;
 
 export interface AuthorityOptions extends Pick<Findings, 'stateDir' | 'runtimeDir' | 'machine' | 'self' | 'policies'> {
   /** The descriptor of `stateDir` that is locked. The caller closes it. */

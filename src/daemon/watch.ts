@@ -5,7 +5,7 @@ import { EXIT, ExitError } from '../errors.ts';
 import type { Log } from './log/log.ts';
 import type { Listening } from './sockets/server.ts';
 
-const LOOK_EVERY_MS = 3_000;
+const LOOK_EVERY_MS = 5_000;
 
 export interface WatchedPlaces {
   readonly clock: Clock;

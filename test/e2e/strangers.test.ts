@@ -439,6 +439,7 @@ describe.skipIf(cannot !== '')(`other users${cannot && ` (skipped: ${cannot})`}`
         'admin.sock': '600',
         leases: '600',
         accounts: '600',
+        state: '600',
       });
       expect(modes(place.stateDir)).toMatchObject({ '.': '700', 'state.json': '600' });
       expect(await daemon.end('SIGTERM')).toBe(0);

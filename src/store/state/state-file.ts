@@ -213,7 +213,7 @@ export class StateFile implements StateStore {
   #onDisk: Buffer | undefined;
   /** The sequences of that file, if this daemon wrote it. */
   #written: Readonly<Record<string, DurableSequence>> = {};
-  /** What the last glance saw after the contents had been compared; undefined before that. */
+  /** What a glance saw when the contents were known to be ours; undefined before that. */
   #glanced: string | undefined;
   #writes = 0;
   #isWriting = false;
@@ -262,8 +262,8 @@ export class StateFile implements StateStore {
     if (this.#isWriting) return undefined;
     const writes = this.#writes;
     try {
-      const glanced = this.#steps.glance(this.#dir, this.#path);
-      if (glanced === this.#glanced) return undefined;
+      const glanced = this.#glance();
+      if (glanced !== undefined && glanced === this.#glanced) return undefined;
       await this.#checkDirectory();
       await this.#checkContents();
       // Looked at again: a write that began meanwhile has changed the file.
@@ -301,12 +301,22 @@ export class StateFile implements StateStore {
       return this.#fatal(error);
     }
     this.#written = state.sequences;
+    this.#glanced = this.#glance();
     try {
       this.#note(bytes);
     } catch {
       // The note before it stays and claims less, which refuses no state that is right. What notes has said so.
     }
     return undefined;
+  }
+
+  /** Returns undefined if it cannot be seen. */
+  #glance(): string | undefined {
+    try {
+      return this.#steps.glance(this.#dir, this.#path);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Whether a ceiling goes down, as only the last write of a daemon may lead it. */
