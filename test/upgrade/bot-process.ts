@@ -32,7 +32,7 @@ const workers = keys.map(async (key) => {
     } catch (error) {
       sayFailed(key.account, error);
     }
-    await pause(5);
+    await pause(50);
   }
 });
 

@@ -55,7 +55,7 @@ def work(client, key):
             say(called=account, nonce=str(grant.nonce))
         except Exception as error:
             say(failed=account, error=f'{type(error).__name__}: {error}')
-        time.sleep(0.005)
+        time.sleep(0.05)
 
 
 with nonced.Client(options['socket'], options['name'], connect_timeout_ms=wait_ms) as client:
