@@ -5,7 +5,7 @@ import { connect } from 'nonced-client';
 import { describe, expect } from 'vitest';
 import type { FaultAction } from '../../src/rehearsal/exchange-faults.ts';
 import type { ApiKey } from '../../src/rehearsal/exchange-keys.ts';
-import { type CcxtBotOptions, type CcxtBotReport, krakenObject } from '../fixtures/ccxt-bot.ts';
+import { type CcxtBotOptions, type CcxtBotReport, krakenObject, runCcxtBot } from '../fixtures/ccxt-bot.ts';
 import { daemonPerTest } from '../fixtures/daemon-test.ts';
 import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -22,8 +22,10 @@ const MARKETS = [
 
 const test = daemonPerTest({ exchange: { delayMs: [0, 5] } })
   .extend('keys', ({ exchange }) => ['MASTER', 'USER:alice'].map((account) => exchange.addKey({ account })))
-  .extend('runBot', ({ place, exchange, keys }) => async (options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> => {
-    const usual = { socket: place.socket, url: exchange.url, keys, calls: 25, publicCalls: 5, timeoutMs: 5_000 };
+  .extend('usual', ({ place, exchange, keys }) => {
+    return { socket: place.socket, url: exchange.url, keys, calls: 25, publicCalls: 5, timeoutMs: 5_000 };
+  })
+  .extend('runBot', ({ usual }) => async (options: Partial<CcxtBotOptions>): Promise<CcxtBotReport> => {
     const { code, stdout, stderr } = await run(process.execPath, [BOT, JSON.stringify({ ...usual, ...options })]);
     if (code !== 0) throw new Error(`the bot ended with ${code}: ${stderr}`);
     return JSON.parse(stdout) as CcxtBotReport;
@@ -77,7 +79,7 @@ test('with a lane for each account, one call at a time of each key', async ({ no
 
 test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each time with a nonce of its own', async ({
   exchange,
-  runBot,
+  usual,
   grants,
 }) => {
   const faults: readonly FaultAction[] = [
@@ -90,7 +92,8 @@ test('with maxRetriesOnFailure, resets, stalls and 5xx are tried again, each tim
   for (const fault of faults) {
     // After three in a row the daemon would hold the exchange to be down.
     exchange.injectFault({ ...fault, calls: 2 });
-    expect(await runBot({ maxRetries: 2, calls: 5, timeoutMs: 2_000 })).toMatchObject({ accepted: 10, errors: {} });
+    const report = await runCcxtBot({ ...usual, maxRetries: 2, calls: 5, timeoutMs: 2_000 });
+    expect(report).toMatchObject({ accepted: 10, errors: {} });
   }
   const calls = faults.length * (10 + 2);
   expect(exchange.report()).toMatchObject({ calls, repeatedNonces: 0 });

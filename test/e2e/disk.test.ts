@@ -438,7 +438,7 @@ describe('a socket', () => {
     expect(existsSync(place.stateDir)).toBe(false);
   });
 
-  test.each(['nonced.sock', 'admin.sock'])(
+  test.each(rowsOf(['nonced.sock', 'admin.sock']))(
     '%s: a file that is none in its place is refused with 78 and left alone',
     async (name) => {
       const place = newPlace();
@@ -450,7 +450,7 @@ describe('a socket', () => {
     },
   );
 
-  test.each(['nonced.sock', 'admin.sock'])(
+  test.each(rowsOf(['nonced.sock', 'admin.sock']))(
     '%s: one that another program answers on is refused with 75 and left alone',
     async (name) => {
       const place = newPlace();
@@ -540,21 +540,24 @@ describe('a state that is missing, damaged or too new', () => {
     ],
   ];
 
-  test.each(evidence)('I9: missing with %s beside it is refused with 78, again and again', async (_what, keepOnly) => {
-    const { place, statePath } = await placeOfKilledDaemon();
-    rmSync(statePath);
-    keepOnly(place);
-    for (let attempt = 0; attempt < 2; attempt += 1) {
-      const { code, said } = await refusedStart(place);
-      expect({ code, said }).toMatchObject({
-        code: 78,
-        said: expect.stringContaining('nonced state init --floor now'),
-      });
-      expect(existsSync(statePath)).toBe(false);
-    }
-    await followAdvice((await refusedStart(place)).said);
-    await start(place);
-  });
+  test.each(rowsOf(evidence))(
+    'I9: missing with %s beside it is refused with 78, again and again',
+    async (_what, keepOnly) => {
+      const { place, statePath } = await placeOfKilledDaemon();
+      rmSync(statePath);
+      keepOnly(place);
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        const { code, said } = await refusedStart(place);
+        expect({ code, said }).toMatchObject({
+          code: 78,
+          said: expect.stringContaining('nonced state init --floor now'),
+        });
+        expect(existsSync(statePath)).toBe(false);
+      }
+      await followAdvice((await refusedStart(place)).said);
+      await start(place);
+    },
+  );
 
   test('I9: missing where the service was installed is refused with 78', async () => {
     const place = newPlace();
@@ -585,7 +588,7 @@ describe('a state that is missing, damaged or too new', () => {
     ['the checksum of another', (state) => state.replace(/("checksum": ")\w{8}/, '$100000000')],
   ];
 
-  test.each(damages)(
+  test.each(rowsOf(damages))(
     'I9: damaged by %s it is refused with 78, and the command in the message repairs it, I2',
     async (_what, damage) => {
       const { place, statePath, last } = await placeOfKilledDaemon();
@@ -601,10 +604,12 @@ describe('a state that is missing, damaged or too new', () => {
     },
   );
 
-  test.each([
-    ['empty', ''],
-    ['zeroes', '\0'.repeat(400)],
-  ])('I9: %s it is refused with 78, and repaired once the operator says the unit', async (_what, bytes) => {
+  test.each(
+    rowsOf([
+      ['empty', ''],
+      ['zeroes', '\0'.repeat(400)],
+    ]),
+  )('I9: %s it is refused with 78, and repaired once the operator says the unit', async (_what, bytes) => {
     const { place, statePath, last } = await placeOfKilledDaemon();
     writeFileSync(statePath, bytes);
     const { code, said } = await refusedStart(place);

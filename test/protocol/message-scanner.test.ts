@@ -5,6 +5,7 @@ import { BrokenStream, MAX_DEPTH, MessageScanner } from '../../src/protocol/mess
 import { type Codec, MAX_MESSAGE_BYTES } from '../../src/protocol/messages.ts';
 import { msgpackRpc } from '../../src/protocol/msgpack-rpc.ts';
 import { checkRequest } from '../../src/protocol/request-check.ts';
+import { shareOf } from '../fixtures/effort.ts';
 import { bytes, concat, everyMessage } from './every-message.ts';
 
 const CODECS = [msgpackRpc, jsonRpc] as const;
@@ -152,7 +153,7 @@ describe.each(CODECS)('in $encoding', (codec) => {
         for (const [at, byte] of mutations) mutated[at] = byte;
         consume(mutated);
       }),
-      { numRuns: 300 },
+      { numRuns: shareOf(1_000) },
     );
   });
 });
@@ -163,7 +164,7 @@ test('arbitrary bytes break the stream or are answered, and nothing else is ever
     fc.property(start, fc.uint8Array({ maxLength: 200 }), (first, rest) => {
       consume(Uint8Array.of(...first, ...rest));
     }),
-    { numRuns: 1000 },
+    { numRuns: shareOf(3_000) },
   );
 });
 

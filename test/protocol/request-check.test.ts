@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Request } from '../../src/protocol/messages.ts';
 import { quote, UNPRINTABLE } from '../../src/protocol/quote.ts';
 import { checkRequest, isRefusal } from '../../src/protocol/request-check.ts';
+import { shareOf } from '../fixtures/effort.ts';
 import { CALLS } from './every-message.ts';
 
 const TOKEN = 1_784_000_000_000_001;
@@ -247,7 +248,7 @@ test('for any input, a refusal is one short, printable line', () => {
       expect(checked.message.length).toBeLessThan(300);
       expect(checked.message).not.toMatch(UNPRINTABLE);
     }),
-    { numRuns: 1000 },
+    { numRuns: shareOf(3_000) },
   );
 });
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Deadline, DeadlineQueue } from '../../../src/core/lanes/deadline-queue.ts';
+import { shareOf } from '../../fixtures/effort.ts';
 
 const deadline = (dueMs: number): Deadline => ({ dueMs, heapIndex: -1 });
 
@@ -60,7 +61,7 @@ describe('DeadlineQueue', () => {
         }
         expect(drain(queue)).toEqual(items.map(({ dueMs }) => dueMs).sort((a, b) => a - b));
       }),
-      { numRuns: 2_000 },
+      { numRuns: shareOf(5_000) },
     );
   });
 
@@ -94,7 +95,7 @@ describe('DeadlineQueue', () => {
           if (n >= before) expect(timerMs).toBeLessThanOrEqual(queue.peek()?.dueMs ?? Infinity);
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: shareOf(5_000) },
     );
   });
 });

@@ -8,6 +8,8 @@ import { checkPolicyFile, readPolicyFile } from '../../../src/daemon/configurati
 import { PRESETS } from '../../../src/daemon/configuration/policy-schema.ts';
 import { EXIT } from '../../../src/errors.ts';
 import { RELEASED_MS } from '../../../src/version.ts';
+import { anyText } from '../../fixtures/any-text.ts';
+import { shareOf } from '../../fixtures/effort.ts';
 import { asNobody, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../../store/scratch.ts';
 
 let file: string;
@@ -255,7 +257,7 @@ describe('an account', () => {
         const configured = policies(one);
         for (const name of names) expect(configured.of(name), name).toEqual(plainly(one.accounts, one.exchanges, name));
       }),
-      { numRuns: 200 },
+      { numRuns: shareOf(1_000) },
     );
   }, 30_000);
 });
@@ -459,7 +461,7 @@ describe('a mistake', () => {
     const anything = fc.oneof(
       fc.jsonValue(),
       fc.record({ sequences: fc.jsonValue(), exchanges: fc.jsonValue(), accounts: fc.jsonValue() }),
-      fc.record({ accounts: fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue(), { noNullPrototype: true }) }),
+      fc.record({ accounts: fc.dictionary(anyText(), fc.jsonValue(), { noNullPrototype: true }) }),
     );
     fc.assert(
       fc.property(anything, (value) => {
@@ -467,7 +469,7 @@ describe('a mistake', () => {
         const found = problems(JSON.stringify(value));
         if (typeof value !== 'object' || value === null) expect(found).toHaveLength(1);
       }),
-      { numRuns: 200 },
+      { numRuns: shareOf(1_000) },
     );
   }, 30_000);
 });

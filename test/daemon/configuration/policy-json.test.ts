@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseJson } from '../../../src/daemon/configuration/policy-json.ts';
 import { describeProblem } from '../../../src/daemon/configuration/policy-problem.ts';
+import { anyText } from '../../fixtures/any-text.ts';
+import { shareOf } from '../../fixtures/effort.ts';
 
 function duplicatesIn(text: string): string[] {
   const parsed = parseJson(text);
@@ -40,7 +42,7 @@ describe('JSON', () => {
         const parsed = parseJson(text);
         expect(parsed.kind === 'broken' ? 'broken' : { value: parsed.value }).toEqual(valueIn(text));
       }),
-      { numRuns: 3_000 },
+      { numRuns: shareOf(5_000) },
     );
   }, 30_000);
 
@@ -110,7 +112,7 @@ describe('text that is not JSON', () => {
 
   test('is reported on one line, whatever is in it', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+      fc.property(anyText(), (text) => {
         const parsed = parseJson(text);
         if (parsed.kind === 'broken') expect(parsed.problem.message).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u);
       }),

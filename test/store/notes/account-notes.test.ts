@@ -24,6 +24,7 @@ import {
 } from '../../../src/store/notes/account-notes.ts';
 import { openLeaseNotes } from '../../../src/store/notes/lease-notes.ts';
 import { seal } from '../../../src/store/notes/slot-format.ts';
+import { shareOf } from '../../fixtures/effort.ts';
 import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../scratch.ts';
 
 const BOOT = '6f0f9c1e-7a51-4f7e-9d0b-0e6a1b2c3d4e';
@@ -126,7 +127,7 @@ describe('notes', () => {
         expect(after.found.complete).toBe(true);
         expect(byName(after.found.accounts)).toEqual(byName(accounts));
       }),
-      { numRuns: 200 },
+      { numRuns: shareOf(1_000) },
     );
   });
 

@@ -23,6 +23,8 @@ import {
   openLeaseNotes,
 } from '../../../src/store/notes/lease-notes.ts';
 import { readLease, writeLease } from '../../../src/store/notes/lease-slot.ts';
+import { anyText } from '../../fixtures/any-text.ts';
+import { shareOf } from '../../fixtures/effort.ts';
 import { asNobody, mountTmpfs, refusalOf, run, scratchDirectory, skipUnlessRoot } from '../scratch.ts';
 
 const BOOT = '6f0f9c1e-7a51-4f7e-9d0b-0e6a1b2c3d4e';
@@ -66,7 +68,7 @@ const anyLease: fc.Arbitrary<NotedLease> = fc.record({
   ttlMs: fc.integer({ min: 1, max: 600_000 }),
   expiresAtMs: fc.double({ min: 0, max: 1e12, noNaN: true }),
   sessionHash: fc.option(fc.stringMatching(/^[0-9a-f]{32}$/), { nil: undefined }),
-  requestId: fc.option(fc.oneof(fc.integer(), fc.string({ unit: 'binary', maxLength: 30 })), { nil: undefined }),
+  requestId: fc.option(fc.oneof(fc.integer(), anyText({ maxLength: 30 })), { nil: undefined }),
   nonces: fc.constant(undefined),
   label: fc.constant(undefined),
 });
@@ -77,7 +79,7 @@ describe('notes', () => {
     const anyCall = fc.record({
       noted: anyLease,
       nonces: fc.record({ first: anyNonce, last: anyNonce }),
-      label: fc.option(fc.string({ unit: 'binary', maxLength: 64 }), { nil: undefined }),
+      label: fc.option(anyText({ maxLength: 64 }), { nil: undefined }),
     });
     fc.assert(
       fc.property(anyCall, ({ noted, nonces, label }) => {
@@ -135,7 +137,7 @@ describe('notes', () => {
         const expected = leases.map((one) => (fits(one) ? one : { ...one, requestId: undefined }));
         expect(byToken(second.found.leases)).toEqual(byToken(expected));
       }),
-      { numRuns: 200 },
+      { numRuns: shareOf(1_000) },
     );
   });
 
