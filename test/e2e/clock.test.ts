@@ -164,6 +164,11 @@ describe.skipIf(reason !== '')(`when the wall clock steps${reason}`, () => {
       code: 1,
       stdout: expect.stringContaining('not followed'),
     });
+    // The program's own clock would be two hours ahead of what others are granted next.
+    expect(await nonced('exec', '--own-clock', '--', 'true')).toMatchObject({
+      code: 75,
+      stderr: expect.stringContaining('does not follow it'),
+    });
 
     await running.end('SIGKILL');
     const second = await begin();

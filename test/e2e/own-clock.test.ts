@@ -1,7 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect } from 'vitest';
 import { runNonced } from '../fixtures/daemon-process.ts';
 import { daemonPerFile } from '../fixtures/daemon-test.ts';
+import { eventually } from '../fixtures/eventually.ts';
 
 const PROGRAM = resolve('build/test/fixtures/own-clock-process.js');
 const PROGRAMS = 12;
@@ -58,4 +62,15 @@ test('exec waits outside the lane for a sequence that is ahead of the clock, and
   const refused = await exec('--wait', '100ms', '--', 'true');
   expect(refused.code).toBe(75);
   expect(refused.stderr).toContain('ahead of the clock');
+});
+
+test('a program dies with an exec that is killed, before its lease goes to another', async ({ place, client }) => {
+  const bot = await client('bot');
+  const main = resolve('dist/cli/main.js');
+  const program = ['sh', '-c', 'echo $$; exec sleep 600'];
+  const exec = spawn(process.execPath, [main, 'exec', '--socket', place.socket, '--', ...program]);
+  const [said] = (await once(exec.stdout, 'data')) as [Buffer];
+  exec.kill('SIGKILL');
+  await bot.exclusive({ waitMs: 10_000 }, async () => {});
+  await eventually('the program is gone', () => !existsSync(`/proc/${said.toString().trim()}/exe`));
 });

@@ -1,9 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:os';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { constants as system } from 'node:os';
+import { join } from 'node:path';
+import { askOnce } from '../../client/ask.ts';
 import { connect, type Grant, type Nonced } from '../../client/index.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { formatDuration } from '../../durations.ts';
 import { EXIT, ExitError, systemErrorCode } from '../../errors.ts';
+import type { WhyResult } from '../../protocol/messages.ts';
 import { NONCES_PER_SECOND, type Priority, type Unit } from '../../terms.ts';
 import type { Terminal } from '../terminal/terminal.ts';
 
@@ -40,8 +44,7 @@ export async function exec(command: readonly string[], options: ExecOptions, ter
   const clock = systemClock();
   const client = await connect({ name: `nonced exec`, socket: options.socket });
   try {
-    const unit = options.ownClock ? await defaultUnit(client) : undefined;
-    const grant = await acquire(client, options, unit, clock);
+    const grant = await acquire(client, options, clock);
     let exitCode: number;
     try {
       exitCode = await run(command, grant, options, { clock, terminal });
@@ -54,24 +57,19 @@ export async function exec(command: readonly string[], options: ExecOptions, ter
   }
 }
 
-async function defaultUnit(client: Nonced): Promise<Unit> {
-  const { sequences } = await client.status();
-  return sequences.find(({ name }) => name === 'default')?.unit ?? 'ns';
-}
-
 /**
  * Acquires a lease. For a program that makes its own nonces it waits until the sequence is not ahead of the clock:
  * otherwise others may have been granted nonces above those that the program will make. The lane is free during that
  * wait.
  */
-async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | undefined, clock: Clock): Promise<Grant> {
+async function acquire(client: Nonced, options: ExecOptions, clock: Clock): Promise<Grant> {
   const { account, priority, unit, label, wait = DEFAULT_WAIT_MS, maxHold } = options;
   const deadlineMs = clock.monotonicMs() + wait;
   for (;;) {
     const waitMs = Math.max(0, Math.floor(deadlineMs - clock.monotonicMs()));
     const ttlMs = Math.min(RENEWED_TTL_MS, Math.max(maxHold, 1));
     const grant = await client.acquire({ account, priority, unit, label, waitMs, ttlMs });
-    const leadMs = ownUnit === undefined ? 0 : nonceTimeMs(grant.nonce, ownUnit) - clock.wallMs();
+    const leadMs = options.ownClock ? await leadOf(client, grant, clock) : 0;
     if (leadMs <= SHORT_LEAD_MS) {
       if (leadMs > 0) await sleep(clock, leadMs);
       return grant;
@@ -86,6 +84,23 @@ async function acquire(client: Nonced, options: ExecOptions, ownUnit: Unit | und
     }
     await sleep(clock, leadMs);
   }
+}
+
+/**
+ * Returns how far the account's own sequence is ahead of the clock. Throws ExitError if the daemon does not follow the
+ * clock: the program would send nonces that are far above those that others are granted next.
+ */
+async function leadOf(client: Nonced, { account, nonce }: Grant, clock: Clock): Promise<number> {
+  const { unit } = await askOnce<WhyResult>(client.socket, 'why', { account });
+  const { state, offMs } = (await client.status()).clock;
+  if (state === 'not-followed') {
+    throw new ExitError(
+      EXIT.tempFail,
+      `the clock has jumped ${formatDuration(offMs)} ahead and nonced does not follow it, so a program with a clock of its ` +
+        'own would send nonces from the future; set the clock or, if it is right: nonced advance --to now',
+    );
+  }
+  return nonceTimeMs(nonce, unit) - clock.wallMs();
 }
 
 /**
@@ -108,10 +123,10 @@ async function run(
   const [file = '', ...args] = command;
   // Before the program runs: a signal in between would end only us, and the program would go on without its lease.
   const stopPassing = passSignalsOn((signal) => child.kill(signal));
-  const child = spawn(file, args, {
-    stdio: 'inherit',
-    env: { ...terminal.env, NONCED_NONCE: String(grant.nonce), NONCED_ACCOUNT: grant.account },
-  });
+  const env = { ...terminal.env, NONCED_NONCE: String(grant.nonce), NONCED_ACCOUNT: grant.account };
+  const child = mayBeTied(file, env)
+    ? spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...guarded(command, env)], { stdio: 'inherit', env })
+    : spawn(file, args, { stdio: 'inherit', env });
   const ended = childEnd(child, terminal);
   const stopRenewing = keepRenewed(grant, options.maxHold, { clock, terminal });
   let overdue = false;
@@ -131,6 +146,34 @@ async function run(
   }
 }
 
+/**
+ * Whether the program can be killed by the kernel when this process is: its lease ends then. That takes the setpriv of
+ * util-linux. A program that cannot be run is left to spawn(), which says why.
+ */
+function mayBeTied(file: string, env: NodeJS.ProcessEnv): boolean {
+  const paths = file.includes('/') ? [file] : (env['PATH'] ?? '').split(':').map((dir) => join(dir || '.', file));
+  if (process.platform !== 'linux' || !paths.some(isProgram)) return false;
+  return spawnSync('setpriv', ['--pdeathsig', 'KILL', '--', 'true'], { stdio: 'ignore', env }).status === 0;
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Lets a shell look, before the program runs, whether this process died before the kernel was told to kill its child. Some
+ * shells drop variables with names that are not theirs, so with such a variable that moment is left unguarded.
+ */
+function guarded(command: readonly string[], env: NodeJS.ProcessEnv): readonly string[] {
+  if (!Object.keys(env).every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name))) return command;
+  return ['/bin/sh', '-c', '[ "$PPID" = "$0" ] && exec "$@"', String(process.pid), ...command];
+}
+
 function childEnd(child: ChildProcess, terminal: Terminal): Promise<number> {
   return new Promise((resolve) => {
     child.once('error', (error) => {
@@ -142,7 +185,7 @@ function childEnd(child: ChildProcess, terminal: Terminal): Promise<number> {
       );
       resolve(notFound ? NOT_FOUND : NOT_EXECUTABLE);
     });
-    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : system.signals[signal])));
   });
 }
 
