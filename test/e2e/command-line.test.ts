@@ -236,12 +236,19 @@ describe('nonce and status', () => {
   });
 
   test('--check is one line that monitoring can read, and 0 where all is well', async () => {
-    expect(await nonced('status', '--check')).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(
-        /^NONCED OK - \d+ held, \d+ waiting \| held=\d+;;;0 .* waiting=\d+;;;0 .* grants=\d+c .*\n$/,
-      ),
-    });
+    // Another daemon: what the tests before this one have got wrong would be pointed out.
+    const well = newPlace();
+    const running = await startDaemonProcess(well);
+    try {
+      expect(await runInProcess(['status', '--check', '--socket', well.socket])).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(
+          /^NONCED OK - \d+ held, \d+ waiting \| held=\d+;;;0 .* waiting=\d+;;;0 .* grants=\d+c .*\n$/,
+        ),
+      });
+    } finally {
+      await running.end('SIGKILL');
+    }
   });
 
   test('there is no colour where the output is no terminal', async () => {

@@ -49,6 +49,8 @@ const RUNS: Readonly<Record<string, readonly string[]>> = {
   state: ['state'],
   'state inspect': ['state', 'inspect', '--state-dir', 'DIR'],
   'state init': ['state', 'init', ...NEW, 'DIR', '--json'],
+  'state move': ['state', 'move', 'MASTER', '--to', 'default', '--state-dir', 'DIR'],
+  'state forget': ['state', 'forget', 'MASTER', '--state-dir', 'DIR'],
   'state retire': ['state', 'retire', '--state-dir', 'DIR'],
   'state adopt': ['state', 'adopt', '--state-dir', 'DIR', '--force'],
   systemd: ['systemd'],

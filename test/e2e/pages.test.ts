@@ -71,11 +71,11 @@ test('docs/client.md: what a program does with an error', async () => {
   expect(stderr).toMatch(/^not sent: WAIT_TIMEOUT .*\n$/);
 });
 
-test('docs/client.md: the outcome of a call whose answer has an error', async () => {
-  const code = `const { outcome } = {\n${block('docs/client.md', 'js', 'EAPI:Invalid nonce')}};
-const answer = (...error) => ({ ok: true, value: { error } });
-console.log(outcome({ ok: false }), outcome(answer()), outcome(answer('EAPI:Invalid nonce')));`;
-  expect(await runModule('outcome', code)).toMatchObject({ stdout: 'unknown ok invalid-nonce\n', stderr: '' });
+test('docs/client.md: the outcome of a call of another exchange', async () => {
+  const code = `const { outcome } = {\n${block('docs/client.md', 'js', 'end.error.message')}};
+const failed = (text) => ({ ok: false, error: new Error(text) });
+console.log(outcome({ ok: true }), outcome(failed('reset')), outcome(failed('Nonce is too small')));`;
+  expect(await runModule('outcome', code)).toMatchObject({ stdout: 'ok unknown invalid-nonce\n', stderr: '' });
 });
 
 const withoutPython = hasProgram('python3') ? '' : ' (skipped: no python3)';
