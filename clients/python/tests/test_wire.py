@@ -189,8 +189,10 @@ class WireTest(unittest.TestCase):
                 request = peer.expect('acquire')
                 moved.update(clocks)
                 peer.grant(request, token=7, ttl_ms=60_000)
-                if peer.expect('release')['params'] == {'token': '7', 'outcome': 'unused'}:
+                release = peer.expect('release')
+                if release['params'] == {'token': '7', 'outcome': 'unused'}:
                     released.set()
+                peer.answer(release, {'released': True})
 
             with mock.patch.object(nonced, '_now', lambda moved=moved: now() + moved['_now']), mock.patch.object(
                 nonced.time, 'time', lambda moved=moved: wall() + moved['time']
