@@ -3,10 +3,11 @@ import { closeSync, existsSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { NO_POLICIES, type Policies } from '../core/accounts/policies.ts';
-import { EXIT, ExitError } from '../errors.ts';
+import { asError, EXIT, ExitError } from '../errors.ts';
 import { isServiceInstalled, SERVICE_RUNTIME_DIR, SERVICE_SOCKET } from '../service-places.ts';
 import { prepareRuntimeDirectory, prepareStateDirectory, removeMade } from '../store/directories.ts';
 import { acquireInstanceLock } from '../store/lock/instance-lock.ts';
+import { leaveSign, refuseSecondState } from '../store/state/other-state.ts';
 import { leftovers, readStateFile, sweepOrphans } from '../store/state/state-file.ts';
 import { type StateFileSteps, stepsOnDisk } from '../store/state/state-steps.ts';
 import { openAuthority } from './authority.ts';
@@ -31,6 +32,8 @@ export interface DaemonOptions {
   readonly runtimeDir: string;
   /** The installation made the state, so a missing one is a loss (I9). */
   readonly isService: boolean;
+  /** Where the state of a user's own daemon would be without XDG_STATE_HOME; undefined for any other. */
+  readonly homeStateDir?: string | undefined;
   /** Runs beside the service, although it is another authority. */
   readonly separate: boolean;
   /** What is configured; nothing if left out. */
@@ -81,6 +84,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const adminSocket = join(runtimeDir, ADMIN_SOCKET);
   checkSocketPath(socket, '--runtime-dir');
   await refuseBesideService(options);
+  const own = { stateDir, homeStateDir: options.homeStateDir };
+  refuseSecondState(own);
 
   let callLog: CallLog | undefined;
   // A start that is refused leaves no directory behind.
@@ -167,6 +172,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
     undo.push(() => watch.cancel());
     authority.open();
+    const unsigned = leaveSign(own);
+    if (unsigned !== undefined) {
+      log.warn(
+        `no sign of ${stateDir} could be left in ${own.homeStateDir}, where a start without XDG_STATE_HOME looks: ` +
+          `${asError(unsigned).message}; give both the same --state-dir`,
+      );
+    }
     return {
       socket,
       adminSocket,

@@ -24,6 +24,8 @@ export interface Directories {
   readonly runtimeDir: string;
   /** systemd gave the state directory: the installation has made the state, so a missing one is a loss. */
   readonly isService: boolean;
+  /** Where the state would be without XDG_STATE_HOME; undefined if something else decided where it is. */
+  readonly homeStateDir: string | undefined;
 }
 
 /**
@@ -35,11 +37,13 @@ export function findDirectories(
   environment: Environment,
 ): Directories {
   const systemdState = given(environment, 'STATE_DIRECTORY', '--state-dir');
+  const isOwn = asked.stateDir === undefined && systemdState === undefined && environment.uid !== 0;
   return {
     stateDir: asked.stateDir ?? systemdState ?? ownStateDir(environment),
     runtimeDir:
       asked.runtimeDir ?? given(environment, 'RUNTIME_DIRECTORY', '--runtime-dir') ?? ownRuntimeDir(environment),
     isService: asked.stateDir === undefined && systemdState !== undefined,
+    homeStateDir: isOwn ? homeStateDir(environment) : undefined,
   };
 }
 
@@ -47,6 +51,16 @@ function ownStateDir(environment: Environment): string {
   if (environment.uid === 0) return SERVICE_STATE_DIR;
   const xdg = given(environment, 'XDG_STATE_HOME', '--state-dir');
   return join(xdg ?? join(homeOf(environment), '.local/state'), 'nonced');
+}
+
+/** Undefined if the user has no home directory: then XDG_STATE_HOME alone says where the state is. */
+function homeStateDir({ homeDir }: Environment): string | undefined {
+  try {
+    const home = homeDir();
+    return isAbsolute(home) ? join(home, '.local/state/nonced') : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function ownRuntimeDir(environment: Environment): string {

@@ -19,15 +19,24 @@ const withVariables = (variables: Environment['variables'], others: Partial<Envi
 
 test("they are the flags', or else systemd's, or else root's, the XDG ones or the user's own", () => {
   const own = { stateDir: '/home/trader/.local/state/nonced', runtimeDir: '/tmp/nonced-1000', isService: false };
-  expect(findDirectories({}, USER)).toEqual(own);
+  const home = { homeStateDir: own.stateDir };
+  expect(findDirectories({}, USER)).toEqual({ ...own, ...home });
   expect(findDirectories({}, withVariables({ XDG_STATE_HOME: '/s', XDG_RUNTIME_DIR: '/r' }))).toMatchObject({
     stateDir: '/s/nonced',
     runtimeDir: '/r/nonced',
+    ...home,
   });
   const systemd = withVariables({ STATE_DIRECTORY: '/var/lib/x', RUNTIME_DIRECTORY: '/run/x' });
-  expect(findDirectories({}, systemd)).toEqual({ stateDir: '/var/lib/x', runtimeDir: '/run/x', isService: true });
-  expect(findDirectories({ stateDir: 'here' }, systemd)).toMatchObject({ stateDir: 'here', isService: false });
-  expect(findDirectories({}, { ...USER, uid: 0 }).stateDir).toBe('/var/lib/nonced');
+  expect(findDirectories({}, systemd)).toMatchObject({ stateDir: '/var/lib/x', runtimeDir: '/run/x', isService: true });
+  const none = { homeStateDir: undefined };
+  expect(findDirectories({ stateDir: 'here' }, systemd)).toEqual({
+    stateDir: 'here',
+    runtimeDir: '/run/x',
+    isService: false,
+    ...none,
+  });
+  expect(findDirectories({ stateDir: 'here' }, USER)).toMatchObject(none);
+  expect(findDirectories({}, { ...USER, uid: 0 })).toMatchObject({ stateDir: '/var/lib/nonced', ...none });
 });
 
 test('a variable that is set to nothing is as one that is not set', () => {
