@@ -40,6 +40,8 @@ const PATIENCE_MS = process.env['NONCED_TESTS'] === 'long' ? 900_000 : 120_000;
 export default defineConfig({
   test: {
     maxWorkers: WORKERS,
+    // No file replaces a module or leaves anything behind in one: a worker loads them once, not for each file again.
+    isolate: false,
     testTimeout: PATIENCE_MS,
     hookTimeout: PATIENCE_MS,
     setupFiles: ['test/fixtures/random-input.ts'],
@@ -49,13 +51,11 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          // None replaces a module or leaves anything behind in one: a worker loads them once, not for each file again.
-          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/{e2e,crash,systemd,upgrade}/**', MEASURING],
         },
       },
-      { extends: true, test: { name: 'measuring', include: [MEASURING] } },
+      { extends: true, test: { name: 'measuring', isolate: true, include: [MEASURING] } },
       {
         extends: true,
         test: { name: 'processes', include: ['test/{e2e,crash,systemd,upgrade}/**/*.test.ts'] },

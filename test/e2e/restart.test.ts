@@ -5,6 +5,7 @@ import { runBots } from '../fixtures/bot-processes.ts';
 import { runInProcess } from '../fixtures/command-line.ts';
 import { type DaemonPlace, daemonPlace, startDaemonProcess } from '../fixtures/daemon-process.ts';
 import { daemonPerTest } from '../fixtures/daemon-test.ts';
+import { isLong } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { RawConnection } from '../fixtures/raw-connection.ts';
 
@@ -16,6 +17,8 @@ const test = daemonPerTest({ exchange: { delayMs: [0, 10] } }).extend('killAndRe
     return running;
   };
 });
+
+const KILLS = isLong ? 10 : 3;
 
 const sessionOf = (digit: string): string => digit.repeat(32);
 
@@ -307,7 +310,7 @@ test("another daemon's socket at the same path is refused by a client that knew 
   expect(await fresh.nonce()).toBeGreaterThan(before);
 });
 
-test('eight bots ride out ten kills of the daemon without an error, a rejected nonce, or two calls at once', async ({
+test(`eight bots ride out ${KILLS} kills of the daemon without an error, a rejected nonce, or two calls at once`, async ({
   place,
   nonced,
   exchange,
@@ -319,7 +322,7 @@ test('eight bots ride out ten kills of the daemon without an error, a rejected n
     socket: place.socket,
     url: exchange.url,
     accounts: keys.slice(index % 6, (index % 6) + 1),
-    calls: 30,
+    calls: 3 * KILLS,
     concurrency: 3,
   }));
   let calls = 0;
@@ -327,7 +330,7 @@ test('eight bots ride out ten kills of the daemon without an error, a rejected n
     calls += 1;
   });
   // Each kill meets calls that are under way, however fast or slow the machine is.
-  for (let kill = 1; kill <= 10; kill++) {
+  for (let kill = 1; kill <= KILLS; kill++) {
     await eventually(`the bots have made ${20 * kill} calls`, () => calls >= 20 * kill);
     await killAndRestart();
   }
@@ -336,20 +339,20 @@ test('eight bots ride out ten kills of the daemon without an error, a rejected n
   expect(reports.flatMap((report) => report.errors)).toEqual([]);
   expect(seen).toMatchObject({ invalidNonce: 0, repeatedNonces: 0, maxInFlightOverall: 1 });
   expect(seen.accepted).toBe(reports.reduce((sum, report) => sum + report.calls, 0));
-  expect(seen.accepted).toBe(bots.length * 30);
+  expect(seen.accepted).toBe(bots.length * 3 * KILLS);
   const { stdout } = await nonced('status', '--json');
-  expect(JSON.parse(stdout)).toMatchObject({ epoch: 11, totals: { leases: 0, waiting: 0 } });
+  expect(JSON.parse(stdout)).toMatchObject({ epoch: 1 + KILLS, totals: { leases: 0, waiting: 0 } });
 });
 
 test('a killed daemon skips at most one reserve, however often it is killed', async ({ client, killAndRestart }) => {
   const nonced = await client('bot');
-  for (let kill = 0; kill < 10; kill++) {
+  for (let kill = 0; kill < KILLS; kill++) {
     await nonced.nonce();
     await killAndRestart();
   }
   const last = await nonced.nonce();
   const leadMs = Number(last / 1_000_000n) - Date.now();
-  // Ten reserves of 5 s would have added up to 50 s.
+  // Three reserves of 5 s would have added up to 15 s.
   expect(leadMs).toBeLessThan(6_000);
 });
 
