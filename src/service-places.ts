@@ -1,5 +1,7 @@
 /** Where the service of a host is. The units in systemd/ say the same. */
 
+/** Where it has its state. */
+export const SERVICE_STATE_DIR = '/var/lib/nonced';
 /** The directory of its sockets. */
 export const SERVICE_RUNTIME_DIR = '/run/nonced';
 export const SERVICE_SOCKET = '/run/nonced/nonced.sock';

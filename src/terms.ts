@@ -100,6 +100,8 @@ export const MAX_TEXT_BYTES = 64;
 export const MAX_SEQUENCES = 64;
 /** How many accounts the state tells apart. Those beyond, on the default sequence, count as one. */
 export const MAX_ACCOUNTS = 4_096;
+/** From so many on, the operator is warned: labels that are made up for each order fill the rest for good. */
+export const MANY_ACCOUNTS = Math.ceil(0.8 * MAX_ACCOUNTS);
 /** How many requests may wait, on one connection and over all. */
 export const MAX_WAITING_PER_CLIENT = 1_000;
 export const MAX_WAITING = 10_000;

@@ -94,6 +94,7 @@ export class Broker {
     // Not before: the timer of a broker that is never opened would keep its process alive.
     this.#parts.ledger.watchClock();
     this.#parts.observer.observe({ kind: 'started' });
+    this.#parts.ledger.reportRegister();
   }
 
   /**

@@ -185,6 +185,8 @@ export type BrokerEvent =
     }
   /** A sequence has come to be over a minute ahead of the clock. */
   | { readonly kind: 'ahead'; readonly sequence: string; readonly leadMs: number }
+  /** The state has come to name so many accounts that there is little room for others, or none. */
+  | { readonly kind: 'register-filled'; readonly named: number; readonly isFull: boolean }
   /** A bot reports that the exchange has rejected a nonce. `before` held the lane before it. */
   | { readonly kind: 'rejected'; readonly call: ObservedCall; readonly before: ObservedCall | undefined }
   | { readonly kind: 'breaker-changed'; readonly account: string; readonly openFor: NotedBreaker['openFor'] }

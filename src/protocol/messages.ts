@@ -223,6 +223,12 @@ export interface StatusResult {
     readonly noncesPerSecond: number;
   };
   readonly sequences: readonly SequenceStatus[];
+  /** How many accounts the state names, and can name. `full`: no new account gets a name. Missing before 0.2. */
+  readonly register?: {
+    readonly named: number;
+    readonly max: number;
+    readonly state: 'roomy' | 'filling' | 'full';
+  };
   /** Accounts that an operator has paused, in use or not. */
   readonly paused: readonly string[];
   /**

@@ -11,9 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { EXIT, ExitError, systemErrorCode } from '../errors.ts';
-
-/** Where the service has its state. */
-export const SERVICE_STATE_DIR = '/var/lib/nonced';
+import { SERVICE_STATE_DIR } from '../service-places.ts';
 
 /**
  * Returns the command `nonced state COMMAND` for the state in `dir`, as the reader of a message must type it. What the

@@ -18,6 +18,7 @@ export function statusAnswer(over: Partial<StatusResult> = {}): StatusResult {
     uptimeMs: 90_000,
     totals: { connections: 3, accounts: 1, leases: 1, waiting: 2, grants: 120, nonces: 130, noncesPerSecond: 1.4 },
     sequences: [sequenceOf({ leadMs: -129, issued: 130 })],
+    register: { named: 12, max: 4_096, state: 'roomy' },
     durability: { state: 'durable', problem: null, writes: 4 },
     ...over,
   });

@@ -261,6 +261,41 @@ test('resuming a label that was never used leaves nothing of it in the state', a
   expect(machine.store.durable.accounts.has('TYPO')).toBe(false);
 });
 
+describe('a state that fills with accounts', () => {
+  const named = (count: number) =>
+    stateWith({ accounts: Object.fromEntries(Array.from({ length: count }, (_, n) => [`order-${n}`, 'default'])) });
+  const toldOf = (machine: Machine) => machine.observed.filter((what) => what === 'register-filled').length;
+
+  test('is told of once at four fifths, and again at a start', async () => {
+    const machine = await Machine.started({ state: named(3_275) });
+    await draw(machine, 'one');
+    expect(machine.broker.status().register).toEqual({ named: 3_276, max: 4_096, state: 'roomy' });
+    expect(toldOf(machine)).toBe(0);
+    await draw(machine, 'two');
+    await draw(machine, 'three');
+    expect(machine.broker.status().register).toEqual({ named: 3_278, max: 4_096, state: 'filling' });
+    expect(toldOf(machine)).toBe(1);
+    await machine.crashAndRestart();
+    await draw(machine, 'four');
+    expect(toldOf(machine)).toBe(2);
+  });
+
+  test('is told of once more when no other account gets a name', async () => {
+    const machine = await Machine.started({ state: named(4_095) });
+    expect(toldOf(machine)).toBe(1);
+    await draw(machine, 'last');
+    await draw(machine, 'unnamed');
+    expect(machine.broker.status().register).toEqual({ named: 4_096, max: 4_096, state: 'full' });
+    expect(toldOf(machine)).toBe(2);
+  });
+
+  test('is full, however few it names, as long as there are accounts that it does not tell apart', async () => {
+    const machine = await Machine.started({ state: stateWith({ accounts: { MASTER: 'default', '*': 'default' } }) });
+    expect(machine.broker.status().register).toEqual({ named: 1, max: 4_096, state: 'full' });
+    expect(toldOf(machine)).toBe(1);
+  });
+});
+
 describe('past 4,096 accounts', () => {
   const crowd = Object.fromEntries(Array.from({ length: 4_096 }, (_, n) => [`USER:${n}`, 'default']));
   const ALT = configured({ sequences: { alt: 'us' }, accounts: { ALT: { sequence: 'alt' } } });

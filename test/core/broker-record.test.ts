@@ -55,6 +55,8 @@ describe('the events that a program reads', () => {
     const { events, missed } = machine.broker.events({ after: 0, limit: 500 });
     expect(events.map(({ kind, subject }) => [kind, subject])).toEqual([
       ['started', null],
+      // The state of this machine tells no accounts apart.
+      ['register-filled', null],
       ['paused', 'A'],
       ['exclusion-changed', null],
       ['advanced', 'default'],

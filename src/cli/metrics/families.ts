@@ -69,6 +69,11 @@ function ofDaemon(status: StatusResult, wallMs: number): Family[] {
       one(flag(status.configurationProblem !== null)),
     ]),
     gauge('nonced_accounts', 'Accounts in use.', [one(totals.accounts)]),
+    gauge(
+      'nonced_named_accounts',
+      'Accounts that the state names, in use or not.',
+      status.register === undefined ? [] : [one(status.register.named)],
+    ),
     gauge('nonced_paused_accounts', 'Accounts that an operator has paused, in use or not; at most 100 are counted.', [
       one(status.paused.length),
     ]),

@@ -1,8 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import type { DurableAccount, DurableSequence, DurableState } from '../../core/ports.ts';
 import { readBootId } from '../../daemon/host/machine.ts';
-import { SERVICE_RUNTIME_DIR } from '../../service-places.ts';
-import { SERVICE_STATE_DIR } from '../../store/directories.ts';
+import { SERVICE_RUNTIME_DIR, SERVICE_STATE_DIR } from '../../service-places.ts';
 import { readStateNote } from '../../store/notes/state-note.ts';
 import type { ReadableFields, StateFileContents } from '../../store/state/state-format.ts';
 

@@ -30,6 +30,7 @@ export function findings(status: StatusResult, { unlisted = [], type = PLAIN }: 
     ...ofTheDrain(status, type),
     ...status.paused.map((account) => paused(account, type)),
     ...ofTheConfiguration(status),
+    ...ofTheRegister(status, type),
     ...ofTheClock(status, type),
     ...status.sequences.flatMap((sequence) => ofSequence(sequence, type)),
     ...status.lanes.flatMap((lane) => ofWaiters(lane, status.exclusive, type)),
@@ -122,6 +123,20 @@ function ofTheConfiguration({ configurationProblem }: StatusResult): Finding[] {
     soon(
       `the configuration that was read last is not in effect: ${configurationProblem}`,
       'correct it and reload; the old one stays in effect, but the next start will refuse this one',
+    ),
+  ];
+}
+
+function ofTheRegister({ register }: StatusResult, type: HowToType): Finding[] {
+  if (register === undefined || register.state === 'roomy') return [];
+  const { named, max, state } = register;
+  const full = state === 'full' ? ', and no new account gets a name' : '';
+  return [
+    soon(
+      `the state names ${named} of at most ${max} accounts${full}`,
+      'if bots use a label for each order, let them use one for each key. Then stop the daemon and make room: ' +
+        type.repair("state forget 'order-*'"),
+      type.look('status --all'),
     ),
   ];
 }

@@ -1,6 +1,8 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { adminSocket } from '../../client/ask.ts';
 import { systemErrorCode } from '../../errors.ts';
+import { isServiceInstalled, SERVICE_RUNTIME_DIR, SERVICE_STATE_DIR } from '../../service-places.ts';
 import { quoteForShell } from '../terminal/shell-word.ts';
 import type { Host } from '../terminal/terminal.ts';
 
@@ -10,11 +12,14 @@ export interface HowToType {
   look(command: string): string;
   /** A command that asks the operator's socket. */
   operate(command: string): string;
+  /** A command that changes the state while the daemon is stopped. */
+  repair(command: string): string;
 }
 
 export const PLAIN: HowToType = {
   look: (command) => `nonced ${command}`,
   operate: (command) => `nonced ${command}`,
+  repair: (command) => `nonced ${command}`,
 };
 
 export interface Reader {
@@ -24,14 +29,18 @@ export interface Reader {
   readonly fromEnvironment: string | undefined;
   /** Whether this user may write to the operator's socket. */
   readonly isOperator: boolean;
+  /** Whether the daemon is that of an installed service, whose user alone may change its state. */
+  readonly isService: boolean;
 }
 
-export function howToType({ asked, fromEnvironment, isOperator }: Reader): HowToType {
+export function howToType({ asked, fromEnvironment, isOperator, isService }: Reader): HowToType {
   const named = asked === undefined ? '' : ` --socket ${quoteForShell(asked)}`;
   const again = asked === fromEnvironment ? '' : named;
   return {
     look: (command) => `nonced ${command}${again}`,
     operate: (command) => (isOperator ? `nonced ${command}${again}` : `sudo nonced ${command}${named}`),
+    repair: (command) =>
+      isService ? `sudo -u nonced nonced ${command} --state-dir ${SERVICE_STATE_DIR}` : `nonced ${command}`,
   };
 }
 
@@ -41,6 +50,7 @@ export function howToTypeHere(asked: string | undefined, env: Host['env']): HowT
     asked,
     fromEnvironment: env['NONCED_SOCKET'],
     isOperator: mayWrite(adminSocket(asked)),
+    isService: dirname(adminSocket(asked)) === SERVICE_RUNTIME_DIR && isServiceInstalled(existsSync),
   });
 }
 

@@ -280,6 +280,8 @@ function labelOf({ kind, subject, severity, text }: Happening): string {
       return isGood ? 'clock followed' : 'clock step';
     case 'ahead':
       return 'ahead of the clock';
+    case 'register-filled':
+      return 'little room for accounts';
     case 'key-changed':
       return `new key ${what}`;
     case 'write-failed':

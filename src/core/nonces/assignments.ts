@@ -1,4 +1,4 @@
-import { MAX_ACCOUNTS } from '../../terms.ts';
+import { MANY_ACCOUNTS, MAX_ACCOUNTS } from '../../terms.ts';
 import type { DurableAccount, Placed } from '../ports.ts';
 
 /** The sequence of every account that is assigned to no other one. */
@@ -26,6 +26,12 @@ export interface AccountChange {
   readonly placed?: Placed | undefined;
 }
 
+/** How many accounts the state names. `filling`: four fifths of the room are used. `full`: no other account gets a name. */
+export interface Register {
+  readonly named: number;
+  readonly state: 'roomy' | 'filling' | 'full';
+}
+
 const NO_CHANGES: ReadonlyMap<string, AccountChange> = new Map();
 
 /**
@@ -49,6 +55,14 @@ export class Assignments {
   /** Whether accounts have drawn that the state does not name. An account that it does not know may be one of them. */
   get isCrowded(): boolean {
     return this.#accounts.has(UNNAMED);
+  }
+
+  /** Returns how many accounts the state names, and whether that is for the operator to see. */
+  get register(): Register {
+    const named = this.#accounts.size - (this.isCrowded ? 1 : 0);
+    // I2: as long as some are not told apart, no new account gets a name, however much room there is.
+    if (this.isCrowded || named >= MAX_ACCOUNTS) return { named, state: 'full' };
+    return { named, state: named >= MANY_ACCOUNTS ? 'filling' : 'roomy' };
   }
 
   get hasNewcomers(): boolean {

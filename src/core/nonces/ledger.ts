@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { Unit } from '../../terms.ts';
 import type { DurableState, Observer, StateStore } from '../ports.ts';
 import type { Histogram } from '../record/histogram.ts';
-import { Assignments, ownSequenceOf } from './assignments.ts';
+import { Assignments, ownSequenceOf, type Register } from './assignments.ts';
 import { CeilingWriter } from './ceiling-writer.ts';
 import type { ChangePlan, Committed } from './durable-change.ts';
 import { NonceSequence, type Taken } from './nonce-sequence.ts';
@@ -57,6 +57,7 @@ export class Ledger {
   /** Sequences that have been reported as ahead of the clock. */
   readonly #ahead = new Set<NonceSequence>();
   #clockState: ClockState = 'followed';
+  #registerState: Register['state'] = 'roomy';
   #look: Timer | undefined;
   #looks = 0;
 
@@ -78,6 +79,10 @@ export class Ledger {
       assignments: this.assignments,
       exclusive: state.exclusive,
       seenWallMs: state.seenWallMs,
+      onWritten: (failure) => {
+        this.reportRegister();
+        options.onWritten(failure);
+      },
     });
   }
 
@@ -241,6 +246,14 @@ export class Ledger {
       this.#observer.observe({ kind: 'clock-changed', state: this.#clockState, offMs });
     }
     return nowMs;
+  }
+
+  /** Tells once that there is little room for other accounts, and once that there is none. A running daemon makes no room. */
+  reportRegister(): void {
+    const { named, state } = this.assignments.register;
+    if (state === this.#registerState) return;
+    this.#registerState = state;
+    if (state !== 'roomy') this.#observer.observe({ kind: 'register-filled', named, isFull: state === 'full' });
   }
 
   #reportLead(sequence: NonceSequence, floor: bigint): void {

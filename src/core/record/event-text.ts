@@ -1,5 +1,6 @@
 import { formatDuration } from '../../durations.ts';
 import { processText } from '../../process-text.ts';
+import { MAX_ACCOUNTS } from '../../terms.ts';
 import type { BrokerEvent, ObservedCall } from '../ports.ts';
 
 const DAY_MS = 86_400_000;
@@ -31,6 +32,8 @@ export function textOf(event: BrokerEvent): EventText {
       return warn(
         `sequence ${event.sequence} is ${formatDuration(event.leadMs)} ahead of the clock and goes on from there`,
       );
+    case 'register-filled':
+      return warn(registerText(event));
     case 'rejected':
       return warn(rejectedText(event.call, event.before));
     case 'breaker-changed':
@@ -107,6 +110,14 @@ function clockText({ state, offMs }: BrokerEvent & { kind: 'clock-changed' }): E
     case 'followed':
       return info(`the clock is followed again (${off} off)`);
   }
+}
+
+function registerText({ named, isFull }: BrokerEvent & { kind: 'register-filled' }): string {
+  return (
+    `the state names ${named} of at most ${MAX_ACCOUNTS} accounts` +
+    (isFull ? ', and no new account gets a name: those of other sequences than the default one are refused' : '') +
+    '. Bots that use a label for each order fill it; let them use one for each key. See: nonced status'
+  );
 }
 
 function rejectedText(call: ObservedCall, before: ObservedCall | undefined): string {

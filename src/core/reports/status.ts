@@ -1,3 +1,4 @@
+import { MAX_ACCOUNTS } from '../../terms.ts';
 import type { Account } from '../accounts/account.ts';
 import type { BrokerParts } from '../leases/broker-parts.ts';
 import { leftMs } from '../leases/lease.ts';
@@ -31,6 +32,7 @@ export function statusOf(parts: BrokerParts, { waiting, grants, configurationPro
       noncesPerSecond: uptimeMs > 0 ? (1000 * nonces) / uptimeMs : 0,
     },
     sequences: sequences.slice(0, LISTED),
+    register: { ...ledger.assignments.register, max: MAX_ACCOUNTS },
     paused: firstOf(ledger.paused(), (name) => name),
     drainingForMs: drain.sinceMs === undefined ? null : Math.round(nowMs - drain.sinceMs),
     configurationProblem: configurationProblem ?? null,

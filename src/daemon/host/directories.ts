@@ -1,7 +1,6 @@
 import { isAbsolute, join } from 'node:path';
 import { EXIT, ExitError } from '../../errors.ts';
-import { SERVICE_RUNTIME_DIR } from '../../service-places.ts';
-import { SERVICE_STATE_DIR } from '../../store/directories.ts';
+import { SERVICE_RUNTIME_DIR, SERVICE_STATE_DIR } from '../../service-places.ts';
 
 /** Node silently cuts a longer socket path short. */
 export const MAX_SOCKET_PATH_BYTES = 107;

@@ -17,6 +17,12 @@ function value(text: string, series: string): number | undefined {
     ?.samples.get(series);
 }
 
+test('the accounts that the state names are counted, if the daemon tells them', () => {
+  expect(value(textOf(), 'nonced_named_accounts')).toBe(12);
+  const { register: _, ...status } = statusAnswer();
+  expect(textOf({ status })).not.toContain('nonced_named_accounts');
+});
+
 test('if no daemon answers, that is the only metric', () => {
   expect(expositionOf(DOWN)).toMatch(/^# HELP nonced_up .*\n# TYPE nonced_up gauge\nnonced_up 0\n$/);
 });

@@ -47,6 +47,20 @@ const unusual: readonly (readonly [
     { accounts: [accountOf('MASTER', { silentInARow: 20 }), accountOf('OTHER', { silentInARow: 19 })] },
   ],
   [
+    'a state that names many accounts',
+    1,
+    /the state names 3277 of at most 4096 accounts$/,
+    /one for each key.*nonced state forget 'order-\*'$/,
+    { register: { named: 3_277, max: 4_096, state: 'filling' } },
+  ],
+  [
+    'a state that names no more accounts',
+    1,
+    /the state names 12 of at most 4096 accounts, and no new account gets a name$/,
+    /nonced state forget 'order-\*'$/,
+    { register: { named: 12, max: 4_096, state: 'full' } },
+  ],
+  [
     'one program that gets no answer',
     2,
     /only grid-bot \(pid 7\) has got no answer from exchange kraken, for 3 min 0 s/,

@@ -180,7 +180,7 @@ test('the last line is the command for the worst finding that has one', () => {
 });
 
 test('a user who may not use the operator’s socket is told to use sudo, and the same socket', () => {
-  const type = howToType({ asked: '/tmp/a b.sock', fromEnvironment: undefined, isOperator: false });
+  const type = howToType({ asked: '/tmp/a b.sock', fromEnvironment: undefined, isOperator: false, isService: true });
   const lines = screenOf(reading({ paused: ['C'] }), WIDE, type);
   expect(lines).toContain("    sudo nonced resume C --socket '/tmp/a b.sock'");
   expect(lines.at(-1)).toBe("next: nonced why C --socket '/tmp/a b.sock'");

@@ -17,6 +17,8 @@ const EVENTS: readonly (readonly [event: BrokerEvent, severity: string, document
   ],
   [{ kind: 'clock-changed', state: 'followed', offMs: 5_000 }, 'info', 'the clock is followed again ('],
   [{ kind: 'ahead', sequence: 'default', leadMs: 61_000 }, 'warn', 'ahead of the clock'],
+  [{ kind: 'register-filled', named: 3_277, isFull: false }, 'warn', 'the state names '],
+  [{ kind: 'register-filled', named: 4_096, isFull: true }, 'warn', 'no new account gets a name'],
   [{ kind: 'rejected', call: CALL, before: undefined }, 'warn', 'the exchange rejected nonce'],
   [
     { kind: 'breaker-changed', account: 'A', openFor: 'locked-out' },
