@@ -150,6 +150,13 @@ describe('with a state', () => {
     expect(refusal.message).toContain(`nonced state init --floor ${ceiling} --state-dir /state --runtime-dir /run/n`);
   });
 
+  test('one of a later epoch than the note has forgotten an account, and may start; never below a ceiling', () => {
+    const accounts = new Map([['order-1', { sequence: 'default', paused: false }]]);
+    expect(openingFor(present({ epoch: 7 }, { noted: [noted({ epoch: 6 }, {}, accounts)] })).identity.epoch).toBe(8);
+    const lower = noted({ epoch: 6 }, { default: higher }, accounts);
+    expect(refusalOf(present({ epoch: 7 }, { noted: [lower] })).message).toContain('it had reached');
+  });
+
   test.each([
     ['as it was noted', noted()],
     ['newer than the note: the daemon died before it could note it', noted({ epoch: 5 })],

@@ -1,10 +1,13 @@
 import { UNNAMED } from '../../core/nonces/assignments.ts';
 import { planForget } from '../../core/operator/forget-plan.ts';
 import { EXIT, ExitError } from '../../errors.ts';
+import { rolledBack } from '../../store/notes/state-note.ts';
 import { readStateFile } from '../../store/state/state-file.ts';
+import type { StateFileContents } from '../../store/state/state-format.ts';
 import { directories } from '../directories.ts';
 import { confirm } from '../terminal/confirm.ts';
 import type { Terminal } from '../terminal/terminal.ts';
+import { notedStateOf } from './noted.ts';
 import { changeOffline, stateOf } from './offline-state.ts';
 
 export interface ForgetOptions {
@@ -19,11 +22,13 @@ const NAMED = 10;
 
 /** Removes accounts whose labels are not used any more from the state, while no daemon runs. */
 export async function forget(pattern: string, options: ForgetOptions, terminal: Terminal): Promise<void> {
-  const { stateDir } = directories(options, terminal.env);
+  const { stateDir, runtimeDir } = directories(options, terminal.env);
   // Looked at before anything is locked or made.
   stateOf(readStateFile(stateDir), stateDir);
   await changeOffline(stateDir, readStateFile, (found) => {
-    const { state, ...identity } = stateOf(found, stateDir);
+    const contents = stateOf(found, stateDir);
+    refuseRolledBack(contents, stateDir, runtimeDir);
+    const { state, ...identity } = contents;
     const { forgotten, staying, state: after } = planForget(state, pattern, options.unnamed);
     for (const { account, why } of staying) terminal.warn(`account ${account} stays: ${why}`);
     if (forgotten.length === 0) {
@@ -49,6 +54,19 @@ export async function forget(pattern: string, options: ForgetOptions, terminal: 
       if (options.json) terminal.printJson({ stateDir, forgotten, staying, left });
       else terminal.printLine(`${forgotten.length} forgotten, ${left} left`);
     };
-    return { identity, state: after, done };
+    // Later than what the last daemon of this boot has noted, or the next one would take it for a state that was put back.
+    return { identity: { ...identity, epoch: identity.epoch + 1 }, state: after, done };
   });
+}
+
+/** I2: with a later epoch, the next start could not tell an account that was forgotten from one that a copy never knew. */
+function refuseRolledBack(found: StateFileContents, stateDir: string, runtimeDir: string): void {
+  const noted = notedStateOf(found, stateDir, runtimeDir);
+  const what = noted === undefined ? undefined : rolledBack(found, noted);
+  if (what === undefined) return;
+  throw new ExitError(
+    EXIT.config,
+    `the state in ${stateDir} is older than the one that was in use in this boot: it ${what}; nothing was forgotten. ` +
+      'Start the daemon first: it says how to repair the state',
+  );
 }
