@@ -105,6 +105,7 @@ _ADDITIONS = (
     ('next', 'key', 1, 'protects'),
     ('refusals', None, 1, 'protects'),
     ('report', None, 1, 'informs'),
+    ('refuse', None, 1, 'informs'),
 )
 
 _GLOBAL, _ACCOUNT, _OFF = _EXCLUSION_POLICIES
@@ -1412,11 +1413,13 @@ class _Connection:
         if not isinstance(held, list):
             raise _Broken
         leases = [_read_held(each) for each in held]
+        self._version, self._minor = version, minor
         other = self.client._meet(instance, policy)
         if other is not None:
+            # Its operator learns of this client in no other way.
+            self._notify('refuse', {'expected': self.client._instance})
             self._break(other)
             return
-        self._version, self._minor = version, minor
         self.state = _UP
         self._trouble = None
         self._away_at = None

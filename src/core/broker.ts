@@ -226,6 +226,16 @@ export class Broker {
     return this.#restart.resume(client, sessionHash, this.#clock.monotonicMs());
   }
 
+  /** Remembers that the client knew another instance and stays away from this daemon. */
+  refusedBy(client: Client, expected: string): void {
+    this.#parts.refusingClients.refused(client, expected, this.#clock.monotonicMs());
+  }
+
+  /** Takes in that the client, which has said hello, goes on to use this daemon. */
+  acceptedBy(client: Client): void {
+    this.#parts.refusingClients.accepted(client);
+  }
+
   /**
    * Draws a bare nonce, the first of `count` consecutive ones, without any exclusivity. Tells the client `drawn` or
    * `refused`, now or later.

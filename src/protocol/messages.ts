@@ -48,6 +48,7 @@ export type Request =
     }
   | { readonly method: 'report'; readonly token: number; readonly nonce: bigint; readonly outcome: Outcome }
   | { readonly method: 'cancel'; readonly id: RequestId }
+  | { readonly method: 'refuse'; readonly expected: string }
   | { readonly method: 'status' }
   | { readonly method: 'why'; readonly account: string }
   | { readonly method: 'metrics' }
@@ -255,6 +256,17 @@ export interface StatusResult {
    * this out.
    */
   readonly refusals?: readonly RefusalsStatus[];
+  /**
+   * The clients that stay away because they knew another instance, the one that has for longest first. A daemon before 0.2
+   * leaves this out.
+   */
+  readonly refusingClients?: readonly {
+    readonly name: string | null;
+    readonly pid: number | null;
+    /** The instance that it knew. */
+    readonly expected: string;
+    readonly forMs: number;
+  }[];
   readonly durability: {
     /** `slow`: a write has been under way for over a second; calls go on below the durable ceiling. */
     readonly state: 'durable' | 'slow' | 'retrying';

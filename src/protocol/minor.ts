@@ -30,6 +30,7 @@ export const ADDITIONS: readonly Addition[] = [
   { method: 'next', field: 'key', since: 1, purpose: 'protects' },
   { method: 'refusals', field: undefined, since: 1, purpose: 'protects' },
   { method: 'report', field: undefined, since: 1, purpose: 'informs' },
+  { method: 'refuse', field: undefined, since: 1, purpose: 'informs' },
 ];
 
 /** What a daemon has told of itself. */

@@ -62,6 +62,7 @@ const ACCOUNT = pattern(ACCOUNT_PATTERN, ACCOUNT_FORM);
 const SEQUENCE = pattern(NAME_PATTERN, NAME_FORM);
 const FINGERPRINT = secret(/^[0-9a-f]{16}$/, '16 lower-case hex digits, the first of the SHA-256 of the public key');
 const SESSION = secret(/^[0-9a-f]{32}$/, '32 lower-case hex digits, made at random by each client');
+const INSTANCE = pattern(/^[0-9a-f]{32}$/, 'the instance that the client knew, 32 lower-case hex digits');
 const COUNT = wholeNumber(1, MAX_COUNT);
 const TTL = wholeNumber(1, MAX_TTL_MS);
 const COST = number(0, MAX_COST);
@@ -146,6 +147,7 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
     outcome: required(oneOf(OUTCOMES)),
   }),
   cancel: method<FieldsOf<'cancel'>>({ id: required(REQUEST_ID) }),
+  refuse: method<FieldsOf<'refuse'>>({ expected: required(INSTANCE) }),
   status: method<FieldsOf<'status'>>({}),
   why: method<FieldsOf<'why'>>({ account: withDefault(ACCOUNT, DEFAULT_ACCOUNT) }),
   metrics: method<FieldsOf<'metrics'>>({}),

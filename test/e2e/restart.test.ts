@@ -100,6 +100,31 @@ test('a backup is refused until it is raised, and then gives nobody the token of
   expect(next.token).toBeGreaterThan(grant.token);
 });
 
+test('bots that knew another instance are named by status, --check and doctor until they are restarted', async ({
+  daemon,
+  place,
+  client,
+  nonced,
+  start,
+}) => {
+  const bot = await client('grid-bot');
+  await bot.nonce();
+  await daemon.end('SIGKILL');
+  for (const dir of [place.stateDir, place.runtimeDir]) rmSync(dir, { recursive: true });
+  const init = await nonced('state', 'init', '--floor', 'now', '--unit', 'ns', '--state-dir', place.stateDir);
+  expect(init).toMatchObject({ code: 0, stdout: expect.stringContaining('new instance') });
+  await start();
+  const fact = `1 client has refused this daemon for .*restart these bots: grid-bot \\(pid ${process.pid}\\)`;
+  await expect(bot.nonce()).rejects.toMatchObject({ code: 'UNAVAILABLE', message: /another nonced answers/ });
+  // The refusal was written before the connection was closed, so the daemon reads it sooner than what is asked now.
+  const check = await nonced('status', '--check');
+  expect(check).toMatchObject({ code: 2, stdout: expect.stringMatching(new RegExp(`^NONCED CRITICAL - ${fact}`)) });
+  expect(JSON.parse((await nonced('status', '--json')).stdout).refusingClients).toMatchObject([{ name: 'grid-bot' }]);
+  expect((await nonced('doctor', '--socket', place.socket)).stdout.replaceAll(/\s+/g, ' ')).toMatch(new RegExp(fact));
+  await (await client('grid-bot')).nonce();
+  expect(await nonced('status', '--check')).toMatchObject({ code: 0 });
+});
+
 test('a release that the daemon died before reading is made good after the restart', async ({
   daemon,
   client,

@@ -9,6 +9,7 @@ const METHODS = [
   'renew',
   'release',
   'cancel',
+  'refuse',
   'status',
   'why',
   'pause',

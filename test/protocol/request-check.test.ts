@@ -100,6 +100,7 @@ test.each([
   ['release', 'token'],
   ['report', 'token'],
   ['cancel', 'id'],
+  ['refuse', 'expected'],
   ['set-exclusive', 'policy'],
 ])('%s without its %s is refused', (method, field) => {
   expect(refusedMessage(method, {})).toContain(`${field} is missing`);
@@ -156,6 +157,12 @@ describe('values', () => {
     ],
     ['release', 'outcome', ['ok', 'unknown', 'locked-out'], ['OK', 5]],
     ['release', 'usedOwnClock', [true, false], [1, 'true']],
+    [
+      'refuse',
+      'expected',
+      ['0123456789abcdef'.repeat(2)],
+      ['', 'a'.repeat(31), 'A'.repeat(32), 'a\n'.repeat(16), 7, null],
+    ],
     ['cancel', 'id', [0, -3, 'x', '', 'é'.repeat(32)], [1.5, 2 ** 53, 5n, `${'é'.repeat(32)}x`]],
     [
       'advance',

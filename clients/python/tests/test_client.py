@@ -717,6 +717,9 @@ class RestartTest(WithDaemon):
                 ask()
             self.assertEqual(error.exception.code, 'UNAVAILABLE')
             self.assertIn('another nonced answers', error.exception.message)
+        with nonced.Client(socket=self.client.socket, name='another') as another:
+            [refusing] = another.status()['refusingClients']
+        self.assertEqual((refusing['pid'], len(refusing['expected'])), (os.getpid(), 32))
 
 
 if __name__ == '__main__':

@@ -518,11 +518,14 @@ class WireTest(unittest.TestCase):
         self.assertFalse(fails_at(110, FileNotFoundError(errno.ENOENT, '')))
         self.assertFalse(fails_at(111.5, full))
 
-    def test_another_instance_ends_the_client_and_what_it_holds(self):
-        go = threading.Event()
+    def test_another_instance_ends_the_client_and_what_it_holds_and_is_told_so(self):
+        go, told = threading.Event(), []
 
         def serve(peer, number):
             peer.greet(instance='ab'[number > 1])
+            if number > 1:
+                told.append(peer.expect('refuse')['params'])
+                return
             peer.grant(peer.expect('acquire'))
             go.wait(WITHIN_S)
 
@@ -534,6 +537,26 @@ class WireTest(unittest.TestCase):
             client.acquire()
         self.assertEqual(error.exception.code, 'UNAVAILABLE')
         self.assertIn('another nonced answers', error.exception.message)
+        eventually('it is told', lambda: told)
+        self.assertEqual(told, [{'expected': 'a'}])
+
+    def test_a_daemon_of_the_first_release_is_not_told(self):
+        go, told = threading.Event(), []
+
+        def serve(peer, number):
+            peer.greet(instance='ab'[number > 1], minor=0)
+            if number > 1:
+                told.append(peer.lines.read())
+                return
+            peer.grant(peer.expect('acquire'))
+            go.wait(WITHIN_S)
+
+        client = self.client(serve)
+        with client.exclusive() as grant:
+            go.set()
+            eventually('it is lost', lambda: grant.lost)
+        eventually('the connection is closed', lambda: told)
+        self.assertEqual(told, [b''])
 
     def test_a_release_that_finds_no_daemon_keeps_nobody_and_arrives_when_there_is_one(self):
         back, arrived, released = threading.Event(), threading.Event(), []

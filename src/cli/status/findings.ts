@@ -11,6 +11,10 @@ const LONG_HOLD_MS = 5_000;
 /** So many calls in a row that do not say how they ended are no accident. */
 const SILENT = 20;
 const DAY_MS = 86_400_000;
+/** How many bots a finding names. It counts the others. */
+const NAMED = 8;
+/** Enough digits of an instance to tell two apart. */
+const INSTANCE_DIGITS = 8;
 
 const TROUBLE = { 'invalid-nonce': 'its nonces are rejected', 'locked-out': 'the exchange has locked its key out' };
 
@@ -24,6 +28,7 @@ export interface FindingOptions {
 export function findings(status: StatusResult, { unlisted = [], type = PLAIN }: FindingOptions = {}): Finding[] {
   const found = [
     ...ofTheDisk(status, type),
+    ...ofRefusingClients(status, type),
     ...status.exchanges.flatMap((exchange) => ofExchange(exchange, type)),
     ...status.accounts.flatMap((account) => ofBreaker(account, type)),
     ...unlisted.map((account) => quarantined(account, 'see why', type)),
@@ -63,6 +68,28 @@ function ofTheDisk({ durability: { state, problem } }: StatusResult, type: HowTo
         ),
       ];
   }
+}
+
+function ofRefusingClients({ instance, refusingClients = [] }: StatusResult, type: HowToType): Finding[] {
+  if (refusingClients.length === 0) return [];
+  const short = (whole: string) => whole.slice(0, INSTANCE_DIGITS);
+  const clients = refusingClients.length === 1 ? '1 client has' : `${refusingClients.length} clients have`;
+  const longest = formatDuration(Math.max(...refusingClients.map(({ forMs }) => forMs)));
+  const known = enumerated([...new Set(refusingClients.map(({ expected }) => short(expected)))]);
+  const bots = enumerated(refusingClients.map(({ name, pid }) => processText(name, pid)));
+  return [
+    now(
+      `${clients} refused this daemon for ${longest}, because it is instance ${short(instance)} and not ${known} as before; ` +
+        `if its state is the right one, restart these bots: ${bots}`,
+      'until then all their calls fail; if the state is the wrong one, stop the daemon and put the right one back',
+      type.operate('doctor'),
+    ),
+  ];
+}
+
+function enumerated(all: readonly string[]): string {
+  const named = all.slice(0, NAMED).join(', ');
+  return all.length > NAMED ? `${named} and ${all.length - NAMED} more` : named;
 }
 
 function ofExchange(

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../clock.ts';
 import { asError, NoncedError } from '../../errors.ts';
 import type { Codec, Message, RequestId } from '../../protocol/messages.ts';
+import { fitted, isUnsupported } from '../../protocol/minor.ts';
 import { type Greeting, readGreeting } from './answers.ts';
 import { Backoff } from './backoff.ts';
 import { Connection, type Dial } from './connection.ts';
@@ -212,13 +213,20 @@ export class Uplink {
     }
     const was = this.#greeting?.instance ?? greeting.instance;
     if (greeting.instance !== was) {
-      connection.destroy();
       this.#state = { state: 'closed' };
+      this.#refuse(connection, greeting, was);
       this.#events.replaced(otherInstance(this.path, was, greeting.instance));
       return;
     }
     this.#greeting = greeting;
     this.#state = { state: 'up', connection };
     this.#events.up(greeting, sentAtMs);
+  }
+
+  /** Tells the daemon which instance was expected, so that its operator learns of this client, and closes the connection. */
+  #refuse(connection: Connection, greeting: Greeting, expected: string): void {
+    const params = fitted(greeting, 'refuse', { expected });
+    if (!isUnsupported(params)) connection.send(this.#ports.codec.notification('refuse', params));
+    connection.close();
   }
 }

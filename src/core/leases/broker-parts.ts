@@ -22,6 +22,7 @@ import { Histogram } from '../record/histogram.ts';
 import { RecentCalls } from '../record/recent-calls.ts';
 import { RecentEvents } from '../record/recent-events.ts';
 import { RecentRefusals } from '../record/recent-refusals.ts';
+import { RefusingClients } from '../record/refusing-clients.ts';
 import { LaneMap } from './lane-map.ts';
 import type { Due } from './lease.ts';
 import { LeaseTable } from './lease-table.ts';
@@ -68,6 +69,7 @@ export interface BrokerParts {
   readonly recentCalls: RecentCalls;
   readonly recentEvents: RecentEvents;
   readonly recentRefusals: RecentRefusals;
+  readonly refusingClients: RefusingClients;
   /** How long the calls that have ended had waited, and how long they lasted. */
   readonly waits: Histogram;
   readonly holds: Histogram;
@@ -115,6 +117,7 @@ export function brokerPartsOf(options: BrokerOptions, onWritten: (failure: Error
     recentCalls: new RecentCalls(),
     recentEvents,
     recentRefusals: new RecentRefusals(),
+    refusingClients: new RefusingClients(),
     waits: new Histogram(),
     holds: new Histogram(),
     observer,

@@ -15,7 +15,7 @@ export interface StatusExtras {
 
 /** Returns what an operator wants to see: at most 100 of a kind, and never a token. */
 export function statusOf(parts: BrokerParts, { waiting, grants, configurationProblem }: StatusExtras) {
-  const { startedAtMs, accounts, lanes, leases, ledger, drain, recentRefusals } = parts;
+  const { startedAtMs, accounts, lanes, leases, ledger, drain, recentRefusals, refusingClients } = parts;
   const nowMs = parts.clock.monotonicMs();
   const { sequences, durability, clock } = ledger.status();
   const nonces = sequences.reduce((sum, { issued }) => sum + issued, 0);
@@ -73,6 +73,12 @@ export function statusOf(parts: BrokerParts, { waiting, grants, configurationPro
       })),
     })),
     refusals: firstOf(recentRefusals.lately(nowMs), (sum) => describedRefusals(sum, nowMs)),
+    refusingClients: firstOf(refusingClients.lately(nowMs), ({ name, pid, expected, sinceMs }) => ({
+      name: name ?? null,
+      pid: pid ?? null,
+      expected,
+      forMs: Math.round(nowMs - sinceMs),
+    })),
     durability,
     clock,
   };

@@ -93,7 +93,8 @@ export class Connection implements Peer {
   #outputBytes = 0;
   /** Set while nothing is read of the client because it reads none of its answers. */
   #held: { unsentBytes: number; timer: Timer; isEnded: boolean } | undefined;
-  #saidHello = false;
+  /** `followed`: the client has said hello, and then used the daemon. */
+  #hello: 'awaited' | 'said' | 'followed' = 'awaited';
   /** How many operators' requests wait for a write of the state. */
   #changing = 0;
   #phase: 'open' | 'half-closed' | 'closed' = 'open';
@@ -250,13 +251,15 @@ export class Connection implements Peer {
   }
 
   #tell(request: Request): void {
-    const { broker } = this.#around;
+    const { broker, instance } = this.#around;
     if (request.method === 'release') {
       broker.release(this.#client, request.token as Token, request.outcome, request.usedOwnClock);
     } else if (request.method === 'report') {
       broker.report(this.#client, request.token as Token, request.nonce, request.outcome);
     } else if (request.method === 'cancel') {
       broker.cancel(this.#client, request.id);
+    } else if (request.method === 'refuse' && this.#hello !== 'awaited' && request.expected !== instance) {
+      broker.refusedBy(this.#client, request.expected);
     }
   }
 
@@ -267,9 +270,14 @@ export class Connection implements Peer {
       this.#refuseHere(id, refusal('FORBIDDEN', `${request.method} is for operators only; ask on admin.sock`));
       return;
     }
+    if (this.#hello === 'said') {
+      // Not at its hello: only the answer to that tells the client which instance this is.
+      this.#hello = 'followed';
+      broker.acceptedBy(client);
+    }
     switch (request.method) {
       case 'hello':
-        this.#hello(id, request);
+        this.#greet(id, request);
         break;
       case 'nonce':
         broker.nonce(client, id, request.account, request.count);
@@ -297,7 +305,11 @@ export class Connection implements Peer {
         });
         break;
       case 'cancel':
-        this.#refuseHere(id, refusal('BAD_REQUEST', 'cancel is a notification; send it without an id of its own'));
+      case 'refuse':
+        this.#refuseHere(
+          id,
+          refusal('BAD_REQUEST', `${request.method} is a notification; send it without an id of its own`),
+        );
         break;
       case 'status':
         this.#answer<StatusResult>(id, this.#status());
@@ -339,16 +351,16 @@ export class Connection implements Peer {
     }
   }
 
-  #hello(id: RequestId, { name, pid, session }: Request & { method: 'hello' }): void {
+  #greet(id: RequestId, { name, pid, session }: Request & { method: 'hello' }): void {
     const { broker, version, instance, epoch, waitingPerClient } = this.#around;
-    if (this.#saidHello) {
+    if (this.#hello !== 'awaited') {
       this.#refuseHere(
         id,
         refusal('BAD_REQUEST', 'hello was said already; open another connection for another session'),
       );
       return;
     }
-    this.#saidHello = true;
+    this.#hello = 'said';
     const held = broker.hello(this.#client, name, pid, session === undefined ? undefined : sessionHash(session));
     this.#answer<HelloResult>(id, {
       protocol: PROTOCOL,

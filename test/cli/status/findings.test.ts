@@ -40,6 +40,18 @@ const unusual: readonly (readonly [
     { exchanges: [{ exchange: 'kraken', downForMs: 180_000 }] },
   ],
   [
+    'bots that knew another instance',
+    2,
+    /^2 clients have refused this daemon for 3 min 0 s, because it is instance [0-9a-f]{8} and not bbbbbbbb as before; if its state is the right one, restart these bots: grid-bot \(pid 7\), unnamed$/,
+    /put the right one back/,
+    {
+      refusingClients: [
+        { name: 'grid-bot', pid: 7, expected: 'b'.repeat(32), forMs: 180_000 },
+        { name: null, pid: null, expected: 'b'.repeat(32), forMs: 9_000 },
+      ],
+    },
+  ],
+  [
     'calls that do not say how they ended',
     0,
     /the last 20 calls of MASTER did not say how they ended/,
@@ -234,4 +246,15 @@ test('quarantined accounts that the status does not list are a finding as well',
       next: 'nonced why USER:u101',
     },
   ]);
+});
+
+test('of many bots that knew another instance, eight are named and the others counted', () => {
+  const refusingClients = Array.from({ length: 11 }, (_, index) => ({
+    name: 'bot',
+    pid: index + 1,
+    expected: (index % 2 === 0 ? 'b' : 'c').repeat(32),
+    forMs: 1_000,
+  }));
+  const [finding] = findings(statusOf({ refusingClients }));
+  expect(finding?.text).toMatch(/^11 clients have .* not bbbbbbbb, cccccccc as .*bot \(pid 8\) and 3 more$/);
 });

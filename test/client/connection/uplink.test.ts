@@ -94,6 +94,31 @@ test('it rests for up to a second while only a release is owed, and never over 2
   expect(clock.timers).toBe(0);
 });
 
+test('a client that meets another instance tells it which one it expected, and then closes the connection', async () => {
+  const { daemon, clock } = uplink('busy');
+  await settle();
+  daemon.greet();
+  daemon.greeting = { ...daemon.greeting, instance: 'two' };
+  daemon.line.break();
+  await clock.advanceSettled(5);
+  daemon.greet();
+  expect(daemon.line.open).toBe(false);
+  expect(await daemon.hear('refuse')).toMatchObject({ line: daemon.line, params: { expected: 'one' } });
+});
+
+test('a daemon of the first release is not told, because it does not know the method', async () => {
+  const { daemon, clock, listener } = uplink('busy');
+  await settle();
+  daemon.greet();
+  daemon.greeting = { ...daemon.greeting, instance: 'two', minor: 0 };
+  daemon.line.break();
+  await clock.advanceSettled(5);
+  daemon.greet();
+  expect(listener.told.at(-1)).toBe('replaced UNAVAILABLE');
+  expect(daemon.line.open).toBe(false);
+  expect(daemon.methods()).not.toContain('refuse');
+});
+
 test('another instance is reported once, and no further connection is made', async () => {
   const { daemon, listener, up, clock } = uplink('busy');
   await settle();

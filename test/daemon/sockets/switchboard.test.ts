@@ -1,8 +1,10 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Wire } from '../../../src/daemon/sockets/connection.ts';
 import { Switchboard } from '../../../src/daemon/sockets/switchboard.ts';
 import { jsonRpc } from '../../../src/protocol/json-rpc.ts';
 import { Machine, settled } from '../../core/simulation.ts';
+
+const INSTANCE = 'a'.repeat(32);
 
 class FakeWire implements Wire {
   text = '';
@@ -29,7 +31,7 @@ function switchboardOf(machine: Machine): Switchboard {
     broker: machine.broker,
     waitingPerClient: 1_000,
     version: '0.0.0',
-    instance: 'one',
+    instance: INSTANCE,
     pid: 1,
     epoch: 1,
     afterInput: (done) => done(),
@@ -95,4 +97,52 @@ test('all that a write of the state has let through goes out in one write', asyn
   await settled();
   expect(wire.writes).toBe(1);
   expect(wire.text.match(/"nonce"/g)).toHaveLength(3);
+});
+
+describe('a client that knew another instance', () => {
+  const OTHER = 'b'.repeat(32);
+
+  /** Connects as a bot, which then sends what it is told to. */
+  function bot(switchboard: Switchboard, name: string, pid: number) {
+    const wire = new FakeWire();
+    const connection = switchboard.connect(wire, 'bot');
+    const send = (bytes: Uint8Array) => switchboard.receive(connection, bytes);
+    send(jsonRpc.request(1, 'hello', { name, pid }));
+    return {
+      wire,
+      refuse: (expected: string) => send(jsonRpc.notification('refuse', { expected })),
+      use: () => send(jsonRpc.request(2, 'status', {})),
+    };
+  }
+
+  test('is in the status with the instance that it knew, and no longer once its process uses the daemon', async () => {
+    const machine = await Machine.started();
+    const switchboard = switchboardOf(machine);
+    const refusing = () => machine.broker.status().refusingClients;
+    bot(switchboard, 'grid-bot', 7).refuse(OTHER);
+    machine.clock.advance(1_000);
+    expect(refusing()).toEqual([{ name: 'grid-bot', pid: 7, expected: OTHER, forMs: 1_000 }]);
+    const again = bot(switchboard, 'grid-bot', 7);
+    expect(refusing()).toHaveLength(1);
+    again.use();
+    expect(refusing()).toEqual([]);
+  });
+
+  test('is not believed if it has not said hello, or names this instance, or nothing that could be one', async () => {
+    const machine = await Machine.started();
+    const switchboard = switchboardOf(machine);
+    const silent = switchboard.connect(new FakeWire(), 'bot');
+    switchboard.receive(silent, jsonRpc.notification('refuse', { expected: OTHER }));
+    const liar = bot(switchboard, 'liar', 7);
+    liar.refuse(INSTANCE);
+    liar.refuse('one');
+    expect(machine.broker.status().refusingClients).toEqual([]);
+  });
+
+  test('that asks for an answer is told to send a notification', async () => {
+    const switchboard = switchboardOf(await Machine.started());
+    const wire = new FakeWire();
+    switchboard.receive(switchboard.connect(wire, 'bot'), jsonRpc.request(1, 'refuse', { expected: OTHER }));
+    expect(wire.text).toContain('refuse is a notification');
+  });
 });

@@ -141,11 +141,12 @@ describe('the status', () => {
         durability: { state: 'retrying', problem: 'ENOSPC', writes: 1 },
         clock: { state: 'not-followed', offMs: 1e7 },
         exchanges: [{ exchange: 'kraken', downForMs: 1_000 }],
+        refusingClients: [{ name: 'grid-bot', pid: 7, expected: 'b'.repeat(32), forMs: 1_000 }],
         sequences: [{ name: 'default', unit: 'ns', last: 1n, ceiling: 2n, leadMs: 61_000, issued: 1 }],
         lanes: [{ lane: 'A', holders: [], waiting: 1, oldestWaitMs: 10_001, waiters: [] }],
       }),
     );
-    expect(findings.map(({ mark }) => mark)).toEqual(['failed', 'failed', 'warning', 'warning', 'warning']);
+    expect(findings.map(({ mark }) => mark)).toEqual(['failed', 'failed', 'failed', 'warning', 'warning', 'warning']);
     for (const { fix, commands } of findings) expect([fix, ...commands].every((text) => text !== '')).toBe(true);
     for (const over of [
       { durability: { state: 'slow', problem: null, writes: 1 } },
