@@ -228,7 +228,10 @@ export class Broker {
 
   /** Remembers that the client knew another instance and stays away from this daemon. */
   refusedBy(client: Client, expected: string): void {
-    this.#parts.refusingClients.refused(client, expected, this.#clock.monotonicMs());
+    const { refusingClients, observer } = this.#parts;
+    const isNew = refusingClients.refused(client, expected, this.#clock.monotonicMs());
+    // Once for each of them: a client that repeats itself must not fill the log.
+    if (isNew) observer.observe({ kind: 'instance-refused', holder: client.name, pid: client.pid, expected });
   }
 
   /** Takes in that the client, which has said hello, goes on to use this daemon. */

@@ -199,6 +199,13 @@ export type BrokerEvent =
       readonly pid: number | undefined;
       readonly isHeldBack: boolean;
     }
+  /** A client knew another instance and stays away. */
+  | {
+      readonly kind: 'instance-refused';
+      readonly holder: string | undefined;
+      readonly pid: number | undefined;
+      readonly expected: string;
+    }
   /** The account was known by another API key. */
   | { readonly kind: 'key-changed'; readonly account: string }
   // What an operator has changed.

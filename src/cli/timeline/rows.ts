@@ -282,6 +282,8 @@ function labelOf({ kind, subject, severity, text }: Happening): string {
       return 'ahead of the clock';
     case 'register-filled':
       return 'little room for accounts';
+    case 'instance-refused':
+      return 'a bot refuses this daemon';
     case 'key-changed':
       return `new key ${what}`;
     case 'write-failed':

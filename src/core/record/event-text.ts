@@ -56,6 +56,11 @@ export function textOf(event: BrokerEvent): EventText {
           )
         : info(`${who} gets answers from exchange ${event.exchange} again`);
     }
+    case 'instance-refused':
+      return warn(
+        `${processText(event.holder, event.pid)} refuses this daemon, because it knew instance ${event.expected}; if the ` +
+          'state is the right one, restart that bot',
+      );
     case 'key-changed':
       return warn(
         `account ${event.account} has another API key than before; unless the key was replaced, a bot uses the wrong label`,

@@ -25,11 +25,14 @@ export class RefusingClients {
   /** The processes that each took the place of one that had refused. */
   readonly #restarted = new Set<string>();
 
-  refused({ name, pid }: Who, expected: string, nowMs: number): void {
+  /** Returns whether this is a client that was not among them. */
+  refused({ name, pid }: Who, expected: string, nowMs: number): boolean {
     this.#forgetOld(nowMs);
     const key = keyOf({ name, pid });
-    this.#clients.delete(key);
-    if (this.#clients.size < REMEMBERED_CLIENTS) this.#clients.set(key, { name, pid, expected, sinceMs: nowMs });
+    const isKnown = this.#clients.delete(key);
+    if (this.#clients.size >= REMEMBERED_CLIENTS) return false;
+    this.#clients.set(key, { name, pid, expected, sinceMs: nowMs });
+    return !isKnown;
   }
 
   /** Takes in that a client uses this daemon: it refuses it no longer, and neither does the process that it replaces. */

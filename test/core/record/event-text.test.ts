@@ -38,6 +38,11 @@ const EVENTS: readonly (readonly [event: BrokerEvent, severity: string, document
     'info',
     'gets answers from exchange E again',
   ],
+  [
+    { kind: 'instance-refused', holder: 'grid', pid: 7, expected: 'b'.repeat(32) },
+    'warn',
+    'refuses this daemon, because it knew instance ',
+  ],
   [{ kind: 'key-changed', account: 'A' }, 'warn', 'has another API key than before'],
   [{ kind: 'paused', account: 'A' }, 'info', 'an operator has paused account'],
   [{ kind: 'resumed', account: 'A' }, 'info', 'an operator has resumed account'],

@@ -13,8 +13,9 @@ function refusing(...pids: readonly number[]): RefusingClients {
 const pidsOf = (clients: RefusingClients, nowMs = 0) => [...clients.lately(nowMs)].map(({ pid }) => pid);
 
 test('a client that refuses twice is one, with the instance that it told last', () => {
-  const clients = refusing(1);
-  clients.refused({ name: 'bot', pid: 1 }, 'c'.repeat(32), 5);
+  const clients = new RefusingClients();
+  expect(clients.refused({ name: 'bot', pid: 1 }, OTHER, 0)).toBe(true);
+  expect(clients.refused({ name: 'bot', pid: 1 }, 'c'.repeat(32), 5)).toBe(false);
   expect([...clients.lately(5)]).toEqual([{ name: 'bot', pid: 1, expected: 'c'.repeat(32), sinceMs: 5 }]);
 });
 
@@ -44,6 +45,7 @@ test('a client of another name, or without one, takes the place of none', () => 
 test('at most 64 are remembered, the first ones, and there is room again after an hour', () => {
   const clients = refusing(...Array.from({ length: 1_000 }, (_, index) => index + 1));
   expect(pidsOf(clients)).toEqual(Array.from({ length: 64 }, (_, index) => index + 1));
+  expect(clients.refused({ name: 'bot', pid: 1_001 }, OTHER, 0)).toBe(false);
   clients.refused({ name: 'late', pid: 7 }, OTHER, HOUR_MS + 1);
   expect(pidsOf(clients, HOUR_MS + 1)).toEqual([7]);
 });

@@ -119,7 +119,10 @@ describe('a client that knew another instance', () => {
     const machine = await Machine.started();
     const switchboard = switchboardOf(machine);
     const refusing = () => machine.broker.status().refusingClients;
-    bot(switchboard, 'grid-bot', 7).refuse(OTHER);
+    const first = bot(switchboard, 'grid-bot', 7);
+    first.refuse(OTHER);
+    first.refuse(OTHER);
+    expect(machine.observed.filter((what) => what === 'instance-refused')).toHaveLength(1);
     machine.clock.advance(1_000);
     expect(refusing()).toEqual([{ name: 'grid-bot', pid: 7, expected: OTHER, forMs: 1_000 }]);
     const again = bot(switchboard, 'grid-bot', 7);

@@ -40,7 +40,8 @@ export interface Question {
   readonly withinMs: number;
 }
 
-type Shape = string | readonly [Shape] | { readonly [field: string]: Shape };
+/** An optional list may be missing: an older daemon does not have it. */
+type Shape = string | readonly [Shape, 'optional'?] | { readonly [field: string]: Shape };
 
 /** The fields of a status that are judged. Any program may listen there, and its answer must not break the judge. */
 const JUDGED: Shape = {
@@ -50,21 +51,28 @@ const JUDGED: Shape = {
   totals: { accounts: 'number', leases: 'number', waiting: 'number' },
   sequences: [{ name: 'string', unit: 'string', leadMs: 'number|null' }],
   paused: ['string'],
-  exchanges: [{ exchange: 'string', downForMs: 'number|null' }],
+  exchanges: [
+    { exchange: 'string', downForMs: 'number|null', heldBack: [{ name: 'string|null', forMs: 'number' }, 'optional'] },
+  ],
   accounts: [{ account: 'string', breaker: 'object|null' }],
   lanes: [{ lane: 'string', waiting: 'number', oldestWaitMs: 'number' }],
+  refusals: [{ code: 'string', count: 'number', agoMs: 'number', longestWaitMs: 'number' }, 'optional'],
+  refusingClients: [{ name: 'string|null', expected: 'string', forMs: 'number' }, 'optional'],
   durability: { state: 'string' },
   clock: { state: 'string', offMs: 'number' },
 };
 
 function fits(value: unknown, shape: Shape): boolean {
   if (typeof shape === 'string') return shape.split('|').includes(value === null ? 'null' : typeof value);
-  if (isList(shape)) return Array.isArray(value) && value.every((item) => fits(item, shape[0]));
+  if (isList(shape)) {
+    const [of, optional] = shape;
+    return Array.isArray(value) ? value.every((item) => fits(item, of)) : value === undefined && optional !== undefined;
+  }
   if (typeof value !== 'object' || value === null) return false;
   return Object.entries(shape).every(([field, of]) => fits((value as Record<string, unknown>)[field], of));
 }
 
-function isList(shape: Shape): shape is readonly [Shape] {
+function isList(shape: Shape): shape is readonly [Shape, 'optional'?] {
   return Array.isArray(shape);
 }
 

@@ -64,6 +64,13 @@ test.each([
   ['accounts without names', { ...ANSWER, accounts: [{ breaker: null }] }],
   ['accounts that are not a list', { ...ANSWER, accounts: { length: 1 } }],
   ['no clock', { ...ANSWER, clock: null }],
+  ['refusals that are not a list', { ...ANSWER, refusals: 5 }],
+  ['refusing clients that are not a list', { ...ANSWER, refusingClients: null }],
+  ['a refusing client without its instance', { ...ANSWER, refusingClients: [{ name: 'x', pid: 1, forMs: 1 }] }],
+  [
+    'programs held back that are not a list',
+    { ...ANSWER, exchanges: [{ exchange: 'E', downForMs: null, heldBack: 'x' }] },
+  ],
 ])('a program that answers with %s is a stranger', async (_what, answer) => {
   expect(await answerOf(answer)).toEqual({ kind: 'stranger' });
 });
