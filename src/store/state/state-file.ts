@@ -211,8 +211,8 @@ export class StateFile implements StateStore {
   readonly #floors: Readonly<Record<string, DurableSequence>>;
   /** What must be on disk before the next write; undefined for no file. */
   #onDisk: Buffer | undefined;
-  /** The sequences of that file, if this daemon wrote it. */
-  #written: Readonly<Record<string, DurableSequence>> = {};
+  /** The state of that file, if this daemon wrote it. */
+  #written: DurableState | undefined;
   /** What a glance saw when the contents were known to be ours; undefined before that. */
   #glanced: string | undefined;
   #writes = 0;
@@ -283,8 +283,10 @@ export class StateFile implements StateStore {
       bytes = this.#serialise(state);
       await this.#checkDirectory();
       await this.#checkContents();
-      // The note must never claim more than is durable: a state below its note was rolled back.
-      if (this.#isLowered(state)) this.#note(bytes);
+      // The note must never claim more than is durable: a state below its note was rolled back. So what goes down is
+      // noted before it is written, and what goes up afterwards.
+      const lowered = this.#written && loweredTo(state, this.#written);
+      if (lowered !== undefined) this.#note(this.#bytesOf(lowered));
       await this.#steps.replace(this.#path, bytes, (temporary) => this.#steps.reserve(temporary, bytes.length));
     } catch (error) {
       if (mayPass(error)) return { kind: 'retriable', error: asError(error) };
@@ -300,7 +302,7 @@ export class StateFile implements StateStore {
     } catch (error) {
       return this.#fatal(error);
     }
-    this.#written = state.sequences;
+    this.#written = state;
     this.#glanced = this.#glance();
     try {
       this.#note(bytes);
@@ -319,11 +321,6 @@ export class StateFile implements StateStore {
     }
   }
 
-  /** Whether a ceiling goes down, as only the last write of a daemon may lead it. */
-  #isLowered({ sequences }: DurableState): boolean {
-    return Object.entries(this.#written).some(([name, { ceiling }]) => (sequences[name]?.ceiling ?? 0n) < ceiling);
-  }
-
   /** Returns the bytes of the new state. They are readable again and lead no sequence down. */
   #serialise(state: DurableState): Buffer {
     for (const [name, floor] of Object.entries(this.#floors)) {
@@ -332,15 +329,19 @@ export class StateFile implements StateStore {
         throw this.#defect(`sequence ${name} would go back or be lost`);
       }
     }
-    const bytes = serialiseState({
+    const bytes = this.#bytesOf(state);
+    const parsed = parseState(bytes);
+    if (parsed.kind === 'state') return bytes;
+    throw this.#defect(parsed.kind === 'damaged' ? `the new state ${parsed.problem}` : 'the new state has two formats');
+  }
+
+  #bytesOf(state: DurableState): Buffer {
+    return serialiseState({
       ...this.#identity,
       state,
       extra: this.#extra,
       sequenceExtra: this.#sequenceExtra,
     });
-    const parsed = parseState(bytes);
-    if (parsed.kind === 'state') return bytes;
-    throw this.#defect(parsed.kind === 'damaged' ? `the new state ${parsed.problem}` : 'the new state has two formats');
   }
 
   /** Throws unless the path still leads to the locked directory: another daemon may own what is there now. */
@@ -404,4 +405,16 @@ const isGone = (code: string | undefined): boolean => code === 'ENOENT' || code 
 function isLoss(error: unknown): boolean {
   const code = systemErrorCode(error);
   return error instanceof ExitError || isGone(code) || code === 'ELOOP';
+}
+
+/** Returns `before` with the ceilings that `state` leads down, as only the last write of a daemon may; undefined if none. */
+function loweredTo(state: DurableState, before: DurableState): DurableState | undefined {
+  let isLowered = false;
+  const sequences = Object.entries(before.sequences).map(([name, sequence]) => {
+    const ceiling = state.sequences[name]?.ceiling ?? sequence.ceiling;
+    if (ceiling >= sequence.ceiling) return [name, sequence] as const;
+    isLowered = true;
+    return [name, { ...sequence, ceiling }] as const;
+  });
+  return isLowered ? { ...before, sequences: Object.fromEntries(sequences) } : undefined;
 }

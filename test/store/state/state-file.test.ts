@@ -25,6 +25,7 @@ import {
   salvageStateFile,
   sweepOrphans,
 } from '../../../src/store/state/state-file.ts';
+import { parseState } from '../../../src/store/state/state-format.ts';
 import { type StateFileSteps, stepsOnDisk } from '../../../src/store/state/state-steps.ts';
 import {
   asNobody,
@@ -649,6 +650,40 @@ describe('the note of what is durable', () => {
       `durable ${at(3n)}`,
       `noted ${at(3n)}`,
     ]);
+  });
+
+  test('of a write that leads one sequence down and another up, only the first is noted before', async () => {
+    const both = (a: bigint, b: bigint): DurableState => {
+      const [default_, other] = [a, b].map((by) => ({ ...NS, ceiling: NS.ceiling + by }));
+      if (default_ === undefined || other === undefined) throw new Error('two were made');
+      return stateWith({ default: default_, other });
+    };
+    const noted: DurableState[] = [];
+    let mayWrite = true;
+    const dirFd = prepareStateDirectory(dir);
+    onTestFinished(() => closeSync(dirFd));
+    const store = openStateFile({
+      dir,
+      dirFd,
+      identity: IDENTITY,
+      found: readStateFile(dir),
+      steps: {
+        ...stepsOnDisk,
+        async replace(...args) {
+          if (!mayWrite) throw failWith('EROFS');
+          await stepsOnDisk.replace(...args);
+        },
+      },
+      note(bytes) {
+        const parsed = parseState(bytes);
+        if (parsed.kind === 'state') noted.push(parsed.state.state);
+      },
+    });
+    await store.write(both(5n, 5n));
+    mayWrite = false;
+    const accounts = new Map([['NEW', { sequence: 'default', paused: false, placed: undefined }]]);
+    expect(await store.write({ ...both(3n, 9n), accounts })).toMatchObject({ kind: 'retriable' });
+    expect(noted).toEqual([both(5n, 5n), both(3n, 5n)]);
   });
 
   test('if it cannot be written, higher ceilings are durable all the same, and a lower one is not written', async () => {
