@@ -92,6 +92,8 @@ export class Accidents {
     if (this.#wrong !== 'rolled back') return;
     this.#rightAgain();
     this.#site.checker.stateSetBack();
+    // Nor does it say whether there were holders.
+    this.#site.checker.notesGone();
   }
 
   damage(how: 'flip' | 'cut' | 'empty', at: number): void {

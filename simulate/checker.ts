@@ -132,7 +132,7 @@ interface Lease {
   exchange: string;
   connection: Connection | undefined;
   expiresAtMs: number;
-  /** When it may end instead, if a renewal that shortens it has had no answer. */
+  /** When it may end instead, sooner or later, if a renewal has had no answer. */
   mayEndAtMs?: number | undefined;
   /** How long the lane stays closed if the holder does not come back after a restart. */
   closedUntilMs: number;
@@ -885,7 +885,7 @@ export class Checker implements WireTap {
     if (answer === undefined) {
       if (this.#isServing && connection.isOpen)
         throw new Violation('answers', `${connection.client} renews and gets no answer`);
-      // The daemon died, and may have noted the renewal before: the lease may be shorter now.
+      // The daemon died, and may have noted the renewal before.
       if (isHolder) lease.mayEndAtMs = this.#ground.nowMs() + Number(params['ttlMs'] ?? 0);
       return;
     }
@@ -1200,10 +1200,11 @@ export class Checker implements WireTap {
   #sequenceOf({ account, states }: Drawn): string {
     const names = new Set(states.map((state) => state.sequenceOf(account)));
     const [name] = names;
-    if (name === undefined || names.has(undefined)) {
+    // What an operator has just put over it is not what the daemon wrote.
+    if ((name === undefined || names.has(undefined)) && this.#strange === undefined) {
       throw new Violation('I2', `${account} draws before it is durable from which sequence`);
     }
-    return names.size === 1 ? name : MOVING;
+    return name !== undefined && names.size === 1 ? name : MOVING;
   }
 
   /**
@@ -1368,7 +1369,7 @@ export class Checker implements WireTap {
     const nowMs = this.#ground.nowMs();
     const isDiskAtRest = this.#ground.isDiskAtRest();
     for (const lease of this.#live.values()) {
-      if (lease.connection !== undefined && nowMs > lease.expiresAtMs + TIMER_MS) {
+      if (lease.connection !== undefined && nowMs > Math.max(lease.expiresAtMs, lease.mayEndAtMs ?? 0) + TIMER_MS) {
         throw new Violation('I7', `${lease.token} goes on after its time`);
       }
     }
