@@ -361,6 +361,8 @@ export class Checker implements WireTap {
   /** Takes in that a note may be lost, or, if a byte of one in use was changed, that it is. */
   notesDamaged(how: 'perhaps' | 'for certain'): void {
     this.#notesDoubtfulUntilMs = this.#ground.nowMs() + 700_000;
+    // A clean stop without leases may have said so in its last write.
+    if (this.#phase === 'stopping' && this.#live.size === 0) return;
     if (how === 'for certain') this.#notesDamagedUntilMs = this.#ground.nowMs() + 600_000;
   }
 
@@ -464,7 +466,10 @@ export class Checker implements WireTap {
   /** Takes in that this older state was put back, and that notes of this boot show it; undefined: it was set right. */
   stateRolledBack(bytes: Buffer | undefined): void {
     this.#rolledBack = bytes;
-    if (bytes !== undefined && this.#phase !== 'none') this.#strange = bytes;
+    if (bytes === undefined || this.#phase === 'none') return;
+    this.#strange = bytes;
+    // What the daemon had put in place and not yet synced is durable for it once the directory is, whatever is there now.
+    this.#states = this.#states.slice(-1);
   }
 
   /** Takes in that an old state of this machine was put back. */
@@ -1200,11 +1205,10 @@ export class Checker implements WireTap {
   #sequenceOf({ account, states }: Drawn): string {
     const names = new Set(states.map((state) => state.sequenceOf(account)));
     const [name] = names;
-    // What an operator has just put over it is not what the daemon wrote.
-    if ((name === undefined || names.has(undefined)) && this.#strange === undefined) {
+    if (name === undefined || names.has(undefined)) {
       throw new Violation('I2', `${account} draws before it is durable from which sequence`);
     }
-    return name !== undefined && names.size === 1 ? name : MOVING;
+    return names.size === 1 ? name : MOVING;
   }
 
   /**
