@@ -72,8 +72,8 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'after a stall leases expire before the waiting input is read',
     file: 'daemon/sockets/switchboard.js',
-    from: 'this.#afterInput(() => {',
-    to: '((done) => done())(() => {',
+    from: 'this.#afterInput(() => {\n                this.#timer = undefined;',
+    to: '((done) => done())(() => {\n                this.#timer = undefined;',
   },
   {
     name: 'a release does not wake the next waiter',

@@ -1,4 +1,5 @@
 import { describe, expect } from 'vitest';
+import { connect } from '../../src/client/index.ts';
 import { daemonPerTest } from '../fixtures/daemon-test.ts';
 import { rowsOf } from '../fixtures/effort.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -60,32 +61,36 @@ describe.skipIf(process.platform !== 'linux')('a crowd', () => {
     await Promise.all(drips.map(({ connection }) => connection.answer(1)));
   });
 
-  test('of 5,000 connections gets the 1,024 there are; the operator is served, and so are clients that come later', async ({
+  test('of 5,000 connections gets the 1,024 there are, and those that are idle make room for the next: a lease goes on, and a bot comes back when it needs to', async ({
     daemon,
+    place,
     raw,
     status,
+    served,
   }) => {
-    // The kernel accepts more than the daemon does: those are closed without a word. If they come
-    // faster than they are accepted, the kernel refuses them, and the bot tries again.
+    const holder = await raw();
+    const { token } = await holder.ask('acquire', { account: 'HELD', ttlMs: 600_000 });
+    const bot = await connect({ socket: place.socket });
+    // If they come faster than they are accepted, the kernel refuses them, and the bot tries again.
     const batch = 100;
     for (let opened = 0; opened < 5_000; opened += batch) {
       await Promise.all(
         Array.from({ length: batch }, () => eventually('a connection', () => raw().catch(() => undefined))),
       );
     }
-    const [first, ...others] = raw.opened.slice(0, CONNECTIONS);
-    await Promise.all(raw.opened.slice(CONNECTIONS).map((one) => one.closed()));
-    expect((await status()).totals).toMatchObject({ connections: CONNECTIONS + 1 });
-    expect(raw.opened.filter(({ messages }) => messages.length > 0)).toEqual([]);
-    expect(others.filter(({ isClosed }) => isClosed)).toEqual([]);
-    expect(await first?.ask('nonce')).toMatchObject({ count: 1 });
+    const open = () => raw.opened.filter(({ isEnded }) => !isEnded);
+    await eventually('the others are closed', async () => open().length === CONNECTIONS);
+    expect((await status()).totals).toMatchObject({ connections: CONNECTIONS + 1, leases: 1 });
+    expect(await bot.nonce()).toBeGreaterThan(0n);
+    expect(open()).toHaveLength(CONNECTIONS - 1);
+    expect(await holder.ask('release', { token })).toEqual({ released: true });
+    await served();
+    await bot.close();
     // Its log grows with the powers of two and not with the connections.
-    expect(
-      daemon
-        .log()
-        .split('\n')
-        .filter((line) => line.includes('connections refused')).length,
-    ).toBeLessThanOrEqual(13);
+    for (const line of ['idle connections closed', 'connections refused']) {
+      expect(daemon.log().split(line).length - 1).toBeLessThanOrEqual(13);
+    }
+    await daemon.says('idle connections closed');
   });
 
   test.for(rowsOf(['json', 'msgpack'] as const))(

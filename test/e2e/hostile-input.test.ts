@@ -173,7 +173,7 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
   test('a message that grows beyond 4,096 bytes closes the connection before its end has come', async ({ raw }) => {
     const connection = await raw(encoding);
     const endless = messageOfLength(encoding, 200_000, 7);
-    for (let sent = 0; sent < endless.length && !connection.isClosed; sent += 1000) {
+    for (let sent = 0; sent < endless.length && !connection.isEnded; sent += 1000) {
       connection.send(endless.subarray(sent, sent + 1000));
       await new Promise(setImmediate);
     }
@@ -531,13 +531,14 @@ test('with 1,000 accounts at work the next one is refused with LIMIT, and idle o
   expect(late.messages.slice(2).every((message) => message.kind === 'answer')).toBe(true);
 });
 
-test("1,024 connections and one more: that one is closed, the others and the operator's socket are served", async ({
+test("1,024 connections that hold or wait and one more: that one is closed, the others and the operator's socket are served", async ({
   daemon,
   place,
   raw,
   status,
 }) => {
-  while (raw.opened.length < CONNECTIONS) await raw();
+  while (raw.opened.length < CONNECTIONS) (await raw()).request('acquire', { waitMs: 600_000 });
+  await eventually('all but one wait', async () => (await status()).totals.waiting === CONNECTIONS - 1);
   const oneMore = await RawConnection.open(place.socket);
   oneMore.request('nonce');
   await oneMore.closed();

@@ -83,8 +83,8 @@ const ADMIN_METHODS: ReadonlySet<Request['method']> = new Set([
 
 /** One client's connection: bytes in, checked requests to the broker, answers out as bytes. */
 export class Connection implements Peer {
+  readonly role: 'bot' | 'admin';
   readonly #wire: Wire;
-  readonly #role: 'bot' | 'admin';
   readonly #around: Surroundings;
   readonly #scanner = new MessageScanner({ maxBytes: MAX_MESSAGE_BYTES });
   readonly #client: Client;
@@ -98,17 +98,27 @@ export class Connection implements Peer {
   /** How many operators' requests wait for a write of the state. */
   #changing = 0;
   #phase: 'open' | 'half-closed' | 'closed' = 'open';
+  #usedAtMs: number;
 
   constructor(wire: Wire, role: 'bot' | 'admin', around: Surroundings) {
     this.#wire = wire;
-    this.#role = role;
+    this.role = role;
     this.#around = around;
+    this.#usedAtMs = around.clock.monotonicMs();
     this.#client = around.broker.connect(this);
+  }
+
+  /** Returns since when this connection holds nothing, waits for nothing and has no answer under way; undefined if not. */
+  get idleSinceMs(): number | undefined {
+    const { waiting, leases } = this.#client;
+    const isAnswering = this.#changing > 0 || this.#outputBytes > 0 || this.#wire.unsentBytes > 0;
+    return leases.size > 0 || waiting.size > 0 || isAnswering ? undefined : this.#usedAtMs;
   }
 
   /** Takes in bytes, which may be cut anywhere. */
   receive(chunk: Uint8Array): void {
     if (this.#phase !== 'open') return;
+    this.#usedAtMs = this.#around.clock.monotonicMs();
     try {
       this.#scanner.push(chunk);
       this.#readOn();
@@ -159,8 +169,7 @@ export class Connection implements Peer {
       if (held === undefined) return;
       const { unsentBytes } = this.#wire;
       if (unsentBytes >= held.unsentBytes) {
-        this.closed();
-        this.#wire.destroy();
+        this.cutOff();
         return;
       }
       held.unsentBytes = unsentBytes;
@@ -192,6 +201,12 @@ export class Connection implements Peer {
     this.#around.broker.disconnect(this.#client);
   }
 
+  /** Closes the connection at once. What was not taken of it is lost. */
+  cutOff(): void {
+    this.closed();
+    this.#wire.destroy();
+  }
+
   /** Hands the collected answers to the wire. */
   flush(): void {
     const output = this.#output;
@@ -200,6 +215,7 @@ export class Connection implements Peer {
       const bytes = this.#outputBytes;
       this.#output = [];
       this.#outputBytes = 0;
+      this.#usedAtMs = this.#around.clock.monotonicMs();
       this.#wire.write(output.length === 1 ? first : Buffer.concat(output, bytes));
     }
     if (this.#phase === 'closed') return;
@@ -266,7 +282,7 @@ export class Connection implements Peer {
   #ask(id: RequestId, request: Request): void {
     const { broker } = this.#around;
     const client = this.#client;
-    if (ADMIN_METHODS.has(request.method) && this.#role !== 'admin') {
+    if (ADMIN_METHODS.has(request.method) && this.role !== 'admin') {
       this.#refuseHere(id, refusal('FORBIDDEN', `${request.method} is for operators only; ask on admin.sock`));
       return;
     }

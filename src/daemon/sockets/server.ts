@@ -4,6 +4,9 @@ import type { Log } from '../log/log.ts';
 import type { Switchboard } from './switchboard.ts';
 import { bindSocket, listening, removeLeftoverSocket } from './unix-listener.ts';
 
+/** How many connections may be open beyond `maxConnections` until room is made for them, or they are closed. */
+const NEWCOMERS = 128;
+
 export interface Listener {
   readonly path: string;
   /** The descriptor of the socket at `path` that systemd holds; undefined if it is made here. */
@@ -32,20 +35,27 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    attach(socket, role, switchboard);
-  });
-  server.maxConnections = maxConnections;
-  let drops = 0;
-  server.on('drop', () => {
-    // The first, and then at every power of two: a client that tries again and again must not fill the log.
-    drops += 1;
-    if (Number.isInteger(Math.log2(drops))) {
-      log.warn(
-        `${drops} connections refused on ${path}: ${maxConnections} are open already; some bot does not close its ` +
-          'connections (sudo ss -xp names it)',
-      );
+    // A broken connection is closed next; there is nothing else to do.
+    socket.on('error', () => {});
+    if (sockets.size <= maxConnections) {
+      attach(socket, role, switchboard);
+      return;
     }
+    switchboard.makeRoom(role, maxConnections, (room) => {
+      if (room === 'made') closedIdle();
+      if (room === 'none') {
+        refused();
+        socket.destroy();
+      } else if (!socket.destroyed) {
+        attach(socket, role, switchboard);
+      }
+    });
   });
+  const isFull = `${maxConnections} are open already; some bot does not close its connections (sudo ss -xp names it)`;
+  const refused = counted((times) => log.warn(`${times} connections refused on ${path}: ${isFull}`));
+  const closedIdle = counted((times) => log.warn(`${times} idle connections closed on ${path}: ${isFull}`));
+  server.maxConnections = maxConnections + NEWCOMERS;
+  server.on('drop', refused);
   // The unit of a socket that systemd holds says who may connect.
   if (descriptor === undefined) await bindSocket(server, path, mode);
   else await listening(server, path, () => server.listen({ fd: descriptor }));
@@ -59,6 +69,15 @@ export async function listen(listener: Listener, switchboard: Switchboard, log: 
       server.close();
       for (const socket of sockets) socket.destroy();
     },
+  };
+}
+
+/** Says it the first time, and then at every power of two: a client that tries again and again must not fill the log. */
+function counted(say: (times: number) => void): () => void {
+  let times = 0;
+  return () => {
+    times += 1;
+    if (Number.isInteger(Math.log2(times))) say(times);
   };
 }
 
@@ -81,8 +100,6 @@ function attach(socket: Socket, role: 'bot' | 'admin', switchboard: Switchboard)
   socket.on('data', (chunk) => switchboard.receive(connection, chunk));
   socket.on('drain', () => switchboard.drained(connection));
   socket.on('end', () => switchboard.receiveEnd(connection));
-  // A broken connection is closed next; there is nothing else to do.
-  socket.on('error', () => {});
   socket.on('close', () => switchboard.closed(connection));
 }
 

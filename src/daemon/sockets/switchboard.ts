@@ -33,6 +33,29 @@ export class Switchboard {
     return connection;
   }
 
+  /**
+   * Calls back with whether there is room for one more connection of the role, beside `most` of them, once all input that
+   * had arrived by now was read. If they are all there, it makes room by closing the one that has been idle for longest.
+   */
+  makeRoom(role: 'bot' | 'admin', most: number, done: (room: 'free' | 'made' | 'none') => void): void {
+    // A connection whose request is unread in its socket's buffer only looks idle.
+    this.#afterInput(() => {
+      const connections = [...this.#connections].filter((connection) => connection.role === role);
+      if (connections.length < most) {
+        done('free');
+        return;
+      }
+      const idle = longestIdle(connections);
+      if (idle === undefined) {
+        done('none');
+        return;
+      }
+      this.#connections.delete(idle);
+      idle.cutOff();
+      done('made');
+    });
+  }
+
   receive(connection: Connection, chunk: Uint8Array): void {
     this.#outbox.hold();
     connection.receive(chunk);
@@ -71,4 +94,15 @@ export class Switchboard {
     });
     this.#timer = { dueMs, timer };
   }
+}
+
+/** Returns the connection that has been idle for longest; undefined if all of them hold or wait for something. */
+function longestIdle(connections: readonly Connection[]): Connection | undefined {
+  let longest: { readonly connection: Connection; readonly sinceMs: number } | undefined;
+  for (const connection of connections) {
+    const sinceMs = connection.idleSinceMs;
+    if (sinceMs === undefined || (longest !== undefined && longest.sinceMs <= sinceMs)) continue;
+    longest = { connection, sinceMs };
+  }
+  return longest?.connection;
 }

@@ -9,7 +9,8 @@ const INSTANCE = 'a'.repeat(32);
 class FakeWire implements Wire {
   text = '';
   writes = 0;
-  readonly unsentBytes = 0;
+  unsentBytes = 0;
+  isDestroyed = false;
 
   write(bytes: Uint8Array): void {
     this.writes += 1;
@@ -18,14 +19,16 @@ class FakeWire implements Wire {
 
   end(): void {}
 
-  destroy(): void {}
+  destroy(): void {
+    this.isDestroyed = true;
+  }
 
   pause(): void {}
 
   resume(): void {}
 }
 
-function switchboardOf(machine: Machine): Switchboard {
+function switchboardOf(machine: Machine, afterInput = (done: () => void): void => done()): Switchboard {
   return new Switchboard({
     clock: machine.clock,
     broker: machine.broker,
@@ -34,7 +37,7 @@ function switchboardOf(machine: Machine): Switchboard {
     instance: INSTANCE,
     pid: 1,
     epoch: 1,
-    afterInput: (done) => done(),
+    afterInput,
   });
 }
 
@@ -147,5 +150,95 @@ describe('a client that knew another instance', () => {
     const wire = new FakeWire();
     switchboard.receive(switchboard.connect(wire, 'bot'), jsonRpc.request(1, 'refuse', { expected: OTHER }));
     expect(wire.text).toContain('refuse is a notification');
+  });
+});
+
+describe('room for one more connection', () => {
+  /** Connects bots, one each second. */
+  async function crowd(...names: string[]) {
+    const machine = await Machine.started();
+    const switchboard = switchboardOf(machine);
+    const bots = names.map((name) => {
+      machine.clock.advance(1_000);
+      const wire = new FakeWire();
+      const connection = switchboard.connect(wire, 'bot');
+      const send = (method: string, params: object) =>
+        switchboard.receive(connection, jsonRpc.request(1, method, params));
+      return { name, wire, connection, send };
+    });
+    const rooms: string[] = [];
+    return {
+      machine,
+      switchboard,
+      bot: (name: string) => bots.find((one) => one.name === name) as (typeof bots)[number],
+      makeRoom: (most = names.length) => {
+        switchboard.makeRoom('bot', most, (room) => rooms.push(room));
+        return rooms.at(-1);
+      },
+      closed: () => bots.filter(({ wire }) => wire.isDestroyed).map(({ name }) => name),
+    };
+  }
+
+  test('costs no other one while there is some', async () => {
+    const { makeRoom, closed } = await crowd('A', 'B');
+    expect(makeRoom(3)).toBe('free');
+    expect(closed()).toEqual([]);
+  });
+
+  test('is made by the one that was used least recently, and each makes room once', async () => {
+    const { machine, bot, makeRoom, closed, switchboard } = await crowd('A', 'B', 'C');
+    machine.clock.advance(1_000);
+    bot('A').send('status', {});
+    expect(makeRoom()).toBe('made');
+    expect(closed()).toEqual(['B']);
+    expect(makeRoom()).toBe('free');
+    switchboard.connect(new FakeWire(), 'bot');
+    expect(makeRoom()).toBe('made');
+    expect(closed()).toEqual(['B', 'C']);
+    switchboard.closed(bot('B').connection);
+  });
+
+  test('is never made by one that holds, waits, or has not taken its answers, nor by one of the other socket', async () => {
+    const { machine, bot, makeRoom, closed, switchboard } = await crowd('holds', 'waits', 'deaf');
+    const operator = new FakeWire();
+    switchboard.connect(operator, 'admin');
+    bot('holds').send('acquire', { account: 'A', ttlMs: 600_000 });
+    bot('waits').send('acquire', { account: 'A', waitMs: 600_000 });
+    bot('deaf').wire.unsentBytes = 1;
+    await settled();
+    machine.clock.advance(60_000);
+    expect(makeRoom()).toBe('none');
+    expect(closed()).toEqual([]);
+    expect(operator.isDestroyed).toBe(false);
+    bot('deaf').wire.unsentBytes = 0;
+    expect(makeRoom()).toBe('made');
+    expect(closed()).toEqual(['deaf']);
+  });
+
+  test('is not made by one whose lease has just ended, but by one that was idle before', async () => {
+    const { machine, bot, makeRoom, closed } = await crowd('held', 'idle');
+    bot('held').send('acquire', { account: 'A', ttlMs: 60_000 });
+    await settled();
+    machine.clock.advance(30_000);
+    bot('idle').send('status', {});
+    machine.clock.advance(30_000);
+    await settled();
+    expect(bot('held').wire.text).toContain('revoked');
+    makeRoom();
+    expect(closed()).toEqual(['idle']);
+  });
+
+  test('is looked for only once what had come in was read', async () => {
+    const machine = await Machine.started();
+    const later: (() => void)[] = [];
+    const switchboard = switchboardOf(machine, (done) => later.push(done));
+    const wire = new FakeWire();
+    const connection = switchboard.connect(wire, 'bot');
+    const rooms: string[] = [];
+    switchboard.makeRoom('bot', 1, (room) => rooms.push(room));
+    switchboard.receive(connection, jsonRpc.request(1, 'acquire', { account: 'A' }));
+    for (const done of later.splice(0)) done();
+    expect(rooms).toEqual(['none']);
+    expect(wire.isDestroyed).toBe(false);
   });
 });
