@@ -361,9 +361,12 @@ export class Checker implements WireTap {
   /** Takes in that a note may be lost, or, if a byte of one in use was changed, that it is. */
   notesDamaged(how: 'perhaps' | 'for certain'): void {
     this.#notesDoubtfulUntilMs = this.#ground.nowMs() + 700_000;
-    // A clean stop without leases may have said so in its last write.
-    if (this.#phase === 'stopping' && this.#live.size === 0) return;
-    if (how === 'for certain') this.#notesDamagedUntilMs = this.#ground.nowMs() + 600_000;
+    if (how === 'perhaps') return;
+    // A clean stop without leases may have said so in its last write, unless it came while all lanes were closed.
+    const mayBeNone =
+      this.#phase === 'stopping' && this.#live.size === 0 && this.#closedUntilMs <= this.#ground.nowMs();
+    if (mayBeNone) this.#notesDamagedUntilMs = -1;
+    else this.#notesDamagedUntilMs = this.#ground.nowMs() + 600_000;
   }
 
   /** Takes in that the notes of accounts are lost. */

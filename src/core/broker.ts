@@ -111,8 +111,9 @@ export class Broker {
     this.#parts.phase.fail(error);
   }
 
-  get hasLeases(): boolean {
-    return this.#parts.leases.size > 0;
+  /** Whether the next daemon must reckon with holders: there are leases, or there may be some from before the start. */
+  get mayHaveHolders(): boolean {
+    return this.#parts.leases.size > 0 || this.#restart.allClosed;
   }
 
   /** Whether a plausible wall clock has been seen in this boot, or the clock is at least harmless. */

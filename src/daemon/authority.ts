@@ -195,7 +195,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       async stop() {
         nextLook?.cancel();
         nextLook = undefined;
-        if (!broker.hasLeases) store.leaveNoLeases();
+        if (!broker.mayHaveHolders) store.leaveNoLeases();
         const failure = await broker.stop();
         if (failure instanceof ExitError && failure.exitCode === EXIT.config) throw failure;
         if (failure !== undefined)

@@ -226,6 +226,21 @@ describe('after a crash', () => {
     expect(bots.map(({ bot, id }) => bot.answer(id)?.kind)).toEqual(['granted', 'granted']);
   });
 
+  test('I4: a daemon that stops while all lanes are closed does not say that there were no holders', async () => {
+    const machine = await Machine.started();
+    expect(machine.broker.mayHaveHolders).toBe(false);
+    machine.crash();
+    machine.foundDamaged = true;
+    await machine.start();
+    await machine.advance(RETURN_MS - 1);
+    expect(machine.broker.mayHaveHolders).toBe(true);
+    await machine.advance(1);
+    expect(machine.broker.mayHaveHolders).toBe(false);
+    machine.connect().acquire();
+    await machine.advance(100);
+    expect(machine.broker.mayHaveHolders).toBe(true);
+  });
+
   test('I4: damaged notes close the lanes also of a policy that is switched to meanwhile', async () => {
     const machine = await Machine.started({ exclusive: 'off' });
     machine.crash();
