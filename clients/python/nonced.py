@@ -151,7 +151,10 @@ _LONGEST_REST_S = 0.25
 _RETURN_S = 2.0
 _LONGEST_MARGIN_S = 1.0
 _MARGIN_SHARE = 0.1
-_MOST_IDLE_CONNECTIONS = 16
+# The daemon has 1,024 places for all programs of the host. One that needs more at once connects again.
+_MOST_IDLE_CONNECTIONS = 4
+# Those that were idle for so long are closed after the next use of another one. No thread is kept for that.
+_LONGEST_IDLE_S = 30.0
 
 # If a script has reset SIGPIPE to its default, a daemon that goes away must not end the bot.
 _SEND_FLAGS = getattr(socket, 'MSG_NOSIGNAL', 0)
@@ -812,6 +815,7 @@ class _Connection:
         self.state = _DOWN
         # Closed for good.
         self.spent = False
+        self.kept_at = 0.0
         self.use: Optional[_Use] = None
         self.lease: Optional[_Lease] = None
         self.owed: Optional[_Request] = None
@@ -2237,10 +2241,23 @@ class Client:
             self._keeper.unwatch(use)
 
     def _keep(self, connection: _Connection) -> None:
-        if connection.idle and self._ended is None and len(self._idle) < _MOST_IDLE_CONNECTIONS:
-            self._idle.append(connection)
-        else:
+        if not connection.idle or self._ended is not None:
             connection.abandon(_NOT_NEEDED)
+            return
+        connection.kept_at = _now()
+        self._idle.append(connection)
+        # Those that were kept first: the last one is used next.
+        while len(self._idle) > _MOST_IDLE_CONNECTIONS or self._has_old():
+            try:
+                self._idle.popleft().abandon(_NOT_NEEDED)
+            except IndexError:
+                return  # Another thread took the last one.
+
+    def _has_old(self) -> bool:
+        try:
+            return _now() - self._idle[0].kept_at >= _LONGEST_IDLE_S
+        except IndexError:
+            return False
 
     def _ask(self, method: str, params: Dict[str, Any], read: Callable[[Any], Any], give_up_at: float) -> Any:
         connection = self._connection()

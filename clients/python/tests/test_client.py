@@ -481,6 +481,33 @@ class ThreadsAndProcessesTest(WithDaemon):
         self.assertEqual(drawn, sorted(set(drawn)))
         self.assertEqual(self.holders(), [])
 
+    def test_of_many_connections_a_few_stay_and_none_for_long(self):
+        connections = lambda: self.client.status()['totals']['connections']
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            with self.client.exclusive():
+                waiters = [pool.submit(lambda: self.client.acquire().release()) for _ in range(16)]
+                eventually('all wait', lambda: self.waiting() == 16)
+                self.assertGreaterEqual(connections(), 17)
+            for waiter in waiters:
+                self.assertTrue(waiter.result(WITHIN_S))
+        eventually('a few are left', lambda: 1 <= connections() <= 4)
+        now = nonced._now
+        with mock.patch.object(nonced, '_now', lambda: now() + 30):
+            self.client.nonce()
+        eventually('one is left', lambda: connections() == 1)
+
+    def test_a_connection_in_use_is_kept_and_those_that_were_idle_for_long_are_closed(self):
+        self.daemon.switch('off')
+        grants = [self.client.acquire(account=account) for account in ('A', 'B')]
+        for grant in grants:
+            grant.release()
+        used = self.client._idle[-1]
+        now = nonced._now
+        for later in (20, 40, 60):
+            with mock.patch.object(nonced, '_now', lambda: now() + later):
+                self.client.nonce()
+        self.assertEqual(list(self.client._idle), [used])
+
     def in_a_child(self, work):
         """Runs `work` in a forked child and answers what it says."""
         read, write = os.pipe()

@@ -518,6 +518,30 @@ class WireTest(unittest.TestCase):
         self.assertFalse(fails_at(110, FileNotFoundError(errno.ENOENT, '')))
         self.assertFalse(fails_at(111.5, full))
 
+    def test_an_idle_connection_that_the_daemon_closed_is_made_again_for_the_next_request(self):
+        def serve(peer, number):
+            peer.greet()
+            if number == 1:
+                peer.answer(peer.expect('nonce'), {'nonce': '5', 'count': 1})
+            elif number == 2:
+                peer.grant(peer.expect('acquire'))
+                peer.answer(peer.expect('release'), {'released': True})
+            else:
+                peer.answer(peer.expect('nonce'), {'nonce': '6', 'count': 1})
+
+        client = self.client(serve)
+
+        def closed():
+            [connection] = client._idle
+            self.assertEqual(connection._socket.recv(1), b'')
+
+        self.assertEqual(client.nonce(), 5)
+        closed()
+        with client.exclusive() as grant:
+            self.assertEqual(grant.token, 7)
+        closed()
+        self.assertEqual(client.nonce(), 6)
+
     def test_another_instance_ends_the_client_and_what_it_holds_and_is_told_so(self):
         go, told = threading.Event(), []
 
