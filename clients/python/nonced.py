@@ -103,6 +103,7 @@ _ADDITIONS = (
     ('acquire', 'within', 1, 'informs'),
     ('next', 'unit', 1, 'protects'),
     ('next', 'key', 1, 'protects'),
+    ('policy', None, 1, 'protects'),
     ('refusals', None, 1, 'protects'),
     ('report', None, 1, 'informs'),
     ('refuse', None, 1, 'informs'),
@@ -641,6 +642,10 @@ def _read_held(held: Any) -> _Held:
         fields.get('id'),
         _duration(fields.get('ttlMs')) / 1000,
     )
+
+
+def _read_policy(result: Any) -> str:
+    return _text(_fields(result).get('exclusive'))
 
 
 def _read_status(result: Any) -> Dict[str, Any]:
@@ -2184,6 +2189,17 @@ class Client:
         self._policy = status['exclusive']
         return status
 
+    def _ask_policy(self) -> str:
+        give_up_at = _now() + self._connect_timeout_s
+        try:
+            self._policy = self._ask('policy', {}, _read_policy, give_up_at)
+        except NoncedError as error:
+            if error.code != 'UNSUPPORTED':
+                raise
+            # An older daemon tells it in its status only, which may be a hundred times as long.
+            self._policy = self._ask('status', {}, _read_policy, give_up_at)
+        return self._policy
+
     def close(self) -> None:
         """Ends all leases of this process. Callers that wait get CANCELLED. Not needed at the end of a program."""
         if self._process is not _here():
@@ -2336,7 +2352,7 @@ class Client:
         lease.must_last()
         # The policy may have been switched since it was last read, so ask before refusing.
         if account != lease.account and self._policy != _GLOBAL:
-            policy = self.status()['exclusive']
+            policy = self._ask_policy()
             # Without lanes there is nothing to share and no deadlock.
             if policy == _OFF:
                 return self._alone(options, holder, outer)

@@ -1,5 +1,5 @@
 import { NoncedError, refusal } from '../errors.ts';
-import type { Outcome } from '../terms.ts';
+import type { ExclusionPolicy, Outcome } from '../terms.ts';
 import { DEFAULT_NONCE_WAIT_MS, DEFAULT_PRIORITY, DEFAULT_TTL_MS } from '../terms.ts';
 import type {
   AcquireOptions,
@@ -14,7 +14,7 @@ import type {
 import { Age } from './calls/age.ts';
 import { badRequest, checkOptions, isOutcome } from './calls/options.ts';
 import { type Bounds, cancelled, PlainRequest, waitedTooLong } from './calls/request.ts';
-import { readNonce, readStatus } from './connection/answers.ts';
+import { readNonce, readPolicy, readStatus } from './connection/answers.ts';
 import { outcomeOfThrown } from './exchanges/answers.ts';
 import { outcomeOfValue } from './exchanges/kraken-outcome.ts';
 import { accountOf, acquire, patienceMs } from './leases/acquire.ts';
@@ -95,7 +95,10 @@ export class Client implements Nonced {
   }
 
   async status(): Promise<Status> {
-    return this.#status({ giveUpAtMs: this.#session.answerDueMs, signal: undefined });
+    const bounds = { giveUpAtMs: this.#session.answerDueMs, signal: undefined };
+    const status = await this.#session.ask(new PlainRequest('status', {}, readStatus), bounds);
+    this.#session.learn(status.exclusive);
+    return status;
   }
 
   async close(): Promise<void> {
@@ -106,10 +109,15 @@ export class Client implements Nonced {
     return this.close();
   }
 
-  async #status(bounds: Bounds): Promise<Status> {
-    const status = await this.#session.ask(new PlainRequest('status', {}, readStatus), bounds);
-    this.#session.learn(status.exclusive);
-    return status;
+  async #policy(bounds: Bounds): Promise<ExclusionPolicy> {
+    const ask = (method: 'policy' | 'status') => this.#session.ask(new PlainRequest(method, {}, readPolicy), bounds);
+    const policy = await ask('policy').catch((error: unknown) => {
+      // An older daemon tells it in its status only, which may be a hundred times as long.
+      if (error instanceof NoncedError && error.code === 'UNSUPPORTED') return ask('status');
+      throw error;
+    });
+    this.#session.learn(policy);
+    return policy;
   }
 
   #begin<T>(options: ExclusiveOptions, fn: Work<T>): Promise<T> {
@@ -152,7 +160,7 @@ export class Client implements Nonced {
     if (lease.ended !== undefined) throw lease.ended;
     // The policy may have been switched since we heard of it, in either direction: ask before refusing.
     if (account !== lease.account && this.daemon.exclusive !== 'global') {
-      const policy = (await this.#status(bounds)).exclusive;
+      const policy = await this.#policy(bounds);
       // Without lanes there is nothing to share, and nothing to deadlock over.
       if (policy === 'off') return this.#alone(options, fn);
       if (policy === 'account') throw nestedLane(account, lease.account);

@@ -49,6 +49,7 @@ export type Request =
   | { readonly method: 'report'; readonly token: number; readonly nonce: bigint; readonly outcome: Outcome }
   | { readonly method: 'cancel'; readonly id: RequestId }
   | { readonly method: 'refuse'; readonly expected: string }
+  | { readonly method: 'policy' }
   | { readonly method: 'status' }
   | { readonly method: 'why'; readonly account: string }
   | { readonly method: 'metrics' }
@@ -203,6 +204,10 @@ export interface AdvanceResult extends ChangeResult {
   readonly unit: Unit;
   /** The accounts that are known to draw from the sequence, at most 100. */
   readonly accounts: readonly string[];
+}
+
+export interface PolicyResult {
+  readonly exclusive: ExclusionPolicy;
 }
 
 /** Ages and durations are in milliseconds. Lists name at most 100 of a kind; `totals` counts all. */

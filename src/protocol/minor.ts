@@ -28,6 +28,7 @@ export const ADDITIONS: readonly Addition[] = [
   { method: 'acquire', field: 'within', since: 1, purpose: 'informs' },
   { method: 'next', field: 'unit', since: 1, purpose: 'protects' },
   { method: 'next', field: 'key', since: 1, purpose: 'protects' },
+  { method: 'policy', field: undefined, since: 1, purpose: 'protects' },
   { method: 'refusals', field: undefined, since: 1, purpose: 'protects' },
   { method: 'report', field: undefined, since: 1, purpose: 'informs' },
   { method: 'refuse', field: undefined, since: 1, purpose: 'informs' },

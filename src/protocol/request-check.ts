@@ -148,6 +148,7 @@ const TABLE: { readonly [M in Request['method']]: Method } = {
   }),
   cancel: method<FieldsOf<'cancel'>>({ id: required(REQUEST_ID) }),
   refuse: method<FieldsOf<'refuse'>>({ expected: required(INSTANCE) }),
+  policy: method<FieldsOf<'policy'>>({}),
   status: method<FieldsOf<'status'>>({}),
   why: method<FieldsOf<'why'>>({ account: withDefault(ACCOUNT, DEFAULT_ACCOUNT) }),
   metrics: method<FieldsOf<'metrics'>>({}),

@@ -19,7 +19,7 @@ async function connected(exclusive = 'global') {
 }
 
 function policyIs(exclusive: string): object {
-  return { exclusive, sequences: [] };
+  return { exclusive };
 }
 
 test('a nested call shares the lease with a fresh nonce, and the outer one releases it', async () => {
@@ -156,7 +156,7 @@ test('maxAgeMs counts the wait for the call before it too', async () => {
 test('an account of another lane is refused, once the daemon has confirmed that it is one', async () => {
   const { daemon, client, outer } = await connected('account');
   const call = await outer(() => client.exclusive({ account: 'B' }, () => expect.unreachable()));
-  (await daemon.hear('status')).answer(policyIs('account'));
+  (await daemon.hear('policy')).answer(policyIs('account'));
   expect(await call()).toMatchObject({ code: 'NESTED_LANE' });
   expect(daemon.methods()).toEqual(['release']);
 });
@@ -171,7 +171,7 @@ test('the same account shares under any policy without asking', async () => {
 test('a policy that became global since it was heard of lets the accounts share', async () => {
   const { daemon, client, outer } = await connected('account');
   const call = await outer(() => client.exclusive({ account: 'B' }, ({ nonce }) => nonce));
-  (await daemon.hear('status')).answer(policyIs('global'));
+  (await daemon.hear('policy')).answer(policyIs('global'));
   (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
   expect(await call()).toBe(2n);
 });
@@ -186,7 +186,7 @@ test('if the policy has become account, the daemon says so, and its answer decid
 test('without exclusion another account has a lease of its own', async () => {
   const { daemon, client, outer } = await connected('off');
   const call = await outer(() => client.exclusive({ account: 'B' }, ({ token }) => token));
-  (await daemon.hear('status')).answer(policyIs('off'));
+  (await daemon.hear('policy')).answer(policyIs('off'));
   const asked = await daemon.hear('acquire');
   expect(asked.params).toMatchObject({ account: 'B' });
   asked.grant({ token: 10n });
@@ -626,6 +626,19 @@ describe('with a daemon that tells no minor version', () => {
     const call = await nested({ account: 'A' });
     (await daemon.hear('next')).answer({ nonce: 2n, count: 1 });
     expect(await call()).toBe(2n);
+  });
+
+  test('the policy is read from the status', async () => {
+    const daemon = new FakeDaemon();
+    daemon.greeting = { ...daemon.greeting, version: '0.1.0', minor: 0, exclusive: 'account' };
+    const client = await daemon.connect();
+    const call = watch(
+      client.exclusive({ account: 'A' }, () => client.exclusive({ account: 'B' }, () => expect.unreachable())),
+    );
+    (await daemon.hear('acquire')).grant({ token: 9n });
+    (await daemon.hear('status')).answer({ ...policyIs('account'), sequences: [] });
+    expect(await call()).toMatchObject({ code: 'NESTED_LANE' });
+    expect(daemon.methods()).toEqual(['release']);
   });
 
   test('a request that waited for a connection is judged by the daemon that answers then', async () => {

@@ -62,6 +62,7 @@ export const CALLS: readonly { readonly params: Record<string, unknown>; readonl
   },
   { params: { id: 7 }, request: { method: 'cancel', id: 7 } },
   { params: { expected: 'a'.repeat(32) }, request: { method: 'refuse', expected: 'a'.repeat(32) } },
+  { params: {}, request: { method: 'policy' } },
   { params: {}, request: { method: 'status' } },
   {
     params: { sequence: 'spot', to: 2n ** 64n - 1n, maxLeadMs: 0 },

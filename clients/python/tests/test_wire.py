@@ -395,6 +395,31 @@ class WireTest(unittest.TestCase):
                 self.assertEqual(inner.token, outer.token)
         self.assertEqual(said[0]['params'], {'token': '7', 'account': 'default'})
 
+    def test_a_nested_block_of_another_account_asks_for_the_policy_and_an_older_daemon_for_its_status(self):
+        said = []
+
+        def serve_of(minor, method, more):
+            def serve(peer, number):
+                peer.greet(minor=minor, exclusive='account')
+                if number == 1:
+                    peer.grant(peer.expect('acquire'))
+                    peer.answer(peer.expect('release'), {'released': True})
+                    return
+                peer.answer(peer.expect(method), {'exclusive': 'account', **more})
+                said.append(method)
+                peer.until_closed()
+
+            return serve
+
+        for minor, method, more in ((1, 'policy', {}), (0, 'status', {'sequences': []})):
+            client = self.client(serve_of(minor, method, more))
+            with client.exclusive(account='A', wait_ms=0):
+                with self.assertRaises(nonced.NoncedError) as error:
+                    client.exclusive(account='B').__enter__()
+                self.assertEqual(error.exception.code, 'NESTED_LANE')
+            client.close()
+        self.assertEqual(said, ['policy', 'status'])
+
     def test_a_grant_whose_answer_got_lost_is_found_by_the_id_of_its_request(self):
         said = []
 

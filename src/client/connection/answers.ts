@@ -55,6 +55,12 @@ export function readGreeting(result: unknown): Greeting | undefined {
   return { version, minor, instance, exclusive, epoch: Number(epoch), held };
 }
 
+/** Reads an answer to `policy`, and also one to `status`. */
+export function readPolicy(result: unknown): ExclusionPolicy | undefined {
+  const exclusive = isFields(result) ? result['exclusive'] : undefined;
+  return isPolicy(exclusive) ? exclusive : undefined;
+}
+
 /** Nonces as bigint, whatever the encoding made of them; all else as it came. */
 export function readStatus(result: unknown): StatusResult | undefined {
   if (!isFields(result) || !Array.isArray(result['sequences']) || !isPolicy(result['exclusive'])) return undefined;

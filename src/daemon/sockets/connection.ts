@@ -18,6 +18,7 @@ import {
   type MetricsResult,
   type NonceResult,
   type PauseResult,
+  type PolicyResult,
   PROTOCOL,
   type RefusalsResult,
   type ReleaseResult,
@@ -326,6 +327,9 @@ export class Connection implements Peer {
           id,
           refusal('BAD_REQUEST', `${request.method} is a notification; send it without an id of its own`),
         );
+        break;
+      case 'policy':
+        this.#answer<PolicyResult>(id, { exclusive: broker.exclusive });
         break;
       case 'status':
         this.#answer<StatusResult>(id, this.#status());

@@ -84,6 +84,13 @@ test('all that one input has caused goes out in one write on each connection', a
   expect(waiter.text).toContain('"token"');
 });
 
+test('the exclusion policy is told in an answer of its own, which is short', async () => {
+  const switchboard = switchboardOf(await Machine.started());
+  const wire = new FakeWire();
+  switchboard.receive(switchboard.connect(wire, 'bot'), jsonRpc.request(1, 'policy', {}));
+  expect(JSON.parse(wire.text)).toEqual({ jsonrpc: '2.0', id: 1, result: { exclusive: 'global' } });
+});
+
 test('all that a write of the state has let through goes out in one write', async () => {
   const machine = Machine.unstarted();
   machine.store.durable = { ...machine.store.durable, accounts: new Map() };
