@@ -477,6 +477,8 @@ export class Checker implements WireTap {
 
   /** Takes in that an old state of this machine was put back. */
   stateSetBack(): void {
+    // Where there are no notes of holders, it does not say whether there were any.
+    if (this.#notesDamagedUntilMs > this.#ground.nowMs()) this.notesGone();
     this.#drawsFrom.clear();
     this.#isSetBack = true;
     this.clockIsLoose();
