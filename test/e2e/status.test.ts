@@ -80,6 +80,14 @@ describe('a daemon in trouble', () => {
   });
 
   test('--json has the fields that docs/status.md lists, and no others', async () => {
+    const refusing = await RawConnection.open(place.socket);
+    await refusing.ask('hello', { name: 'grid-bot', pid: 4713 });
+    refusing.notify('refuse', { expected: 'f'.repeat(32) });
+    await eventually(
+      'it is heard',
+      async () => ((await trader.ask('status'))['refusingClients'] as unknown[]).length > 0,
+    );
+    refusing.destroy();
     const { stdout } = await nonced('status', '--json');
     expect(fieldsOf(JSON.parse(stdout))).toEqual(documentedFields());
   });
